@@ -1,0 +1,137 @@
+"""Blocks, the rows as a format module hands them over → the columns of RECORD.
+
+Here, for all formats alike: what makes a text unfit, and how a rejected row looks. Knows no format.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqcls_beam.formats.columns import Layout, without
+from seqcls_beam.schema import REJECT_VALUE, record
+
+MAX_RECORD_BYTES = 16 * 2**20  # a larger record is rejected
+MAX_RAW_BYTES = 64 * 2**20  # a larger one is not kept whole …
+CLIPPED_BYTES = 2**20  # … but this much of its beginning
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one file, in order."""
+
+    positions: np.ndarray  # int64 [rows]
+    texts: list[pa.Array]  # string [rows], for each text column
+    keep: list[pa.Array]  # [rows], for each kept column, of its type
+    rejects: dict[int, tuple[str, str]]  # row → (reason, detail); whatever its columns hold is not looked at
+    raw: Callable[[int], bytes]  # row → its bytes as read
+    consumed: int  # input bytes of the piece read so far
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A record or a rest of a file that never became a row: rejected as one."""
+
+    position: int
+    reason: str
+    detail: str
+    raw: bytes
+    consumed: int
+
+    def block(self, layout: Layout) -> Block:
+        """Fault → a block of one rejected row."""
+        return Block(
+            positions=np.array([self.position], np.int64),
+            texts=[pa.nulls(1, pa.string()) for _ in layout.texts],
+            keep=[pa.nulls(1, field.type) for field in layout.keep],
+            rejects={0: (self.reason, self.detail)},
+            raw=lambda _: self.raw,
+            consumed=self.consumed,
+        )
+
+
+def columns_schema(layout: Layout) -> pa.Schema:
+    """RECORD without `source`."""
+    full = record(layout.keep, layout.options.text_pair_column is not None)
+    return pa.schema([field for field in full if field.name != "source"])
+
+
+def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
+    """Block → RECORD without `source`, row for row."""
+    rows = len(block.positions)
+    rejects = dict(block.rejects)
+    for name, values in zip(layout.texts, block.texts, strict=True):
+        for row, reason, detail in _unfit(values, name):
+            rejects.setdefault(row, (reason, detail))
+    texts, keep = block.texts, block.keep
+    if rejects:
+        texts, keep = [without(each, rejects) for each in texts], [without(each, rejects) for each in keep]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(block.positions, pa.int64()),
+            *texts,
+            _struct(keep, layout.keep, rows),
+            _reject_column(rejects, block.raw, rows),
+        ],
+        schema=columns_schema(layout),
+    )
+
+
+def _unfit(values: pa.Array, name: str) -> Iterator[tuple[int, str, str]]:
+    """Rows of a text column that no model can read, each with reason and detail."""
+    if values.null_count:
+        for row in _where(values.is_null()):
+            yield row, "missing_text", f"{name!r} is absent or null"
+    lengths = pc.binary_length(values)
+    longest = pc.max(lengths).as_py()
+    if longest is None:
+        return
+    if longest > MAX_RECORD_BYTES:
+        for row in _where(pc.greater(lengths, MAX_RECORD_BYTES)):
+            yield row, "record_too_large", f"{name!r} has {lengths[row].as_py()} bytes; at most {MAX_RECORD_BYTES}"
+    if _holds_nul(values):
+        for row in _where(pc.match_substring(values, "\0")):
+            yield row, "nul_byte", f"{name!r} contains U+0000"
+    for row in _where(pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(values))):
+        yield row, "empty_text", f"{name!r} is empty" if not lengths[row].as_py() else f"{name!r} is white space"
+
+
+def _where(mask: pa.Array) -> list[int]:
+    return np.flatnonzero(mask.fill_null(False).to_numpy(zero_copy_only=False)).tolist()
+
+
+def _holds_nul(values: pa.Array) -> bool:
+    """Whether any string has a zero byte: one look at the bytes of all, since almost none ever has."""
+    _, offsets, data = values.buffers()
+    if data is None:
+        return False
+    ends = np.frombuffer(offsets, np.int32)
+    used = np.frombuffer(data, np.uint8)[ends[values.offset] : ends[values.offset + len(values)]]
+    return bool(len(used)) and not used.min()
+
+
+def _struct(children: list[pa.Array], schema: pa.Schema, rows: int) -> pa.Array:
+    if not children:  # from_arrays cannot tell how long an array of nothing is
+        return pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.StructArray.from_arrays(children, fields=list(schema))
+
+
+def _reject_column(rejects: dict[int, tuple[str, str]], raw: Callable[[int], bytes], rows: int) -> pa.Array:
+    if not rejects:
+        return pa.nulls(rows, REJECT_VALUE)
+    values = [_reject(*rejects[row], raw(row)) for row in sorted(rejects)]
+    index = np.zeros(rows, np.int64)
+    good = np.ones(rows, bool)
+    index[sorted(rejects)] = np.arange(len(values))
+    good[list(rejects)] = False
+    return pa.array(values, REJECT_VALUE).take(pa.array(index, mask=good))
+
+
+def _reject(reason: str, detail: str, raw: bytes) -> dict[str, str | bytes]:
+    if len(raw) > MAX_RAW_BYTES:
+        detail += f"; `raw` is the first {CLIPPED_BYTES} of its {len(raw)} bytes"
+        raw = raw[:CLIPPED_BYTES]
+    detail = detail.encode("utf-8", "backslashreplace").decode()  # it may quote what is no character
+    return {"stage": "read", "reason": reason, "detail": detail, "raw": raw}

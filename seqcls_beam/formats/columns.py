@@ -1,0 +1,147 @@
+"""Which columns of the input are read and kept, under which types.
+
+Knows names and types; that a file has them is told by the format modules.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from seqcls_beam.config import ReadOptions
+
+TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+"""The types that `keep_columns` may pin."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What every RECORD batch of a run looks like; pinned once on the launcher so that all parts agree."""
+
+    options: ReadOptions
+    keep: pa.Schema  # the kept columns, names and types
+
+    @property
+    def texts(self) -> list[str]:
+        """The text columns: one, or two of a pair."""
+        return text_columns(self.options)
+
+
+def text_columns(options: ReadOptions) -> list[str]:
+    """The text columns: one, or two of a pair."""
+    pair = options.text_pair_column
+    return [options.text_column] if pair is None else [options.text_column, pair]
+
+
+def layout(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
+    """Options + the columns of the first files → Layout; raises `ValueError` for a name that is not there.
+
+    `there` is None where no file has columns to show (all are empty): the options are then taken at their word.
+    """
+    texts = text_columns(options)
+    needed = [*([options.id_column] if options.id_column is not None else []), *texts]
+    names, pins = _requests(options, needed, [] if there is None else there.names, format)
+    if options.id_column is not None and options.id_column not in names:
+        names.insert(0, options.id_column)
+    for name in texts:
+        if pins.get(name, pa.string()) != pa.string():
+            raise ValueError(f"--keep_columns={name}:{pins[name]}: it is the text, which is a string")
+    if there is not None:
+        # A key of JSON lines may be too rare for the sample; with its type it is taken on trust.
+        trusted = set(pins) - set(needed) if format == "jsonl" else set()
+        _require([*needed, *names], there, trusted)
+    types = {} if there is None else {field.name: field.type for field in there}
+    untyped = [name for name in names if name not in pins and pa.types.is_null(types.get(name, pa.string()))]
+    if untyped:
+        raise ValueError(
+            f"column {untyped[0]!r} of the first files has no one type that it can be kept under: its values are of "
+            "several, or objects without keys; name the columns to keep with --keep_columns and leave it out"
+        )
+    return Layout(options, pa.schema([(name, pins.get(name) or types.get(name, pa.string())) for name in names]))
+
+
+def _requests(
+    options: ReadOptions, needed: list[str], there: list[str], format: str
+) -> tuple[list[str], dict[str, pa.DataType]]:
+    """Names to keep, in order, each once; and the types that were asked for."""
+    if options.keep_columns is None:
+        return list(dict.fromkeys(there if format == "parquet" else needed)), {}
+    names: list[str] = []
+    pins = {}
+    for request in options.keep_columns:
+        name, _, pin = request.rpartition(":")
+        if name and pin in TYPES:
+            pins[name] = TYPES[pin]
+        else:
+            name = request
+        names += (there or needed) if name == "*" else [name]
+    return list(dict.fromkeys(names)), pins
+
+
+def _require(names: list[str], there: pa.Schema, trusted: set[str]) -> None:
+    missing = [name for name in dict.fromkeys(names) if name not in there.names and name not in trusted]
+    if missing:
+        raise ValueError(
+            f"no column {', '.join(map(repr, missing))} in the first files; the columns there are "
+            f"{', '.join(map(repr, there.names))} (see --text_column, --text_pair_column, --id_column, "
+            f"--keep_columns; types are {', '.join(TYPES)})"
+        )
+    twice = [name for name, count in Counter(there.names).items() if count > 1 and name in names]
+    if twice:
+        raise ValueError(f"column {twice[0]!r} stands twice in the first file: its rows would be ambiguous")
+
+
+def plain(type: pa.DataType) -> pa.DataType:
+    """The type under which a column is kept: dictionaries decoded, extensions as stored, nulls as strings."""
+    if isinstance(type, pa.DictionaryType):
+        return plain(type.value_type)
+    if isinstance(type, pa.BaseExtensionType):
+        return plain(type.storage_type)
+    return pa.string() if pa.types.is_null(type) else type
+
+
+def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """Values → (values of a type, rows that do not fit it, null in the first).
+
+    Whether a value fits never depends on the others.
+    """
+    if values.type == type:
+        return values, []
+    try:
+        return values.cast(type), []
+    except pa.ArrowException:
+        if len(values) == 1:
+            return pa.nulls(1, type), [0] if values[0].is_valid else []
+    half = len(values) // 2
+    left, left_bad = cast(values.slice(0, half), type)
+    right, right_bad = cast(values.slice(half), type)
+    return pa.concat_arrays([left, right]), left_bad + [half + row for row in right_bad]
+
+
+def valid_utf8(values: pa.Array) -> bool:
+    """Whether binary or string values are all UTF-8."""
+    try:
+        values.cast(pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def invalid_rows(values: Iterable[bytes | None]) -> list[int]:
+    """Numbers of the values that are not UTF-8."""
+    bad = []
+    for row, value in enumerate(values):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError:
+            bad.append(row)
+    return bad
+
+
+def without(values: pa.Array, rows: Iterable[int]) -> pa.Array:
+    """Values with null in the place of some."""
+    gone = np.zeros(len(values), bool)
+    gone[list(rows)] = True
+    return values.take(pa.array(np.arange(len(values)), mask=gone))

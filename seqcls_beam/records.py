@@ -1,0 +1,162 @@
+"""A unit of work → RECORD batches, whatever its files are.
+
+Rows come from the format modules in blocks as large as reading likes them; here they are cut and joined, across small
+files, to the batches that travel. Knows units and batches; of formats only the names.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from dataclasses import field as a_field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.formats import delimited, jsonl, parquet, text
+from seqcls_beam.formats.blocks import Block, Fault, to_columns
+from seqcls_beam.formats.columns import Layout, layout
+from seqcls_beam.formats.pieces import InputChanged, Piece
+from seqcls_beam.schema import Mark, record
+
+__all__ = ["InputChanged", "Layout", "plan_layout", "read_unit"]
+
+MAX_BATCH_BYTES = 16 * 2**20  # of texts and the like; a batch of long texts has fewer rows
+_MODULES: dict[str, Any] = {"text": text, "jsonl": jsonl, "csv": delimited, "tsv": delimited, "parquet": parquet}
+
+
+def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
+    """UNIT rows of whole files, in order → Layout, by a look at the first of them.
+
+    Raises `ValueError` where a column that is asked for is not there, naming those that are. Files of several formats
+    are laid out as those of the first.
+    """
+    pieces = [Piece(**row) for row in files.slice(0, 1000).to_pylist()]
+    format = pieces[0].format if pieces else "text"
+    same = [piece for piece in pieces if piece.format == format]
+    return layout(options, format, _MODULES[format].columns(same, options))
+
+
+def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """UNIT → RECORD batches of `batch_rows` rows, fewer in the last and where texts are long; each carries its `Mark`.
+
+    Exactly one batch, the last, has `last` set; of a unit without rows it is empty. Raises `InputChanged`.
+    """
+    began = time.perf_counter()
+    mark = Mark.of(unit)
+    queue = _Queue(layout)
+    inputs: list[dict[str, Any]] = []
+    done = sequence = rows = 0
+    for piece in (Piece(**row) for row in unit.to_pylist()):
+        inputs.append({**asdict(piece), "rows": 0})
+        consumed = 0
+        for block in _read(piece, layout):
+            columns = to_columns(block.block(layout) if isinstance(block, Fault) else block, layout)
+            inputs[-1]["rows"] += len(columns)
+            consumed = block.consumed
+            queue.put(piece.path, columns)
+            while queue.over():
+                batch = queue.take()
+                rows += len(batch)
+                now = replace(mark, sequence=sequence, rows=rows, bytes=done + consumed)
+                yield now.spent("read", time.perf_counter() - began).on(batch)
+                began = time.perf_counter()
+                sequence += 1
+        done += _size(piece, consumed)
+    batch = queue.take()
+    now = replace(mark, sequence=sequence, last=True, rows=rows + len(batch), bytes=done, inputs=inputs)
+    yield now.spent("read", time.perf_counter() - began).on(batch)
+
+
+def _read(piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
+    try:
+        file = piece.open()
+    except FileNotFoundError as error:
+        yield Fault(0, "vanished_file", str(error), b"", 0)
+        return
+    with file:
+        yield from _MODULES[piece.format].read(file, piece, layout)
+
+
+def _size(piece: Piece, consumed: int) -> int:
+    """Input bytes of a piece that was read."""
+    if piece.start == 0 and piece.end < 0:
+        return piece.size
+    if piece.format == "parquet":
+        return consumed
+    return (piece.size if piece.end < 0 else piece.end) - piece.start
+
+
+@dataclass
+class _Queue:
+    """Rows that wait to fill a batch."""
+
+    layout: Layout
+    rows: int = 0
+    size: int = 0
+    parts: deque[tuple[str, pa.RecordBatch, np.ndarray, int]] = a_field(default_factory=deque)
+
+    def put(self, source: str, columns: pa.RecordBatch) -> None:
+        """Add rows of one file: RECORD without `source`."""
+        # Bytes of the rows up to each, and before the first: cutting is then a search.
+        sizes = np.cumsum(_weights(columns, self.layout))
+        self.parts.append((source, columns, sizes, 0))
+        self.rows += len(columns)
+        self.size += int(sizes[-1])
+
+    def over(self) -> bool:
+        """Whether a batch can be taken that is full, and leaves a row for the next."""
+        return self.rows > self.layout.options.batch_rows or (self.rows > 1 and self.size > MAX_BATCH_BYTES)
+
+    def take(self) -> pa.RecordBatch:
+        """A batch of as many rows as there may be, in order."""
+        taken: list[tuple[str, pa.RecordBatch]] = []
+        rows, room = self.layout.options.batch_rows, MAX_BATCH_BYTES
+        while self.parts and rows:
+            source, columns, sizes, before = self.parts[0]
+            fit = min(rows, int(np.searchsorted(sizes, before + room, side="right")))
+            if not fit and not taken:
+                fit = 1  # a row larger than any batch is a batch
+            if not fit:
+                break
+            taken.append((source, columns.slice(0, fit)))
+            size = int(sizes[fit - 1]) - before
+            self.parts.popleft()
+            self.rows, self.size, rows, room = self.rows - fit, self.size - size, rows - fit, room - size
+            if fit < len(columns):
+                self.parts.appendleft((source, columns.slice(fit), sizes[fit:], before + size))
+                break
+        return self._join(taken)
+
+    def _join(self, taken: list[tuple[str, pa.RecordBatch]]) -> pa.RecordBatch:
+        schema = record(self.layout.keep, self.layout.options.text_pair_column is not None)
+        if not taken:
+            return _empty(schema)
+        columns = pa.concat_batches([columns for _, columns in taken]) if len(taken) > 1 else taken[0][1]
+        names = list(dict.fromkeys(source for source, _ in taken))
+        number = {name: i for i, name in enumerate(names)}
+        index = np.repeat([number[source] for source, _ in taken], [len(columns) for _, columns in taken])
+        sources = pa.DictionaryArray.from_arrays(pa.array(index, pa.int32()), pa.array(names, pa.string()))
+        return pa.RecordBatch.from_arrays([sources, *columns.columns], schema=schema)
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
+def _weights(columns: pa.RecordBatch, layout: Layout) -> np.ndarray:
+    """Bytes of the texts, the kept strings and the rejected bytes of each row: int64 [rows]."""
+    long = [columns.column(name) for name in ("text", "text_pair") if name in columns.schema.names]
+    for i, each in enumerate(layout.keep):
+        if each.name not in layout.texts and (pa.types.is_string(each.type) or pa.types.is_large_string(each.type)):
+            long.append(columns.column("keep").field(i))
+    rejects = columns.column("reject")
+    if rejects.null_count < len(rejects):
+        long.append(pc.struct_field(rejects, "raw"))
+    total = np.zeros(len(columns), np.int64)
+    for values in long:
+        total += pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    return total

@@ -1,0 +1,183 @@
+import json
+from itertools import pairwise
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.local import LocalFileOpener
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.records import plan_layout, read_unit
+from seqcls_beam.schema import Mark
+from tests.reading import batches, brief, files, rows, stored
+
+
+def written(table: pa.Table, name: str = "table.parquet", **how) -> str:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **how)
+    return stored(sink.getvalue().to_pybytes(), name)
+
+
+def test_all_columns_are_kept_under_their_types():
+    table = pa.table(
+        {
+            "text": pa.array(["a", "b"], pa.large_string()),
+            "label": pa.array(["x", "y"]).dictionary_encode(),
+            "n": pa.array([1, None], pa.int16()),
+            "when": pa.array([0, 1], pa.timestamp("us", "UTC")),
+            "nested": [{"a": [1]}, None],
+            "none": pa.nulls(2),
+        }
+    )
+    (batch,) = batches(written(table))
+    types = {field.name: str(field.type) for field in batch.schema.field("keep").type}
+    assert types["text"] == "large_string"
+    assert (types["label"], types["n"], types["none"]) == ("string", "int16", "string")
+    assert types["when"] == "timestamp[us, tz=UTC]"
+    assert [row["keep"] for row in batch.to_pylist()] == table.to_pylist()
+    assert batch["text"].to_pylist() == ["a", "b"]
+
+
+def test_only_what_is_asked_for_is_read():
+    table = pa.table({"id": [1, 2], "text": ["a", "b"], "more": ["x", "y"]})
+    assert [row["keep"] for row in rows(written(table), keep_columns=())] == [{}, {}]
+    assert [row["keep"] for row in rows(written(table), keep_columns=(), id_column="id")] == [{"id": 1}, {"id": 2}]
+    assert rows(written(table), keep_columns=("more", "id:string"))[0]["keep"] == {"more": "x", "id": "1"}
+    with pytest.raises(ValueError, match="'body' in the first files; the columns there are 'id', 'text', 'more'"):
+        rows(written(table), text_column="body")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 20), st.lists(st.integers(0, 60)), st.integers(1, 30))
+def test_any_run_of_row_groups_gives_the_same_rows(count, group, cuts, batch_rows):
+    uri = written(pa.table({"text": pa.array([f"text {i}" for i in range(count)], pa.string())}), row_group_size=group)
+    groups = -(-count // group)
+    bounds = sorted({0, groups, *(cut for cut in cuts if cut < groups)})
+    expected = [(i, f"text {i}") for i in range(count)]
+    assert brief(uri, batch_rows=batch_rows) == expected
+    if groups:
+        assert brief(uri, batch_rows=batch_rows, bounds=bounds) == expected
+        assert [row for pair in pairwise(bounds) for row in brief(uri, bounds=list(pair))] == expected
+
+
+def test_the_bytes_of_a_piece_are_its_share_of_the_file():
+    uri = written(pa.table({"text": [str(i) for i in range(100)]}), row_group_size=10)
+    size = files(uri)["size"][0].as_py()
+    marks = [Mark.of(batches(uri, bounds=bounds)[-1]) for bounds in ([0, 5], [5, 10])]
+    assert [mark.bytes for mark in marks] == [size // 2] * 2
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_checks_and_raw_as_json(kind):
+    texts = ["good", None, "", " \u3000", "a\0b"]
+    table = pa.table({"id": range(5), "text": pa.array(texts, pa.string()).cast(kind)})
+    found = brief(written(table))
+    assert found[0] == (0, "good")
+    assert [row[1] for row in found[1:]] == ["missing_text", "empty_text", "empty_text", "nul_byte"]
+    assert [json.loads(row[2]) for row in found[1:]] == table.to_pylist()[1:]
+
+
+def test_text_of_another_type():
+    found = brief(written(pa.table({"text": [1, None], "id": ["a", "b"]})))
+    assert [row[1] for row in found] == ["wrong_type", "missing_text"]
+    assert json.loads(found[0][2]) == {"text": 1, "id": "a"}
+
+
+def test_strings_that_are_no_utf8():
+    broken = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
+    found = rows(written(pa.table({"text": broken, "id": ["1", "2", "3"]})))
+    assert [row["text"] for row in found] == ["a", None, "c"]
+    assert found[1]["reject"]["reason"] == "invalid_utf8"
+    assert json.loads(found[1]["reject"]["raw"]) == {"text": "\\xff", "id": "2"}
+    found = rows(written(pa.table({"text": ["1", "2", "3"], "id": broken})))
+    assert [row["keep"]["id"] for row in found] == ["a", None, "c"]
+    assert "'id'" in found[1]["reject"]["detail"]
+
+
+def test_another_file_with_other_types():
+    first = written(pa.table({"text": ["a"], "n": [1]}), "first.parquet")
+    other = written(pa.table({"text": ["b", "c", "d"], "n": ["2", "x", None]}), "other.parquet")
+    wide = written(pa.table({"text": ["e", "f"], "n": pa.array([3.0, 3.5])}), "wide.parquet")
+    lists = written(pa.table({"text": ["g", "h"], "n": [[1], None]}), "lists.parquet")
+    found = rows(first, other, wide, lists)
+    assert [row["text"] for row in found] == ["a", "b", None, "d", "e", None, None, "h"]
+    assert [row["keep"]["n"] for row in found] == [1, 2, None, None, 3, None, None, None]
+    assert {row["reject"]["reason"] for row in found if row["reject"]} == {"wrong_type"}
+    assert "'n' is string in this file and no int64" in found[2]["reject"]["detail"]
+
+
+def test_another_file_without_a_column():
+    first = written(pa.table({"text": ["a"], "n": [1]}), "first.parquet")
+    other = written(pa.table({"text": ["b", "c"]}), "other.parquet", row_group_size=1)
+    assert brief(first, other) == [(0, "a"), (0, "missing_column", b"")]
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"x" * 1000, b"PAR1" + b"\0" * 100 + b"PAR1"])
+def test_files_that_are_not_parquet(data):
+    first = written(pa.table({"text": ["a"]}), "first.parquet")
+    assert brief(first, stored(data, "garbage.parquet")) == [(0, "a"), (0, "unreadable_file", b"")]
+    assert brief(stored(data, "garbage.parquet")) == [(0, "unreadable_file", b"")]
+
+
+def test_a_row_group_that_cannot_be_decoded():
+    texts = [f"text {i} {i * 7919 % 1009}" for i in range(3000)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": texts}), sink, row_group_size=1000, use_dictionary=False)
+    data = bytearray(sink.getvalue().to_pybytes())
+    column = pq.ParquetFile(pa.BufferReader(bytes(data))).metadata.row_group(1).column(0)
+    data[column.data_page_offset : column.data_page_offset + 2000] = b"\xff" * 2000
+    found = brief(stored(bytes(data), "broken.parquet"))
+    good = [row for row in found if len(row) == 2]
+    faults = [row for row in found if len(row) == 3]
+    assert [row[1] for row in faults] == ["corrupt_file"]
+    assert good[:1000] == list(enumerate(texts[:1000]))
+    assert good[-1000:] == list(enumerate(texts))[2000:]
+    assert 1000 <= faults[0][0] < 2000
+
+
+def test_a_failure_of_the_disk_is_no_reject(tmp_path, monkeypatch):
+    path = tmp_path / "far.parquet"
+    pq.write_table(pa.table({"text": [f"text {i}" for i in range(100_000)]}), path)
+    read, calls = LocalFileOpener.read, []
+
+    def failing(file, size=-1):
+        calls.append(size)
+        if len(calls) == broken:
+            raise OSError("connection reset")
+        return read(file, size)
+
+    monkeypatch.setattr(LocalFileOpener, "read", failing)
+    broken = 0
+    batches(path)
+    total = len(calls)
+    while broken < total:
+        broken += 1
+        calls.clear()
+        with pytest.raises(OSError, match="connection reset"):
+            batches(path)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "long.parquet"
+    texts = pa.array([f"{i:06d}" + "x" * 2000 for i in range(60_000)])
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=60_000, compression="zstd", use_dictionary=False)
+    unit = files(path)
+    layout = plan_layout(unit, ReadOptions(input=(str(path),)))
+    before = pa.total_allocated_bytes()
+    peaks = [pa.total_allocated_bytes() - before for _ in read_unit(Mark(0, 1).on(unit), layout)]
+    assert texts.nbytes > 120 * 10**6
+    assert max(peaks) < 50 * 10**6
+
+
+@pytest.mark.shared
+def test_imdb(shared):
+    path = shared / "imdb" / "test.parquet"
+    table = pq.read_table(path)
+    found = pa.Table.from_batches(batches(path))
+    assert found["text"].to_pylist() == table["text"].to_pylist()
+    assert found["position"].to_pylist() == list(range(25_000))
+    assert found["keep"].to_pylist() == table.to_pylist()
+    assert found["reject"].null_count == 25_000
+    assert set(found["source"].to_pylist()) == {str(path)}
