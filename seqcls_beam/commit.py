@@ -1,0 +1,183 @@
+"""Verified parts and their records → a published run: all of it, or nothing.
+
+1. An intent is written beside the attempts, only if there is none: from here on the run is decided, and whoever
+   finds the intent finishes it. Of two runs at once one writes it; the other fails.
+2. Parts are moved to their published names. On a local disk a folder that is new appears with all its parts at once.
+3. `_MANIFEST.json` is created (or, with `overwrite`, replaced), which publishes the run.
+4. The parts of a run that was replaced, the attempt and the intent are removed.
+
+Every step can be repeated, so a crash anywhere leaves the old state or is rolled forward by the next start. The
+protocol is that of Hadoop's manifest committer with the job's success file as the only truth.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+
+from seqcls_beam import storage
+from seqcls_beam.manifest import NAME, build_manifest, part_name, read_manifest
+from seqcls_beam.runs import Run, RunError
+
+
+def publish(run: Run, records: list[dict[str, Any]]) -> None:
+    """Publish the verified records of all units.
+
+    Raises `RunError`, with nothing published, where a unit is missing, too many rows were rejected, or another run
+    was published there meanwhile.
+    """
+    records = sorted(records, key=lambda record: int(record["unit"]))
+    units = records[0]["units"] if records else 0
+    missing = set(range(units)) - {record["unit"] for record in records}
+    if not records or missing or len(records) != units:
+        raise RunError(f"{len(missing)} of {units} units have no record; start the run again to make them")
+    try:
+        facts = orjson.loads(storage.read(run.facts))
+    except FileNotFoundError:
+        facts = {}  # A pipeline of the user's own: the records say it all.
+    manifest = build_manifest(run.run_id, records, facts)
+    _refuse_rejected(run, manifest["rows"])
+    current = read_manifest(run.output)
+    if current is not None and not run.overwrite:
+        raise RunError(_taken(run, current))
+    moves = [
+        {
+            "from": storage.join("_attempts", run.run_id, folder, record[folder]["name"]),
+            "to": part_name(folder, record["unit"], record["units"], run.run_id),
+            "bytes": record[folder]["bytes"],
+        }
+        for record in records
+        for folder in ("labels", "rejects")
+        if record[folder]
+    ]
+    kept = {move["to"] for move in moves}
+    intent = {
+        "run_id": run.run_id,
+        "replaces": current["run_id"] if current else None,
+        "moves": moves,
+        "removes": [p["path"] for p in [*current["parts"], *current["rejects"]] if p["path"] not in kept]
+        if current
+        else [],
+        "manifest": manifest,
+    }
+    if not storage.put_if_absent(_intent(run.output), orjson.dumps(intent), scratch=run.attempt):
+        raise RunError(f"another run is being published into {run.output} at this moment; nothing of this one was")
+    if not _roll_forward(run.output, intent):
+        raise RunError(_taken(run, read_manifest(run.output) or {"run_id": "?"}))
+
+
+def recover(output: str) -> None:
+    """Finish a publication that was interrupted, if there is one."""
+    try:
+        intent = orjson.loads(storage.read(_intent(output)))
+    except FileNotFoundError:
+        storage.remove_if_empty(storage.join(output, "_attempts"))
+        return
+    _roll_forward(output, intent)
+
+
+def unpublishable(run: Run) -> str | None:
+    """Why the run could not be published into its output folder as that stands; None if it could."""
+    current = read_manifest(run.output)
+    if current is not None:
+        return None if run.overwrite else _taken(run, current)
+    if storage.files(storage.join(run.output, "labels")):
+        return (
+            f"--output={run.output}: labels/ holds files, but there is no {NAME}, so they are not of a run; "
+            "name another folder or move them away"
+        )
+    return None
+
+
+def damage(output: str, manifest: dict[str, Any]) -> str | None:
+    """What of a published run is no longer there; None if every part is, with its size."""
+    for part in [*manifest["parts"], *manifest["rejects"]]:
+        size = storage.size(storage.join(output, part["path"]))
+        if size != part["bytes"]:
+            return f"{part['path']} " + ("is gone" if size is None else f"has {size} bytes instead of {part['bytes']}")
+    return None
+
+
+def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
+    """Carry an intent out; False, with the intent taken back, where another run was published before it."""
+    current = read_manifest(output)
+    published = current["run_id"] if current else None
+    again = intent["replaces"] == intent["run_id"]
+    if published != intent["replaces"] and published != intent["run_id"]:
+        storage.remove(_intent(output))
+        return False
+    if published != intent["run_id"] or again:
+        _move_parts(output, intent)
+        body = orjson.dumps(intent["manifest"], option=orjson.OPT_INDENT_2)
+        uri, scratch = storage.join(output, NAME), storage.join(output, "_attempts", intent["run_id"])
+        if published is not None:
+            storage.put(uri, body, scratch)
+        elif not storage.put_if_absent(uri, body, scratch):
+            now = read_manifest(output)
+            if now is None or now["run_id"] != intent["run_id"]:
+                storage.remove(_intent(output))
+                return False
+    _each(lambda path: storage.remove(storage.join(output, path)), intent["removes"])
+    storage.remove(storage.join(output, "_attempts", intent["run_id"]))
+    storage.remove(_intent(output))
+    storage.remove_if_empty(storage.join(output, "_attempts"))
+    return True
+
+
+def _move_parts(output: str, intent: dict[str, Any]) -> None:
+    for folder in ("rejects", "labels"):
+        moves = [move for move in intent["moves"] if move["to"].startswith(f"{folder}/")]
+        target = storage.join(output, folder)
+        if not moves:
+            continue
+        if storage.is_local(output) and not storage.files(target):
+            # A new folder: fill it aside and let it appear at once.
+            aside = storage.join(output, "_attempts", intent["run_id"], "published")
+            _each(lambda move, aside=aside: _move(output, move, aside), moves)
+            staged = storage.join(aside, folder)
+            if os.path.isdir(staged):
+                os.rename(staged, target)
+                storage.sync_folder(target)
+        else:
+            _each(lambda move: _move(output, move, output), moves)
+            if storage.is_local(output):
+                storage.sync_folder(storage.join(target, "part"))
+
+
+def _move(output: str, move: dict[str, Any], root: str) -> None:
+    source, target = storage.join(output, move["from"]), storage.join(root, move["to"])
+    if storage.size(source) == move["bytes"]:
+        storage.move(source, target)
+    elif storage.size(target) != move["bytes"] and storage.size(storage.join(output, move["to"])) != move["bytes"]:
+        raise RunError(f"{source} is gone, and {target} is not there; the run cannot be published. Start it again")
+
+
+def _each(do: Any, items: list[Any]) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        for _ in pool.map(do, items):
+            pass
+
+
+def _refuse_rejected(run: Run, rows: dict[str, Any]) -> None:
+    share = rows["rejected"] / rows["in"] if rows["in"] else 0.0
+    if share > run.max_rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in rows["rejected_by_reason"].items())
+        raise RunError(
+            f"{rows['rejected']:,} of {rows['in']:,} rows were rejected ({share:.1%}: {reasons}), more than "
+            f"--max_rejected={run.max_rejected:g} allows; nothing was published. The rejects lie in "
+            f"{storage.join(run.attempt, 'rejects')}"
+        )
+
+
+def _taken(run: Run, current: dict[str, Any]) -> str:
+    if current["run_id"] == run.run_id:
+        return f"another process published this same run into {run.output} meanwhile"
+    return (
+        f"{run.output} holds another run ({current['run_id'][:8]}, this one is {run.run_id[:8]}: other input, model, "
+        "options or version); name another --output, or give --overwrite to replace it"
+    )
+
+
+def _intent(output: str) -> str:
+    return storage.join(output, "_attempts", "_INTENT.json")

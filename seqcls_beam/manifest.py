@@ -1,0 +1,124 @@
+"""The records of all units → what `_MANIFEST.json` says; and reading it.
+
+The manifest is the run's receipt: what was made, from what, with what. It names exactly the files that count.
+"""
+
+import time
+from collections import Counter
+from typing import Any
+
+import orjson
+import pyarrow.dataset as ds
+
+from seqcls_beam import storage
+
+FORMAT_VERSION = 1
+NAME = "_MANIFEST.json"
+
+
+def read_manifest(output: str) -> dict[str, Any] | None:
+    """The manifest of a published run; None where nothing is published."""
+    try:
+        manifest: dict[str, Any] = orjson.loads(storage.read(storage.join(output, NAME)))
+    except FileNotFoundError:
+        return None
+    return manifest
+
+
+def open_labels(output: str) -> ds.Dataset:
+    """The labelled rows of a published run, exactly the files its manifest names, in input order.
+
+    Raises `FileNotFoundError` where nothing is published.
+    """
+    manifest = read_manifest(output)
+    if manifest is None:
+        raise FileNotFoundError(f"{output} holds no published run: there is no {NAME}")
+    fs, path = storage.connect(output)
+    return ds.dataset([storage.join(path, part["path"]) for part in manifest["parts"]], filesystem=fs, format="parquet")
+
+
+def covered_inputs(output: str, model: str) -> set[tuple[str, int, str]]:
+    """Path, size and version of the files that published runs under `output` labelled with this model (its digest)."""
+    fs, path = storage.connect(output)
+    fs.invalidate_cache()
+    found = [storage.join(path, NAME), *fs.glob(storage.join(path, "run_date=*", NAME))]
+    manifests = [read_manifest(fs.unstrip_protocol(each).removesuffix(f"/{NAME}")) for each in found]
+    return {
+        (file["path"], file["size"], file["version"])
+        for manifest in manifests
+        if manifest is not None and manifest.get("model", {}).get("digest") == model
+        for file in manifest["inputs"]
+    }
+
+
+def part_name(folder: str, unit: int, units: int, run_id: str) -> str:
+    """The published name of a part, relative to the output folder."""
+    return f"{folder}/part-{unit:05d}-of-{units:05d}-{run_id[:8]}.parquet"
+
+
+def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
+    """Unit records in order, and what the launcher knew → the manifest."""
+    reasons: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    for record in records:
+        reasons.update(record["reasons"])
+        labels.update(record["label_counts"])
+        seconds.update(record["seconds"])
+    rows = sum(record["rows"] for record in records)
+    rejected = sum(record["rejects"]["rows"] for record in records if record["rejects"])
+    histogram = [sum(counts) for counts in zip(*(record["score_histogram"] for record in records), strict=True)]
+    engines = list(
+        {orjson.dumps(record["engine"]): record["engine"] for record in records if record["engine"]}.values()
+    )
+    finished = time.time()
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_id": run_id,
+        "started": _iso(facts["started"]) if "started" in facts else None,
+        "finished": _iso(finished),
+        **{key: value for key, value in facts.items() if key not in ("started", "units")},
+        "engines": engines,
+        "rows": {
+            "in": rows,
+            "labeled": rows - rejected,
+            "rejected": rejected,
+            "rejected_by_reason": dict(reasons.most_common()),
+        },
+        "tokens": sum(record["tokens"] for record in records),
+        "truncated_rows": sum(record["truncated"] for record in records),
+        "label_counts": dict(labels),
+        "score_histogram": {"from": 0.0, "to": 1.0, "counts": histogram},
+        "seconds": {**{stage: round(spent, 3) for stage, spent in seconds.items()}, **_wall(facts, finished)},
+        "inputs": _inputs(records),
+        "parts": [_part(run_id, "labels", record) for record in records],
+        "rejects": [_part(run_id, "rejects", record) for record in records if record["rejects"]],
+    }
+
+
+def _wall(facts: dict[str, Any], finished: float) -> dict[str, float]:
+    return {"wall": round(finished - facts["started"], 3)} if "started" in facts else {}
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _part(run_id: str, folder: str, record: dict[str, Any]) -> dict[str, Any]:
+    part = record[folder]
+    return {
+        "path": part_name(folder, record["unit"], record["units"], run_id),
+        **{key: part[key] for key in ("rows", "bytes", "sha256")},
+    }
+
+
+def _inputs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pieces of all units → files, with the rows read from each, in order."""
+    files: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for piece in record["inputs"]:
+            file = files.setdefault(
+                piece["path"], {"path": piece["path"], "size": piece["size"], "version": piece["version"], "rows": 0}
+            )
+            file["rows"] += piece["rows"]
+    return list(files.values())

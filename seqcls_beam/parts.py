@@ -1,0 +1,243 @@
+"""PREDICTION batches of one unit → its Parquet parts and its record.
+
+Row groups are cut by rows and bytes alone, never by how rows arrived in batches, so a part's bytes depend on its
+rows only. A part is written under a name nobody else uses; the unit's record, written last, says which parts count.
+Knows one unit; what a run does with many is in `runs.py` and `commit.py`.
+"""
+
+import hashlib
+import secrets
+import time
+from contextlib import ExitStack
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from seqcls_beam import storage
+from seqcls_beam.schema import REJECT, Mark, labeled
+
+ROW_GROUP_ROWS = 131_072
+ROW_GROUP_BYTES = 64 * 2**20
+"""A row group ends at whichever comes first: what query engines like to read at once, and a bound on our memory."""
+
+HISTOGRAM_BINS = 20
+
+
+class PartWriter:
+    """One Parquet file being written: batches of `schema` in, row groups out."""
+
+    def __init__(self, uri: str, schema: pa.Schema, metadata: dict[str, str] | None = None) -> None:
+        self._uri = uri
+        self._schema = schema.with_metadata(metadata)
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = self._waiting_bytes = self._rows = 0
+        self._open = ExitStack()
+        self._sink = _Digesting(self._open.enter_context(storage.creating(uri)))
+        # A dictionary pays for names that repeat; texts and probabilities hardly ever do.
+        names = [each.name for each in schema if each.name in ("label", "labels", "source", "stage", "reason")]
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._sink, mode="w"),
+            self._schema,
+            compression="zstd",
+            use_dictionary=[f"{name}.list.element" if name == "labels" else name for name in names],
+        )
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows."""
+        batch = batch.replace_schema_metadata(self._schema.metadata)
+        while batch.num_rows:
+            sizes = row_bytes(batch).cumsum()
+            room = int(np.searchsorted(sizes, ROW_GROUP_BYTES - self._waiting_bytes))
+            take = min(max(room, 0 if self._waiting else 1), ROW_GROUP_ROWS - self._waiting_rows, batch.num_rows)
+            if take:
+                self._waiting.append(batch.slice(0, take))
+                self._waiting_rows += take
+                self._waiting_bytes += int(sizes[take - 1])
+            batch = batch.slice(take)
+            if batch.num_rows or self._waiting_rows == ROW_GROUP_ROWS:
+                self._flush()
+
+    def close(self) -> dict[str, Any]:
+        """Finish the file; its name, rows, bytes and sha256."""
+        self._flush()
+        self._writer.close()
+        self._open.close()
+        return {
+            "name": self._uri.rsplit("/", 1)[-1],
+            "rows": self._rows,
+            "bytes": self._sink.bytes,
+            "sha256": self._sink.digest.hexdigest(),
+        }
+
+    def abandon(self, error: BaseException) -> None:
+        """Give up; the file is not finished."""
+        self._sink.muted = True  # or the Parquet writer would try to end the file
+        self._writer.close()
+        self._open.__exit__(type(error), error, error.__traceback__)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), ROW_GROUP_ROWS)
+            self._rows += self._waiting_rows
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+
+class UnitWriter:
+    """The parts of one unit: `labels` always, `rejects` where there are any, and the record that names them."""
+
+    def __init__(self, folder: str, first: pa.RecordBatch) -> None:
+        """`first` is any batch of the unit: all have the same columns."""
+        mark = Mark.of(first)
+        self._folder = folder
+        self._unit = mark.unit
+        self._names: list[str] = mark.engine["labels"]
+        self._schema = labeled(pa.schema(list(first.schema.field("keep").type)), "labels" in first.schema.names)
+        metadata = {"seqcls_beam.labels": orjson.dumps(self._names).decode()}
+        self._labels = PartWriter(self._new_part("labels"), self._schema, metadata)
+        self._rejects: PartWriter | None = None
+        self._next = 0
+        self._tokens = self._truncated = 0
+        self._reasons: dict[str, int] = {}
+        self._label_counts = np.zeros(len(self._names), np.int64)
+        self._histogram = np.zeros(HISTOGRAM_BINS, np.int64)
+        self._seconds: dict[str, float] = {}
+        self._engine: dict[str, Any] = {}
+
+    def write(self, batch: pa.RecordBatch) -> dict[str, Any] | None:
+        """Add the next batch of the unit; with its last one, the unit's record.
+
+        Raises `RuntimeError` where batches are missing or out of order: then the runner has split the unit.
+        """
+        mark, started = Mark.of(batch), time.perf_counter()
+        if mark.sequence != self._next:
+            raise RuntimeError(
+                f"unit {mark.unit}: batch {mark.sequence} came where {self._next} was due; the steps between "
+                "ReadRecords and WriteLabeled must keep a unit's batches together and in order (no shuffle, no Flatten)"
+            )
+        self._next += 1
+        bad = pc.is_valid(batch["reject"])
+        rejected = pc.sum(bad).as_py() or 0
+        if rejected:
+            self._write_rejects(batch.filter(bad))
+            batch = batch.filter(pc.invert(bad))
+        if batch.num_rows:
+            self._labels.write(self._output(batch))
+            self._count(batch)
+        for stage, seconds in mark.seconds.items():
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+        self._engine = mark.engine or self._engine
+        self._seconds["write"] = self._seconds.get("write", 0.0) + time.perf_counter() - started
+        return self._finish(mark) if mark.last else None
+
+    def abandon(self, error: BaseException) -> None:
+        """Give up the unit; its files are left without a record, so they do not count."""
+        for part in (self._labels, self._rejects):
+            if part is not None:
+                part.abandon(error)
+
+    def _new_part(self, folder: str) -> str:
+        # The bundle may be running twice at once: each try writes its own file, and the record names one.
+        return storage.join(self._folder, folder, f"{self._unit:05d}-{secrets.token_hex(8)}.parquet")
+
+    def _write_rejects(self, batch: pa.RecordBatch) -> None:
+        if self._rejects is None:
+            self._rejects = PartWriter(self._new_part("rejects"), REJECT)
+        reject = batch["reject"]
+        stage, reason, detail, raw = reject.flatten()
+        source = batch["source"].dictionary_decode()
+        columns = [source, batch["position"], stage, reason, detail, raw]
+        self._rejects.write(pa.RecordBatch.from_arrays(columns, schema=REJECT))
+        for each in pc.value_counts(reason).to_pylist():
+            self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
+
+    def _output(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = batch["keep"].flatten()
+        for field in list(self._schema)[len(columns) :]:
+            column = batch[field.name]
+            columns.append(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column)
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+    def _count(self, batch: pa.RecordBatch) -> None:
+        self._tokens += pc.sum(batch["tokens"]).as_py()
+        self._truncated += pc.sum(batch["truncated"]).as_py()
+        if "label" in batch.schema.names:
+            labels = batch["label"]
+            named = pc.index_in(labels.dictionary, pa.array(self._names)).to_numpy()[labels.indices.to_numpy()]
+            top = batch["score"].to_numpy()
+        else:
+            named = pc.index_in(batch["labels"].flatten(), pa.array(self._names)).to_numpy()
+            top = batch["scores"].flatten().to_numpy().reshape(-1, len(self._names)).max(axis=1)
+        self._label_counts += np.bincount(named, minlength=len(self._names))
+        self._histogram += np.histogram(top, HISTOGRAM_BINS, (0.0, 1.0))[0]
+
+    def _finish(self, mark: Mark) -> dict[str, Any]:
+        started = time.perf_counter()
+        labels = self._labels.close()
+        rejects = self._rejects.close() if self._rejects else None
+        rejected = rejects["rows"] if rejects else 0
+        if labels["rows"] + rejected != mark.rows:
+            raise RuntimeError(
+                f"unit {mark.unit}: {mark.rows} rows were read, but {labels['rows']} labelled and {rejected} rejected "
+                "arrived at the writer; a step between dropped or added rows (reject a row, do not drop it)"
+            )
+        self._seconds["write"] += time.perf_counter() - started
+        return {
+            "unit": mark.unit,
+            "units": mark.units,
+            "labels": labels,
+            "rejects": rejects,
+            "rows": mark.rows,
+            "reasons": self._reasons,
+            "tokens": self._tokens,
+            "truncated": self._truncated,
+            "label_counts": dict(zip(self._names, self._label_counts.tolist(), strict=True)),
+            "score_histogram": self._histogram.tolist(),
+            "inputs": mark.inputs,
+            "seconds": self._seconds,
+            "engine": self._engine,
+        }
+
+
+def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """Size of every row, int64 [rows] bytes: exact for strings and binaries, near for the rest, and the same
+    whatever batch the row stands in."""
+    total = np.full(batch.num_rows, 8 * batch.num_columns, np.int64)
+    for column in batch.columns:
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
+            total += pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64)
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            total += 8 * pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    return total
+
+
+class _Digesting:
+    """A file that hashes and counts what is written through it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.bytes = 0
+        self.closed = self.muted = False
+
+    def write(self, data: bytes) -> int:
+        if self.muted:
+            return len(data)
+        self.digest.update(data)
+        self.bytes += len(data)
+        self._file.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True

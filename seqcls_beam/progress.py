@@ -1,0 +1,44 @@
+"""How far the workers of this machine are, told through a folder that the launcher made.
+
+Runners that work on this machine give no counters while they run, and their workers may be other processes. So each
+process writes its totals to a file of its own, twice a second at most. Where the folder does not exist, because the
+worker is on another machine, nothing is written: there the runner's own counters tell.
+"""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import orjson
+
+_SECONDS = 0.5
+_lock = threading.Lock()
+_totals: dict[str, dict[str, int]] = {}
+_written: dict[str, float] = {}
+
+
+def report(folder: str, *, rows: int, rejected: int, bytes: int) -> None:
+    """Add what was done since the last call to this process's totals; `bytes` of input."""
+    with _lock:
+        totals = _totals.setdefault(folder, {"rows": 0, "rejected": 0, "bytes": 0})
+        totals["rows"] += rows
+        totals["rejected"] += rejected
+        totals["bytes"] += bytes
+        now = time.monotonic()
+        if now - _written.get(folder, 0.0) < _SECONDS or not os.path.isdir(folder):
+            return
+        _written[folder] = now
+        target = Path(folder) / f"{os.getpid()}.json"
+        aside = target.with_suffix(".tmp")
+        aside.write_bytes(orjson.dumps(totals))
+        aside.replace(target)
+
+
+def totals(folder: str) -> dict[str, int]:
+    """The sum over all processes: rows, rejected, bytes."""
+    summed = {"rows": 0, "rejected": 0, "bytes": 0}
+    for each in Path(folder).glob("*.json"):
+        for key, value in orjson.loads(each.read_bytes()).items():
+            summed[key] += value
+    return summed

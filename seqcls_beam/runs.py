@@ -1,0 +1,149 @@
+"""A run and its attempt: what it is called, where its unfinished work lies, what of it is done.
+
+    OUT/_MANIFEST.json                    the published run
+    OUT/_attempts/_INTENT.json            a publication under way
+    OUT/_attempts/<run_id>/run.json       what the launcher knew: command, options, model, versions
+    OUT/_attempts/<run_id>/plan.parquet   the units
+    OUT/_attempts/<run_id>/records/       one JSON a finished unit; it names the parts that count
+    OUT/_attempts/<run_id>/labels/, rejects/   parts, under names nobody else uses
+
+A run that is started again finds its attempt by its id and redoes only the units without a record.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seqcls_beam import storage, units
+from seqcls_beam.schema import Mark
+
+
+class RunError(RuntimeError):
+    """The run published nothing, for a reason its user can act on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run into one output folder. The same id means the same output, so an attempt can be taken up again."""
+
+    output: str  # absolute URI of the folder
+    run_id: str
+    overwrite: bool = False
+    max_rejected: float = 0.05
+
+    @property
+    def attempt(self) -> str:
+        """Where unfinished work lies."""
+        return storage.join(self.output, "_attempts", self.run_id)
+
+    @property
+    def plan(self) -> str:
+        """The saved units."""
+        return storage.join(self.attempt, "plan.parquet")
+
+    @property
+    def facts(self) -> str:
+        """What the launcher knew of the run."""
+        return storage.join(self.attempt, "run.json")
+
+    def record(self, unit: int) -> str:
+        """The record of a finished unit."""
+        return storage.join(self.attempt, "records", f"{unit:05d}.json")
+
+
+def identity(inputs: pa.RecordBatch, **what: Any) -> str:
+    """Whole files (UNIT rows) and everything else that decides the output → run id, 32 hex digits of blake2b."""
+    rows = [[row["path"], row["size"], row["version"]] for row in inputs.to_pylist()]
+    said = orjson.dumps({"inputs": rows, **what}, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(said, digest_size=16).hexdigest()
+
+
+def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
+    """Write the plan and the facts of a run beside its attempt; how many of its units are done already.
+
+    Raises `RunError` where the output folder cannot be written.
+    """
+    try:
+        storage.ensure_writable(run.attempt)
+        storage.put(run.facts, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+        units.save_plan(plan, run.plan)
+    except OSError as error:
+        raise RunError(f"--output={run.output} cannot be written: {error}") from error
+    return sum(1 for _ in _finished(run))
+
+
+def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
+    """The units of the saved plan that have no record yet, in order."""
+    facts = orjson.loads(storage.read(run.facts))
+    finished = set(_finished(run))
+    for unit in units.load_plan(run.plan, facts["units"]):
+        if Mark.of(unit).unit not in finished:
+            yield unit
+
+
+def save_record(run: Run, record: dict[str, Any]) -> None:
+    """Write the record that makes a unit finished."""
+    storage.put(run.record(record["unit"]), orjson.dumps(record), scratch=run.attempt)
+
+
+def recorded_units(run: Run, fresh: Iterable[int]) -> Iterator[int]:
+    """Every unit with a record: those finished just now, and those of earlier starts."""
+    numbers = set(fresh)
+    numbers.update(_unit_number(uri) for uri in storage.files(storage.join(run.attempt, "records")))
+    yield from sorted(numbers)
+
+
+def verified_record(run: Run, unit: int) -> dict[str, Any]:
+    """The record of a unit, after its parts were read back and found as it says: size, sha256, footer, rows.
+
+    A damaged part takes its record away, so that the next start makes the unit again, and raises `RunError`.
+    """
+    record: dict[str, Any] = orjson.loads(storage.read(run.record(unit)))
+    for folder in ("labels", "rejects"):
+        if record[folder]:
+            uri = storage.join(run.attempt, folder, record[folder]["name"])
+            wrong = _damage(uri, record[folder])
+            if wrong:
+                storage.remove(run.record(unit))
+                raise RunError(f"{uri} {wrong}; nothing was published. Start the run again: it makes this unit anew")
+    return record
+
+
+def _damage(uri: str, part: dict[str, Any]) -> str | None:
+    digest, size = hashlib.sha256(), 0
+    try:
+        fs, path = storage.connect(uri)
+        with fs.open(path, "rb") as file:
+            while block := file.read(8 * 2**20):
+                digest.update(block)
+                size += len(block)
+            if size != part["bytes"]:
+                return f"has {size} bytes where {part['bytes']} were written"
+            if digest.hexdigest() != part["sha256"]:
+                return "does not have the bytes that were written"
+            file.seek(0)
+            rows = pq.ParquetFile(file).metadata.num_rows
+    except FileNotFoundError:
+        return "is gone"
+    return None if rows == part["rows"] else f"has {rows} rows where {part['rows']} were written"
+
+
+def _finished(run: Run) -> Iterator[int]:
+    """Units whose record names parts that are there; what is in them is checked before they are published."""
+    there = {
+        folder: {uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(run.attempt, folder))}
+        for folder in ("labels", "rejects")
+    }
+    for uri in storage.files(storage.join(run.attempt, "records")):
+        record = orjson.loads(storage.read(uri))
+        if all(record[folder] is None or record[folder]["name"] in there[folder] for folder in there):
+            yield _unit_number(uri)
+
+
+def _unit_number(uri: str) -> int:
+    return int(uri.rsplit("/", 1)[-1].removesuffix(".json"))

@@ -1,0 +1,184 @@
+"""The few things done with files, local or in a bucket, that must be atomic.
+
+fsspec opens, lists and copies; this file adds what it leaves open: writing whole or not at all, creating only where
+nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+import fsspec
+
+
+def connect(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it."""
+    return fsspec.core.url_to_fs(uri)
+
+
+def absolute(uri: str) -> str:
+    """A URI that means the same file in any working folder; no slash at the end."""
+    return os.path.abspath(os.path.expanduser(connect(uri)[1])) if is_local(uri) else uri.rstrip("/")
+
+
+def join(folder: str, *names: str) -> str:
+    """A URI below a folder."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or folder, asked of the store itself."""
+    fs, path = connect(uri)
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def size(uri: str) -> int | None:
+    """Bytes of a file; None where there is none."""
+    fs, path = connect(uri)
+    fs.invalidate_cache()
+    try:
+        return int(fs.info(path)["size"])
+    except FileNotFoundError:
+        return None
+
+
+def read(uri: str) -> bytes:
+    """The bytes of a file; raises `FileNotFoundError`."""
+    fs, path = connect(uri)
+    return bytes(fs.cat_file(path))
+
+
+def files(folder: str) -> list[str]:
+    """URIs of the files directly in a folder, sorted; none where there is no folder."""
+    fs, path = connect(folder)
+    fs.invalidate_cache()
+    try:
+        found = fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    return sorted(join(folder, each["name"].rsplit("/", 1)[-1]) for each in found if each["type"] == "file")
+
+
+def ensure_writable(folder: str) -> None:
+    """Make a folder if need be and write a file in it; raises `OSError` saying why not."""
+    fs, path = connect(folder)
+    fs.makedirs(path, exist_ok=True)
+    probe = join(path, f".probe-{secrets.token_hex(8)}")
+    fs.pipe_file(probe, b"")
+    fs.rm_file(probe)
+
+
+@contextmanager
+def creating(uri: str) -> Iterator[IO[bytes]]:
+    """A new file open for writing; on the disk (not in a cache of the machine) when the block ends."""
+    fs, path = connect(uri)
+    if is_local(uri):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as local:
+            yield local
+            local.flush()
+            os.fsync(local.fileno())
+        return
+    file = fs.open(path, "wb")
+    try:
+        yield file
+    except BaseException:
+        # A store publishes an object when it is closed, and half an object must not appear.
+        file.discard()
+        file.closed = True
+        raise
+    file.close()
+
+
+def put(uri: str, data: bytes, scratch: str | None = None) -> None:
+    """Write a small file whole, replacing what was there; a reader sees the old bytes or the new ones.
+
+    On a local disk it is written aside first: in `scratch`, a folder of the same disk, or else next to the target.
+    """
+    fs, path = connect(uri)
+    if not is_local(uri):
+        fs.pipe_file(path, data)
+        return
+    aside = _write_aside(path, data, scratch)
+    try:
+        os.replace(aside, path)
+    except OSError:
+        os.unlink(aside)
+        raise
+    sync_folder(path)
+
+
+def put_if_absent(uri: str, data: bytes, scratch: str | None = None) -> bool:
+    """Write a small file whole, unless there is one; says whether it was written. Of many at once, one writes."""
+    fs, path = connect(uri)
+    if not is_local(uri):
+        try:
+            fs.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+    aside = _write_aside(path, data, scratch)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(aside)
+    sync_folder(path)
+    return True
+
+
+def move(source: str, target: str) -> None:
+    """Move a file, replacing the target; atomic on a local disk, copy and delete in a store."""
+    fs, path = connect(source)
+    _, target_path = connect(target)
+    if is_local(source):
+        os.makedirs(os.path.dirname(target_path), exist_ok=True)
+        os.replace(path, target_path)
+    else:
+        fs.mv(path, target_path)
+
+
+def remove(uri: str) -> None:
+    """Remove a file or a folder with all that is in it; nothing happens where there is none."""
+    fs, path = connect(uri)
+    fs.invalidate_cache()
+    with suppress(FileNotFoundError):
+        fs.rm(path, recursive=True)
+
+
+def remove_if_empty(folder: str) -> None:
+    """Remove a local folder that holds nothing; a store has no folders to remove."""
+    if is_local(folder):
+        with suppress(OSError):
+            os.rmdir(connect(folder)[1])
+
+
+def is_local(uri: str) -> bool:
+    """Whether a URI is on this machine's disks, where folders can be renamed at once."""
+    # By name: connecting to a store can take seconds.
+    return fsspec.utils.get_protocol(uri) in ("file", "local")
+
+
+def sync_folder(path: str) -> None:
+    """Bring the names in the folder of a local path to the disk, so that a rename outlives a power cut."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = connect(scratch)[1] if scratch else os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(folder, f".{os.path.basename(path)}-{secrets.token_hex(8)}")
+    with open(aside, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return aside

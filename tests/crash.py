@@ -1,0 +1,56 @@
+"""Kill or fail a process at its n-th step on disk: run as `python -m tests.crash`, in an interpreter of its own.
+
+Python raises an audit event before it opens for writing, renames, links, removes or makes a name. A hook on them
+counts those below one folder, and at the n-th either kills the process outright (SIGKILL, nothing is flushed or
+cleaned) or makes the step fail with EIO. So every state that a crash can leave is reached, with the real code.
+"""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+STEPS = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+
+
+def interrupt_at(step: int, folder: str, how: str) -> Callable[[], bool]:
+    """From now on the `step`-th event below `folder` kills this process ("kill") or fails ("fail").
+
+    The function returned says whether it came to that.
+    """
+    count = 0
+
+    def hook(event: str, args: tuple[object, ...]) -> None:
+        nonlocal count
+        writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
+        if not (event in STEPS or writes) or not str(args[0]).startswith(folder):
+            return
+        count += 1
+        if count == step:
+            if how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(errno.EIO, "injected", str(args[0]))
+
+    sys.addaudithook(hook)
+    return lambda: count >= step
+
+
+def in_child(do: Callable[[], None], step: int, folder: str, how: str) -> str:
+    """Run `do` in a forked child that is interrupted at a step.
+
+    "killed", "failed", "survived" (it did what it should although the step failed) or "done" (it had fewer steps).
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 3
+        try:
+            interrupted = interrupt_at(step, folder, how)
+            do()
+            code = 4 if interrupted() else 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        return "killed"
+    return {0: "done", 4: "survived"}.get(os.WEXITSTATUS(status), "failed")

@@ -1,0 +1,144 @@
+"""A run is published whole or not at all, whatever happens and whoever else publishes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqcls_beam import commit, runs, storage
+from seqcls_beam.manifest import open_labels, read_manifest
+from seqcls_beam.runs import Run, RunError
+from tests.runs import write_run
+
+
+def publish(run: Run, units: int) -> None:
+    commit.publish(run, [runs.verified_record(run, unit) for unit in range(units)])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_published_run_is_its_parts_and_a_manifest(tmp_path):
+    run = Run(str(tmp_path), "0123456789abcdef" * 2, max_rejected=1)
+    write_run(run, 3, frozenset({4, 25}))
+    publish(run, 3)
+    assert files(tmp_path) == [
+        "_MANIFEST.json",
+        "labels/part-00000-of-00003-01234567.parquet",
+        "labels/part-00001-of-00003-01234567.parquet",
+        "labels/part-00002-of-00003-01234567.parquet",
+        "rejects/part-00000-of-00003-01234567.parquet",
+        "rejects/part-00002-of-00003-01234567.parquet",
+    ]
+    manifest = read_manifest(str(tmp_path))
+    assert manifest is not None
+    assert manifest["rows"] == {"in": 30, "labeled": 28, "rejected": 2, "rejected_by_reason": {"invalid_json": 2}}
+    assert manifest["inputs"] == [{"path": "corpus.jsonl", "size": 9, "version": "1", "rows": 30}]
+    ids = open_labels(str(tmp_path)).to_table()["id"].to_pylist()
+    assert ids == [i for i in range(30) if i not in (4, 25)]
+
+
+@pytest.mark.parametrize("mode", ["fresh", "overwrite"])
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_a_crash_at_any_step_leaves_the_old_state_or_is_rolled_forward(tmp_path, how, mode):
+    command = [sys.executable, "-m", "tests.crash_commit", str(tmp_path), how, mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    steps = int(done.stdout.split()[-2])
+    assert steps > 10
+
+
+def test_of_two_runs_at_once_one_is_published(tmp_path):
+    first, second = Run(str(tmp_path), "a" * 32), Run(str(tmp_path), "b" * 32)
+    write_run(first, 1)
+    write_run(second, 2)
+    publish(first, 1)
+    with pytest.raises(RunError, match="holds another run"):
+        publish(second, 2)
+    manifest = read_manifest(str(tmp_path))
+    assert manifest is not None
+    assert manifest["run_id"] == first.run_id
+    assert [name for name in files(tmp_path) if "labels/part" in name] == [manifest["parts"][0]["path"]]
+
+
+def test_a_run_that_comes_while_another_is_published_fails(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 1)
+    storage.put(storage.join(str(tmp_path), "_attempts", "_INTENT.json"), b"{}")
+    with pytest.raises(RunError, match="another run is being published"):
+        publish(run, 1)
+    assert read_manifest(str(tmp_path)) is None
+
+
+def test_an_intent_made_void_by_another_run_is_taken_back(tmp_path):
+    first, second = Run(str(tmp_path), "a" * 32), Run(str(tmp_path), "b" * 32, overwrite=True)
+    write_run(first, 1)
+    write_run(second, 1)
+    publish(first, 1)
+    # `second` saw an empty folder when it decided to publish.
+    intent = {"run_id": second.run_id, "replaces": None, "moves": [], "removes": [], "manifest": {}}
+    assert not commit._roll_forward(str(tmp_path), intent)
+    manifest = read_manifest(str(tmp_path))
+    assert manifest is not None
+    assert manifest["run_id"] == first.run_id
+
+
+def test_overwrite_replaces_every_file_of_the_old_run(tmp_path):
+    old, new = Run(str(tmp_path), "a" * 32, max_rejected=1), Run(str(tmp_path), "b" * 32, overwrite=True)
+    write_run(old, 2, frozenset({1}))
+    publish(old, 2)
+    write_run(new, 1)
+    publish(new, 1)
+    assert files(tmp_path) == ["_MANIFEST.json", "labels/part-00000-of-00001-bbbbbbbb.parquet"]
+
+
+def test_too_many_rejects_publish_nothing_and_say_where_they_lie(tmp_path):
+    run = Run(str(tmp_path), "a" * 32, max_rejected=0.1)
+    write_run(run, 1, frozenset({1, 2}))
+    with pytest.raises(RunError, match=r"2 of 10 rows were rejected \(20.0%: 2 invalid_json\).*_attempts/a+/rejects"):
+        publish(run, 1)
+    assert not (tmp_path / "labels").exists()
+    publish(Run(str(tmp_path), "a" * 32, max_rejected=0.2), 1)
+    assert read_manifest(str(tmp_path)) is not None
+
+
+def test_a_missing_unit_publishes_nothing(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 3)
+    with pytest.raises(RunError, match="1 of 3 units have no record"):
+        commit.publish(run, [runs.verified_record(run, unit) for unit in (0, 2)])
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "gone"])
+def test_a_damaged_part_is_found_and_its_unit_made_again(tmp_path, harm):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 2)
+    part = sorted((tmp_path / "_attempts" / run.run_id / "labels").iterdir())[1]
+    data = bytearray(part.read_bytes())
+    if harm == "gone":
+        part.unlink()
+    else:
+        data[20] ^= 1
+        part.write_bytes(data if harm == "flip" else data[:-1])
+    with pytest.raises(RunError, match="Start the run again"):
+        runs.verified_record(run, 1)
+    assert list(runs.recorded_units(run, [])) == [0]
+
+
+def test_files_of_unknown_origin_in_labels_are_not_mixed_with_a_run(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "mine.parquet").write_bytes(b"")
+    assert "are not of a run" in (commit.unpublishable(Run(str(tmp_path), "a" * 32)) or "")
+
+
+def test_damage_of_a_published_run_is_named(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 2)
+    publish(run, 2)
+    manifest = read_manifest(str(tmp_path))
+    assert manifest is not None
+    assert commit.damage(str(tmp_path), manifest) is None
+    (tmp_path / manifest["parts"][1]["path"]).unlink()
+    assert commit.damage(str(tmp_path), manifest) == f"{manifest['parts'][1]['path']} is gone"
