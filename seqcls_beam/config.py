@@ -122,7 +122,9 @@ class ModelOptions:
         "where the model runs: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one", default="auto"
     )
     threads: int = option(
-        "CPU threads per worker process (0: the machine's cores divided by the workers)", default=0, minimum=0
+        "CPU threads per worker process (0: all cores, divided by the workers that run on this machine)",
+        default=0,
+        minimum=0,
     )
     batch_tokens: int = option(
         "padded tokens per forward pass (0: 1,024 on a CPU, 16,384 on a GPU)", default=0, minimum=0

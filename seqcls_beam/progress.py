@@ -13,18 +13,21 @@ from pathlib import Path
 import orjson
 
 _SECONDS = 0.5
+_ZERO = {"classified": 0.0, "rows": 0.0, "rejected": 0.0, "bytes": 0.0}
 _lock = threading.Lock()
-_totals: dict[str, dict[str, int]] = {}
+_totals: dict[str, dict[str, float]] = {}
 _written: dict[str, float] = {}
 
 
-def report(folder: str, *, rows: int, rejected: int, bytes: int) -> None:
-    """Add what was done since the last call to this process's totals; `bytes` of input."""
+def report(folder: str, **done: float) -> None:
+    """Add what was done since the last call to this process's totals.
+
+    `classified`: rows the model is through with; `rows`: rows written, of them `rejected`; `bytes`: of input, written.
+    """
     with _lock:
-        totals = _totals.setdefault(folder, {"rows": 0, "rejected": 0, "bytes": 0})
-        totals["rows"] += rows
-        totals["rejected"] += rejected
-        totals["bytes"] += bytes
+        totals = _totals.setdefault(folder, dict(_ZERO))
+        for name, value in done.items():
+            totals[name] += value
         now = time.monotonic()
         if now - _written.get(folder, 0.0) < _SECONDS or not os.path.isdir(folder):
             return
@@ -35,10 +38,10 @@ def report(folder: str, *, rows: int, rejected: int, bytes: int) -> None:
         aside.replace(target)
 
 
-def totals(folder: str) -> dict[str, int]:
-    """The sum over all processes: rows, rejected, bytes."""
-    summed = {"rows": 0, "rejected": 0, "bytes": 0}
+def totals(folder: str) -> dict[str, float]:
+    """The sum over all processes."""
+    summed = dict(_ZERO)
     for each in Path(folder).glob("*.json"):
-        for key, value in orjson.loads(each.read_bytes()).items():
-            summed[key] += value
+        for name, value in orjson.loads(each.read_bytes()).items():
+            summed[name] += value
     return summed

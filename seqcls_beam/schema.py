@@ -42,7 +42,7 @@ REASONS = {
     "unreadable_file": "the file is not of its format (no Parquet footer, UTF-16 text …)",
     "missing_column": "the file lacks a column that the others have, or has it twice",
     "vanished_file": "the file was listed when the run was planned and is gone",
-    "model_error": "the model raised on this row alone",
+    "model_error": "the tokenizer or the model raised on this row alone",
 }
 """Why a row was rejected. A reason that speaks of a file rejects it as one row, at the position where reading ended."""
 
@@ -95,7 +95,7 @@ TOKENS = [
     pa.field("tokens", pa.int32()),  # tokens of the whole text that were fed to the model, over all windows
     pa.field("truncated", pa.bool_()),  # the text did not fit and its end was not read
 ]
-"""What Tokenize adds to RECORD."""
+"""What Tokenize adds to RECORD. `tokens` and `truncated` are null for a rejected row."""
 
 PREDICTION = [
     pa.field("label", pa.dictionary(pa.int32(), pa.string())),  # name of the most probable label
@@ -138,7 +138,7 @@ class Mark:
     bytes: int = 0  # input bytes of the unit read so far, for progress
     inputs: list[dict[str, Any]] = field(default_factory=list)  # with `last`: the unit's pieces, as in UNIT
     seconds: dict[str, float] = field(default_factory=dict)  # spent on this batch, by stage
-    engine: dict[str, Any] = field(default_factory=dict)  # what classified it: model, device, dtype, threads …
+    engine: dict[str, Any] = field(default_factory=dict)  # what classified it: model, labels, device, dtype, threads …
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Self:

@@ -11,7 +11,6 @@ LABELS = ["negative", "positive"]
 
 def predictions(unit: int, units: int, ids: range, rejected: frozenset[int] = frozenset(), **mark) -> pa.RecordBatch:
     """Rows with the given ids; those in `rejected` are rejects. The label of row i is positive where i is odd."""
-    ids = list(ids)
     good = [i not in rejected for i in ids]
     score = [np.float32((i % 97) / 97) for i in ids]
     arrays = [

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# gcsfs asks by gRPC which kind a bucket is, and the emulator speaks JSON only. Read when gcsfs is imported.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

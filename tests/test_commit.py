@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_an_intent_made_void_by_another_run_is_taken_back(tmp_path):
     write_run(second, 1)
     publish(first, 1)
     # `second` saw an empty folder when it decided to publish.
-    intent = {"run_id": second.run_id, "replaces": None, "moves": [], "removes": [], "manifest": {}}
+    intent: dict[str, Any] = {"run_id": second.run_id, "replaces": None, "moves": [], "removes": [], "manifest": {}}
     assert not commit._roll_forward(str(tmp_path), intent)
     manifest = read_manifest(str(tmp_path))
     assert manifest is not None

@@ -1,0 +1,192 @@
+"""Predictions: TOKENS → PREDICTION.
+
+Logits become probabilities, a text's windows are pooled, and the best label gets its name. A row on which the model
+raises is found by bisection and rejected alone. This file knows neither torch nor Beam.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqcls_beam.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.config import ModelOptions
+from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, Mark
+from seqcls_beam.tokens import add_tokens, reject
+
+Array = npt.NDArray[Any]
+
+_KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
+_FEW = 16  # rows of a batch that may fail alone; more, and it is the model that fails
+
+
+class Engine(Protocol):
+    """What `classify` needs of `seqcls_beam.engine.classifier.Classifier`."""
+
+    facts: dict[str, Any]
+
+    def logits(
+        self, ids: Array, offsets: Array, token_type_ids: Array | None, advance: Callable[[int], None] | None
+    ) -> Array:
+        """Flat ids [T] and offsets [N + 1] → float32 [N, labels]; `advance` hears of sequences as they are done."""
+
+
+def classify(
+    tokens: pa.RecordBatch,
+    classifier: Engine,
+    checkpoint: Checkpoint,
+    options: ModelOptions,
+    advance: Callable[[float], None] | None = None,
+) -> pa.RecordBatch:
+    """TOKENS → PREDICTION or PREDICTION_MULTI_LABEL, row for row; the ids and the texts are dropped.
+
+    `advance` is called as work goes on, with the rows done since (a row in several windows is done by parts).
+
+    Rejected rows have null in all of our columns. Probabilities are computed in float64 and stored in float32; labels
+    are chosen by what is stored, of equal scores the one with the lower id. A row on which the model raises is
+    rejected; raises `RuntimeError` where more than 16 rows of a batch are.
+    """
+    started = time.perf_counter()
+    rows, scores, failures = _scores(tokens, classifier, checkpoint, options, advance)
+    if failures:
+        tokens = reject(tokens, "classify", failures)
+    absent = np.ones(len(tokens), bool)
+    absent[rows] = False
+    predictions = tokens.select(_KEPT)
+    if failures:
+        for at, name in enumerate(_KEPT[-2:], start=len(_KEPT) - 2):
+            nulled = pc.if_else(pa.array(absent), pa.scalar(None, tokens[name].type), tokens[name])
+            predictions = predictions.set_column(at, predictions.schema.field(at), nulled)
+    fields, columns = (
+        (PREDICTION_MULTI_LABEL, [_labels(scores, absent, checkpoint, options.threshold)])
+        if checkpoint.problem == "multi_label"
+        else (PREDICTION, _label_and_score(scores, absent, checkpoint))
+    )
+    columns.append(_lists(pa.array(scores.ravel()), np.full(len(rows), scores.shape[1]), absent))
+    for each, column in zip(fields, columns, strict=True):
+        predictions = predictions.append_column(each, column)
+    mark = replace(Mark.of(tokens), engine=classifier.facts)
+    return mark.spent("classify", time.perf_counter() - started).on(predictions)
+
+
+def probabilities(
+    texts: list[str], pairs: list[str] | None, checkpoint: Checkpoint, classifier: Engine, options: ModelOptions
+) -> npt.NDArray[np.float32]:
+    """Texts, or pairs of them → float32 [texts, labels], as `scores` has it; raises what a row raises."""
+    columns = {"text": pa.array(texts, pa.string()), "reject": pa.nulls(len(texts), REJECT_VALUE)}
+    if pairs is not None:
+        columns["text_pair"] = pa.array(pairs, pa.string())
+    tokens = add_tokens(pa.record_batch(columns), checkpoint, options)
+    for each in tokens["reject"].drop_null().to_pylist():
+        raise ValueError(f"a text cannot be tokenised: {each['detail']}")
+    _, scores, failures = _scores(tokens, classifier, checkpoint, options)
+    for row, error in failures.items():
+        raise ValueError(f"the model fails on text {row}: {error}") from error
+    return scores
+
+
+def _scores(
+    tokens: pa.RecordBatch,
+    classifier: Engine,
+    checkpoint: Checkpoint,
+    options: ModelOptions,
+    advance: Callable[[float], None] | None = None,
+) -> tuple[Array, npt.NDArray[np.float32], dict[int, Exception]]:
+    """(rows that have scores, float32 [rows, labels], what the model raised on others by row)."""
+    rows = np.flatnonzero(tokens["reject"].is_null().to_numpy(zero_copy_only=False))
+    sequences = _Sequences(tokens)
+    starts = np.append(sequences.outer[rows], sequences.outer[-1])  # rejected rows between have no windows
+    logits = np.zeros((starts[-1], len(checkpoint.labels)), np.float32)
+    failures: dict[int, Exception] = {}
+    told = (lambda sequences: advance(sequences * len(rows) / len(logits))) if advance else None
+
+    def run(low: int, high: int) -> None:
+        try:
+            logits[starts[low] : starts[high]] = sequences.through(classifier, starts[low], starts[high], told)
+            return
+        except (CheckpointError, MemoryError):
+            raise
+        except Exception as error:
+            if high - low == 1:
+                failures[low] = error
+                if len(failures) > _FEW:
+                    raise RuntimeError(
+                        f"the model {checkpoint.name} fails on many rows of a batch of {len(tokens)}, on the last "
+                        f"with {type(error).__name__}: {error}"
+                    ) from error
+                return
+        run(low, (low + high) // 2)
+        run((low + high) // 2, high)
+
+    if len(rows):
+        run(0, len(rows))
+    pooled = _pool(_activate(logits.astype(np.float64), checkpoint.problem), starts, options.pooling)
+    failed = list(failures)
+    by_row = {int(rows[i]): error for i, error in failures.items()}
+    return np.delete(rows, failed), np.delete(pooled.astype(np.float32), failed, axis=0), by_row
+
+
+class _Sequences:
+    """The two buffers of a batch: flat ids and where each sequence ends; slices of larger batches included."""
+
+    def __init__(self, tokens: pa.RecordBatch) -> None:
+        outer = tokens["input_ids"].offsets.to_numpy()
+        inner = tokens["input_ids"].values.offsets.to_numpy()[outer[0] : outer[-1] + 1].astype(np.int64)
+        part = slice(inner[0], inner[-1])
+        self.outer, self.inner = outer - outer[0], inner - inner[0]
+        self.ids = tokens["input_ids"].values.values.to_numpy()[part]
+        self.types = None
+        if "token_type_ids" in tokens.schema.names:
+            self.types = tokens["token_type_ids"].values.values.to_numpy()[part]
+
+    def through(self, classifier: Engine, low: int, high: int, advance: Callable[[int], None] | None) -> Array:
+        """Logits of the sequences [low, high)."""
+        part = slice(self.inner[low], self.inner[high])
+        offsets = self.inner[low : high + 1] - self.inner[low]
+        types = None if self.types is None else self.types[part]
+        return classifier.logits(self.ids[part], offsets, types, advance)
+
+
+def _activate(logits: Array, problem: str) -> Array:
+    """float64 [windows, labels] → softmax, sigmoid, or the value itself."""
+    if problem == "regression":
+        return logits
+    if problem == "multi_label":
+        return np.exp(-np.logaddexp(0, -logits))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _pool(scores: Array, starts: Array, pooling: str) -> Array:
+    """[windows, labels] → [rows, labels]; row i has the windows [starts[i], starts[i + 1])."""
+    if pooling == "max":
+        return np.maximum.reduceat(scores, starts[:-1], axis=0)
+    return np.add.reduceat(scores, starts[:-1], axis=0) / np.diff(starts)[:, None]
+
+
+def _label_and_score(scores: Array, absent: Array, checkpoint: Checkpoint) -> list[pa.Array]:
+    best = scores.argmax(axis=1)
+    ids, values = np.zeros(len(absent), np.int32), np.zeros(len(absent), np.float32)
+    ids[~absent] = best
+    values[~absent] = np.take_along_axis(scores, best[:, None], axis=1)[:, 0]
+    names = pa.array(checkpoint.labels, pa.string())
+    return [pa.DictionaryArray.from_arrays(pa.array(ids, mask=absent), names), pa.array(values, mask=absent)]
+
+
+def _labels(scores: Array, absent: Array, checkpoint: Checkpoint, threshold: float) -> pa.Array:
+    order = np.argsort(-scores, axis=1, kind="stable")
+    chosen = np.take_along_axis(scores.astype(np.float64) >= threshold, order, axis=1)
+    names = pa.array(checkpoint.labels, pa.string()).take(pa.array(order[chosen]))
+    return _lists(names, chosen.sum(axis=1), absent)
+
+
+def _lists(values: pa.Array, lengths: Array, absent: Array) -> pa.Array:
+    """A list column with null where `absent`, and `lengths` values each in the other rows."""
+    offsets = np.zeros(len(absent) + 1, np.int32)
+    offsets[1:][~absent] = lengths
+    return pa.ListArray.from_arrays(pa.array(offsets.cumsum(), pa.int32()), values, mask=pa.array(absent))
