@@ -1,0 +1,62 @@
+"""The engine as a Beam `ModelHandler`: RunInference brings the shared model, its metrics and nothing else.
+
+An example is a whole TOKENS batch, so RunInference is told not to batch: batching is done inside, by length.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+from apache_beam.ml.inference.base import ModelHandler
+
+from seqcls_beam import progress
+from seqcls_beam.checkpoints import Checkpoint
+from seqcls_beam.config import ModelOptions
+from seqcls_beam.predictions import classify
+
+
+class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
+    """TOKENS batches → PREDICTION batches, for `RunInference`.
+
+    The model is loaded on the worker, once per process, when the first batch arrives. `progress` is a folder of this
+    machine for `seqcls_beam.progress`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, progress: str | None = None) -> None:
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._options = options
+        self._progress = progress
+
+    def load_model(self) -> Any:
+        """Load the checkpoint as a `Classifier`; device, dtype and threads are decided here, on the worker."""
+        # Here and not above: building a pipeline must not import torch.
+        from seqcls_beam.engine import Classifier
+
+        return Classifier(self._checkpoint, self._options)
+
+    def run_inference(
+        self, batch: Sequence[pa.RecordBatch], model: Any, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[pa.RecordBatch]:
+        """TOKENS → PREDICTION, row for row.
+
+        `batch` is one RecordBatch, which Beam counts by its rows. A list is returned, not a generator: only so does
+        RunInference count a failing batch.
+        """
+        return [classify(batch, model, self._checkpoint, self._options, self._advance if self._progress else None)]
+
+    def should_skip_batching(self) -> bool:
+        """Batches arrive as they are to be run."""
+        return True
+
+    def get_num_bytes(self, batch: Any) -> int:
+        """Bytes of a batch; Beam's default would pickle it to find out."""
+        return int(batch.nbytes)
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's metrics are found."""
+        return "seqcls_beam.Classify"
+
+    def _advance(self, rows: float) -> None:
+        assert self._progress
+        progress.report(self._progress, classified=rows)

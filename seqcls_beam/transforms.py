@@ -1,0 +1,189 @@
+"""The PTransforms: wiring only. What a step does is a function of the same meaning in another file.
+
+    batches = pipeline | ReadRecords(ReadOptions(input=("reviews/*.jsonl.gz",)))
+    batches | Tokenize(checkpoint) | Classify(checkpoint) | WriteLabeled(Run("gs://bucket/labels", "2026-11-20"))
+
+All four run fused, without a shuffle: a batch goes from the file to the part in one process. Steps of your own may
+stand between them as long as they are row for row and keep the batch's schema metadata.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
+
+import seqcls_beam.coder  # noqa: F401  (registers the coder of pa.RecordBatch)
+from seqcls_beam import progress
+from seqcls_beam.checkpoints import Checkpoint
+from seqcls_beam.commit import publish
+from seqcls_beam.config import ModelOptions, ReadOptions
+from seqcls_beam.manifest import NAME
+from seqcls_beam.parts import UnitWriter
+from seqcls_beam.records import Layout, plan_layout, read_unit
+from seqcls_beam.runs import Run, pending_units, recorded_units, save_record, verified_record
+from seqcls_beam.schema import Mark
+from seqcls_beam.storage import join
+from seqcls_beam.tokens import tokenize
+from seqcls_beam.units import list_files, plan_units
+
+Batches = PCollection[pa.RecordBatch]
+
+
+@dataclass
+class ReadRecords(beam.PTransform[PBegin, Batches]):
+    """Files → RECORD batches, in input order within a unit.
+
+    The files are listed once, when the workers start, or not at all where a `run` brings its saved plan; then its
+    finished units are left out. The layout (names and types of the kept columns) is found when the pipeline is
+    built, from the first files. Raises `FileNotFoundError` or `ValueError` then.
+    """
+
+    options: ReadOptions
+    run: Run | None = None
+    layout: Layout | None = None
+
+    def expand(self, root: PBegin) -> Batches:
+        """Plan, spread, read."""
+        layout = self.layout or plan_layout(list_files(self.options), self.options)
+        if self.run:
+            planned = root | "Run" >> beam.Create([self.run]) | "PlanUnits" >> beam.FlatMap(pending_units)
+        else:
+            planned = root | "Options" >> beam.Create([self.options]) | "PlanUnits" >> beam.FlatMap(planned_units)
+        return planned | "SpreadUnits" >> beam.Reshuffle() | "ReadUnit" >> beam.FlatMap(read_unit, layout)
+
+
+@dataclass
+class Tokenize(beam.PTransform[Batches, Batches]):
+    """RECORD batches → TOKENS batches, row for row."""
+
+    checkpoint: Checkpoint
+    options: ModelOptions = field(default_factory=ModelOptions)
+
+    def expand(self, records: Batches) -> Batches:
+        """One step."""
+        return records | beam.Map(tokenize, self.checkpoint, self.options)
+
+
+@dataclass
+class Classify(beam.PTransform[Batches, Batches]):
+    """TOKENS batches → PREDICTION batches, row for row, by one model per process.
+
+    `progress` is a folder of this machine for `seqcls_beam.progress`.
+    """
+
+    checkpoint: Checkpoint
+    options: ModelOptions = field(default_factory=ModelOptions)
+    progress: str | None = None
+
+    def expand(self, tokens: Batches) -> Batches:
+        """RunInference, whose output type Beam cannot tell."""
+        # Here and not above: Beam's inference package imports torch wherever it is installed.
+        from apache_beam.ml.inference.base import RunInference
+
+        from seqcls_beam.handler import ClassifierHandler
+
+        handler = ClassifierHandler(self.checkpoint, self.options, self.progress)
+        return tokens | RunInference(handler).with_output_types(pa.RecordBatch)
+
+
+@dataclass
+class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
+    """PREDICTION batches → a published run; yields the URI of its manifest.
+
+    Parts are written aside, read back and checked, and published together when all units are done. Raises `RunError`
+    in the worker, with nothing published, where that cannot be. `progress` is a folder of this machine for
+    `seqcls_beam.progress`.
+    """
+
+    run: Run
+    progress: str | None = None
+
+    def expand(self, predictions: Batches) -> PCollection[str]:
+        """Write, wait for all, verify, commit."""
+        root = predictions.pipeline
+        written = predictions | "WriteParts" >> beam.ParDo(_WriteParts(self.run, self.progress))
+        records = (
+            root
+            | "Run" >> beam.Create([self.run])
+            # The side input is the barrier: it is ready when every unit of this start is written. Units that an
+            # earlier start finished are found by their records.
+            | "ListRecords" >> beam.FlatMap(all_units, AsIter(written))
+            | "SpreadRecords" >> beam.Reshuffle()
+            | "VerifyParts" >> beam.Map(verified_json, self.run)
+        )
+        return root | "RunToCommit" >> beam.Create([self.run]) | "CommitRun" >> beam.Map(commit, AsList(records))
+
+
+class _WriteParts(beam.DoFn):
+    """PREDICTION batches → the number of each unit that is finished."""
+
+    def __init__(self, run: Run, progress: str | None) -> None:
+        self._run = run
+        self._progress = progress
+        self._writer: UnitWriter | None = None
+        self._bytes = 0
+        self._labeled, self._rejected, self._tokens, self._truncated, self._units = (
+            Metrics.counter("seqcls_beam.WriteLabeled", name)
+            for name in ("rows-labeled", "rows-rejected", "tokens", "rows-truncated", "units")
+        )
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[int]:
+        """Write a batch; with the unit's last one, its record."""
+        mark = Mark.of(batch)
+        if self._writer is None:
+            self._writer, self._bytes = UnitWriter(self._run.attempt, batch), 0
+        record = self._writer.write(batch)
+        self._measure(batch, mark)
+        if record:
+            self._writer = None
+            save_record(self._run, record)
+            self._units.inc()
+            yield mark.unit
+
+    def finish_bundle(self) -> None:
+        """A unit lies within one bundle, or it could be written twice by halves."""
+        if self._writer is not None:
+            raise RuntimeError(
+                "a bundle ended in the middle of a unit: the runner put a shuffle between ReadRecords and WriteLabeled"
+            )
+
+    def teardown(self) -> None:
+        """A step before this one failed: leave no open file."""
+        if self._writer is not None:
+            self._writer.abandon(RuntimeError("the bundle failed"))
+            self._writer = None
+
+    def _measure(self, batch: pa.RecordBatch, mark: Mark) -> None:
+        rejected = batch.num_rows - batch["reject"].null_count
+        self._labeled.inc(batch.num_rows - rejected)
+        self._rejected.inc(rejected)
+        self._tokens.inc(pa.compute.sum(batch["tokens"]).as_py() or 0)
+        self._truncated.inc(pa.compute.sum(batch["truncated"]).as_py() or 0)
+        if self._progress:
+            progress.report(self._progress, rows=batch.num_rows, rejected=rejected, bytes=mark.bytes - self._bytes)
+        self._bytes = mark.bytes
+
+
+def planned_units(options: ReadOptions) -> Iterator[pa.RecordBatch]:
+    """List the files and cut them into units, on a worker."""
+    yield from plan_units(list_files(options), options.unit_bytes)
+
+
+def all_units(run: Run, written: Iterable[int]) -> Iterator[int]:
+    """Every unit that has a record."""
+    yield from recorded_units(run, written)
+
+
+def verified_json(unit: int, run: Run) -> str:
+    """The record of a unit whose parts were read back."""
+    return orjson.dumps(verified_record(run, unit)).decode()
+
+
+def commit(run: Run, records: list[str]) -> str:
+    """Publish; the URI of the manifest."""
+    publish(run, [orjson.loads(record) for record in records])
+    return join(run.output, NAME)
