@@ -1,0 +1,261 @@
+"""Label a corpus: text records in files → labelled Parquet, as one transaction.
+
+python -m pipelines.classify                                          label the bundled sample
+python -m pipelines.classify --text "I love this book"                a quick look, no files
+python -m pipelines.classify --input 'reviews/*.jsonl.gz' --text_column=review --output=labels
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from importlib.resources import files as package_files
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+import seqcls_beam
+from pipelines import display
+from pipelines.options import UsageError, name_runner, parse, parser
+from seqcls_beam import commit, storage
+from seqcls_beam.checkpoints import Checkpoint, resolve
+from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
+from seqcls_beam.manifest import covered_inputs, read_manifest
+from seqcls_beam.records import Layout, plan_layout
+from seqcls_beam.runs import Run, RunError, begin, identity
+from seqcls_beam.tokens import check
+from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
+from seqcls_beam.units import list_files, plan_units
+
+GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, "look": LookOptions}
+
+DEMO_OUTPUT = "demo-output"
+
+EPILOG = """\
+runner options are passed on to Beam, such as
+  --runner=DirectRunner                 this machine, one process (the default)
+  --direct_running_mode=multi_processing --direct_num_workers=4
+  --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
+
+exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is known of a run before it starts."""
+
+    config: ClassifyConfig
+    checkpoint: Checkpoint
+    run: Run
+    files: pa.RecordBatch
+    layout: Layout
+
+
+def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
+    """The pipeline: one fused stage from the files to the parts, then verify and commit."""
+    (
+        root
+        | ReadRecords(job.config.read, job.run, job.layout)
+        | Tokenize(job.checkpoint, job.config.model)
+        | Classify(job.checkpoint, job.config.model, progress)
+        | WriteLabeled(job.run, progress)
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    try:
+        return _main(sys.argv[1:] if argv is None else list(argv))
+    except (UsageError, ValueError, FileNotFoundError) as error:
+        return _say(str(error), 2)
+    except RunError as error:
+        return _say(str(error), 1)
+    except KeyboardInterrupt:
+        return _say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+
+
+def _main(argv: list[str]) -> int:
+    made = parser("pipelines.classify", (__doc__ or "").strip(), EPILOG, GROUPS)
+    given, _, beam_options = parse(made, argv, GROUPS)
+    runner = name_runner(beam_options)
+    model = ModelOptions(**given["model"])
+    if given["look"]:
+        return _look(model, LookOptions(**given["look"]))
+    config = ClassifyConfig(
+        read=ReadOptions(**_demo(given, "input")), model=model, run=RunOptions(**_demo(given, "output"))
+    )
+    job = prepare(config)
+    if job is None:
+        return _say("nothing new to label: earlier runs under --output cover every input file", 0)
+    if _already_published(job):
+        return 0
+    return _launch(job, runner, beam_options)
+
+
+def prepare(config: ClassifyConfig) -> Job | None:
+    """Find the model and the files, and name the run; None where `only_new` leaves no file.
+
+    Finishes a publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for a model or input
+    that cannot be used.
+    """
+    checkpoint = resolve(config.model.model, config.model.revision)
+    check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
+    top = storage.absolute(config.run.output)
+    output = storage.join(top, f"run_date={config.run.run_date}") if config.run.run_date else top
+    commit.recover(output)
+    files = list_files(config.read)
+    if config.run.only_new:
+        covered = covered_inputs(top, checkpoint.digest)
+        new = [(row["path"], row["size"], row["version"]) not in covered for row in files.to_pylist()]
+        files = files.filter(pa.array(new, pa.bool_()))
+        if not files.num_rows:
+            return None
+    layout = plan_layout(files, config.read)
+    run_id = identity(
+        files,
+        model=checkpoint.digest,
+        read={k: v for k, v in asdict(config.read).items() if k not in ("input", "batch_rows")},
+        options={k: v for k, v in asdict(config.model).items() if k not in ("model", "revision", "threads")},
+        layout=[[each.name, str(each.type)] for each in layout.keep],
+        version=seqcls_beam.__version__,
+    )
+    run = Run(output, run_id, config.run.overwrite, config.run.max_rejected)
+    return Job(config, checkpoint, run, files, layout)
+
+
+def _already_published(job: Job) -> bool:
+    """Whether this very run is published and whole. Raises `RunError` where it cannot be published."""
+    manifest = read_manifest(job.run.output)
+    if manifest is not None and manifest["run_id"] == job.run.run_id:
+        damage = commit.damage(job.run.output, manifest)
+        if damage is None:
+            _say(f"already published: {job.run.output} holds exactly this run; nothing to do", 0)
+            display.summary(job.run.output, manifest)
+            return True
+        if not job.run.overwrite:
+            raise RunError(f"{job.run.output} holds this run, but {damage}; give --overwrite to make it again")
+    else:
+        reason = commit.unpublishable(job.run)
+        if reason:
+            raise RunError(reason)
+    return False
+
+
+def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
+    display.log_to_stderr()
+    job = _with_threads(job, beam_options)
+    units = plan_units(job.files, job.config.read.unit_bytes)
+    done = begin(job.run, units, _facts(job, runner, len(units)))
+    size = pc.sum(job.files["size"]).as_py()
+    _say(
+        f"run {job.run.run_id[:8]}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, {size / 1e6:,.1f} MB, "
+        f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
+        0,
+    )
+    try:
+        with display.watching(size) as folder:
+            pipeline = beam.Pipeline(options=beam_options)
+            build(pipeline, job, folder)
+            pipeline.run().wait_until_finish()
+    except Exception as error:
+        raise _explained(job, error) from error
+    manifest = read_manifest(job.run.output)
+    if manifest is None or manifest["run_id"] != job.run.run_id:
+        raise RunError(f"the job ended, but {job.run.output} does not hold it; see the runner's log")
+    display.summary(job.run.output, manifest)
+    return 0
+
+
+def _explained(job: Job, error: Exception) -> Exception:
+    """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
+    said = display.EXPECTED.findall(f"{type(error).__name__}: {error}")
+    if said:
+        return RunError(said[-1])
+    manifest = read_manifest(job.run.output)
+    if manifest is not None and manifest["run_id"] == job.run.run_id:
+        return RunError(f"another process published this same run into {job.run.output} meanwhile")
+    return error
+
+
+def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
+    """What the manifest says beyond what the workers saw. No environment, no flags of the runner: they hold secrets."""
+    options = {k: v for group in ("read", "model", "run") for k, v in asdict(getattr(job.config, group)).items()}
+    options = {k: _without_password(v) for k, v in options.items()}
+    flags = [
+        f"--{k}={','.join(v) if isinstance(v, tuple) else v}" for k, v in options.items() if v not in (None, False)
+    ]
+    return {
+        "units": units,
+        "started": time.time(),
+        "command": " ".join(["python -m pipelines.classify", *flags]),
+        "runner": runner,
+        "versions": {
+            name: metadata.version(name) for name in ("seqcls_beam", "apache-beam", "torch", "transformers", "pyarrow")
+        },
+        "model": {
+            "name": _without_password(job.checkpoint.name),
+            "revision": job.checkpoint.revision,
+            "digest": job.checkpoint.digest,
+            "files": job.checkpoint.files,
+            "problem": job.checkpoint.problem,
+            "labels": job.checkpoint.labels,
+        },
+        "columns": [{"name": each.name, "type": str(each.type)} for each in job.layout.keep],
+    }
+
+
+def _without_password(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_without_password(each) for each in value)
+    return re.sub(r"://[^/@\s]*@", "://", value) if isinstance(value, str) else value
+
+
+def _with_threads(job: Job, beam_options: PipelineOptions) -> Job:
+    """Divide the machine's cores among local worker processes, unless the user said how many threads each has."""
+    direct = beam_options.view_as(DirectOptions)
+    workers = direct.direct_num_workers or os.cpu_count() or 1
+    if job.config.model.threads or direct.direct_running_mode != "multi_processing":
+        return job
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
+
+
+def _demo(given: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """The options that hold `name`; without --input and --output, those of the demo."""
+    group = "read" if name == "input" else "run"
+    if name in given[group]:
+        return given[group]
+    if "input" in given["read"] or "output" in given["run"]:
+        raise UsageError(f"--{name} is missing (without both --input and --output the bundled sample is labelled)")
+    sample = str(package_files("seqcls_beam") / "sample" / "reviews.jsonl")
+    demo = {"input": (sample,), "id_column": "id"} if name == "input" else {"output": DEMO_OUTPUT, "overwrite": True}
+    return {**demo, **given[group]}
+
+
+def _look(options: ModelOptions, look: LookOptions) -> int:
+    """Print the probability of every label for texts given on the command line."""
+    from seqcls_beam.engine import Classifier
+    from seqcls_beam.predictions import probabilities
+
+    checkpoint = resolve(options.model, options.revision)
+    pairs = list(look.text_pair) or None
+    scores = probabilities(list(look.text), pairs, checkpoint, Classifier(checkpoint, options), options)
+    shown = [" | ".join(both) for both in zip(look.text, pairs, strict=True)] if pairs else list(look.text)
+    display.probabilities(shown, checkpoint.labels, scores)
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    print(f"seqcls_beam: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

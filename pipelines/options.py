@@ -1,0 +1,125 @@
+"""argv → options dataclasses and Beam's own options; refuses what neither knows.
+
+The only place that knows argparse. Every flag is a field of `seqcls_beam.config`, with the same name.
+"""
+
+import argparse
+import dataclasses
+import types
+from collections.abc import Sequence
+from typing import Any, NoReturn, get_args, get_origin
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from seqcls_beam.config import option_fields
+
+
+class UsageError(ValueError):
+    """Wrong flags; exit code 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parser(program: str, description: str, epilog: str, groups: dict[str, type]) -> argparse.ArgumentParser:
+    """A parser whose flags are the fields of the dataclasses in `groups`, each under its docstring."""
+    made = _Parser(
+        prog=f"python -m {program}",
+        usage=f"python -m {program} [options]",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for group in groups.values():
+        title = (group.__doc__ or "").rstrip(".").lower()
+        section = made.add_argument_group(title)
+        for each in option_fields(group):
+            _add(section, each)
+    return made
+
+
+def parse(
+    made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
+) -> tuple[dict[str, dict[str, Any]], argparse.Namespace, PipelineOptions]:
+    """The values given for each group (absent ones left out), all parsed values, and Beam's options.
+
+    Raises `UsageError` for an unknown flag or a value of the wrong kind.
+    """
+    parsed, rest = made.parse_known_args(argv)
+    beam_options = _beam_options(rest)
+    given = {
+        name: {
+            each.name: value
+            for each in option_fields(group)
+            if (value := getattr(parsed, each.name)) is not argparse.SUPPRESS and value is not None
+        }
+        for name, group in groups.items()
+    }
+    return given, parsed, beam_options
+
+
+def name_runner(options: PipelineOptions) -> str:
+    """Put the engine that is meant by DirectRunner by its name, and return the engine's name.
+
+    Beam's own DirectRunner tries to download a binary and silently runs another engine where it cannot.
+    Raises `UsageError` for a runner that loses data.
+    """
+    standard = options.view_as(StandardOptions)
+    runner = standard.runner or "DirectRunner"
+    if "dask" in runner.lower():
+        raise UsageError(
+            f"--runner={runner}: Beam's Dask runner reports success and writes nothing; use DirectRunner, a portable "
+            "runner or DataflowRunner"
+        )
+    if runner in ("DirectRunner", "SwitchingDirectRunner"):
+        runner = "FnApiRunner"
+    standard.runner = runner
+    return str(runner)
+
+
+def _beam_options(rest: list[str]) -> PipelineOptions:
+    stray = [each for each in rest[:1] if not each.startswith("-")]
+    options = PipelineOptions(rest)
+    known = options.get_all_options()
+    unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
+    if stray or unknown:
+        names = ", ".join([*stray, *(f"--{name}" for name in sorted(unknown))])
+        raise UsageError(f"unknown flag {names}: neither this command nor Beam has it; --help lists the flags")
+    return options
+
+
+def _add(section: Any, each: dataclasses.Field[Any]) -> None:
+    facts = each.metadata
+    text = facts["help"].replace("%", "%%")
+    if facts["minimum"] is not None and facts["maximum"] is not None:
+        text += f"; {facts['minimum']:g} to {facts['maximum']:g}"
+    shown = each.default
+    if each.default is not dataclasses.MISSING and not isinstance(shown, bool) and shown is not None:
+        text += f" (default: {shown})"
+    if each.type is bool:
+        section.add_argument(f"--{each.name}", action="store_true", default=None, help=text)
+        return
+    kind: Any = each.type
+    if get_origin(kind) is types.UnionType:
+        kind = next(arg for arg in get_args(kind) if arg is not type(None))
+    how: dict[str, Any] = {"help": text, "default": None, "metavar": facts["metavar"]}
+    if facts["choices"]:
+        how |= {"choices": facts["choices"], "metavar": None}
+    if each.type == tuple[str, ...]:
+        how |= {"action": "extend", "nargs": "+"}
+    elif get_origin(kind) is tuple:
+        how["type"] = _names
+    else:
+        how["type"] = kind
+        how["metavar"] = facts["metavar"] or (None if facts["choices"] else _METAVARS[kind])
+    section.add_argument(f"--{each.name}", **how)
+
+
+_METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in value.split(",")) if name)

@@ -1,0 +1,123 @@
+"""A Google Cloud Storage server on loopback: an emulator process, and before it what it leaves out.
+
+The emulator ignores `ifGenerationMatch=0`, with which a commit is made atomic, and knows neither `moveTo` nor how to
+cancel an upload. The gateway here answers as the real service does: 412 where there is an object already, holding a
+lock from the question until it is written; a move as copy and delete; a cancelled upload as gone.
+"""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import ClientSession, web
+
+
+@contextmanager
+def server(bucket: str) -> Iterator[str]:
+    """A running service with one bucket; its URL."""
+    port = _free_port()
+    command = [sys.executable, "-m", "gcp_storage_emulator", "start", f"--port={port}", "--in-memory"]
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*command, f"--default-bucket={bucket}"], **output) as emulator:  # type: ignore[call-overload]
+        try:
+            with _gateway(f"http://127.0.0.1:{port}") as url:
+                yield url
+        finally:
+            emulator.kill()  # it ignores SIGTERM
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _gateway(emulator: str) -> Iterator[str]:
+    port = _free_port()
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        lock = asyncio.Lock()
+        async with ClientSession() as session:
+            await _wait_for(session, emulator)
+
+            async def handle(request: web.Request) -> web.Response:
+                body = await request.read()
+                if request.method == "DELETE" and request.path.startswith("/upload/"):
+                    return web.Response(status=499)
+                if "/moveTo/o/" in request.raw_path:
+                    return await _move(session, emulator, request)
+                if request.query.get("ifGenerationMatch") != "0":
+                    return await _pass_on(session, emulator, request, body)
+                async with lock:
+                    name = urllib.parse.quote(_object_name(request, body), safe="")
+                    bucket = request.path.split("/b/")[1].split("/")[0]
+                    async with session.get(f"{emulator}/storage/v1/b/{bucket}/o/{name}") as there:
+                        if there.status == 200:
+                            return web.json_response({"error": {"code": 412, "message": "there"}}, status=412)
+                    return await _pass_on(session, emulator, request, body)
+
+            app = web.Application(client_max_size=2**30)
+            app.router.add_route("*", "/{path:.*}", handle)
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            ready.set()
+            await stop.wait()
+            await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(30), "the storage emulator did not start"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+async def _wait_for(session: ClientSession, url: str) -> None:
+    for _ in range(200):
+        try:
+            async with session.get(url):
+                return
+        except OSError:
+            await asyncio.sleep(0.1)
+
+
+async def _move(session: ClientSession, emulator: str, request: web.Request) -> web.Response:
+    source, target = request.raw_path.split("?")[0].split("/moveTo/o/")
+    bucket = source.split("/b/")[1].split("/")[0]
+    async with session.post(f"{emulator}{source}/copyTo/b/{bucket}/o/{target}", json={}) as copied:
+        answer = await copied.json()
+    async with session.delete(f"{emulator}{source}"):
+        return web.json_response(answer, status=copied.status)
+
+
+def _object_name(request: web.Request, body: bytes) -> str:
+    if "name" in request.query:
+        return request.query["name"]
+    text = body[:2000].decode("latin-1")
+    return text.split('"name": "')[1].split('"')[0]
+
+
+async def _pass_on(session: ClientSession, emulator: str, request: web.Request, body: bytes) -> web.Response:
+    headers: dict[str, Any] = {k: v for k, v in request.headers.items() if k.lower() not in ("host", "content-length")}
+    url = f"{emulator}{request.raw_path}"
+    async with session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
+        data = await answer.read()
+        dropped = ("content-length", "transfer-encoding", "content-encoding", "connection")
+        kept = {k: v for k, v in answer.headers.items() if k.lower() not in dropped}
+        if "Location" in kept:
+            kept["Location"] = kept["Location"].replace(emulator, f"http://{request.host}")
+        return web.Response(status=answer.status, body=data, headers=kept)

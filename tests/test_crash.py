@@ -1,0 +1,130 @@
+"""Killed or failing anywhere: nothing half-published is seen, and the next start makes the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import classify
+from seqcls_beam.manifest import read_manifest
+from tests import tiny
+from tests.corpora import part_digests, texts
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """A model, a corpus of several units with bad rows in it, and the parts of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("job")
+    model = tiny.checkpoint(folder / "model")
+    lines = [json.dumps({"id": i, "text": text}) for i, text in enumerate(texts(200))]
+    lines[30] = lines[150] = "{"
+    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    flags = [f"--model={model}", f"--input={folder}/corpus.jsonl", "--unit_bytes=6000", "--threads=1"]
+    assert classify.main([*flags, f"--output={folder}/undisturbed"]) == 0
+    return flags, part_digests(folder / "undisturbed")
+
+
+def seen_by_listing(out: Path) -> set[str]:
+    return set(part_digests(out)) if (out / "labels").is_dir() or (out / "rejects").is_dir() else set()
+
+
+# A run of four units takes about 90 steps: making the plan and the parts, reading them back, publishing, cleaning.
+# `make test-slow` interrupts every one of them.
+@pytest.mark.parametrize(
+    ("how", "step"),
+    [*(("kill", step) for step in (1, 8, 20, 35, 50, 66, 72, 78)), ("fail", 20), ("fail", 50), ("fail", 70)],
+)
+def test_interrupted_at_a_step(tmp_path, job, how, step):
+    interrupt(tmp_path, job, how, step)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_interrupted_at_every_step(tmp_path, job, how):
+    step = 1
+    while interrupt(tmp_path / str(step), job, how, step):
+        step += 1
+    assert step > 60
+
+
+def interrupt(folder: Path, job: tuple[list[str], dict[str, str]], how: str, step: int) -> bool:
+    """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
+    flags, expected = job
+    out = folder / "out"
+    command = [sys.executable, "-m", "tests.crash_classify", str(step), how, str(out), *flags, f"--output={out}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    published = read_manifest(str(out)) is not None
+    assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]
+    listed = {name for name in seen_by_listing(out) if name.startswith("labels/")}
+    assert listed in (set(), {name for name in expected if name.startswith("labels/")})
+    assert not published or part_digests(out) == expected
+    assert classify.main([*flags, f"--output={out}"]) == 0
+    assert part_digests(out) == expected
+    return done.returncode != 0
+
+
+def test_finished_units_are_kept(tmp_path, job, capsys):
+    flags, expected = job
+    out = tmp_path / "out"
+    # Failing the last rename leaves every unit finished and nothing published.
+    assert classify.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
+    parts = {path: path.stat().st_mtime_ns for path in (out / "_attempts").rglob("labels/*.parquet")}
+    records = sorted((out / "_attempts").rglob("records/*.json"))
+    assert len(parts) == len(records) == 4
+    records[2].unlink()
+    capsys.readouterr()
+    assert classify.main([*flags, f"--output={out}"]) == 0
+    assert "3 of them done before" in capsys.readouterr().err
+    assert part_digests(out) == expected
+    kept = {path.stat().st_mtime_ns for path in (out / "labels").iterdir()} & set(parts.values())
+    assert len(kept) == 3
+
+
+def test_a_full_disk_fails_the_run_with_nothing_published(tmp_path, job):
+    flags, expected = job
+    out = tmp_path / "out"
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from pipelines.classify import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, resource.RLIM_INFINITY))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *flags, f"--output={out}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert seen_by_listing(out) == set()
+    assert read_manifest(str(out)) is None
+    assert classify.main([*flags, f"--output={out}"]) == 0
+    assert part_digests(out) == expected
+
+
+def test_a_worker_killed_in_the_middle_fails_the_run(tmp_path, job):
+    flags, expected = job
+    out = tmp_path / "out"
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    command = [sys.executable, "-m", "pipelines.classify", *flags, *workers, f"--output={out}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(out.glob("_attempts/*/labels/*")):
+            pass
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            pytest.skip("no /proc to find the workers in")
+        workers_found = [pid for pid in map(int, children.read_text().split()) if "sdk_worker" in _command(pid)]
+        os.kill((workers_found or [process.pid])[0], signal.SIGKILL)
+        process.communicate(timeout=100)
+        assert process.returncode != 0
+    assert seen_by_listing(out) == set()
+    assert classify.main([*flags, f"--output={out}"]) == 0
+    assert part_digests(out) == expected
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()

@@ -1,0 +1,97 @@
+"""gs:// as input, as model and as output, against a storage server on loopback."""
+
+import gzip
+import json
+import threading
+
+import fsspec
+import gcsfs
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import classify
+from seqcls_beam import storage
+from seqcls_beam.manifest import open_labels, read_manifest
+from tests import gcs, tiny
+from tests.corpora import part_digests, texts
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    with gcs.server("corpus") as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        yield "gs://corpus"
+        gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def test_one_of_many_creates(bucket):
+    won: list[int] = []
+
+    def create(i: int) -> None:
+        if storage.put_if_absent(f"{bucket}/race/intent", b"%d" % i):
+            won.append(i)
+
+    threads = [threading.Thread(target=create, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert storage.read(f"{bucket}/race/intent") == b"%d" % won[0]
+
+
+def test_a_file_whose_writing_fails_does_not_appear(bucket):
+    with pytest.raises(RuntimeError, match="half"), storage.creating(f"{bucket}/half/part.parquet") as file:
+        file.write(b"x" * 6_000_000)  # more than one block is on its way by now
+        raise RuntimeError("half")
+    assert not storage.exists(f"{bucket}/half/part.parquet")
+
+
+def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_path, capsys):
+    lines = [json.dumps({"id": i, "text": text}) for i, text in enumerate(texts(120))]
+    lines[17] = "{"
+    fs = fsspec.filesystem("gs")
+    (tmp_path / "in").mkdir()
+    for name, data in (
+        ("a.jsonl", "\n".join(lines[:80]).encode()),
+        ("b.jsonl.gz", gzip.compress("\n".join(lines[80:]).encode(), mtime=0)),
+    ):
+        fs.pipe_file(f"corpus/in/{name}", data)
+        (tmp_path / "in" / name).write_bytes(data)
+    fs.put(str(model), "corpus/model", recursive=True)
+    flags = ["--threads=1", "--id_column=id", "--unit_bytes=3000"]
+    remote = [*flags, f"--model={bucket}/model", f"--input={bucket}/in/*", f"--output={bucket}/out"]
+    assert classify.main(remote) == 0
+    local = [*flags, f"--model={model}", f"--input={tmp_path}/in/*", f"--output={tmp_path}/out"]
+    assert classify.main(local) == 0
+
+    there = read_manifest(f"{bucket}/out")
+    here = read_manifest(str(tmp_path / "out"))
+    assert there is not None and here is not None
+    assert there["model"]["digest"] == here["model"]["digest"]
+    assert [part["sha256"] for part in there["parts"]] == [part["sha256"] for part in here["parts"]]
+    assert [each["path"] for each in there["inputs"]] == [f"{bucket}/in/a.jsonl", f"{bucket}/in/b.jsonl.gz"]
+    assert open_labels(f"{bucket}/out").to_table()["id"].to_pylist() == [i for i in range(120) if i != 17]
+    names = sorted(name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True))
+    assert names == sorted(["_MANIFEST.json", *(p["path"] for p in [*there["parts"], *there["rejects"]])])
+    rejected = pq.read_table(fs.open(f"corpus/out/{there['rejects'][0]['path']}")).to_pylist()
+    assert (rejected[0]["raw"], rejected[0]["source"]) == (b"{", f"{bucket}/in/a.jsonl")
+    assert len(part_digests(tmp_path / "out")) == len(there["parts"]) + 1
+
+    assert classify.main(remote) == 0
+    assert "already published" in capsys.readouterr().err
+    assert classify.main([*remote, "--max_length=16"]) == 1
+    assert classify.main([*remote, "--max_length=16", "--overwrite"]) == 0
+    left = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)}
+    now = read_manifest(f"{bucket}/out")
+    assert now is not None
+    assert left == {"_MANIFEST.json", *(p["path"] for p in [*now["parts"], *now["rejects"]])}
+    assert now["run_id"] != there["run_id"]

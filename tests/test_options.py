@@ -1,0 +1,65 @@
+"""Every option exists once, and wrong flags end with one sentence and exit code 2."""
+
+import pytest
+
+from pipelines import classify
+from pipelines.classify import GROUPS
+from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions, option_fields
+
+
+def test_every_option_is_written_once_with_its_help():
+    names = [each.name for group in GROUPS.values() for each in option_fields(group)]
+    assert len(names) == len(set(names))
+    for group in GROUPS.values():
+        for each in option_fields(group):
+            assert each.metadata["help"]
+
+
+def test_help_shows_every_option_once(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        classify.main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    for group in GROUPS.values():
+        for each in option_fields(group):
+            assert shown.count(f"\n  --{each.name} ") + shown.count(f"\n  --{each.name}\n") == 1, each.name
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--bogus=1"], "unknown flag --bogus"),
+        (["--batch_row=1"], "unknown flag --batch_row"),
+        (["stray"], "unknown flag stray"),
+        (["--batch_rows=0"], "--batch_rows=0: expected at least 1"),
+        (["--batch_rows=ten"], "--batch_rows: invalid int value: 'ten'"),
+        (["--max_rejected=1.5"], "--max_rejected=1.5: expected at most 1"),
+        (["--overflow=drop"], "--overflow: invalid choice: 'drop'"),
+        (["--device=gpu"], "--device=gpu: expected auto, cpu, cuda or cuda:N"),
+        (["--run_date=yesterday"], "--run_date=yesterday: expected a date such as 2026-11-20"),
+        (["--only_new"], "--only_new needs --run_date"),
+        (["--quote=ab"], "--quote=ab: expected one ASCII character or nothing"),
+        (["--runner=DaskRunner"], "Beam's Dask runner reports success and writes nothing"),
+        (["--text", "a", "b", "--text_pair", "c"], "--text was given 2 times and --text_pair 1 times"),
+        (["--model=sentiment", "--input=nothing/*.txt", "--output=out"], "nothing/*.txt matches no file"),
+        (["--input=x.txt"], "--output is missing"),
+        (["--output=out"], "--input is missing"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(flags, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = ["--input=x.txt", "--output=out"] if not any(f.startswith(("--input", "--output")) for f in flags) else []
+    assert classify.main([*files, *flags]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_is_checked_in_the_library_too():
+    with pytest.raises(ValueError, match="--stride=-1: expected at least 0"):
+        ModelOptions(stride=-1)
+    with pytest.raises(ValueError, match="--input is empty"):
+        ReadOptions(input=())
+    with pytest.raises(ValueError, match="--max_rejected=2"):
+        RunOptions(output="out", max_rejected=2)
