@@ -87,7 +87,8 @@ def creating(uri: str) -> Iterator[IO[bytes]]:
         yield file
     except BaseException:
         # A store publishes an object when it is closed, and half an object must not appear.
-        file.discard()
+        with suppress(Exception):  # what is left of an upload expires; the error that ended it is what matters
+            file.discard()
         file.closed = True
         raise
     file.close()
