@@ -73,9 +73,12 @@ def _plain(_: Console, folder: str, total: int, done: threading.Event) -> None:
     meter = _Meter(folder, total)
     while not done.wait(PLAIN_SECONDS):
         meter.read()
-        left = f", {meter.seconds * (1 - meter.share) / meter.share:,.0f} s left" if meter.share else ""
+        share, left = "", ""
+        if meter.share:
+            share = f" ({meter.share:.0%})"
+            left = f", {meter.seconds * (1 - meter.share) / meter.share:,.0f} s left"
         rejected = f", {meter.rejected:,} rejected" if meter.rejected else ""
-        line = f"labelled {meter.rows:,} rows ({meter.share:.0%}), {meter.rate:,.0f} texts/s{rejected}{left}"
+        line = f"labelled {meter.rows:,} rows{share}, {meter.rate:,.0f} texts/s{rejected}{left}"
         print(line if meter.rows else "loading the model", file=sys.stderr, flush=True)
 
 
@@ -134,11 +137,17 @@ def _first_rows(console: Console, output: str, manifest: dict[str, Any], rows: i
         return
     head = open_labels(output).head(rows)
     names = [name for name in head.column_names if name not in ("tokens", "truncated")]
-    shown = Table(title=None)
+    cells = [[_cell(row[name]) for name in names] for row in head.to_pylist()]
+    widths = {name: max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}
+    said = {"label", "labels", "score", "scores"} & set(names)
+    # The kept columns share what the answers leave.
+    room = console.width - 1 - 3 * len(names) - sum(min(widths[name], 30) for name in said)
+    kept = max(8, room // max(len(names) - len(said), 1))
+    shown = Table()
     for name in names:
-        shown.add_column(name, max_width=60, no_wrap=True, overflow="ellipsis")
-    for row in head.to_pylist():
-        shown.add_row(*(Text(_cell(row[name])) for name in names))
+        shown.add_column(name, no_wrap=True, overflow="ellipsis", max_width=30 if name in said else min(kept, 60))
+    for row in cells:
+        shown.add_row(*map(Text, row))
     console.print(shown)
 
 
