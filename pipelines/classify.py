@@ -26,7 +26,7 @@ from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
-from seqcls_beam.manifest import covered_inputs, read_manifest
+from seqcls_beam.manifest import covered_inputs, partitions, read_manifest
 from seqcls_beam.records import Layout, plan_layout
 from seqcls_beam.runs import Run, RunError, begin, identity
 from seqcls_beam.tokens import check
@@ -109,7 +109,9 @@ def prepare(config: ClassifyConfig) -> Job | None:
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
     top = storage.absolute(config.run.output)
     output = storage.join(top, f"run_date={config.run.run_date}") if config.run.run_date else top
-    commit.recover(output)
+    # A night that was decided but interrupted covers its files: finish it before asking what is new.
+    for each in partitions(top) if config.run.only_new else [output]:
+        commit.recover(each)
     files = list_files(config.read)
     if config.run.only_new:
         covered = covered_inputs(top, checkpoint.digest)

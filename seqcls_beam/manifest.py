@@ -37,12 +37,17 @@ def open_labels(output: str) -> ds.Dataset:
     return ds.dataset([storage.join(path, part["path"]) for part in manifest["parts"]], filesystem=fs, format="parquet")
 
 
-def covered_inputs(output: str, model: str) -> set[tuple[str, int, str]]:
-    """Path, size and version of the files that published runs under `output` labelled with this model (its digest)."""
+def partitions(output: str) -> list[str]:
+    """The folders under `output` that may hold a published run: itself and its `run_date=…` partitions."""
     fs, path = storage.connect(output)
     fs.invalidate_cache()
-    found = [storage.join(path, NAME), *fs.glob(storage.join(path, "run_date=*", NAME))]
-    manifests = [read_manifest(fs.unstrip_protocol(each).removesuffix(f"/{NAME}")) for each in found]
+    found = fs.glob(storage.join(path, "run_date=*"))
+    return [output, *(storage.join(output, each.rstrip("/").rsplit("/", 1)[-1]) for each in found)]
+
+
+def covered_inputs(output: str, model: str) -> set[tuple[str, int, str]]:
+    """Path, size and version of the files that published runs under `output` labelled with this model (its digest)."""
+    manifests = [read_manifest(each) for each in partitions(output)]
     return {
         (file["path"], file["size"], file["version"])
         for manifest in manifests

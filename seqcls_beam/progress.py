@@ -8,6 +8,7 @@ worker is on another machine, nothing is written: there the runner's own counter
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -34,8 +35,9 @@ def report(folder: str, **done: float) -> None:
         _written[folder] = now
         target = Path(folder) / f"{os.getpid()}.json"
         aside = target.with_suffix(".tmp")
-        aside.write_bytes(orjson.dumps(totals))
-        aside.replace(target)
+        with suppress(OSError):  # a display that is gone or full must not fail the work
+            aside.write_bytes(orjson.dumps(totals))
+            aside.replace(target)
 
 
 def totals(folder: str) -> dict[str, float]:

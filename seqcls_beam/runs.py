@@ -31,10 +31,13 @@ class RunError(RuntimeError):
 class Run:
     """One run into one output folder. The same id means the same output, so an attempt can be taken up again."""
 
-    output: str  # absolute URI of the folder
+    output: str  # the folder; made absolute, for a worker may have another working folder
     run_id: str
     overwrite: bool = False
     max_rejected: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "output", storage.absolute(self.output))
 
     @property
     def attempt(self) -> str:
@@ -79,7 +82,7 @@ def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
 
 def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
     """The units of the saved plan that have no record yet, in order."""
-    facts = orjson.loads(storage.read(run.facts))
+    facts = orjson.loads(_read_own(run, run.facts))
     finished = set(_finished(run))
     for unit in units.load_plan(run.plan, facts["units"]):
         if Mark.of(unit).unit not in finished:
@@ -103,7 +106,7 @@ def verified_record(run: Run, unit: int) -> dict[str, Any]:
 
     A damaged part takes its record away, so that the next start makes the unit again, and raises `RunError`.
     """
-    record: dict[str, Any] = orjson.loads(storage.read(run.record(unit)))
+    record: dict[str, Any] = orjson.loads(_read_own(run, run.record(unit)))
     for folder in ("labels", "rejects"):
         if record[folder]:
             uri = storage.join(run.attempt, folder, record[folder]["name"])
@@ -112,6 +115,13 @@ def verified_record(run: Run, unit: int) -> dict[str, Any]:
                 storage.remove(run.record(unit))
                 raise RunError(f"{uri} {wrong}; nothing was published. Start the run again: it makes this unit anew")
     return record
+
+
+def _read_own(run: Run, uri: str) -> bytes:
+    try:
+        return storage.read(uri)
+    except FileNotFoundError:
+        raise RunError(f"{uri} is gone: another process removed the attempt, or published it meanwhile") from None
 
 
 def _damage(uri: str, part: dict[str, Any]) -> str | None:

@@ -69,8 +69,9 @@ def save_plan(units: list[pa.RecordBatch], uri: str) -> None:
     """Units → a Parquet file, one row per piece, in order."""
     numbers = pa.array([index for index, unit in enumerate(units) for _ in range(unit.num_rows)], pa.int64())
     table = pa.Table.from_batches(units, UNIT).append_column("unit", numbers)
-    with storage.creating(uri) as file:
-        pq.write_table(table, file, row_group_size=10_000, compression="zstd")
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=10_000, compression="zstd")
+    storage.put(uri, sink.getvalue().to_pybytes())
 
 
 def load_plan(uri: str, units: int) -> Iterator[pa.RecordBatch]:

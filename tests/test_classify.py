@@ -336,10 +336,11 @@ def test_an_input_of_only_empty_files_is_published_empty(tmp_path, model):
     assert labels(out).column_names == ["text", "label", "score", "scores", "tokens", "truncated"]
 
 
-def test_two_runs_at_once_publish_one(tmp_path, model, corpus):
+@pytest.mark.parametrize("same", [False, True], ids=["different", "same"])
+def test_two_runs_at_once_publish_one(tmp_path, model, corpus, same):
     flags = [f"--model={model}", f"--output={tmp_path}/out", "--threads=1", f"--input={corpus}/*"]
     command = [sys.executable, "-m", "pipelines.classify", *flags]
-    variants = [[], ["--max_length=16"]]
+    variants = [[], [] if same else ["--max_length=16"]]
     done: list[subprocess.CompletedProcess[str]] = []
 
     def start(extra: list[str]) -> None:
@@ -350,12 +351,15 @@ def test_two_runs_at_once_publish_one(tmp_path, model, corpus):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(each.returncode for each in done) == [0, 1], [each.stderr[-800:] for each in done]
-    loser = next(each for each in done if each.returncode)
-    assert "Traceback" not in loser.stderr
+    codes = sorted(each.returncode for each in done)
+    # The second of two equal runs may come so late that it finds itself published, which is no failure.
+    assert codes == [0, 1] or (same and codes == [0, 0]), [each.stderr[-800:] for each in done]
+    for loser in done:
+        assert "Traceback" not in loser.stderr
     out = tmp_path / "out"
     manifest = manifest_of(out)
     assert set(part_digests(out)) == {part["path"] for part in [*manifest["parts"], *manifest["rejects"]]}
+    assert labels(out).num_rows == 300
 
 
 def test_no_secret_reaches_the_manifest(tmp_path, model, corpus, monkeypatch):
