@@ -12,6 +12,7 @@ protocol is that of Hadoop's manifest committer with the job's success file as t
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -119,10 +120,22 @@ def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
                 storage.remove(_intent(output))
                 return False
     _each(lambda path: storage.remove(storage.join(output, path)), intent["removes"])
-    storage.remove(storage.join(output, "_attempts", intent["run_id"]))
+    _discard_attempt(storage.join(output, "_attempts", intent["run_id"]))
     storage.remove(_intent(output))
     storage.remove_if_empty(storage.join(output, "_attempts"))
     return True
+
+
+def _discard_attempt(attempt: str) -> None:
+    """Remove an attempt, although another process of the same run may be writing into it."""
+    gone = f"{attempt}.gone"
+    if storage.is_local(attempt):
+        storage.remove(gone)
+        with suppress(FileNotFoundError):
+            os.rename(attempt, gone)
+        storage.remove(gone)
+    else:
+        storage.remove(attempt)
 
 
 def _move_parts(output: str, intent: dict[str, Any]) -> None:
