@@ -19,6 +19,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from rich import filesize
 
 import seqcls_beam
 from pipelines import display
@@ -157,7 +158,8 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     done = begin(job.run, units, _facts(job, runner, len(units)))
     size = pc.sum(job.files["size"]).as_py()
     _say(
-        f"run {job.run.run_id[:8]}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, {size / 1e6:,.1f} MB, "
+        f"run {job.run.run_id[:8]}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, "
+        f"{filesize.decimal(size)}, "
         f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
         0,
     )

@@ -94,11 +94,13 @@ class _Meter:
 
     def read(self) -> None:
         totals = progress.totals(self._folder)
-        # The model is ahead of the writer by the batches in hand.
         rows = max(totals["classified"] + totals["rejected"], totals["rows"])
         self.rows, self.rejected = int(rows), int(totals["rejected"])
-        if totals["rows"]:
-            self.share = min(totals["bytes"] / self._total * rows / totals["rows"], 1.0)
+        # Of the batches in hand count the rows that the model is through with.
+        in_hand = totals["begun_rows"] - totals["rows"]
+        through = min((rows - totals["rows"]) / in_hand, 1.0) if in_hand > 0 else 0.0
+        done = totals["bytes"] + through * (totals["begun_bytes"] - totals["bytes"])
+        self.share = min(max(done / self._total, 0.0), 1.0)
         if rows:
             now = time.monotonic()
             self._first = self._first or (now, rows)
@@ -121,7 +123,7 @@ def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
         reasons = ", ".join(f"{name} {count:,}" for name, count in counts["rejected_by_reason"].items())
         facts.add_row("rejects", reasons)
     if manifest["truncated_rows"]:
-        facts.add_row("truncated", f"{manifest['truncated_rows']:,} texts were longer than the model reads")
+        facts.add_row("truncated", f"{manifest['truncated_rows']:,} (texts longer than the model reads)")
     seconds = manifest["seconds"]
     busy = sum(seconds.get(stage, 0.0) for stage in ("read", "tokenize", "classify", "write"))
     if busy:
@@ -140,12 +142,16 @@ def _first_rows(console: Console, output: str, manifest: dict[str, Any], rows: i
     cells = [[_cell(row[name]) for name in names] for row in head.to_pylist()]
     widths = {name: max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}
     said = {"label", "labels", "score", "scores"} & set(names)
-    # The kept columns share what the answers leave.
-    room = console.width - 1 - 3 * len(names) - sum(min(widths[name], 30) for name in said)
-    kept = max(8, room // max(len(names) - len(said), 1))
+    shown_widths = {name: min(widths[name], 30) for name in said}
+    # The kept columns share what the answers leave; a narrow one leaves its share to the others.
+    room = console.width - 1 - 3 * len(names) - sum(shown_widths.values())
+    kept = sorted(set(names) - said, key=widths.__getitem__)
+    for i, name in enumerate(kept):
+        shown_widths[name] = min(widths[name], max(8, room // (len(kept) - i)), 60)
+        room -= shown_widths[name]
     shown = Table()
     for name in names:
-        shown.add_column(name, no_wrap=True, overflow="ellipsis", max_width=30 if name in said else min(kept, 60))
+        shown.add_column(name, no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
     for row in cells:
         shown.add_row(*map(Text, row))
     console.print(shown)

@@ -13,6 +13,7 @@ from seqcls_beam import progress
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.predictions import classify
+from seqcls_beam.schema import Mark
 
 
 class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
@@ -43,6 +44,8 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
         `batch` is one RecordBatch, which Beam counts by its rows. A list is returned, not a generator: only so does
         RunInference count a failing batch.
         """
+        if self._progress:
+            progress.report(self._progress, begun_rows=len(batch), begun_bytes=Mark.of(batch).bytes)
         return [classify(batch, model, self._checkpoint, self._options, self._advance if self._progress else None)]
 
     def should_skip_batching(self) -> bool:

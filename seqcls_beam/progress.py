@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 _SECONDS = 0.5
-_ZERO = {"classified": 0.0, "rows": 0.0, "rejected": 0.0, "bytes": 0.0}
+_ZERO = {"begun_rows": 0.0, "begun_bytes": 0.0, "classified": 0.0, "rows": 0.0, "rejected": 0.0, "bytes": 0.0}
 _lock = threading.Lock()
 _totals: dict[str, dict[str, float]] = {}
 _written: dict[str, float] = {}
@@ -23,7 +23,8 @@ _written: dict[str, float] = {}
 def report(folder: str, **done: float) -> None:
     """Add what was done since the last call to this process's totals.
 
-    `classified`: rows the model is through with; `rows`: rows written, of them `rejected`; `bytes`: of input, written.
+    `begun_rows`, `begun_bytes`: rows that the model was given, and the input bytes they took; `classified`: rows it is
+    through with; `rows`: rows written, of them `rejected`; `bytes`: input bytes of the rows written.
     """
     with _lock:
         totals = _totals.setdefault(folder, dict(_ZERO))

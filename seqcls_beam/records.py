@@ -57,17 +57,17 @@ def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
             columns = to_columns(block.block(layout) if isinstance(block, Fault) else block, layout)
             inputs[-1]["rows"] += len(columns)
             consumed = block.consumed
-            queue.put(piece.path, columns)
+            queue.put(piece.path, columns, done + consumed)
             while queue.over():
-                batch = queue.take()
+                before, batch = int(queue.consumed), queue.take()
                 rows += len(batch)
-                now = replace(mark, sequence=sequence, rows=rows, bytes=done + consumed)
+                now = replace(mark, sequence=sequence, rows=rows, bytes=int(queue.consumed) - before)
                 yield now.spent("read", time.perf_counter() - began).on(batch)
                 began = time.perf_counter()
                 sequence += 1
         done += _size(piece, consumed)
-    batch = queue.take()
-    now = replace(mark, sequence=sequence, last=True, rows=rows + len(batch), bytes=done, inputs=inputs)
+    before, batch = int(queue.consumed), queue.take()
+    now = replace(mark, sequence=sequence, last=True, rows=rows + len(batch), bytes=done - before, inputs=inputs)
     yield now.spent("read", time.perf_counter() - began).on(batch)
 
 
@@ -97,13 +97,14 @@ class _Queue:
     layout: Layout
     rows: int = 0
     size: int = 0
-    parts: deque[tuple[str, pa.RecordBatch, np.ndarray, int]] = a_field(default_factory=deque)
+    consumed: float = 0.0  # input bytes up to the last row taken; within a block rows count alike
+    parts: deque[tuple[str, pa.RecordBatch, np.ndarray, int, int]] = a_field(default_factory=deque)
 
-    def put(self, source: str, columns: pa.RecordBatch) -> None:
-        """Add rows of one file: RECORD without `source`."""
+    def put(self, source: str, columns: pa.RecordBatch, consumed: int) -> None:
+        """Add rows of one file, RECORD without `source`; `consumed` is the input bytes of the unit up to their end."""
         # Bytes of the rows up to each, and before the first: cutting is then a search.
         sizes = np.cumsum(_weights(columns, self.layout))
-        self.parts.append((source, columns, sizes, 0))
+        self.parts.append((source, columns, sizes, 0, consumed))
         self.rows += len(columns)
         self.size += int(sizes[-1])
 
@@ -116,7 +117,7 @@ class _Queue:
         taken: list[tuple[str, pa.RecordBatch]] = []
         rows, room = self.layout.options.batch_rows, MAX_BATCH_BYTES
         while self.parts and rows:
-            source, columns, sizes, before = self.parts[0]
+            source, columns, sizes, before, consumed = self.parts[0]
             fit = min(rows, int(np.searchsorted(sizes, before + room, side="right")))
             if not fit and not taken:
                 fit = 1  # a row larger than any batch is a batch
@@ -124,10 +125,11 @@ class _Queue:
                 break
             taken.append((source, columns.slice(0, fit)))
             size = int(sizes[fit - 1]) - before
+            self.consumed += (consumed - self.consumed) * fit / len(columns)
             self.parts.popleft()
             self.rows, self.size, rows, room = self.rows - fit, self.size - size, rows - fit, room - size
             if fit < len(columns):
-                self.parts.appendleft((source, columns.slice(fit), sizes[fit:], before + size))
+                self.parts.appendleft((source, columns.slice(fit), sizes[fit:], before + size, consumed))
                 break
         return self._join(taken)
 

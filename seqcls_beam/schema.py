@@ -135,7 +135,7 @@ class Mark:
     sequence: int = 0  # number of the batch in its unit, from 0
     last: bool = False  # no batch of the unit follows; a unit without rows is one empty batch
     rows: int = 0  # rows of the unit up to and including this batch
-    bytes: int = 0  # input bytes of the unit read so far, for progress
+    bytes: int = 0  # input bytes that the rows of this batch took, near enough to show progress
     inputs: list[dict[str, Any]] = field(default_factory=list)  # with `last`: the unit's pieces, as in UNIT
     seconds: dict[str, float] = field(default_factory=dict)  # spent on this batch, by stage
     engine: dict[str, Any] = field(default_factory=dict)  # what classified it: model, labels, device, dtype, threads …

@@ -125,7 +125,6 @@ class _WriteParts(beam.DoFn):
         self._run = run
         self._progress = progress
         self._writer: UnitWriter | None = None
-        self._bytes = 0
         self._labeled, self._rejected, self._tokens, self._truncated, self._units = (
             Metrics.counter("seqcls_beam.WriteLabeled", name)
             for name in ("rows-labeled", "rows-rejected", "tokens", "rows-truncated", "units")
@@ -135,7 +134,7 @@ class _WriteParts(beam.DoFn):
         """Write a batch; with the unit's last one, its record."""
         mark = Mark.of(batch)
         if self._writer is None:
-            self._writer, self._bytes = UnitWriter(self._run.attempt, batch), 0
+            self._writer = UnitWriter(self._run.attempt, batch)
         record = self._writer.write(batch)
         self._measure(batch, mark)
         if record:
@@ -164,8 +163,7 @@ class _WriteParts(beam.DoFn):
         self._tokens.inc(pa.compute.sum(batch["tokens"]).as_py() or 0)
         self._truncated.inc(pa.compute.sum(batch["truncated"]).as_py() or 0)
         if self._progress:
-            progress.report(self._progress, rows=batch.num_rows, rejected=rejected, bytes=mark.bytes - self._bytes)
-        self._bytes = mark.bytes
+            progress.report(self._progress, rows=batch.num_rows, rejected=rejected, bytes=mark.bytes)
 
 
 def planned_units(options: ReadOptions) -> Iterator[pa.RecordBatch]:
