@@ -141,6 +141,18 @@ def test_logits_depend_on_the_sequence_alone(family, types, data):
             assert np.array_equal(again, whole[rows])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("budget", [256, 1024])
+def test_every_place_of_every_rectangle_gives_the_same_bits(threads, budget):
+    classifier = Classifier(tiny.resolved("bert"), ModelOptions(device="cpu", threads=threads, batch_tokens=budget))
+    for width in range(8, 128, 8):
+        length, copies = width - 3, budget // width
+        ids = np.random.default_rng(width).integers(5, 90, length).astype(np.int32)
+        offsets = np.arange(0, length * copies + 1, length)
+        logits = classifier.logits(np.tile(ids, copies), offsets, None)
+        assert (logits == logits[0]).all(), width
+
+
 def test_logits_do_not_change_in_a_real_size_either():
     config = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "num_hidden_layers": 2}
     checkpoint = tiny.resolved("bert", **config)
