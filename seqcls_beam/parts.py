@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
+from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import REJECT, Mark, labeled
 
 ROW_GROUP_ROWS = 131_072
@@ -149,7 +149,8 @@ class UnitWriter:
             self._rejects = PartWriter(self._new_part("rejects"), REJECT)
         reject = batch["reject"]
         stage, reason, detail, raw = reject.flatten()
-        source = batch["source"].dictionary_decode()
+        names = [storage.without_password(name) for name in batch["source"].dictionary.to_pylist()]
+        source = pa.array(names, pa.string()).take(batch["source"].indices)
         columns = [source, batch["position"], stage, reason, detail, raw]
         self._rejects.write(pa.RecordBatch.from_arrays(columns, schema=REJECT))
         for each in pc.value_counts(reason).to_pylist():
@@ -201,19 +202,6 @@ class UnitWriter:
             "seconds": self._seconds,
             "engine": self._engine,
         }
-
-
-def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    """Size of every row, int64 [rows] bytes: exact for strings and binaries, near for the rest, and the same
-    whatever batch the row stands in."""
-    total = np.full(batch.num_rows, 8 * batch.num_columns, np.int64)
-    for column in batch.columns:
-        kind = column.type
-        if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
-            total += pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64)
-        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            total += 8 * pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-    return total
 
 
 class _Digesting:

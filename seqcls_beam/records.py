@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.formats import delimited, jsonl, parquet, text
 from seqcls_beam.formats.blocks import Block, Fault, to_columns
 from seqcls_beam.formats.columns import Layout, layout
 from seqcls_beam.formats.pieces import InputChanged, Piece
+from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import Mark, record
 
 __all__ = ["InputChanged", "Layout", "plan_layout", "read_unit"]
 
-MAX_BATCH_BYTES = 16 * 2**20  # of texts and the like; a batch of long texts has fewer rows
+MAX_BATCH_BYTES = 32 * 2**20  # a batch of long rows has fewer; a text that is kept counts twice
 _MODULES: dict[str, Any] = {"text": text, "jsonl": jsonl, "csv": delimited, "tsv": delimited, "parquet": parquet}
 
 
@@ -103,7 +103,7 @@ class _Queue:
     def put(self, source: str, columns: pa.RecordBatch, consumed: int) -> None:
         """Add rows of one file, RECORD without `source`; `consumed` is the input bytes of the unit up to their end."""
         # Bytes of the rows up to each, and before the first: cutting is then a search.
-        sizes = np.cumsum(_weights(columns, self.layout))
+        sizes = np.cumsum(row_bytes(columns))
         self.parts.append((source, columns, sizes, 0, consumed))
         self.rows += len(columns)
         self.size += int(sizes[-1])
@@ -147,18 +147,3 @@ class _Queue:
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
-
-
-def _weights(columns: pa.RecordBatch, layout: Layout) -> np.ndarray:
-    """Bytes of the texts, the kept strings and the rejected bytes of each row: int64 [rows]."""
-    long = [columns.column(name) for name in ("text", "text_pair") if name in columns.schema.names]
-    for i, each in enumerate(layout.keep):
-        if each.name not in layout.texts and (pa.types.is_string(each.type) or pa.types.is_large_string(each.type)):
-            long.append(columns.column("keep").field(i))
-    rejects = columns.column("reject")
-    if rejects.null_count < len(rejects):
-        long.append(pc.struct_field(rejects, "raw"))
-    total = np.zeros(len(columns), np.int64)
-    for values in long:
-        total += pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
-    return total

@@ -122,7 +122,14 @@ def labeled(keep: pa.Schema, multi_label: bool) -> pa.Schema:
         *TOKENS[2:],
     ]
     taken = {f.name for f in ours}
-    kept = [f.with_name(f"input_{f.name}") if f.name.casefold() in taken else f for f in keep]
+    others = {f.name.casefold() for f in keep}
+    kept = []
+    for each in keep:
+        name = each.name
+        while name.casefold() in taken or (name != each.name and name.casefold() in others):
+            name = f"input_{name}"
+        taken.add(name.casefold())
+        kept.append(each.with_name(name))
     return pa.schema([*kept, *ours])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
+from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.formats import detect
 from seqcls_beam.records import plan_layout, read_unit
@@ -19,9 +20,9 @@ def files(*paths: Any, **options: Any) -> pa.RecordBatch:
     for path in map(os.fspath, paths):
         format, compression = detect(path, options.get("input_format", "auto"))
         fs, name = fsspec.core.url_to_fs(path)
-        size = fs.info(name)["size"]
-        row = {"path": path, "format": format, "compression": compression, "start": 0, "end": -1, "size": size}
-        rows.append({**row, "version": "1"})
+        info = fs.info(name)
+        row = {"path": path, "format": format, "compression": compression, "start": 0, "end": -1}
+        rows.append({**row, "size": info["size"], "version": storage.version(info)})
     return pa.RecordBatch.from_pylist(rows, UNIT)
 
 

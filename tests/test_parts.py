@@ -103,13 +103,13 @@ def test_a_dropped_row_is_an_error(tmp_path):
 
 def test_a_kept_column_that_has_one_of_our_names_is_renamed(tmp_path):
     batch = predictions(0, 1, range(3), last=True, rows=3)
-    keep = pa.array([{"Label": "gold", "text": "t"}] * 3)
+    keep = pa.array([{"Label": "gold", "text": "t", "input_label": "older"}] * 3)
     position = batch.schema.get_field_index("keep")
     batch = batch.set_column(position, "keep", keep)
     record = UnitWriter(str(tmp_path), batch).write(batch)
     assert record is not None
     names = pq.read_schema(tmp_path / "labels" / record["labels"]["name"]).names
-    assert names == ["input_Label", "text", "label", "score", "scores", "tokens", "truncated"]
+    assert names == ["input_input_Label", "text", "input_label", "label", "score", "scores", "tokens", "truncated"]
 
 
 def test_a_full_disk_raises_and_leaves_no_record(tmp_path):

@@ -99,7 +99,9 @@ def plain(type: pa.DataType) -> pa.DataType:
         return plain(type.value_type)
     if isinstance(type, pa.BaseExtensionType):
         return plain(type.storage_type)
-    return pa.string() if pa.types.is_null(type) else type
+    if pa.types.is_null(type) or type == pa.string_view():
+        return pa.string()
+    return pa.binary() if type == pa.binary_view() else type
 
 
 def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -109,6 +111,8 @@ def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     """
     if values.type == type:
         return values, []
+    if _loses_fields(values.type, type):
+        return pa.nulls(len(values), type), np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
     try:
         return values.cast(type), []
     except pa.ArrowException:
@@ -118,6 +122,18 @@ def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     left, left_bad = cast(values.slice(0, half), type)
     right, right_bad = cast(values.slice(half), type)
     return pa.concat_arrays([left, right]), left_bad + [half + row for row in right_bad]
+
+
+def _loses_fields(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether Arrow's cast would drop or invent fields of a struct, which it does without a word."""
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        names = {field.name for field in one}
+        return names != {field.name for field in other} or any(
+            _loses_fields(one.field(name).type, other.field(name).type) for name in names
+        )
+    if hasattr(one, "value_type") and hasattr(other, "value_type"):
+        return _loses_fields(one.value_type, other.value_type)
+    return False
 
 
 def valid_utf8(values: pa.Array) -> bool:

@@ -145,6 +145,8 @@ def _column(
         values = values.cast(found)
     elif isinstance(values.type, pa.BaseExtensionType):
         values = values.storage
+    elif values.type in (pa.string_view(), pa.binary_view()):
+        values = values.cast(found)
     stringy = pa.types.is_string(found) or pa.types.is_large_string(found)
     # Parquet promises that strings are UTF-8; nobody checks it but the reader.
     if stringy and not valid_utf8(values):
@@ -169,4 +171,6 @@ def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
             row[name] = values[number].as_py()
         except UnicodeDecodeError:
             row[name] = values[number].cast(pa.binary()).as_py().decode("utf-8", "backslashreplace")
+        except (OverflowError, ValueError, pa.ArrowException):
+            row[name] = None  # no Python value: a date past year 9999, bad UTF-8 inside a list
     return row

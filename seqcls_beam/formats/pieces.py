@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import fsspec
-
+from seqcls_beam import storage
 from seqcls_beam.formats.inflate import FED, Damaged, inflate
 
 CHUNK = 8 * 2**20  # decoded bytes at a time
@@ -23,14 +22,11 @@ LOOKED_AT = 20  # … among the first so many
 class InputChanged(RuntimeError):
     """A file is no longer the one that the run was planned for."""
 
-    def __init__(self, path: str, planned: int, found: int) -> None:
+    def __init__(self, path: str, planned: str, found: str) -> None:
         super().__init__(
-            f"{path} had {planned} bytes when the run was planned and has {found} now; plan a new run once the file "
-            "is no longer written to"
+            f"{path} had {planned} when the run was planned and has {found} now; start a new run once the file is no "
+            "longer written to"
         )
-        self.path = path
-        self.planned = planned
-        self.found = found
 
 
 @dataclass(frozen=True)
@@ -47,14 +43,14 @@ class Piece:
 
     def open(self) -> Any:
         """Open the whole file for reading; raises `FileNotFoundError` or `InputChanged`."""
-        fs, path = fsspec.core.url_to_fs(self.path)
-        file = fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
-        size = getattr(file, "size", None)
-        found = fs.info(path)["size"] if size is None else size
-        if found != self.size:
-            file.close()
-            raise InputChanged(self.path, self.size, found)
-        return file
+        fs, path = storage.connect(self.path)
+        info = fs.info(path)
+        now = (info["size"], storage.version(info))
+        if now != (self.size, self.version if self.version is not None else now[1]):
+            raise InputChanged(
+                self.path, f"{self.size} bytes (version {self.version})", f"{now[0]} bytes (version {now[1]})"
+            )
+        return fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
 
 
 def sampled(pieces: list[Piece]) -> Iterator[tuple[Any, Piece]]:
