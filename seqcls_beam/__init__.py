@@ -4,6 +4,7 @@ Read from the top: a file imports only files above it.
 
     schema.py        what the batches between stages look like
     config.py        every option, once
+    rows.py          what a row weighs
     storage.py       the few atomic things that are done with files, local or in a bucket
     units.py         patterns → files → units of work
     formats/         bytes of a file → records, one module a format

@@ -11,6 +11,7 @@ protocol is that of Hadoop's manifest committer with the job's success file as t
 """
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -18,8 +19,10 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
-from seqcls_beam.manifest import NAME, build_manifest, part_name, read_manifest
+from seqcls_beam.manifest import NAME, build_manifest, part_name, read_manifest, short
 from seqcls_beam.runs import Run, RunError
+
+TRIES = 3
 
 
 def publish(run: Run, records: list[dict[str, Any]]) -> None:
@@ -40,6 +43,8 @@ def publish(run: Run, records: list[dict[str, Any]]) -> None:
     manifest = build_manifest(run.run_id, records, facts)
     _refuse_rejected(run, manifest["rows"])
     current = read_manifest(run.output)
+    if current is not None and current["run_id"] == run.run_id and damage(run.output, current) is None:
+        return  # by an earlier try of this step, or by another process that runs the same
     if current is not None and not run.overwrite:
         raise RunError(_taken(run, current))
     moves = [
@@ -62,20 +67,30 @@ def publish(run: Run, records: list[dict[str, Any]]) -> None:
         else [],
         "manifest": manifest,
     }
-    if not storage.put_if_absent(_intent(run.output), orjson.dumps(intent), scratch=run.attempt):
-        raise RunError(f"another run is being published into {run.output} at this moment; nothing of this one was")
+    try:
+        created = storage.put_if_absent(_intent(run.output), orjson.dumps(intent), scratch=run.attempt)
+    except OSError:
+        if _is_published(run.output, run.run_id):
+            return  # and the attempt is gone, by another process that runs the same
+        raise
+    if not created:
+        found = _read_intent(run.output)
+        if found is None and _is_published(run.output, run.run_id):
+            return
+        if found is None or found["run_id"] != run.run_id:
+            raise RunError(f"another run is being published into {run.output} at this moment; nothing of this one was")
+        intent = found  # left by an earlier try of this step
     if not _roll_forward(run.output, intent):
         raise RunError(_taken(run, read_manifest(run.output) or {"run_id": "?"}))
 
 
 def recover(output: str) -> None:
     """Finish a publication that was interrupted, if there is one."""
-    try:
-        intent = orjson.loads(storage.read(_intent(output)))
-    except FileNotFoundError:
+    intent = _read_intent(output)
+    if intent is None:
         storage.remove_if_empty(storage.join(output, "_attempts"))
-        return
-    _roll_forward(output, intent)
+    else:
+        _roll_forward(output, intent)
 
 
 def unpublishable(run: Run) -> str | None:
@@ -83,7 +98,7 @@ def unpublishable(run: Run) -> str | None:
     current = read_manifest(run.output)
     if current is not None:
         return None if run.overwrite else _taken(run, current)
-    if storage.files(storage.join(run.output, "labels")):
+    if _holds_anything(storage.join(run.output, "labels")):
         return (
             f"--output={run.output}: labels/ holds files, but there is no {NAME}, so they are not of a run; "
             "name another folder or move them away"
@@ -102,6 +117,24 @@ def damage(output: str, manifest: dict[str, Any]) -> str | None:
 
 def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
     """Carry an intent out; False, with the intent taken back, where another run was published before it."""
+    for _ in range(TRIES):
+        try:
+            return _carry_out(output, intent)
+        except OSError:
+            # A store may fail for a moment, and another process that finishes the same intent takes files and folders
+            # away under our hands. Every step can be repeated.
+            if _is_published(output, intent["run_id"]):
+                return True
+            time.sleep(0.2)
+    return _carry_out(output, intent)
+
+
+def _is_published(output: str, run_id: str) -> bool:
+    manifest = read_manifest(output)
+    return manifest is not None and manifest["run_id"] == run_id
+
+
+def _carry_out(output: str, intent: dict[str, Any]) -> bool:
     current = read_manifest(output)
     published = current["run_id"] if current else None
     again = intent["replaces"] == intent["run_id"]
@@ -144,14 +177,16 @@ def _move_parts(output: str, intent: dict[str, Any]) -> None:
         target = storage.join(output, folder)
         if not moves:
             continue
-        if storage.is_local(output) and not storage.files(target):
+        if storage.is_local(output) and not _holds_anything(target):
             # A new folder: fill it aside and let it appear at once.
             aside = storage.join(output, "_attempts", intent["run_id"], "published")
             _each(lambda move, aside=aside: _move(output, move, aside), moves)
-            staged = storage.join(aside, folder)
-            if os.path.isdir(staged):
-                os.rename(staged, target)
-                storage.sync_folder(target)
+            try:
+                os.rename(storage.join(aside, folder), target)
+            except OSError:
+                if not _holds_anything(target):  # unless another process that finishes the same intent was faster
+                    raise
+            storage.sync_folder(target)
         else:
             _each(lambda move: _move(output, move, output), moves)
             if storage.is_local(output):
@@ -159,11 +194,18 @@ def _move_parts(output: str, intent: dict[str, Any]) -> None:
 
 
 def _move(output: str, move: dict[str, Any], root: str) -> None:
+    """Move a part, unless an earlier try or another process that finishes the same intent did."""
     source, target = storage.join(output, move["from"]), storage.join(root, move["to"])
-    if storage.size(source) == move["bytes"]:
-        storage.move(source, target)
-    elif storage.size(target) != move["bytes"] and storage.size(storage.join(output, move["to"])) != move["bytes"]:
+    with suppress(FileNotFoundError):
+        if storage.size(source) == move["bytes"]:
+            storage.move(source, target)
+            return
+    if move["bytes"] not in (storage.size(target), storage.size(storage.join(output, move["to"]))):
         raise RunError(f"{source} is gone, and {target} is not there; the run cannot be published. Start it again")
+
+
+def _holds_anything(folder: str) -> bool:
+    return bool(storage.files(folder) or storage.folders(folder))
 
 
 def _each(do: Any, items: list[Any]) -> None:
@@ -187,9 +229,17 @@ def _taken(run: Run, current: dict[str, Any]) -> str:
     if current["run_id"] == run.run_id:
         return f"another process published this same run into {run.output} meanwhile"
     return (
-        f"{run.output} holds another run ({current['run_id'][:8]}, this one is {run.run_id[:8]}: other input, model, "
-        "options or version); name another --output, or give --overwrite to replace it"
+        f"{run.output} holds another run ({short(current['run_id'])}, this one is {short(run.run_id)}: other input, "
+        "model, options or version); name another --output, or give --overwrite to replace it"
     )
+
+
+def _read_intent(output: str) -> dict[str, Any] | None:
+    try:
+        intent: dict[str, Any] = orjson.loads(storage.read(_intent(output)))
+    except FileNotFoundError:
+        return None
+    return intent
 
 
 def _intent(output: str) -> str:

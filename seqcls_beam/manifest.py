@@ -3,6 +3,8 @@
 The manifest is the run's receipt: what was made, from what, with what. It names exactly the files that count.
 """
 
+import hashlib
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -11,17 +13,21 @@ import orjson
 import pyarrow.dataset as ds
 
 from seqcls_beam import storage
+from seqcls_beam.runs import RunError
 
 FORMAT_VERSION = 1
 NAME = "_MANIFEST.json"
 
 
 def read_manifest(output: str) -> dict[str, Any] | None:
-    """The manifest of a published run; None where nothing is published."""
+    """The manifest of a published run; None where nothing is published. Raises `RunError` for one that is damaged."""
+    uri = storage.join(output, NAME)
     try:
-        manifest: dict[str, Any] = orjson.loads(storage.read(storage.join(output, NAME)))
+        manifest: dict[str, Any] = orjson.loads(storage.read(uri))
     except FileNotFoundError:
         return None
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{uri} is no manifest ({error}); move it away to publish here again") from error
     return manifest
 
 
@@ -39,15 +45,16 @@ def open_labels(output: str) -> ds.Dataset:
 
 def partitions(output: str) -> list[str]:
     """The folders under `output` that may hold a published run: itself and its `run_date=…` partitions."""
-    fs, path = storage.connect(output)
-    fs.invalidate_cache()
-    found = fs.glob(storage.join(path, "run_date=*"))
-    return [output, *(storage.join(output, each.rstrip("/").rsplit("/", 1)[-1]) for each in found)]
+    dated = [each for each in storage.folders(output) if each.rsplit("/", 1)[-1].startswith("run_date=")]
+    return [output, *dated]
 
 
-def covered_inputs(output: str, model: str) -> set[tuple[str, int, str]]:
-    """Path, size and version of the files that published runs under `output` labelled with this model (its digest)."""
-    manifests = [read_manifest(each) for each in partitions(output)]
+def covered_inputs(output: str, model: str, leave_out: str | None = None) -> set[tuple[str, int, str]]:
+    """Path, size and version of the files that published runs under `output` labelled with this model (its digest).
+
+    `leave_out` is a partition that does not count, for it is about to be replaced.
+    """
+    manifests = [read_manifest(each) for each in partitions(output) if each != leave_out]
     return {
         (file["path"], file["size"], file["version"])
         for manifest in manifests
@@ -58,7 +65,13 @@ def covered_inputs(output: str, model: str) -> set[tuple[str, int, str]]:
 
 def part_name(folder: str, unit: int, units: int, run_id: str) -> str:
     """The published name of a part, relative to the output folder."""
-    return f"{folder}/part-{unit:05d}-of-{units:05d}-{run_id[:8]}.parquet"
+    return f"{folder}/part-{unit:05d}-of-{units:05d}-{short(run_id)}.parquet"
+
+
+def short(run_id: str) -> str:
+    """Eight hex digits for a run: the first of its id, or of a digest of an id that is no digest itself."""
+    digest = re.fullmatch("[0-9a-f]{32}", run_id)
+    return run_id[:8] if digest else hashlib.blake2b(run_id.encode(), digest_size=4).hexdigest()
 
 
 def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
@@ -122,8 +135,9 @@ def _inputs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     files: dict[str, dict[str, Any]] = {}
     for record in records:
         for piece in record["inputs"]:
+            path = storage.without_password(piece["path"])
             file = files.setdefault(
-                piece["path"], {"path": piece["path"], "size": piece["size"], "version": piece["version"], "rows": 0}
+                piece["path"], {"path": path, "size": piece["size"], "version": piece["version"], "rows": 0}
             )
             file["rows"] += piece["rows"]
     return list(files.values())

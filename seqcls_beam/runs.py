@@ -77,13 +77,13 @@ def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
         units.save_plan(plan, run.plan)
     except OSError as error:
         raise RunError(f"--output={run.output} cannot be written: {error}") from error
-    return sum(1 for _ in _finished(run))
+    return sum(1 for _ in _finished(run, len(plan)))
 
 
 def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
     """The units of the saved plan that have no record yet, in order."""
     facts = orjson.loads(_read_own(run, run.facts))
-    finished = set(_finished(run))
+    finished = set(_finished(run, facts["units"]))
     for unit in units.load_plan(run.plan, facts["units"]):
         if Mark.of(unit).unit not in finished:
             yield unit
@@ -143,15 +143,20 @@ def _damage(uri: str, part: dict[str, Any]) -> str | None:
     return None if rows == part["rows"] else f"has {rows} rows where {part['rows']} were written"
 
 
-def _finished(run: Run) -> Iterator[int]:
-    """Units whose record names parts that are there; what is in them is checked before they are published."""
+def _finished(run: Run, planned: int) -> Iterator[int]:
+    """Units whose record names parts that are there; what is in them is checked before they are published.
+
+    A record of another plan is removed: a large Parquet file whose footer could not be read is planned as one unit.
+    """
     there = {
         folder: {uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(run.attempt, folder))}
         for folder in ("labels", "rejects")
     }
     for uri in storage.files(storage.join(run.attempt, "records")):
         record = orjson.loads(storage.read(uri))
-        if all(record[folder] is None or record[folder]["name"] in there[folder] for folder in there):
+        if record["units"] != planned:
+            storage.remove(uri)
+        elif all(record[folder] is None or record[folder]["name"] in there[folder] for folder in there):
             yield _unit_number(uri)
 
 

@@ -5,7 +5,10 @@ nothing is, and moving in a way that can be repeated after a crash. Knows nothin
 """
 
 import os
+import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -14,8 +17,8 @@ import fsspec
 
 
 def connect(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it."""
-    return fsspec.core.url_to_fs(uri)
+    """The file system of a URI, and the path in it. Listings are not cached: other processes write there too."""
+    return fsspec.core.url_to_fs(uri, use_listings_cache=False)
 
 
 def absolute(uri: str) -> str:
@@ -31,18 +34,29 @@ def join(folder: str, *names: str) -> str:
 def exists(uri: str) -> bool:
     """Whether there is a file or folder, asked of the store itself."""
     fs, path = connect(uri)
-    fs.invalidate_cache()
     return bool(fs.exists(path))
 
 
 def size(uri: str) -> int | None:
     """Bytes of a file; None where there is none."""
     fs, path = connect(uri)
-    fs.invalidate_cache()
     try:
         return int(fs.info(path)["size"])
     except FileNotFoundError:
         return None
+
+
+def version(info: dict[str, Any]) -> str:
+    """What tells a file from its later self: generation or etag where the store has one, else modification time."""
+    for key in ("generation", "etag", "ETag", "mtime", "LastModified", "created"):
+        if info.get(key):
+            return str(info[key])
+    return ""
+
+
+def without_password(uri: str) -> str:
+    """A URI without the user and password it may name, for what is published."""
+    return re.sub(r"://[^/@\s]*@", "://", uri)
 
 
 def read(uri: str) -> bytes:
@@ -53,22 +67,19 @@ def read(uri: str) -> bytes:
 
 def files(folder: str) -> list[str]:
     """URIs of the files directly in a folder, sorted; none where there is no folder."""
-    fs, path = connect(folder)
-    fs.invalidate_cache()
-    try:
-        found = fs.ls(path, detail=True)
-    except FileNotFoundError:
-        return []
-    return sorted(join(folder, each["name"].rsplit("/", 1)[-1]) for each in found if each["type"] == "file")
+    return _children(folder, "file")
+
+
+def folders(folder: str) -> list[str]:
+    """URIs of the folders directly in a folder, sorted; none where there is no folder."""
+    return _children(folder, "directory")
 
 
 def ensure_writable(folder: str) -> None:
-    """Make a folder if need be and write a file in it; raises `OSError` saying why not."""
-    fs, path = connect(folder)
-    fs.makedirs(path, exist_ok=True)
-    probe = join(path, f".probe-{secrets.token_hex(8)}")
-    fs.pipe_file(probe, b"")
-    fs.rm_file(probe)
+    """Make a folder if need be, and create a file in it as a commit does; raises `OSError` saying why not."""
+    probe = join(folder, f".probe-{secrets.token_hex(8)}")
+    put_if_absent(probe, b"probe")
+    remove(probe)
 
 
 @contextmanager
@@ -144,11 +155,24 @@ def move(source: str, target: str) -> None:
 
 
 def remove(uri: str) -> None:
-    """Remove a file or a folder with all that is in it; nothing happens where there is none."""
+    """Remove a file or a folder with all that is in it; nothing happens where there is none.
+
+    Several processes may remove the same folder at once.
+    """
     fs, path = connect(uri)
-    fs.invalidate_cache()
-    with suppress(FileNotFoundError):
-        fs.rm(path, recursive=True)
+    if not is_local(uri):
+        with suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
+    elif os.path.isfile(path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    else:
+        for _ in range(20):
+            shutil.rmtree(path, ignore_errors=True)
+            if not os.path.exists(path):
+                return
+            time.sleep(0.05)
+        shutil.rmtree(path)
 
 
 def remove_if_empty(folder: str) -> None:
@@ -183,3 +207,12 @@ def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
         file.flush()
         os.fsync(file.fileno())
     return aside
+
+
+def _children(folder: str, kind: str) -> list[str]:
+    fs, path = connect(folder)
+    try:
+        found = fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    return sorted(join(folder, each["name"].rstrip("/").rsplit("/", 1)[-1]) for each in found if each["type"] == kind)

@@ -41,7 +41,7 @@ def list_files(options: ReadOptions) -> pa.RecordBatch:
                     "start": 0,
                     "end": -1,
                     "size": int(info["size"]),
-                    "version": _version(info),
+                    "version": storage.version(info),
                 }
     return pa.RecordBatch.from_pylist(list(rows.values()), UNIT)
 
@@ -104,15 +104,20 @@ def _unit(plan: pa.Table, numbers: Any, index: int, units: int) -> pa.RecordBatc
 def _match(pattern: str) -> list[tuple[str, dict[str, Any]]]:
     pattern = storage.absolute(pattern)
     fs, path = storage.connect(pattern)
-    fs.invalidate_cache()
     # A name is tried as it stands first, so that a file called "a[1].txt" can be named.
     found = fs.find(path, detail=True) if fs.exists(path) else fs.glob(path, detail=True)
-    return sorted(
-        (fs.unstrip_protocol(name) if "://" in pattern else name, info)
-        for name, info in found.items()
-        # Names that begin so are no data: _SUCCESS, _attempts/, .part.crc
-        if info["type"] == "file" and (name == path or not _hidden(name[len(_stem(path)) :]))
-    )
+    stem = _stem(path)
+    # Names that begin so are no data, unless they are asked for: _SUCCESS, _attempts/, .part.crc
+    asked = path.rsplit("/", 1)[-1].startswith(("_", "."))
+    rows = []
+    for name, info in found.items():
+        if not asked and name != path and _hidden(name[len(stem) :]):
+            continue
+        if info.get("islink"):
+            info = fs.info(name)  # what it points to
+        if info.get("type", "file") == "file":
+            rows.append((fs.unstrip_protocol(name) if "://" in pattern else name, info))
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _stem(path: str) -> str:
@@ -123,13 +128,6 @@ def _stem(path: str) -> str:
 
 def _hidden(name: str) -> bool:
     return any(part.startswith(("_", ".")) for part in name.split("/"))
-
-
-def _version(info: dict[str, Any]) -> str:
-    for key in ("generation", "etag", "ETag", "mtime", "LastModified", "created"):
-        if info.get(key):
-            return str(info[key])
-    return ""
 
 
 def _cut(row: dict[str, Any], unit_bytes: int) -> list[tuple[dict[str, Any], int]]:

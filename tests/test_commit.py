@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seqcls_beam import commit, runs, storage
-from seqcls_beam.manifest import open_labels, read_manifest
+from seqcls_beam.manifest import open_labels, read_manifest, short
 from seqcls_beam.runs import Run, RunError
 from tests.runs import write_run
 
@@ -67,10 +68,81 @@ def test_of_two_runs_at_once_one_is_published(tmp_path):
 def test_a_run_that_comes_while_another_is_published_fails(tmp_path):
     run = Run(str(tmp_path), "a" * 32)
     write_run(run, 1)
-    storage.put(storage.join(str(tmp_path), "_attempts", "_INTENT.json"), b"{}")
+    storage.put(storage.join(str(tmp_path), "_attempts", "_INTENT.json"), b'{"run_id": "another"}')
     with pytest.raises(RunError, match="another run is being published"):
         publish(run, 1)
     assert read_manifest(str(tmp_path)) is None
+
+
+def test_publishing_twice_is_publishing_once(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 2)
+    records = [runs.verified_record(run, unit) for unit in range(2)]
+    commit.publish(run, records)
+    before = files(tmp_path)
+    commit.publish(run, records)
+    assert files(tmp_path) == before
+
+
+def test_a_publication_that_failed_half_way_is_finished_by_the_next_try(tmp_path, monkeypatch):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 2)
+    records = [runs.verified_record(run, unit) for unit in range(2)]
+    move = storage.move
+    with monkeypatch.context() as patch:
+
+        def failing(source: str, target: str) -> None:
+            if "00001-" in source:
+                raise OSError("no such luck")
+            move(source, target)
+
+        patch.setattr(storage, "move", failing)
+        with pytest.raises(OSError, match="no such luck"):
+            commit.publish(run, records)
+    commit.publish(run, records)
+    assert open_labels(str(tmp_path)).count_rows() == 20
+
+
+def test_many_may_finish_one_intent_at_once(tmp_path):
+    for attempt in range(5):
+        out = tmp_path / str(attempt)
+        run = Run(str(out), "a" * 32)
+        write_run(run, 12)
+        records = [runs.verified_record(run, unit) for unit in range(12)]
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(commit.publish, run, records) for _ in range(4)]:
+                done.result()
+        assert open_labels(str(out)).count_rows() == 120
+        assert not (out / "_attempts").exists()
+
+
+def test_a_folder_inside_labels_does_not_block_an_overwrite(tmp_path):
+    old, new = Run(str(tmp_path), "a" * 32), Run(str(tmp_path), "b" * 32, overwrite=True)
+    write_run(old, 1)
+    publish(old, 1)
+    (tmp_path / "labels" / ".ipynb_checkpoints").mkdir()
+    write_run(new, 2)
+    publish(new, 2)
+    assert open_labels(str(tmp_path)).count_rows() == 20
+
+
+def test_names_of_runs_that_begin_alike_do_not_collide():
+    assert short("2026-11-20") != short("2026-11-21")
+    assert short("0123456789abcdef" * 2) == "01234567"
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    (tmp_path / "_MANIFEST.json").write_text("{")
+    with pytest.raises(RunError, match=r"_MANIFEST\.json is no manifest"):
+        read_manifest(str(tmp_path))
+
+
+def test_records_of_another_plan_do_not_count(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    write_run(run, 3)
+    assert sorted(runs._finished(run, 3)) == [0, 1, 2]
+    assert list(runs._finished(run, 2)) == []
+    assert list(runs.recorded_units(run, [])) == []
 
 
 def test_an_intent_made_void_by_another_run_is_taken_back(tmp_path):

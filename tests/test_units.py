@@ -34,6 +34,16 @@ def test_patterns_are_read_in_their_order_and_files_once(tmp_path):
     assert files["size"].to_pylist() == [3, 3, 3, 0]
 
 
+def test_links_to_files_are_files(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "data").write_bytes(b"{}\n{}\n")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.jsonl").symlink_to(tmp_path / "blobs" / "data")
+    for pattern in (f"{tmp_path}/in", f"{tmp_path}/in/*", f"{tmp_path}/in/link.jsonl"):
+        files = list_files(ReadOptions(input=(pattern,)))
+        assert (paths(files), files["size"].to_pylist()) == (["link.jsonl"], [6])
+
+
 def test_two_stars_go_into_folders(tmp_path):
     (tmp_path / "x" / "y").mkdir(parents=True)
     (tmp_path / "x" / "y" / "z.txt").write_bytes(b"z")
