@@ -6,7 +6,7 @@ python -m pipelines.classify --input 'reviews/*.jsonl.gz' --text_column=review -
 """
 
 import os
-import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -27,10 +27,11 @@ from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
-from seqcls_beam.manifest import covered_inputs, partitions, read_manifest
+from seqcls_beam.manifest import covered_inputs, partitions, read_manifest, short
 from seqcls_beam.records import Layout, plan_layout
 from seqcls_beam.runs import Run, RunError, begin, identity
-from seqcls_beam.tokens import check
+from seqcls_beam.schema import REJECT_VALUE
+from seqcls_beam.tokens import add_tokens
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 from seqcls_beam.units import list_files, plan_units
 
@@ -74,8 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
-    except (UsageError, ValueError, FileNotFoundError) as error:
-        return _say(str(error), 2)
     except RunError as error:
         return _say(str(error), 1)
     except KeyboardInterrupt:
@@ -83,16 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    made = parser("pipelines.classify", (__doc__ or "").strip(), EPILOG, GROUPS)
-    given, _, beam_options = parse(made, argv, GROUPS)
-    runner = name_runner(beam_options)
-    model = ModelOptions(**given["model"])
-    if given["look"]:
-        return _look(model, LookOptions(**given["look"]))
-    config = ClassifyConfig(
-        read=ReadOptions(**_demo(given, "input")), model=model, run=RunOptions(**_demo(given, "output"))
-    )
-    job = prepare(config)
+    try:
+        made = parser("pipelines.classify", (__doc__ or "").strip(), EPILOG, GROUPS)
+        given, _, beam_options = parse(made, argv, GROUPS)
+        runner = name_runner(beam_options)
+        model = ModelOptions(**given["model"])
+        if given["look"]:
+            if given["read"] or given["run"]:
+                raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
+            return _look(model, LookOptions(**given["look"]))
+        read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
+        job = prepare(ClassifyConfig(read=read, model=model, run=run))
+    except (ValueError, FileNotFoundError) as error:
+        return _say(str(error), 2)
+    except (OSError, ImportError) as error:
+        return _say(f"{type(error).__name__}: {error}", 1)
     if job is None:
         return _say("nothing new to label: earlier runs under --output cover every input file", 0)
     if _already_published(job):
@@ -107,16 +111,24 @@ def prepare(config: ClassifyConfig) -> Job | None:
     that cannot be used.
     """
     checkpoint = resolve(config.model.model, config.model.revision)
-    check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
+    pairs = config.read.text_pair_column is not None
+    probe = {"text": pa.array(["."]), **({"text_pair": pa.array(["."])} if pairs else {})}
+    add_tokens(pa.record_batch({**probe, "reject": pa.nulls(1, REJECT_VALUE)}), checkpoint, config.model)
     top = storage.absolute(config.run.output)
     output = storage.join(top, f"run_date={config.run.run_date}") if config.run.run_date else top
     # A night that was decided but interrupted covers its files: finish it before asking what is new.
     for each in partitions(top) if config.run.only_new else [output]:
         commit.recover(each)
     files = list_files(config.read)
+    inside = [path for path in files["path"].to_pylist() if path.startswith(f"{top}/")]
+    if inside:
+        raise ValueError(f"--input finds {inside[0]}, which lies in --output={top}: a run would read what a run wrote")
     if config.run.only_new:
-        covered = covered_inputs(top, checkpoint.digest)
-        new = [(row["path"], row["size"], row["version"]) not in covered for row in files.to_pylist()]
+        covered = covered_inputs(top, checkpoint.digest, leave_out=output if config.run.overwrite else None)
+        new = [
+            (storage.without_password(row["path"]), row["size"], row["version"]) not in covered
+            for row in files.to_pylist()
+        ]
         files = files.filter(pa.array(new, pa.bool_()))
         if not files.num_rows:
             return None
@@ -158,7 +170,7 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     done = begin(job.run, units, _facts(job, runner, len(units)))
     size = pc.sum(job.files["size"]).as_py()
     _say(
-        f"run {job.run.run_id[:8]}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, "
+        f"run {short(job.run.run_id)}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, "
         f"{filesize.decimal(size)}, "
         f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
         0,
@@ -169,7 +181,10 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
             build(pipeline, job, folder)
             pipeline.run().wait_until_finish()
     except Exception as error:
-        raise _explained(job, error) from error
+        manifest = read_manifest(job.run.output)
+        if manifest is None or manifest["run_id"] != job.run.run_id:
+            raise _explained(error) from error
+        _say("another process published this same run meanwhile", 0)
     manifest = read_manifest(job.run.output)
     if manifest is None or manifest["run_id"] != job.run.run_id:
         raise RunError(f"the job ended, but {job.run.output} does not hold it; see the runner's log")
@@ -177,24 +192,16 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     return 0
 
 
-def _explained(job: Job, error: Exception) -> Exception:
+def _explained(error: Exception) -> Exception:
     """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
     said = display.EXPECTED.findall(f"{type(error).__name__}: {error}")
-    if said:
-        return RunError(said[-1])
-    manifest = read_manifest(job.run.output)
-    if manifest is not None and manifest["run_id"] == job.run.run_id:
-        return RunError(f"another process published this same run into {job.run.output} meanwhile")
-    return error
+    return RunError(said[-1]) if said else error
 
 
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
     """What the manifest says beyond what the workers saw. No environment, no flags of the runner: they hold secrets."""
     options = {k: v for group in ("read", "model", "run") for k, v in asdict(getattr(job.config, group)).items()}
-    options = {k: _without_password(v) for k, v in options.items()}
-    flags = [
-        f"--{k}={','.join(v) if isinstance(v, tuple) else v}" for k, v in options.items() if v not in (None, False)
-    ]
+    flags = [_flag(name, value) for name, value in options.items() if value is not None and value is not False]
     return {
         "units": units,
         "started": time.time(),
@@ -204,7 +211,7 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
             name: metadata.version(name) for name in ("seqcls_beam", "apache-beam", "torch", "transformers", "pyarrow")
         },
         "model": {
-            "name": _without_password(job.checkpoint.name),
+            "name": storage.without_password(job.checkpoint.name),
             "revision": job.checkpoint.revision,
             "digest": job.checkpoint.digest,
             "files": job.checkpoint.files,
@@ -215,19 +222,25 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
     }
 
 
-def _without_password(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_without_password(each) for each in value)
-    return re.sub(r"://[^/@\s]*@", "://", value) if isinstance(value, str) else value
+def _flag(name: str, value: Any) -> str:
+    """An option as it would be given, without passwords."""
+    if value is True:
+        return f"--{name}"
+    if name == "input":
+        return " ".join(["--input", *(shlex.quote(storage.without_password(each)) for each in value)])
+    return (
+        f"--{name}={shlex.quote(storage.without_password(','.join(value) if isinstance(value, tuple) else str(value)))}"
+    )
 
 
 def _with_threads(job: Job, beam_options: PipelineOptions) -> Job:
     """Divide the machine's cores among local worker processes, unless the user said how many threads each has."""
     direct = beam_options.view_as(DirectOptions)
-    workers = direct.direct_num_workers or os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = direct.direct_num_workers or cores
     if job.config.model.threads or direct.direct_running_mode != "multi_processing":
         return job
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, cores // workers)
     return replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
 
 

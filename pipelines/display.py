@@ -19,7 +19,8 @@ from seqcls_beam import progress
 from seqcls_beam.manifest import open_labels
 
 EXPECTED = re.compile(
-    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|InputChanged): (.*?)(?: \[while running '.*'\])?$", re.MULTILINE
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|DeviceError|InputChanged): (.*?)(?: \[while running '.*'\])?$",
+    re.MULTILINE,
 )
 """The last line of a worker's traceback, where it ends in an error that speaks to the user."""
 
@@ -112,13 +113,14 @@ def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
     """Print what a published run made, and its first rows."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     counts = manifest["rows"]
+    # Names of labels, columns and folders may look like markup: everything of the user's is wrapped in Text.
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold")
     facts.add_column()
     facts.add_row("rows", f"{counts['in']:,} in, {counts['labeled']:,} labelled, {counts['rejected']:,} rejected")
     labelled = sorted(manifest["label_counts"].items(), key=lambda item: -item[1])
     more = f", … ({len(labelled)} labels)" if len(labelled) > 8 else ""
-    facts.add_row("labels", ", ".join(f"{name} {count:,}" for name, count in labelled[:8]) + more)
+    facts.add_row("labels", Text(", ".join(f"{name} {count:,}" for name, count in labelled[:8]) + more))
     if counts["rejected"]:
         reasons = ", ".join(f"{name} {count:,}" for name, count in counts["rejected_by_reason"].items())
         facts.add_row("rejects", reasons)
@@ -129,7 +131,8 @@ def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
     if busy:
         stages = ", ".join(f"{stage} {seconds[stage]:.1f} s" for stage in ("read", "tokenize", "classify", "write"))
         facts.add_row("speed", f"{counts['in'] / busy:,.0f} texts/s per worker ({stages})")
-    facts.add_row("output", f"{output}/labels ({len(manifest['parts'])} part{'s'[: len(manifest['parts']) != 1]})")
+    parts = len(manifest["parts"])
+    facts.add_row("output", Text(f"{output}/labels ({parts:,} part{'s'[: parts != 1]})"))
     console.print(facts)
     _first_rows(console, output, manifest, rows)
 
@@ -151,7 +154,7 @@ def _first_rows(console: Console, output: str, manifest: dict[str, Any], rows: i
         room -= shown_widths[name]
     shown = Table()
     for name in names:
-        shown.add_column(name, no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
+        shown.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
     for row in cells:
         shown.add_row(*map(Text, row))
     console.print(shown)
@@ -172,7 +175,7 @@ def probabilities(texts: list[str], labels: tuple[str, ...], scores: Any) -> Non
     table = Table()
     table.add_column("text", max_width=60)
     for label in labels:
-        table.add_column(label, justify="right")
+        table.add_column(Text(label), justify="right")
     for text, row in zip(texts, scores, strict=True):
         table.add_row(Text(text), *(f"{score:.3f}" for score in row))
     console.print(table)

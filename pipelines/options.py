@@ -9,7 +9,7 @@ import types
 from collections.abc import Sequence
 from typing import Any, NoReturn, get_args, get_origin
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
 from seqcls_beam.config import option_fields
 
@@ -52,7 +52,7 @@ def parse(
     beam_options = _beam_options(rest)
     given = {
         name: {
-            each.name: value
+            each.name: tuple(value) if isinstance(value, list) else value
             for each in option_fields(group)
             if (value := getattr(parsed, each.name)) is not argparse.SUPPRESS and value is not None
         }
@@ -80,15 +80,22 @@ def name_runner(options: PipelineOptions) -> str:
     return str(runner)
 
 
+class _StrictBeamParser(_BeamArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
 def _beam_options(rest: list[str]) -> PipelineOptions:
-    stray = [each for each in rest[:1] if not each.startswith("-")]
-    options = PipelineOptions(rest)
-    known = options.get_all_options()
-    unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
-    if stray or unknown:
-        names = ", ".join([*stray, *(f"--{name}" for name in sorted(unknown))])
-        raise UsageError(f"unknown flag {names}: neither this command nor Beam has it; --help lists the flags")
-    return options
+    """Beam's options. Beam itself only warns of a flag it does not know, and goes on without it."""
+    known = _StrictBeamParser(allow_abbrev=False)
+    for group in PipelineOptions.__subclasses__():
+        group._add_argparse_args(known)
+    _, unknown = known.parse_known_args(rest)
+    if unknown:
+        raise UsageError(
+            f"unknown flag {' '.join(unknown)}: neither this command nor Beam has it; --help lists the flags"
+        )
+    return PipelineOptions(rest)
 
 
 def _add(section: Any, each: dataclasses.Field[Any]) -> None:

@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,6 +192,9 @@ def _describe(folder: Path, name: str) -> dict[str, Any]:
     names = config.id2label
     if sorted(names) != list(range(len(names))) or not names:
         raise CheckpointError(f"{name}: id2label must number the labels from 0, and has {sorted(names)}")
+    twice = [label for label, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise CheckpointError(f"{name}: two labels are called {twice[0]!r}; give each a name of its own in config.json")
     problem = config.problem_type or _PROBLEMS[2 if len(names) == 1 else 0]
     if problem not in _PROBLEMS:
         raise CheckpointError(f"{name}: problem_type {problem!r} is none of {', '.join(_PROBLEMS)}")

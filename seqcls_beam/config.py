@@ -34,7 +34,7 @@ def check(options: Any) -> None:
         choices, low, high = (each.metadata[key] for key in ("choices", "minimum", "maximum"))
         if choices and value not in choices:
             raise ValueError(f"--{each.name}={value}: expected one of {', '.join(choices)}")
-        if low is not None and value < low:
+        if low is not None and not value >= low:  # so put, nan is out of range
             raise ValueError(f"--{each.name}={value}: expected at least {low:g}")
         if high is not None and value > high:
             raise ValueError(f"--{each.name}={value}: expected at most {high:g}")
@@ -62,7 +62,7 @@ class ReadOptions:
     id_column: str | None = option("column that identifies a row; always kept", default=None)
     keep_columns: tuple[str, ...] | None = option(
         "columns that pass through to the output, comma-separated, each NAME or NAME:TYPE (string, int64, float64, "
-        "bool); '*' keeps all, '' none (default: all of Parquet, else the id and the texts)",
+        "bool); '*' keeps all that the first files have, '' none (default: all of Parquet, else the id and the texts)",
         default=None,
         metavar="NAMES",
     )
@@ -86,8 +86,8 @@ class ReadOptions:
         check(self)
         if not self.input:
             raise ValueError("--input is empty: name at least one file or pattern")
-        if self.quote is not None and len(self.quote.encode()) > 1:
-            raise ValueError(f"--quote={self.quote}: expected one ASCII character or nothing")
+        if self.quote is not None and (len(self.quote.encode()) > 1 or self.quote in (",", "\t", "\r", "\n")):
+            raise ValueError(f"--quote={self.quote}: expected one ASCII character that separates nothing, or nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +158,11 @@ class RunOptions:
         check(self)
         if self.run_date is not None:
             try:
-                datetime.date.fromisoformat(self.run_date)
+                valid = datetime.date.fromisoformat(self.run_date).isoformat() == self.run_date
             except ValueError:
-                raise ValueError(f"--run_date={self.run_date}: expected a date such as 2026-11-20") from None
+                valid = False
+            if not valid:
+                raise ValueError(f"--run_date={self.run_date}: expected a date such as 2026-11-20")
         if self.only_new and self.run_date is None:
             raise ValueError(
                 "--only_new needs --run_date: new rows are published beside the old, in a folder of their own"

@@ -222,6 +222,39 @@ def test_nightly_runs_label_only_what_is_new(tmp_path, model, capsys):
     ]
 
 
+def test_a_night_made_again_keeps_its_earlier_rows(tmp_path, model, capsys):
+    inbox, out = tmp_path / "inbox", tmp_path / "out[1]"
+    inbox.mkdir()
+    flags = [f"--input={inbox}/*.jsonl", "--only_new", "--run_date=2026-11-20"]
+    write_jsonl(inbox / "early.jsonl", [{"text": text} for text in texts(20)])
+    run(model, out, *flags)
+    run(model, out, *flags)
+    assert "nothing new to label" in capsys.readouterr().err
+    write_jsonl(inbox / "late.jsonl", [{"text": text} for text in texts(10)])
+    run(model, out, *flags, code=1)
+    run(model, out, *flags, "--overwrite")
+    assert manifest_of(out / "run_date=2026-11-20")["rows"]["labeled"] == 30
+
+
+def test_the_manifest_gives_the_command_line_without_passwords(tmp_path, model):
+    (tmp_path / "a file.txt").write_text("a text\n")
+    command = classify._flag("input", ("ftp://me:hunter2@host/a b.txt", "c.txt"))
+    assert command == "--input 'ftp://host/a b.txt' c.txt"
+    out = run(model, tmp_path / "out", f"--input={tmp_path}/a file.txt", "--max_rejected=0", "--overwrite")
+    assert "--max_rejected=0" in manifest_of(out)["command"]
+    assert "--overwrite" in manifest_of(out)["command"].split()
+    assert f"--input '{tmp_path}/a file.txt'" in manifest_of(out)["command"]
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path, capsys):
+    folder = tiny.checkpoint(tmp_path / "model", labels=("[/a]", "[bold]b"))
+    write_jsonl(tmp_path / "c.jsonl", [{"[/x]": "id", "text": text} for text in texts(5)])
+    run(folder, tmp_path / "o[x]", f"--input={tmp_path}/c.jsonl", "--id_column=[/x]")
+    shown = capsys.readouterr().out
+    for name in ("[/a]", "[bold]b", "[/x]", "o[x]"):
+        assert name in shown
+
+
 def test_too_many_rejects_fail_the_run_and_a_higher_limit_takes_it_up(tmp_path, model, corpus, capsys):
     out = tmp_path / "out"
     run(model, out, f"--input={corpus}/*", "--max_rejected=0.01", code=1)

@@ -31,6 +31,12 @@ def test_help_shows_every_option_once(capsys):
         (["--bogus=1"], "unknown flag --bogus"),
         (["--batch_row=1"], "unknown flag --batch_row"),
         (["stray"], "unknown flag stray"),
+        (["--runner", "DirectRunner", "/some/file.jsonl"], "unknown flag /some/file.jsonl"),
+        (["--direct_num_workers=abc"], "invalid int value: 'abc'"),
+        (["--text", "a"], "--text is a quick look at texts of the command line: it takes no input"),
+        (["--max_rejected=nan"], "--max_rejected=nan: expected at least 0"),
+        (["--run_date=20261120"], "--run_date=20261120: expected a date such as 2026-11-20"),
+        (["--quote=,"], "--quote=,: expected one ASCII character that separates nothing"),
         (["--batch_rows=0"], "--batch_rows=0: expected at least 1"),
         (["--batch_rows=ten"], "--batch_rows: invalid int value: 'ten'"),
         (["--max_rejected=1.5"], "--max_rejected=1.5: expected at most 1"),
@@ -38,9 +44,8 @@ def test_help_shows_every_option_once(capsys):
         (["--device=gpu"], "--device=gpu: expected auto, cpu, cuda or cuda:N"),
         (["--run_date=yesterday"], "--run_date=yesterday: expected a date such as 2026-11-20"),
         (["--only_new"], "--only_new needs --run_date"),
-        (["--quote=ab"], "--quote=ab: expected one ASCII character or nothing"),
+        (["--quote=ab"], "--quote=ab: expected one ASCII character that separates nothing"),
         (["--runner=DaskRunner"], "Beam's Dask runner reports success and writes nothing"),
-        (["--text", "a", "b", "--text_pair", "c"], "--text was given 2 times and --text_pair 1 times"),
         (["--model=sentiment", "--input=nothing/*.txt", "--output=out"], "nothing/*.txt matches no file"),
         (["--input=x.txt"], "--output is missing"),
         (["--output=out"], "--input is missing"),
@@ -54,6 +59,35 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(flags, sentence, capsys, tm
     assert sentence in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_and_pairs_go_together(capsys):
+    assert classify.main(["--text", "a", "b", "--text_pair", "c"]) == 2
+    assert "--text was given 2 times and --text_pair 1 times" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--output=corpus.txt/out"], "Not a directory"),
+        (["--overflow=window", "--max_length=32"], "--stride=64 must be less than that"),
+        (["--max_length=100000"], "sentiment reads at most 512"),
+        (["--text_pair_column=b", "--overflow=window"], "windows are for single texts"),
+        (["--output=."], "which lies in --output="),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_starts(flags, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus.txt").write_text("a text\n")
+    assert classify.main(["--input=corpus.txt", *([] if "--output" in flags[0] else ["--output=out"]), *flags]) in (
+        1,
+        2,
+    )
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.txt"]
 
 
 def test_a_range_is_checked_in_the_library_too():
