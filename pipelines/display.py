@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqcls_beam import progress
-from seqcls_beam.manifest import open_labels
+from seqcls_beam.manifest import first_rows
 
 EXPECTED = re.compile(
     r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|DeviceError|InputChanged): (.*?)(?: \[while running '.*'\])?$",
@@ -134,13 +134,13 @@ def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
     parts = len(manifest["parts"])
     facts.add_row("output", Text(f"{output}/labels ({parts:,} part{'s'[: parts != 1]})"))
     console.print(facts)
-    _first_rows(console, output, manifest, rows)
+    _show_rows(console, output, rows)
 
 
-def _first_rows(console: Console, output: str, manifest: dict[str, Any], rows: int) -> None:
-    if not manifest["rows"]["labeled"]:
+def _show_rows(console: Console, output: str, rows: int) -> None:
+    head = first_rows(output, rows)
+    if not head.num_rows:
         return
-    head = open_labels(output).head(rows)
     names = [name for name in head.column_names if name not in ("tokens", "truncated")]
     cells = [[_cell(row[name]) for name in names] for row in head.to_pylist()]
     widths = {name: max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}

@@ -10,7 +10,9 @@ from collections import Counter
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.runs import RunError
@@ -41,6 +43,17 @@ def open_labels(output: str) -> ds.Dataset:
         raise FileNotFoundError(f"{output} holds no published run: there is no {NAME}")
     fs, path = storage.connect(output)
     return ds.dataset([storage.join(path, part["path"]) for part in manifest["parts"]], filesystem=fs, format="parquet")
+
+
+def first_rows(output: str, rows: int) -> pa.Table:
+    """The first labelled rows of a published run, as many of `rows` as its first part with rows has."""
+    manifest = read_manifest(output)
+    parts = [part for part in manifest["parts"] if part["rows"]] if manifest else []
+    if not parts:
+        return pa.table({})
+    fs, path = storage.connect(storage.join(output, parts[0]["path"]))
+    with fs.open(path, "rb") as file:
+        return pa.Table.from_batches([next(pq.ParquetFile(file).iter_batches(rows))])
 
 
 def partitions(output: str) -> list[str]:

@@ -21,7 +21,7 @@ from seqcls_beam import storage
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import REJECT, Mark, labeled
 
-ROW_GROUP_ROWS = 131_072
+ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 64 * 2**20
 """A row group ends at whichever comes first: what query engines like to read at once, and a bound on our memory."""
 

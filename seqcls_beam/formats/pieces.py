@@ -10,7 +10,7 @@ from typing import Any
 from seqcls_beam import storage
 from seqcls_beam.formats.inflate import FED, Damaged, inflate
 
-CHUNK = 8 * 2**20  # decoded bytes at a time
+CHUNK = 2 * 2**20  # decoded bytes at a time
 HEAD = 4  # bytes that are always read together at the start of a file: a byte-order mark
 BEHIND = 64 * 2**10  # bytes at a time behind the end of a range, where only the end of one line is looked for
 
