@@ -1,17 +1,22 @@
 """What the README shows is what there is."""
 
+import gzip
 import re
 import shlex
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines import classify
 from pipelines.classify import GROUPS
 from pipelines.options import parse, parser
 from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions
-from tests.corpora import labels
+from tests import tiny
+from tests.corpora import labels, texts, write_jsonl
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 RECIPES = [
@@ -32,6 +37,36 @@ def test_a_recipe_has_flags_that_exist_and_values_in_range(recipe):
     if "text" not in given["look"]:
         ReadOptions(**given["read"])
         RunOptions(**given["run"])
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with the files that the recipes speak of."""
+    folder = tmp_path_factory.mktemp("recipes")
+    some = texts(12)
+    for name in ("reviews", "articles", "inbox"):
+        (folder / name).mkdir()
+    rows = [{"id": i, "review": text, "stars": 3} for i, text in enumerate(some)]
+    write_jsonl(folder / "plain.jsonl", rows)
+    (folder / "reviews" / "a.jsonl.gz").write_bytes(gzip.compress((folder / "plain.jsonl").read_bytes()))
+    (folder / "articles" / "a.txt").write_text("\n".join(some) + "\n")
+    write_jsonl(folder / "inbox" / "a.jsonl", [{"text": text} for text in some])
+    pq.write_table(pa.table({"text": some}), folder / "corpus.parquet")
+    (folder / "pairs.tsv").write_text('#1 String\t#2 String\n"a film\tthe book\n')
+    (folder / "emotions.tsv").write_text("a good film\t3,4\tx1\n")
+    tiny.checkpoint(folder / "my-checkpoint")
+    tiny.checkpoint(folder / "my-pairs")
+    return folder
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("recipe", [each for each in RECIPES if "gs://" not in each])
+def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    shutil.rmtree("labels", ignore_errors=True)
+    assert classify.main(shlex.split(recipe, comments=True)[3:]) == 0
+    shown = capsys.readouterr().out
+    assert "0.999" in shown if "--text " in recipe else "0 rejected" in shown
 
 
 @pytest.mark.engine
