@@ -36,7 +36,7 @@ def _type(values: list[Any]) -> pa.DataType:
         return _number([value for value in values if type(value) in (int, float)])
     try:
         return _storable(pa.array([value for value in values if type(value) is kind]).type)
-    except (pa.ArrowException, ValueError, OverflowError):
+    except (pa.ArrowException, ValueError, OverflowError, RecursionError):
         return pa.null()
 
 
