@@ -68,7 +68,7 @@ def interrupt(folder: Path, job: tuple[list[str], dict[str, str]], how: str, ste
     assert not published or part_digests(out) == expected
     assert classify.main([*flags, f"--output={out}"]) == 0
     assert part_digests(out) == expected
-    return done.returncode != 0
+    return "there are fewer steps" not in done.stderr
 
 
 def test_finished_units_are_kept(tmp_path, job, capsys):
