@@ -43,7 +43,7 @@ def publish(run: Run, records: list[dict[str, Any]]) -> None:
     manifest = build_manifest(run.run_id, records, facts)
     _refuse_rejected(run, manifest["rows"])
     current = read_manifest(run.output)
-    if current is not None and current["run_id"] == run.run_id and damage(run.output, current) is None:
+    if _is_published(run.output, run.run_id):
         return  # by an earlier try of this step, or by another process that runs the same
     if current is not None and not run.overwrite:
         raise RunError(_taken(run, current))
@@ -130,8 +130,9 @@ def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
 
 
 def _is_published(output: str, run_id: str) -> bool:
+    """Whether a run is published and whole: one that is made again because it is damaged does not count."""
     manifest = read_manifest(output)
-    return manifest is not None and manifest["run_id"] == run_id
+    return manifest is not None and manifest["run_id"] == run_id and damage(output, manifest) is None
 
 
 def _carry_out(output: str, intent: dict[str, Any]) -> bool:

@@ -103,6 +103,25 @@ def test_a_publication_that_failed_half_way_is_finished_by_the_next_try(tmp_path
     assert open_labels(str(tmp_path)).count_rows() == 20
 
 
+def test_a_damaged_run_that_cannot_be_made_again_is_not_called_published(tmp_path, monkeypatch):
+    run = Run(str(tmp_path), "a" * 32, overwrite=True)
+    write_run(run, 1)
+    publish(run, 1)
+    next((tmp_path / "labels").iterdir()).unlink()
+    write_run(run, 1)
+    records = [runs.verified_record(run, 0)]
+
+    def failing(source: str, target: str) -> None:
+        raise OSError("no such luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "move", failing)
+        with pytest.raises(OSError, match="no such luck"):
+            commit.publish(run, records)
+    commit.publish(run, records)
+    assert open_labels(str(tmp_path)).count_rows() == 10
+
+
 def test_many_may_finish_one_intent_at_once(tmp_path):
     for attempt in range(5):
         out = tmp_path / str(attempt)
