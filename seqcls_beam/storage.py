@@ -31,12 +31,6 @@ def join(folder: str, *names: str) -> str:
     return "/".join([folder.rstrip("/"), *names])
 
 
-def exists(uri: str) -> bool:
-    """Whether there is a file or folder, asked of the store itself."""
-    fs, path = connect(uri)
-    return bool(fs.exists(path))
-
-
 def size(uri: str) -> int | None:
     """Bytes of a file; None where there is none."""
     fs, path = connect(uri)

@@ -7,7 +7,7 @@ All four run fused, without a shuffle: a batch goes from the file to the part in
 stand between them as long as they are row for row and keep the batch's schema metadata.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -111,7 +111,7 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
             | "Run" >> beam.Create([self.run])
             # The side input is the barrier: it is ready when every unit of this start is written. Units that an
             # earlier start finished are found by their records.
-            | "ListRecords" >> beam.FlatMap(all_units, AsIter(written))
+            | "ListRecords" >> beam.FlatMap(recorded_units, AsIter(written))
             | "SpreadRecords" >> beam.Reshuffle()
             | "VerifyParts" >> beam.Map(verified_json, self.run)
         )
@@ -169,11 +169,6 @@ class _WriteParts(beam.DoFn):
 def planned_units(options: ReadOptions) -> Iterator[pa.RecordBatch]:
     """List the files and cut them into units, on a worker."""
     yield from plan_units(list_files(options), options.unit_bytes)
-
-
-def all_units(run: Run, written: Iterable[int]) -> Iterator[int]:
-    """Every unit that has a record."""
-    yield from recorded_units(run, written)
 
 
 def verified_json(unit: int, run: Run) -> str:

@@ -52,7 +52,7 @@ def test_a_file_whose_writing_fails_does_not_appear(bucket):
     with pytest.raises(RuntimeError, match="half"), storage.creating(f"{bucket}/half/part.parquet") as file:
         file.write(b"x" * 6_000_000)  # more than one block is on its way by now
         raise RuntimeError("half")
-    assert not storage.exists(f"{bucket}/half/part.parquet")
+    assert storage.size(f"{bucket}/half/part.parquet") is None
 
 
 def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_path, capsys):

@@ -50,7 +50,7 @@ def test_move_replaces_the_target(folder):
     storage.put(storage.join(folder, "to", "there"), b"0")
     storage.move(storage.join(folder, "from"), storage.join(folder, "to", "there"))
     assert storage.read(storage.join(folder, "to", "there")) == b"1"
-    assert not storage.exists(storage.join(folder, "from"))
+    assert storage.size(storage.join(folder, "from")) is None
 
 
 def test_files_of_a_missing_folder_and_removing_nothing(folder):
