@@ -121,14 +121,18 @@ class ModelOptions:
     device: str = option(
         "where the model runs: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one", default="auto"
     )
+    dtype: str = option(
+        "precision of the model: auto is float32 on a CPU, and on a GPU bfloat16 or what else passes the self-test; "
+        "int8 (CPU) is refused where its labels differ from float32's on more than 0.5 % of the first rows",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+    )
     threads: int = option(
         "CPU threads per worker process (0: all cores, divided by the workers that run on this machine)",
         default=0,
         minimum=0,
     )
-    batch_tokens: int = option(
-        "padded tokens per forward pass (0: 1,024 on a CPU, 16,384 on a GPU)", default=0, minimum=0
-    )
+    batch_tokens: int = option("tokens per forward pass (0: 2,048 on a CPU, 65,536 on a GPU)", default=0, minimum=0)
 
     def __post_init__(self) -> None:
         check(self)

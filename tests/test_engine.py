@@ -226,7 +226,7 @@ def test_facts_say_what_runs():
     assert facts["threads"] == torch.get_num_threads() == 1
     assert Classifier(checkpoint, OPTIONS).facts["threads"] == torch.get_num_threads() == 2
     assert facts | {"threads": 2, "batch_tokens": 256} == classifier.facts
-    assert facts["engine"] == "padded" and facts["device"] == "cpu" and facts["batch_tokens"] == 1024
+    assert facts["engine"] == "packed" and facts["device"] == "cpu" and facts["batch_tokens"] == 2048
     assert facts["torch"] == torch.__version__ and facts["checkpoint"] == checkpoint.digest
     assert facts["labels"] == ["negative", "positive"]
     assert weakref.ref(classifier)() is classifier

@@ -1,50 +1,54 @@
-"""The padded engine: plain transformers modules on rectangles of fixed shape.
+"""The classifier: batches of sequences through the engine that was chosen for the model."""
 
-A sequence's logits depend on the sequence alone, bit for bit: not on its neighbours, its place, or how the corpus was
-cut into batches. Matrix kernels choose their blocking, and with it the order of their sums, by shape; so a sequence
-always runs in the same shape, `[batch_tokens // width, width]`, where `width` follows from its own length.
-"""
-
+import logging
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
+from torch import Tensor
 
-from seqcls_beam.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.engine.choosing import DeviceError, choose, cores, resolve_device, vocabulary
+from seqcls_beam.engine.int8 import Sequences, quantize
+from seqcls_beam.engine.packing import Ints, distinct, take
 
-_STEP = 8  # widths are multiples of it
-_BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
-_FORWARD = threading.Lock()  # one forward at a time per process: it uses all the threads it may
-
-
-class DeviceError(ValueError):
-    """The device that was asked for is not on this machine."""
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+_FORWARD = threading.Lock()  # one pass at a time per process: it uses all the threads it may
+_log = logging.getLogger(__name__)
 
 
 class Classifier:
-    """A loaded model. Constructing one reads the weights, which takes seconds; make one per process."""
+    """A loaded model. Constructing one reads the weights, which takes seconds; make one per process.
 
-    def __init__(self, checkpoint: Checkpoint, options: ModelOptions) -> None:
-        self._device = _device(options.device)
-        self._budget = options.batch_tokens or _BATCH_TOKENS[self._device.type]
+    The fastest way to run the model is taken that gives, on a few synthetic sequences, what plain transformers gives;
+    `facts` say which, and which were refused. `first` gives the corpus' first sequences (ids, offsets, token types),
+    which int8 is fitted to and judged by.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, options: ModelOptions, first: Callable[[], Sequences] | None = None
+    ) -> None:
+        device = resolve_device(options.device)
+        if options.dtype == "int8" and first is None:
+            raise DeviceError("--dtype=int8: it is fitted to the first rows of a corpus, and here is none")
+        self._budget = options.batch_tokens or _BATCH_TOKENS[device.type]
         self._longest = options.max_length or checkpoint.max_length
         self._labels = len(checkpoint.labels)
-        threads = options.threads or _cores()
+        threads = options.threads or cores()
         torch.set_num_threads(threads)
-        self._model = _load(checkpoint).to(self._device)
-        self._vocabulary = self._model.get_input_embeddings().num_embeddings
-        pad = self._model.config.pad_token_id
-        self._pad = 0 if pad is None else pad
+        self._executor, chosen = choose(checkpoint, device, options.dtype, self._longest)
+        self._vocabulary = vocabulary(self._executor.model)
         self.facts: dict[str, Any] = {
-            "engine": "padded",
-            "device": str(self._device),
-            "dtype": "float32",
+            **chosen,
+            "device": str(device),
             "threads": threads,
             "batch_tokens": self._budget,
             "torch": torch.__version__,
@@ -55,6 +59,8 @@ class Classifier:
             "problem": checkpoint.problem,
             "labels": list(checkpoint.labels),
         }
+        if options.dtype == "int8" and first is not None:
+            self.facts |= quantize(self._executor.model, checkpoint, first(), self.logits)
 
     def logits(
         self,
@@ -65,20 +71,18 @@ class Classifier:
     ) -> npt.NDArray[np.float32]:
         """Flat ids [T] and offsets [N + 1] of N sequences → float32 [N, labels], same order.
 
-        `advance` is called after each forward pass with the sequences it took.
+        Identical sequences are computed once. `advance` is called after each forward pass with the sequences it took.
         Raises `ValueError` for a sequence the model cannot take, `FloatingPointError` for logits that are not finite,
-        `MemoryError` where a forward pass does not fit; for all others what the model raises.
+        `MemoryError` where a single sequence does not fit; for all others what the model raises.
         """
         lengths = np.diff(offsets)
         self._check(ids, lengths)
         logits = np.empty((len(lengths), self._labels), np.float32)
-        for rows, width in self._rectangles(lengths):
-            inside = np.arange(width) < lengths[rows, None]
-            source = (offsets[rows, None] + np.arange(width))[inside]
-            types = None if token_type_ids is None else token_type_ids[source]
-            logits[rows] = self._forward(inside, ids[source], types)
-            if advance:
-                advance(len(rows))
+        if len(lengths):
+            rows, same_as = distinct(ids, offsets, token_type_ids)
+            counts = np.bincount(same_as)
+            told = (lambda some: advance(int(counts[some].sum()))) if advance else None
+            logits = self._run(ids, offsets, token_type_ids, rows, told)[same_as]
         broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
         if len(broken):
             raise FloatingPointError(
@@ -87,7 +91,59 @@ class Classifier:
             )
         return logits
 
-    def _check(self, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> None:
+    def _run(
+        self, ids: Ints, offsets: Ints, types: Ints | None, rows: Ints, told: Callable[[Ints], None] | None
+    ) -> npt.NDArray[np.float32]:
+        """Logits of the sequences `rows`; `told` hears which of these are done, by their number in `rows`."""
+        place = np.empty(len(offsets), np.int64)
+        place[rows] = np.arange(len(rows))
+        lengths = np.diff(offsets)
+        groups = deque(self._executor.packs(lengths, rows, self._budget))
+        done, found = [], []
+        try:
+            while groups:
+                group = groups.popleft()
+                logits = self._forward(ids, offsets, types, group)
+                if logits is None:
+                    self._halve(lengths[group])
+                    rest = np.concatenate([group, *groups])
+                    groups = deque(self._executor.packs(lengths, rest, self._budget))
+                    continue
+                done.append(place[group])
+                found.append(logits)
+                if told:
+                    told(place[group])
+            out = np.empty((len(rows), self._labels), np.float32)
+            out[np.concatenate(done)] = torch.cat(found).cpu().numpy()  # the one wait for a GPU
+        except RuntimeError as error:
+            if "device-side assert" in str(error):
+                _end_process(error)
+            raise
+        return out
+
+    def _forward(self, ids: Ints, offsets: Ints, types: Ints | None, rows: Ints) -> Tensor | None:
+        """One forward pass; None where it does not fit into memory."""
+        where, _ = take(offsets, rows)
+        try:
+            with _FORWARD, torch.inference_mode():
+                return self._executor.forward(
+                    ids[where], None if types is None else types[where], offsets[rows + 1] - offsets[rows]
+                )
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+                raise
+            return None
+
+    def _halve(self, lengths: Ints) -> None:
+        """From now on, half the tokens of a pass that did not fit."""
+        if len(lengths) == 1:
+            raise MemoryError(f"one sequence of {lengths[0]} tokens does not fit into the memory of this device")
+        if self.facts["device"] != "cpu":
+            torch.cuda.empty_cache()
+        self._budget = self.facts["batch_tokens"] = max(1, int(lengths.sum()) // 2)
+        _log.warning("out of memory: from now on %d tokens per forward pass", self._budget)
+
+    def _check(self, ids: Ints, lengths: Ints) -> None:
         if len(lengths) and (lengths.min() < 1 or lengths.max() > self._longest):
             raise ValueError(
                 f"a sequence has {lengths.min() if lengths.min() < 1 else lengths.max()} tokens; the model reads 1 to "
@@ -99,101 +155,13 @@ class Classifier:
                 f"{self._vocabulary}: the tokenizer does not belong to the model"
             )
 
-    def _rectangles(self, lengths: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.intp], int]]:
-        """Rows of equal width, as many as one forward pass takes.
 
-        A sequence's width is the next multiple of 8 *above* its length: every row then ends in padding, and a
-        rectangle cannot, by having none, slip onto the kernel that transformers takes for unmasked batches. Sequences
-        of full length have none by definition, and rectangles of their own.
-        """
-        widths = np.minimum((lengths // _STEP + 1) * _STEP, self._longest)
-        group = 2 * widths + (lengths == self._longest)
-        for each in np.unique(group):
-            rows, width = np.flatnonzero(group == each), int(each // 2)
-            height = self._height(width)
-            for start in range(0, len(rows), height):
-                yield rows[start : start + height], width
-
-    def _height(self, width: int) -> int:
-        """Rows of a rectangle: a multiple of 8, or 4, 2, 1.
-
-        The classification head is a product with as many rows as texts. Matrix libraries take few rows in blocks of 8
-        and 4, and what is left over by another kernel, which sums in another order: measured with oneDNN on two
-        threads, where the last rows of heights 5, 6 and 9 to 11 differed in the last bit.
-        """
-        fit = max(1, self._budget // width)
-        return fit - fit % 8 if fit >= 8 else 1 << (fit.bit_length() - 1)
-
-    def _forward(
-        self,
-        inside: npt.NDArray[np.bool_],
-        ids: npt.NDArray[np.int32],
-        types: npt.NDArray[np.int8] | None,
-    ) -> npt.NDArray[np.float32]:
-        """The rows marked by `inside` [rows, width], filled up with dummy rows to the fixed height."""
-        rows, width = inside.shape
-        shape = (self._height(width), width)
-        mask = np.zeros(shape, np.int64)
-        mask[:rows] = inside
-        mask[rows:] = inside[0]  # what a dummy row holds does not matter, but it must not be all padding
-        inputs = {"input_ids": np.full(shape, self._pad, np.int64), "attention_mask": mask}
-        inputs["input_ids"][:rows][inside] = ids
-        if types is not None:
-            inputs["token_type_ids"] = np.zeros(shape, np.int64)
-            inputs["token_type_ids"][:rows][inside] = types
-        try:
-            with _FORWARD, torch.inference_mode():
-                tensors = {name: torch.from_numpy(each).to(self._device) for name, each in inputs.items()}
-                logits: npt.NDArray[np.float32] = self._model(**tensors).logits[:rows].cpu().numpy()
-                return logits
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                raise MemoryError(f"a forward pass of {shape} tokens does not fit: lower --batch_tokens") from error
-            raise
-
-
-def _load(checkpoint: Checkpoint) -> Any:
-    """The model in float32, whatever the weights are stored in, ready for inference on the CPU."""
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.local(),
-            trust_remote_code=False,
-            local_files_only=True,
-            weights_only=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{checkpoint.name}: does not load ({type(error).__name__}: {error})") from error
-    missing = sorted(found["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{checkpoint.name}: the weights lack {', '.join(missing[:4])}{' …' * (len(missing) > 4)}, which would be "
-            "random numbers; was it saved without its classification head?"
-        )
-    return model.eval()
-
-
-def _device(name: str) -> torch.device:
-    """The device an option names; `auto` is a GPU where there is one. Raises `DeviceError` where there is none."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device("cuda:0" if name == "cuda" else name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        there = torch.cuda.device_count()
-        raise DeviceError(
-            f"--device={name}: there is no such CUDA device here (torch {torch.__version__} sees {there})"
-            if there
-            else f"--device={name}: there is no CUDA device here (torch {torch.__version__})"
-        )
-    return device
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _end_process(error: RuntimeError) -> None:
+    """After a device-side assert every call to the GPU fails, and no retry in this process can help."""
+    print(
+        f"seqcls_beam: the GPU stopped at an assertion in one of its kernels ({error}); this process ends, since "
+        "nothing can run on that GPU from it any more",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)

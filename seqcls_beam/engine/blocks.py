@@ -1,0 +1,146 @@
+"""Transformer layers over packed sequences, made from the modules of transformers' own.
+
+`[1, tokens, hidden]` in and out, as the layer that is replaced. Only attention looks across tokens, and it is given the
+layout; everything else is the same arithmetic on other rows. The last layer is asked for each sequence's first token
+only, since the heads of these families read no other: its keys and values need all tokens, the rest does not.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqcls_beam.engine import linear
+from seqcls_beam.engine.attention import Attention, Layout
+
+# Where a layer keeps its parts, by the shape of its family.
+BERT = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "mix": "attention.output.dense",
+    "mix_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "activation": "intermediate.intermediate_act_fn",
+    "down": "output.dense",
+    "down_norm": "output.LayerNorm",
+}
+DISTILBERT = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "mix": "attention.out_lin",
+    "mix_norm": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "activation": "ffn.activation",
+    "down": "ffn.lin2",
+    "down_norm": "output_layer_norm",
+}
+
+
+class Block(nn.Module):
+    """A layer with its norms after the sums: BERT's (Devlin et al. 2018) and those of its kin.
+
+    `first_only`: the output is that of each sequence's first token, `[sequences, 1, hidden]`.
+    """
+
+    def __init__(
+        self, layer: nn.Module, names: dict[str, str], heads: int, attention: Attention, first_only: bool
+    ) -> None:
+        super().__init__()
+        parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
+        self._heads, self._attention, self._first_only = heads, attention, first_only
+        query, key, value = parts["query"], parts["key"], parts["value"]
+        self.query = query if first_only else None
+        self.inputs = joined([key, value] if first_only else [query, key, value])
+        self.mix, self.mix_norm = parts["mix"], parts["mix_norm"]
+        self.up, self.activation = parts["up"], parts["activation"]
+        self.down, self.down_norm = parts["down"], parts["down_norm"]
+
+    def forward(self, hidden: Tensor, *_: Any, layout: Layout, **__: Any) -> Tensor:
+        """[1, T, hidden] → [1, T, hidden], or [N, 1, hidden]."""
+        x = hidden[0]
+        both = self.inputs(x)
+        both = both.view(len(x), -1, self._heads, both.shape[1] // (self._heads * (2 if self._first_only else 3)))
+        if self.query is None:
+            query, key, value = both.unbind(1)
+        else:
+            key, value = both.unbind(1)
+            x = x[layout.first]
+            query = self.query(x).view(-1, *key.shape[1:])
+        mixed = self._attention(query, key, value, layout, query.shape[2] ** -0.5).flatten(1)
+        x = self.mix_norm(self.mix(mixed).add_(x))
+        x = self.down_norm(self.down(self.activation(self.up(x))).add_(x))
+        return x[:, None] if self._first_only else x[None]
+
+
+class LastModernBertLayer(nn.Module):
+    """ModernBERT's layer for each sequence's first token only: [1, T, hidden] → [1, N, hidden]."""
+
+    def __init__(self, layer: Any, attention: Attention) -> None:
+        super().__init__()
+        self._attention = attention
+        self._window = None if layer.attn.sliding_window is None else layer.attn.sliding_window - 1
+        self._size = layer.attn.head_dim
+        self.attention_type = layer.attention_type
+        self.norm, self.mlp_norm, self.mlp = layer.attn_norm, layer.mlp_norm, layer.mlp
+        self.mix, self.mix_drop = layer.attn.Wo, layer.attn.out_drop
+        self.query, self.inputs = divided(layer.attn.Wqkv, 3)
+
+    def forward(self, hidden: Tensor, *_: Any, position_embeddings: Any, layout: Layout, **__: Any) -> Tensor:
+        """As the layer, for fewer rows."""
+        # The package of this family, which other families must not have to import.
+        from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
+
+        first = layout.first
+        x = self.norm(hidden)
+        key, value = self.inputs(x).view(x.shape[1], 2, -1, self._size).unbind(1)
+        query = self.query(x[0, first]).view(len(first), -1, self._size)
+        cos, sin = (each[0] for each in position_embeddings)
+        _, key = apply_rotary_pos_emb(key, key, cos, sin, unsqueeze_dim=1)
+        query, _ = apply_rotary_pos_emb(query, query, cos[first], sin[first], unsqueeze_dim=1)
+        mixed = self._attention(query, key, value, layout, self._size**-0.5, self._window).flatten(1)
+        out = hidden[:, first] + self.mix_drop(self.mix(mixed))
+        # GELU of half of a single row is computed by another kernel, with other last bits, than that of several.
+        several = out.expand(1, 2, -1) if len(first) == 1 else out
+        return out + self.mlp(self.mlp_norm(several))[:, : len(first)]
+
+
+def joined(layers: list[nn.Linear]) -> nn.Linear:
+    """One linear layer whose outputs are those of several, one after the other."""
+    first = layers[0]
+    out = nn.Linear(first.in_features, sum(each.out_features for each in layers), device="meta")
+    out.weight = nn.Parameter(torch.cat([each.weight for each in layers]), requires_grad=False)
+    out.bias = nn.Parameter(torch.cat([each.bias for each in layers]), requires_grad=False)
+    return out
+
+
+def divided(layer: nn.Linear, parts: int) -> tuple[nn.Linear, nn.Linear]:
+    """(the layer that gives the first of `parts` equal parts of the outputs, the layer that gives the others)."""
+    size = layer.out_features // parts
+    found = []
+    for rows in (slice(0, size), slice(size, None)):
+        weight = layer.weight[rows]
+        out = nn.Linear(layer.in_features, len(weight), bias=layer.bias is not None, device="meta")
+        out.weight = nn.Parameter(weight, requires_grad=False)
+        if layer.bias is not None:
+            out.bias = nn.Parameter(layer.bias[rows], requires_grad=False)
+        found.append(out)
+    return found[0], found[1]
+
+
+def accelerate(model: nn.Module) -> None:
+    """Every `nn.Linear` of a float32 model on the CPU becomes a `linear.Linear`, with GELU inside where it follows."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear:
+                gelu = isinstance(module, Block) and name == "up" and _is_gelu(module.activation)
+                setattr(module, name, linear.Linear(child.weight, child.bias, gelu))
+                if gelu:
+                    module.activation = nn.Identity()
+
+
+def _is_gelu(activation: nn.Module) -> bool:
+    """Whether it is the exact function, by its values: not one of its approximations."""
+    x = torch.linspace(-4, 4, 101)
+    return torch.equal(activation(x), nn.functional.gelu(x))

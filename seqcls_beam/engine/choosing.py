@@ -1,0 +1,207 @@
+"""Choosing: the fastest way to run a model that gives what plain transformers gives.
+
+Nobody has to know which family can do what: every way is tried on a few synthetic sequences first.
+"""
+
+import ctypes
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+
+from seqcls_beam.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.engine import linear
+from seqcls_beam.engine.attention import by_equal_lengths, varlen
+from seqcls_beam.engine.blocks import accelerate
+from seqcls_beam.engine.packed import FAMILIES, Packed
+from seqcls_beam.engine.packing import Ints
+from seqcls_beam.engine.padded import Padded
+
+_TRIED = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)  # lengths of the sequences of the self-test
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}  # of a probability
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_log = logging.getLogger(__name__)
+
+
+class DeviceError(ValueError):
+    """The device or the precision that was asked for cannot be had on this machine."""
+
+
+class Executor(Protocol):
+    """A model and a way to run it."""
+
+    model: Any
+
+    def packs(self, lengths: Ints, rows: Ints, budget: int) -> Iterator[Ints]:
+        """`rows` in the groups that run together, of at most `budget` tokens or of one row."""
+
+    def forward(self, ids: Ints, types: Ints | None, lengths: Ints) -> Tensor:
+        """Ids of sequences of these lengths, all flat → logits float32 [sequences, labels], on the model's device."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to run a model."""
+
+    packed: bool
+    dtype: torch.dtype = torch.float32
+    onednn: bool = False
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {
+            "engine": "packed" if self.packed else "padded",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "products": "oneDNN" if self.onednn else "torch",
+        }
+
+    def build(self, model: Any) -> Executor:
+        made: Executor
+        if self.packed:
+            made = Packed(model, varlen if model.device.type == "cuda" else by_equal_lengths, self.dtype)
+        else:
+            made = Padded(model, self.dtype)
+        if self.onednn:
+            accelerate(model)
+        return made
+
+
+def choose(checkpoint: Checkpoint, device: torch.device, dtype: str, longest: int) -> tuple[Executor, dict[str, Any]]:
+    """(the executor, facts about it); `dtype` as in `ModelOptions`, of which int8 begins as float32.
+
+    A way is refused, and the next one tried, where a probability is further than 1e-4 (float32) or 1e-2 from that of
+    the plain padded model. The last way is the plain model in the precision that was asked for: it must give numbers.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    model: Any = load(checkpoint, device)
+    lengths = np.minimum(_TRIED, longest)
+    ids = np.random.default_rng(0).integers(0, vocabulary(model), lengths.sum())
+    types = (ids % 2).astype(np.int8) if checkpoint.sentence_ids else None
+    with torch.inference_mode():
+        expected = Padded(model).forward(ids, types, lengths).cpu()
+    refused: list[dict[str, str]] = []
+    ways = _ways(model.config.model_type, device, dtype)
+    for way in ways:
+        model = model or load(checkpoint, device)
+        try:
+            executor = way.build(model)
+            with torch.inference_mode():
+                fault = _fault(executor.forward(ids, types, lengths).cpu(), expected, way, way is ways[-1])
+        except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+            if way is ways[-1]:
+                raise
+            fault = f"{type(error).__name__}: {error}"
+        if not fault:
+            return executor, way.facts | ({"refused": refused} if refused else {})
+        _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, fault)
+        refused.append(way.facts | {"reason": fault})
+        model = None
+    raise DeviceError(f"--dtype={dtype}: {checkpoint.name} gives no numbers in that precision: {fault}")
+
+
+def _ways(family: str, device: torch.device, dtype: str) -> list[_Way]:
+    """Ways to run a family, the best first."""
+    if device.type == "cpu":
+        if dtype == "float16":
+            raise DeviceError("--dtype=float16: is for GPUs; on a CPU take float32, bfloat16 or int8")
+        if dtype == "bfloat16" and not linear.multiplies_bfloat16():
+            raise DeviceError("--dtype=bfloat16: this processor has no products of that; take float32 or int8")
+        wanted = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+        fast = [_Way(packed, wanted, onednn=True) for packed in (True, False) if linear.available()]
+        ways = [*fast, _Way(True, wanted), _Way(False, wanted)]
+    else:
+        if dtype == "int8":
+            raise DeviceError("--dtype=int8: is for CPUs; on a GPU take bfloat16 or float16")
+        half = [torch.bfloat16, torch.float16] if torch.cuda.is_bf16_supported() else [torch.float16]
+        dtypes = [*half, torch.float32] if dtype == "auto" else [getattr(torch, dtype)]
+        # The variable-length kernel is for half precision.
+        ways = [_Way(packed, each) for each in dtypes for packed in (True, False) if each in half or not packed]
+    return [way for way in ways if family in FAMILIES or not way.packed]
+
+
+def _fault(found: Tensor, expected: Tensor, way: _Way, last: bool) -> str:
+    """What is wrong with logits; nothing, if empty."""
+    sound = expected.isfinite().all(1)  # a checkpoint may have a broken embedding: no way of running it mends that
+    found, expected = found[sound], expected[sound]
+    if not found.isfinite().all():
+        return "its logits are not finite"
+    if not len(found):
+        return ""
+    tolerance = _TOLERANCE[way.dtype]
+    delta = (found.softmax(1) - expected.softmax(1)).abs().max().item()
+    # A sure classifier's probabilities hide much, and those of a regression everything.
+    relative = ((found - expected).abs() / (1 + expected.abs())).max().item()
+    if not last and (delta > tolerance or relative > 10 * tolerance):
+        return f"it differs from the plain model by {delta:.2g} in a probability, by {relative:.2g} of a logit"
+    return ""
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse memory that was freed, up to 256 MiB of it, where by default it gives it back to the system.
+
+    A forward pass frees and takes tens of megabytes in every layer; fresh pages cost 5 to 7 % of its time on a CPU.
+    """
+    libc = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
+        libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def vocabulary(model: Any) -> int:
+    """Rows of the embedding table."""
+    return int(model.get_input_embeddings().num_embeddings)
+
+
+def load(checkpoint: Checkpoint, device: torch.device) -> Any:
+    """The model in float32, whatever the weights are stored in, ready for inference."""
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.local(),
+            trust_remote_code=False,
+            local_files_only=True,
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{checkpoint.name}: does not load ({type(error).__name__}: {error})") from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise CheckpointError(
+            f"{checkpoint.name}: the weights lack {', '.join(missing[:4])}{' …' * (len(missing) > 4)}, which would be "
+            "random numbers; was it saved without its classification head?"
+        )
+    return model.eval().requires_grad_(False).to(device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device an option names; `auto` is a GPU where there is one. Raises `DeviceError` where there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device("cuda:0" if name == "cuda" else name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        there = torch.cuda.device_count()
+        raise DeviceError(
+            f"--device={name}: there is no such CUDA device here (torch {torch.__version__} sees {there})"
+            if there
+            else f"--device={name}: there is no CUDA device here (torch {torch.__version__})"
+        )
+    return device
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,127 @@
+"""int8: a float32 model on the CPU is fitted to the first rows of a corpus, and judged by others of them.
+
+Every eighth sequence shows what range the inputs of each product have; on the others the labels of int8 are compared
+with those of float32.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from seqcls_beam.checkpoints import Checkpoint
+from seqcls_beam.engine.blocks import Block
+from seqcls_beam.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
+from seqcls_beam.engine.packing import Ints, take
+
+FIRST = 1152  # sequences to fit to and to judge by
+AGREEMENT = 0.995  # of labels, below which int8 is refused
+_TOKENS = 1 << 17  # enough of long sequences
+_log = logging.getLogger(__name__)
+
+Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
+Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
+
+
+class ParityError(ValueError):
+    """int8 does not give the labels of float32, or cannot be judged."""
+
+
+def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> dict[str, Any]:
+    """Replace the products below the head of `model` by int8; facts about how well that went.
+
+    `run` is the model as it stands: (ids, offsets, token types) → float32 [sequences, labels]. Raises `ParityError`
+    where fewer than 99.5 % of the labels are those of float32.
+    """
+    products = {
+        name: each
+        for name, each in model.base_model.named_modules()
+        if isinstance(each, Linear) and not name.startswith("pooler")
+    }
+    if not products:
+        raise ParityError("--dtype=int8: this processor or this build of torch lacks oneDNN's products")
+    if checkpoint.problem == "regression":
+        raise ParityError(f"--dtype=int8: is judged by labels, and {checkpoint.name} gives numbers; take float32")
+    ids, offsets, types = first
+    count = int(np.searchsorted(offsets[1:], _TOKENS)) + 1
+    rows = np.arange(min(count, len(offsets) - 1))
+    if len(rows) < 2:
+        raise ParityError("--dtype=int8: there are not two texts to fit it to and to judge it by; take float32")
+
+    def logits(some: Ints) -> npt.NDArray[np.float32]:
+        where, ends = take(offsets, some)
+        return run(ids[where], ends, None if types is None else types[where])
+
+    fitted, judged = rows[rows % 8 == 0], rows[rows % 8 != 0]
+    expected = logits(judged)
+    _replace(model.base_model, products, _ranges(products, lambda: logits(fitted)))
+    found = logits(judged)
+    labels, deltas = _compared(expected, found, checkpoint.problem)
+    facts = {
+        "dtype": "int8",
+        "parity": {"sequences": len(judged), "label_agreement": labels, "mean_delta": deltas},
+    }
+    summary = f"{labels:.2%} of the labels of {len(judged)} sequences, mean |Δp| {deltas:.2g}"
+    if labels < AGREEMENT:
+        raise ParityError(
+            f"--dtype=int8: {checkpoint.name} loses too much: it keeps {summary}; {AGREEMENT:.1%} are asked for: "
+            "take float32"
+        )
+    _log.info("%s: int8 keeps %s", checkpoint.name, summary)
+    return facts
+
+
+def _ranges(products: dict[str, Linear], run: Callable[[], Any]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The lowest and highest value of each input of each product while `run` runs: float32 [in] each."""
+    ranges: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def observe(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            low, high = inputs[0].flatten(0, -2).aminmax(dim=0)
+            if name in ranges:
+                low, high = torch.minimum(low, ranges[name][0]), torch.maximum(high, ranges[name][1])
+            ranges[name] = low, high
+
+        return hook
+
+    hooks = [each.register_forward_pre_hook(observe(name)) for name, each in products.items()]
+    try:
+        run()
+    finally:
+        for each in hooks:
+            each.remove()
+    return ranges
+
+
+def _replace(model: nn.Module, products: dict[str, Linear], ranges: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """The second product of a feed-forward part stays in 16 or 32 bits.
+
+    Its inputs come out of GELU, a few of them a hundred times larger than most, and eight bits do not hold both.
+    """
+    bfloat16 = multiplies_bfloat16()
+    for name, product in products.items():
+        parent, _, attribute = name.rpartition(".")
+        module = model.get_submodule(parent)
+        in_block = isinstance(module, Block)
+        if in_block and attribute == "down":
+            if bfloat16:
+                module.down = Bfloat16Linear(product)
+        elif name in ranges:
+            half = in_block and attribute == "up" and product.gelu and bfloat16
+            setattr(module, attribute, Int8Linear(product, *ranges[name], torch.bfloat16 if half else torch.float32))
+
+
+def _compared(expected: Ints, found: Ints, problem: str) -> tuple[float, float]:
+    """(share of sequences with the same labels, mean difference of a probability)."""
+    if problem == "multi_label":
+        same = ((expected > 0) == (found > 0)).all(axis=1)
+        deltas = np.abs(1 / (1 + np.exp(-expected)) - 1 / (1 + np.exp(-found)))
+    else:
+        same = expected.argmax(axis=1) == found.argmax(axis=1)
+        powers = [np.exp(each - each.max(axis=1, keepdims=True)) for each in (expected, found)]
+        deltas = np.abs(np.subtract(*(each / each.sum(axis=1, keepdims=True) for each in powers)))
+    return float(same.mean()), float(deltas.mean())
