@@ -28,7 +28,8 @@ from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
 from seqcls_beam.manifest import covered_inputs, partitions, read_manifest, short
-from seqcls_beam.records import Layout, plan_layout
+from seqcls_beam.predictions import Sequences, first_sequences
+from seqcls_beam.records import Layout, plan_layout, read_unit
 from seqcls_beam.runs import Run, RunError, begin, identity
 from seqcls_beam.schema import REJECT_VALUE
 from seqcls_beam.tokens import add_tokens
@@ -58,6 +59,7 @@ class Job:
     run: Run
     files: pa.RecordBatch
     layout: Layout
+    first: Sequences | None = None  # of the corpus, where int8 needs them
 
 
 def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
@@ -66,7 +68,7 @@ def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
         root
         | ReadRecords(job.config.read, job.run, job.layout)
         | Tokenize(job.checkpoint, job.config.model)
-        | Classify(job.checkpoint, job.config.model, progress)
+        | Classify(job.checkpoint, job.config.model, progress, job.first)
         | WriteLabeled(job.run, progress)
     )
 
@@ -175,6 +177,9 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
         f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
         0,
     )
+    if job.config.model.dtype == "int8":
+        records = (batch for unit in units for batch in read_unit(unit, job.layout))
+        job = replace(job, first=first_sequences(records, job.checkpoint, job.config.model))
     try:
         with display.watching(size) as folder:
             pipeline = beam.Pipeline(options=beam_options)

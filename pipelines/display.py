@@ -19,7 +19,7 @@ from seqcls_beam import progress
 from seqcls_beam.manifest import first_rows
 
 EXPECTED = re.compile(
-    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|DeviceError|InputChanged): (.*?)(?: \[while running '.*'\])?$",
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged): (.*?)(?: \[while running '.*'\])?$",
     re.MULTILINE,
 )
 """The last line of a worker's traceback, where it ends in an error that speaks to the user."""

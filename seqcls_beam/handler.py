@@ -12,7 +12,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from seqcls_beam import progress
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.predictions import classify
+from seqcls_beam.predictions import Sequences, classify
 from seqcls_beam.schema import Mark
 
 
@@ -20,21 +20,29 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
     """TOKENS batches → PREDICTION batches, for `RunInference`.
 
     The model is loaded on the worker, once per process, when the first batch arrives. `progress` is a folder of this
-    machine for `seqcls_beam.progress`.
+    machine for `seqcls_beam.progress`. `first` are sequences of the corpus, for int8 (`predictions.first_sequences`):
+    given to every worker, so that all have the same model.
     """
 
-    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, progress: str | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        options: ModelOptions,
+        progress: str | None = None,
+        first: Sequences | None = None,
+    ) -> None:
         super().__init__()
         self._checkpoint = checkpoint
         self._options = options
         self._progress = progress
+        self._first = first
 
     def load_model(self) -> Any:
         """Load the checkpoint as a `Classifier`; device, dtype and threads are decided here, on the worker."""
         # Here and not above: building a pipeline must not import torch.
         from seqcls_beam.engine import Classifier
 
-        return Classifier(self._checkpoint, self._options)
+        return Classifier(self._checkpoint, self._options, self._first)
 
     def run_inference(
         self, batch: Sequence[pa.RecordBatch], model: Any, inference_args: dict[str, Any] | None = None

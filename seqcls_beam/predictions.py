@@ -5,7 +5,7 @@ raises is found by bisection and rejected alone. This file knows neither torch n
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,7 +21,11 @@ from seqcls_beam.tokens import add_tokens, reject
 
 Array = npt.NDArray[Any]
 
+Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
+
 _KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
+_FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes
+_FIRST_TOKENS = 1 << 17
 _FEW = 16  # rows of a batch that may fail alone; more, and it is the model that fails
 
 
@@ -90,6 +94,21 @@ def probabilities(
     return scores
 
 
+def first_sequences(records: Iterable[pa.RecordBatch], checkpoint: Checkpoint, options: ModelOptions) -> Sequences:
+    """RECORD batches → (flat ids, offsets, token types) of the first 1,152 sequences, or 131,072 tokens, in them."""
+    found: list[_Sequences] = []
+    for batch in records:
+        found.append(_Sequences(add_tokens(batch.slice(0, _FIRST), checkpoint, options)))
+        if sum(len(each.inner) - 1 for each in found) >= _FIRST:
+            break
+    lengths = np.concatenate([np.empty(0, np.int64), *(np.diff(each.inner) for each in found)])
+    lengths = lengths[: min(_FIRST, np.searchsorted(np.cumsum(lengths), _FIRST_TOKENS) + 1)]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.concatenate([np.empty(0, np.int32), *(each.ids for each in found)])[: offsets[-1]]
+    types = [each.types[: offsets[-1]] for each in found if each.types is not None]
+    return ids, offsets, np.concatenate(types)[: offsets[-1]] if types else None
+
+
 def _scores(
     tokens: pa.RecordBatch,
     classifier: Engine,
@@ -109,7 +128,7 @@ def _scores(
         try:
             logits[starts[low] : starts[high]] = sequences.through(classifier, starts[low], starts[high], told)
             return
-        except (CheckpointError, MemoryError):
+        except CheckpointError:
             raise
         except Exception as error:
             if high - low == 1:

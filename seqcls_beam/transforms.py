@@ -23,6 +23,7 @@ from seqcls_beam.commit import publish
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.manifest import NAME
 from seqcls_beam.parts import UnitWriter
+from seqcls_beam.predictions import Sequences
 from seqcls_beam.records import Layout, plan_layout, read_unit
 from seqcls_beam.runs import Run, pending_units, recorded_units, save_record, verified_record
 from seqcls_beam.schema import Mark
@@ -72,12 +73,14 @@ class Tokenize(beam.PTransform[Batches, Batches]):
 class Classify(beam.PTransform[Batches, Batches]):
     """TOKENS batches → PREDICTION batches, row for row, by one model per process.
 
-    `progress` is a folder of this machine for `seqcls_beam.progress`.
+    `progress` is a folder of this machine for `seqcls_beam.progress`. `first`, which int8 needs, are sequences of the
+    corpus: `predictions.first_sequences`.
     """
 
     checkpoint: Checkpoint
     options: ModelOptions = field(default_factory=ModelOptions)
     progress: str | None = None
+    first: Sequences | None = None
 
     def expand(self, tokens: Batches) -> Batches:
         """RunInference, whose output type Beam cannot tell."""
@@ -86,7 +89,7 @@ class Classify(beam.PTransform[Batches, Batches]):
 
         from seqcls_beam.handler import ClassifierHandler
 
-        handler = ClassifierHandler(self.checkpoint, self.options, self.progress)
+        handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first)
         return tokens | RunInference(handler).with_output_types(pa.RecordBatch)
 
 

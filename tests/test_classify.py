@@ -139,6 +139,28 @@ def job_service(tmp_path):
         process.kill()
 
 
+def test_int8_is_fitted_to_the_corpus_and_says_how_well(tmp_path):
+    """With the bundled checkpoint, on sentences about which it is sure."""
+    praise, blame = ("a wonderful and moving {}", "i loved this {}"), ("a dull and stupid {}", "i hated this boring {}")
+    things = ("film", "book", "play", "song", "show", "story", "album", "hotel", "trip", "meal", "game", "series")
+    lines = [sentence.format(each) for sentence in (*praise, *blame) for each in things]
+    write_jsonl(tmp_path / "in.jsonl", [{"text": f"{each}{mark}"} for mark in ("", ".", "!") for each in lines])
+    flags = (f"--input={tmp_path}/in.jsonl", "--model=sentiment")
+    plain = labels(run(Path("sentiment"), tmp_path / "float32", *flags))
+    out = run(Path("sentiment"), tmp_path / "int8", *flags, "--dtype=int8")
+    (engine,) = manifest_of(out)["engines"]
+    assert engine["dtype"] == "int8" and engine["parity"]["sequences"] == 72
+    assert engine["parity"]["label_agreement"] >= 0.995
+    assert labels(out)["label"].to_pylist() == plain["label"].to_pylist()
+    assert np.abs(labels(out)["score"].to_numpy() - plain["score"].to_numpy()).max() < 0.1
+
+
+def test_a_precision_that_cannot_be_had_publishes_nothing(tmp_path, model, corpus, capfd):
+    out = run(model, tmp_path / "out", f"--input={corpus}/*", "--dtype=float16", "--device=cpu", code=1)
+    assert "--dtype=float16: is for GPUs" in capfd.readouterr().err
+    assert read_manifest(str(out)) is None
+
+
 def test_in_is_labelled_plus_rejected_and_the_manifest_says_so(tmp_path, model, corpus):
     out = run(model, tmp_path / "out", f"--input={corpus}/*", "--id_column=id")
     manifest = manifest_of(out)

@@ -20,6 +20,7 @@ from seqcls_beam.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.engine import linear
 from seqcls_beam.engine.attention import by_equal_lengths, varlen
 from seqcls_beam.engine.blocks import accelerate
+from seqcls_beam.engine.errors import EngineError
 from seqcls_beam.engine.packed import FAMILIES, Packed
 from seqcls_beam.engine.packing import Ints
 from seqcls_beam.engine.padded import Padded
@@ -28,10 +29,6 @@ _TRIED = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)  # lengths of the seq
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}  # of a probability
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _log = logging.getLogger(__name__)
-
-
-class DeviceError(ValueError):
-    """The device or the precision that was asked for cannot be had on this machine."""
 
 
 class Executor(Protocol):
@@ -104,22 +101,22 @@ def choose(checkpoint: Checkpoint, device: torch.device, dtype: str, longest: in
         _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, fault)
         refused.append(way.facts | {"reason": fault})
         model = None
-    raise DeviceError(f"--dtype={dtype}: {checkpoint.name} gives no numbers in that precision: {fault}")
+    raise EngineError(f"--dtype={dtype}: {checkpoint.name} gives no numbers in that precision: {fault}")
 
 
 def _ways(family: str, device: torch.device, dtype: str) -> list[_Way]:
     """Ways to run a family, the best first."""
     if device.type == "cpu":
         if dtype == "float16":
-            raise DeviceError("--dtype=float16: is for GPUs; on a CPU take float32, bfloat16 or int8")
+            raise EngineError("--dtype=float16: is for GPUs; on a CPU take float32, bfloat16 or int8")
         if dtype == "bfloat16" and not linear.multiplies_bfloat16():
-            raise DeviceError("--dtype=bfloat16: this processor has no products of that; take float32 or int8")
+            raise EngineError("--dtype=bfloat16: this processor has no products of that; take float32 or int8")
         wanted = torch.bfloat16 if dtype == "bfloat16" else torch.float32
         fast = [_Way(packed, wanted, onednn=True) for packed in (True, False) if linear.available()]
         ways = [*fast, _Way(True, wanted), _Way(False, wanted)]
     else:
         if dtype == "int8":
-            raise DeviceError("--dtype=int8: is for CPUs; on a GPU take bfloat16 or float16")
+            raise EngineError("--dtype=int8: is for CPUs; on a GPU take bfloat16 or float16")
         half = [torch.bfloat16, torch.float16] if torch.cuda.is_bf16_supported() else [torch.float16]
         dtypes = [*half, torch.float32] if dtype == "auto" else [getattr(torch, dtype)]
         # The variable-length kernel is for half precision.
@@ -186,13 +183,13 @@ def load(checkpoint: Checkpoint, device: torch.device) -> Any:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device an option names; `auto` is a GPU where there is one. Raises `DeviceError` where there is none."""
+    """The device an option names; `auto` is a GPU where there is one. Raises `EngineError` where there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device("cuda:0" if name == "cuda" else name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         there = torch.cuda.device_count()
-        raise DeviceError(
+        raise EngineError(
             f"--device={name}: there is no such CUDA device here (torch {torch.__version__} sees {there})"
             if there
             else f"--device={name}: there is no CUDA device here (torch {torch.__version__})"

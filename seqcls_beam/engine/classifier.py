@@ -16,7 +16,8 @@ from torch import Tensor
 
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine.choosing import DeviceError, choose, cores, resolve_device, vocabulary
+from seqcls_beam.engine.choosing import choose, cores, resolve_device, vocabulary
+from seqcls_beam.engine.errors import EngineError
 from seqcls_beam.engine.int8 import Sequences, quantize
 from seqcls_beam.engine.packing import Ints, distinct, take
 
@@ -29,16 +30,14 @@ class Classifier:
     """A loaded model. Constructing one reads the weights, which takes seconds; make one per process.
 
     The fastest way to run the model is taken that gives, on a few synthetic sequences, what plain transformers gives;
-    `facts` say which, and which were refused. `first` gives the corpus' first sequences (ids, offsets, token types),
-    which int8 is fitted to and judged by.
+    `facts` say which, and which were refused. `first` are the first sequences of the corpus (ids, offsets, token
+    types), which int8 is fitted to and judged by. Raises `CheckpointError` and `EngineError`.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, options: ModelOptions, first: Callable[[], Sequences] | None = None
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, first: Sequences | None = None) -> None:
         device = resolve_device(options.device)
         if options.dtype == "int8" and first is None:
-            raise DeviceError("--dtype=int8: it is fitted to the first rows of a corpus, and here is none")
+            raise EngineError("--dtype=int8: it is fitted to the first rows of a corpus, and here is none")
         self._budget = options.batch_tokens or _BATCH_TOKENS[device.type]
         self._longest = options.max_length or checkpoint.max_length
         self._labels = len(checkpoint.labels)
@@ -60,7 +59,7 @@ class Classifier:
             "labels": list(checkpoint.labels),
         }
         if options.dtype == "int8" and first is not None:
-            self.facts |= quantize(self._executor.model, checkpoint, first(), self.logits)
+            self.facts |= quantize(self._executor.model, checkpoint, first, self.logits)
 
     def logits(
         self,

@@ -1,6 +1,6 @@
 """int8: a float32 model on the CPU is fitted to the first rows of a corpus, and judged by others of them.
 
-Every eighth sequence shows what range the inputs of each product have; on the others the labels of int8 are compared
+Every other sequence shows what range the inputs of each product have; on the rest the labels of int8 are compared
 with those of float32.
 """
 
@@ -15,26 +15,21 @@ from torch import Tensor, nn
 
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.engine.blocks import Block
+from seqcls_beam.engine.errors import EngineError
 from seqcls_beam.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
 from seqcls_beam.engine.packing import Ints, take
 
-FIRST = 1152  # sequences to fit to and to judge by
 AGREEMENT = 0.995  # of labels, below which int8 is refused
-_TOKENS = 1 << 17  # enough of long sequences
 _log = logging.getLogger(__name__)
 
 Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
 Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
 
 
-class ParityError(ValueError):
-    """int8 does not give the labels of float32, or cannot be judged."""
-
-
 def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> dict[str, Any]:
     """Replace the products below the head of `model` by int8; facts about how well that went.
 
-    `run` is the model as it stands: (ids, offsets, token types) → float32 [sequences, labels]. Raises `ParityError`
+    `run` is the model as it stands: (ids, offsets, token types) → float32 [sequences, labels]. Raises `EngineError`
     where fewer than 99.5 % of the labels are those of float32.
     """
     products = {
@@ -43,20 +38,19 @@ def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> 
         if isinstance(each, Linear) and not name.startswith("pooler")
     }
     if not products:
-        raise ParityError("--dtype=int8: this processor or this build of torch lacks oneDNN's products")
+        raise EngineError("--dtype=int8: this processor or this build of torch lacks oneDNN's products")
     if checkpoint.problem == "regression":
-        raise ParityError(f"--dtype=int8: is judged by labels, and {checkpoint.name} gives numbers; take float32")
+        raise EngineError(f"--dtype=int8: is judged by labels, and {checkpoint.name} gives numbers; take float32")
     ids, offsets, types = first
-    count = int(np.searchsorted(offsets[1:], _TOKENS)) + 1
-    rows = np.arange(min(count, len(offsets) - 1))
+    rows = np.arange(len(offsets) - 1)
     if len(rows) < 2:
-        raise ParityError("--dtype=int8: there are not two texts to fit it to and to judge it by; take float32")
+        raise EngineError("--dtype=int8: there are not two texts to fit it to and to judge it by; take float32")
 
     def logits(some: Ints) -> npt.NDArray[np.float32]:
         where, ends = take(offsets, some)
         return run(ids[where], ends, None if types is None else types[where])
 
-    fitted, judged = rows[rows % 8 == 0], rows[rows % 8 != 0]
+    fitted, judged = rows[::2], rows[1::2]
     expected = logits(judged)
     _replace(model.base_model, products, _ranges(products, lambda: logits(fitted)))
     found = logits(judged)
@@ -67,7 +61,7 @@ def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> 
     }
     summary = f"{labels:.2%} of the labels of {len(judged)} sequences, mean |Δp| {deltas:.2g}"
     if labels < AGREEMENT:
-        raise ParityError(
+        raise EngineError(
             f"--dtype=int8: {checkpoint.name} loses too much: it keeps {summary}; {AGREEMENT:.1%} are asked for: "
             "take float32"
         )
