@@ -134,6 +134,12 @@ class ModelOptions:
     )
     batch_tokens: int = option("tokens per forward pass (0: 2,048 on a CPU, 65,536 on a GPU)", default=0, minimum=0)
 
+    compile: bool = option(
+        "compile the model for fixed shapes, one CUDA graph each (GPU): takes a minute or two per worker, and so pays "
+        "from some millions of texts for each",
+        default=False,
+    )
+
     def __post_init__(self) -> None:
         check(self)
         if self.device not in ("auto", "cpu", "cuda") and not self.device.removeprefix("cuda:").isdigit():

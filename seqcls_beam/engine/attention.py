@@ -47,7 +47,8 @@ def varlen(
     from torch.nn.attention.varlen import varlen_attn
 
     whole = query.shape[0] == key.shape[0]
-    sides = (-1, -1) if window is None else (window, window)
+    # The kernel counts a window from the last key, which is not where a first token stands.
+    assert whole or window is None
     found = varlen_attn(
         query,
         key,
@@ -57,7 +58,7 @@ def varlen(
         layout.longest if whole else 1,
         layout.longest,
         scale=scale,
-        window_size=sides if whole else (-1, -1) if window is None else (-1, window),
+        window_size=(-1, -1) if window is None else (window, window),
     )
     assert isinstance(found, Tensor)
     return found
@@ -108,7 +109,8 @@ def _buffer(size: int) -> Tensor:
     """Room for scores, kept by each thread: fresh memory of this size costs more than the product that fills it."""
     kept = getattr(_scratch, "scores", None)
     if kept is None or len(kept) < size:
-        kept = _scratch.scores = torch.empty(max(size, _SCORES))
+        with torch.inference_mode(False):  # what is made in it cannot be written to outside
+            kept = _scratch.scores = torch.empty(max(size, _SCORES))
     return kept[:size]
 
 

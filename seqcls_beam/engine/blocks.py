@@ -75,12 +75,11 @@ class Block(nn.Module):
 
 
 class LastModernBertLayer(nn.Module):
-    """ModernBERT's layer for each sequence's first token only: [1, T, hidden] → [1, N, hidden]."""
+    """ModernBERT's layer of global attention for each sequence's first token only: [1, T, hidden] → [1, N, hidden]."""
 
     def __init__(self, layer: Any, attention: Attention) -> None:
         super().__init__()
         self._attention = attention
-        self._window = None if layer.attn.sliding_window is None else layer.attn.sliding_window - 1
         self._size = layer.attn.head_dim
         self.attention_type = layer.attention_type
         self.norm, self.mlp_norm, self.mlp = layer.attn_norm, layer.mlp_norm, layer.mlp
@@ -99,7 +98,7 @@ class LastModernBertLayer(nn.Module):
         cos, sin = (each[0] for each in position_embeddings)
         _, key = apply_rotary_pos_emb(key, key, cos, sin, unsqueeze_dim=1)
         query, _ = apply_rotary_pos_emb(query, query, cos[first], sin[first], unsqueeze_dim=1)
-        mixed = self._attention(query, key, value, layout, self._size**-0.5, self._window).flatten(1)
+        mixed = self._attention(query, key, value, layout, self._size**-0.5).flatten(1)
         out = hidden[:, first] + self.mix_drop(self.mix(mixed))
         # GELU of half of a single row is computed by another kernel, with other last bits, than that of several.
         several = out.expand(1, 2, -1) if len(first) == 1 else out

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import transformers
 from torch import Tensor
 
 from seqcls_beam.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.config import ModelOptions
 from seqcls_beam.engine import linear
 from seqcls_beam.engine.attention import by_equal_lengths, varlen
 from seqcls_beam.engine.blocks import accelerate
@@ -24,6 +25,7 @@ from seqcls_beam.engine.errors import EngineError
 from seqcls_beam.engine.packed import FAMILIES, Packed
 from seqcls_beam.engine.packing import Ints
 from seqcls_beam.engine.padded import Padded
+from seqcls_beam.engine.static import Static
 
 _TRIED = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)  # lengths of the sequences of the self-test
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}  # of a probability
@@ -50,6 +52,7 @@ class _Way:
     packed: bool
     dtype: torch.dtype = torch.float32
     onednn: bool = False
+    compiled: bool = False
 
     @property
     def facts(self) -> dict[str, str]:
@@ -57,12 +60,13 @@ class _Way:
             "engine": "packed" if self.packed else "padded",
             "dtype": str(self.dtype).removeprefix("torch."),
             "products": "oneDNN" if self.onednn else "torch",
-        }
+        } | ({"passes": "compiled, one CUDA graph a width"} if self.compiled else {})
 
-    def build(self, model: Any) -> Executor:
+    def build(self, model: Any, tokens: int, longest: int) -> Executor:
         made: Executor
         if self.packed:
-            made = Packed(model, varlen if model.device.type == "cuda" else by_equal_lengths, self.dtype)
+            packed = Packed(model, varlen if model.device.type == "cuda" else by_equal_lengths, self.dtype)
+            made = Static(packed, tokens, longest) if self.compiled else packed
         else:
             made = Padded(model, self.dtype)
         if self.onednn:
@@ -70,11 +74,14 @@ class _Way:
         return made
 
 
-def choose(checkpoint: Checkpoint, device: torch.device, dtype: str, longest: int) -> tuple[Executor, dict[str, Any]]:
-    """(the executor, facts about it); `dtype` as in `ModelOptions`, of which int8 begins as float32.
+def choose(
+    checkpoint: Checkpoint, device: torch.device, options: ModelOptions, tokens: int, longest: int
+) -> tuple[Executor, dict[str, Any]]:
+    """(the executor, facts about it) for passes of `tokens` tokens and sequences of at most `longest`.
 
     A way is refused, and the next one tried, where a probability is further than 1e-4 (float32) or 1e-2 from that of
     the plain padded model. The last way is the plain model in the precision that was asked for: it must give numbers.
+    int8 begins as float32.
     """
     if device.type == "cpu":
         keep_freed_memory()
@@ -85,11 +92,11 @@ def choose(checkpoint: Checkpoint, device: torch.device, dtype: str, longest: in
     with torch.inference_mode():
         expected = Padded(model).forward(ids, types, lengths).cpu()
     refused: list[dict[str, str]] = []
-    ways = _ways(model.config.model_type, device, dtype)
+    ways = _ways(model.config.model_type, device, options)
     for way in ways:
         model = model or load(checkpoint, device)
         try:
-            executor = way.build(model)
+            executor = way.build(model, tokens, longest)
             with torch.inference_mode():
                 fault = _fault(executor.forward(ids, types, lengths).cpu(), expected, way, way is ways[-1])
         except (RuntimeError, AttributeError, TypeError, ValueError) as error:
@@ -101,12 +108,15 @@ def choose(checkpoint: Checkpoint, device: torch.device, dtype: str, longest: in
         _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, fault)
         refused.append(way.facts | {"reason": fault})
         model = None
-    raise EngineError(f"--dtype={dtype}: {checkpoint.name} gives no numbers in that precision: {fault}")
+    raise EngineError(f"--dtype={options.dtype}: {checkpoint.name} gives no numbers in that precision: {fault}")
 
 
-def _ways(family: str, device: torch.device, dtype: str) -> list[_Way]:
+def _ways(family: str, device: torch.device, options: ModelOptions) -> list[_Way]:
     """Ways to run a family, the best first."""
+    dtype = options.dtype
     if device.type == "cpu":
+        if options.compile:
+            raise EngineError("--compile: is for GPUs")
         if dtype == "float16":
             raise EngineError("--dtype=float16: is for GPUs; on a CPU take float32, bfloat16 or int8")
         if dtype == "bfloat16" and not linear.multiplies_bfloat16():
@@ -121,6 +131,8 @@ def _ways(family: str, device: torch.device, dtype: str) -> list[_Way]:
         dtypes = [*half, torch.float32] if dtype == "auto" else [getattr(torch, dtype)]
         # The variable-length kernel is for half precision.
         ways = [_Way(packed, each) for each in dtypes for packed in (True, False) if each in half or not packed]
+        if options.compile:
+            ways = [*(replace(way, compiled=True) for way in ways if way.packed), *ways]
     return [way for way in ways if family in FAMILIES or not way.packed]
 
 

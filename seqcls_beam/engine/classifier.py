@@ -20,6 +20,7 @@ from seqcls_beam.engine.choosing import choose, cores, resolve_device, vocabular
 from seqcls_beam.engine.errors import EngineError
 from seqcls_beam.engine.int8 import Sequences, quantize
 from seqcls_beam.engine.packing import Ints, distinct, take
+from seqcls_beam.engine.static import Static
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 _FORWARD = threading.Lock()  # one pass at a time per process: it uses all the threads it may
@@ -43,7 +44,7 @@ class Classifier:
         self._labels = len(checkpoint.labels)
         threads = options.threads or cores()
         torch.set_num_threads(threads)
-        self._executor, chosen = choose(checkpoint, device, options.dtype, self._longest)
+        self._executor, chosen = choose(checkpoint, device, options, self._budget, self._longest)
         self._vocabulary = vocabulary(self._executor.model)
         self.facts: dict[str, Any] = {
             **chosen,
@@ -135,11 +136,13 @@ class Classifier:
 
     def _halve(self, lengths: Ints) -> None:
         """From now on, half the tokens of a pass that did not fit."""
-        if len(lengths) == 1:
+        static = isinstance(self._executor, Static)  # each of whose passes is as large as the largest
+        if len(lengths) == 1 and not (static and self._budget > self._longest):
             raise MemoryError(f"one sequence of {lengths[0]} tokens does not fit into the memory of this device")
         if self.facts["device"] != "cpu":
             torch.cuda.empty_cache()
-        self._budget = self.facts["batch_tokens"] = max(1, int(lengths.sum()) // 2)
+        tokens = self._budget if static else int(lengths.sum())
+        self._budget = self.facts["batch_tokens"] = tokens // 2
         _log.warning("out of memory: from now on %d tokens per forward pass", self._budget)
 
     def _check(self, ids: Ints, lengths: Ints) -> None:

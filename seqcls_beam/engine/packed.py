@@ -42,7 +42,7 @@ class Packed:
     def __init__(self, model: Any, attention: Attention, dtype: torch.dtype = torch.float32) -> None:
         self.model = model
         self._layout: Layout | None = None
-        self._positions = _Positions(model)
+        self.positions = _Positions(model).of
         name = f"seqcls_beam_{type(attention).__name__}_{id(attention)}"
         AttentionInterface.register(name, _Interface(attention))
         family, base, config = model.config.model_type, model.base_model, model.config
@@ -60,7 +60,7 @@ class Packed:
             model.set_attn_implementation(name)
             if family == "modernbert" and config.classifier_pooling == "mean":
                 self._pick = self._means
-            elif family == "modernbert":
+            elif family == "modernbert" and base.layers[-1].attn.sliding_window is None:
                 base.layers[-1] = LastModernBertLayer(base.layers[-1], attention)
                 self._pick = lambda x: x[0, :, None]
             else:
@@ -76,19 +76,23 @@ class Packed:
         if len(ids) == 1:  # kernels for a vector have other last bits than those for a matrix
             return self.forward(ids.repeat(2), None if types is None else types.repeat(2), lengths.repeat(2))[:1]
         device = self.model.device
-        inputs = {"input_ids": ids.astype(np.int64), "position_ids": self._positions.of(ids, lengths)}
-        if types is not None:
-            inputs["token_type_ids"] = types.astype(np.int64)
         ends = np.concatenate([[0], np.cumsum(lengths)])
-        self._layout = Layout(
+        layout = Layout(
             ends=_on(device, ends.astype(np.int32)),
             first=_on(device, ends[:-1]),
             each=_on(device, np.arange(len(ends), dtype=np.int32)),
             longest=int(lengths.max()),
             runs=equal_runs(lengths),
         )
-        tensors = {name: _on(device, each)[None] for name, each in inputs.items()}
-        logits: Tensor = self.model(**tensors, layout=self._layout).logits
+        kinds = None if types is None else _on(device, types.astype(np.int64))
+        return self.run(_on(device, ids.astype(np.int64)), _on(device, self.positions(ids, lengths)), kinds, layout)
+
+    def run(self, ids: Tensor, positions: Tensor, types: Tensor | None, layout: Layout) -> Tensor:
+        """int64 [T] each, on the model's device → logits float32 [N, labels]. Can be traced: reads no values."""
+        inputs = {"input_ids": ids, "position_ids": positions} | ({} if types is None else {"token_type_ids": types})
+        self._layout = layout
+        logits: Tensor = self.model(**{name: each[None] for name, each in inputs.items()}, layout=layout).logits
+        self._layout = None
         return logits
 
     def _to_head(self, _: nn.Module, __: Any, out: Any) -> Any:

@@ -1,6 +1,7 @@
 """Packing: which sequences run together, as arithmetic on their lengths. Knows neither torch nor a model."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,13 @@ def take(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
     return np.repeat(offsets[rows] - ends[:-1], lengths) + np.arange(ends[-1]), ends
 
 
-def packs(lengths: Ints, rows: Ints, budget: int) -> Iterator[Ints]:
+def packs(
+    lengths: Ints, rows: Ints, budget: int, most: Callable[[int], int] = lambda longest: sys.maxsize
+) -> Iterator[Ints]:
     """`rows`, the longest first, cut into runs of at most `budget` tokens; a longer sequence is a run of its own.
 
-    Sorted, so that a pack has few different lengths: attention is computed per run of equal ones.
+    Sorted, so that a pack has few different lengths: attention is computed per run of equal ones. `most`: the longest
+    sequence of a run → the most sequences it may have.
     """
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     ends = np.cumsum(lengths[rows])
@@ -50,6 +54,7 @@ def packs(lengths: Ints, rows: Ints, budget: int) -> Iterator[Ints]:
     while start < len(rows):
         before = ends[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + budget, side="right")))
+        stop = min(stop, start + most(int(lengths[rows[start]])))
         yield rows[start:stop]
         start = stop
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from seqcls_beam.engine.packing import Ints, packs
 
+_FEW = 32  # tokens: a single sequence of under 10 was seen to have other last bits than the same one among others
+
 
 class Padded:
     """A model on `[sequences, width]` rectangles.
@@ -33,6 +35,9 @@ class Padded:
 
     def forward(self, ids: Ints, types: Ints | None, lengths: Ints) -> Tensor:
         """Ids of sequences of these lengths, all flat → logits float32 [sequences, labels], on the model's device."""
+        if len(lengths) == 1 and len(ids) < _FEW:
+            twice = np.tile(ids, 2), None if types is None else np.tile(types, 2)
+            return self.forward(*twice, lengths.repeat(2))[:1]
         inside = np.arange(lengths.max()) < lengths[:, None]
         inputs = {"input_ids": np.full(inside.shape, self._pad, np.int64)}
         inputs["input_ids"][inside] = ids
