@@ -24,6 +24,9 @@ CORPUS = [
     "Words words words: reading, reader, readers, unread, readable, rereading.",
 ]
 FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert", "deberta-v2", "modernbert")
+# Tried by the engine's tests only.
+MORE_FAMILIES = ("camembert", "ernie", "xlm-roberta-xl", "convbert", "mobilebert", "mpnet", "rembert")
+_LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet")  # counted from 2
 _SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -59,6 +62,9 @@ def tokenizer(family: str) -> Any:
             "xlm-roberta": hf.XLMRobertaTokenizer,
             "albert": hf.AlbertTokenizer,
             "deberta-v2": hf.DebertaV2Tokenizer,
+            "camembert": hf.CamembertTokenizer,
+            "xlm-roberta-xl": hf.XLMRobertaTokenizer,
+            "mpnet": hf.MPNetTokenizer,
         }
         empty = kind.get(family, hf.BertTokenizer)()
     return empty.train_new_from_iterator([CORPUS * 4], vocab_size=400, show_progress=False)
@@ -78,7 +84,7 @@ def checkpoint(
     import transformers as hf
 
     words = tokenizer(family)
-    words.model_max_length = 126 if family in ("roberta", "xlm-roberta") else 128
+    words.model_max_length = 126 if family in _LATE_POSITIONS else 128
     words.save_pretrained(folder)
     extras: dict[str, dict[str, Any]] = {
         "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
@@ -97,6 +103,16 @@ def checkpoint(
         },
         "roberta": {"type_vocab_size": 1},
         "xlm-roberta": {"type_vocab_size": 1},
+        "camembert": {"type_vocab_size": 1},
+        "xlm-roberta-xl": {"type_vocab_size": 1},
+        "convbert": {"embedding_size": 16},
+        "mobilebert": {
+            "embedding_size": 16,
+            "intra_bottleneck_size": 16,
+            "true_hidden_size": 16,
+            "num_feedforward_networks": 2,
+        },
+        "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
         "modernbert": {"local_attention": 16, "global_attn_every_n_layers": 2},
     }
     made = hf.AutoConfig.for_model(
