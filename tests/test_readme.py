@@ -1,6 +1,7 @@
 """What the README shows is what there is."""
 
 import gzip
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.engine import table
 from pipelines import classify
 from pipelines.classify import GROUPS
 from pipelines.options import parse, parser
@@ -24,6 +26,13 @@ RECIPES = [
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for each in re.findall(r"^python -m pipelines\.classify (?:.*\\\n)*.*$", block, re.MULTILINE)
 ]
+
+
+def test_the_table_of_the_engine_is_the_measured_one():
+    root = Path(__file__).parent.parent
+    shown = (root / "docs" / "engine.md").read_text()
+    measured = json.loads((root / "benchmarks" / "results" / "engine-cpu.json").read_text())
+    assert table(measured).strip() in shown
 
 
 def test_there_are_recipes():

@@ -61,6 +61,7 @@ class Classifier:
         }
         if options.dtype == "int8" and first is not None:
             self.facts |= quantize(self._executor.model, checkpoint, first, self.logits)
+        _log.info("the engine that runs: %s", self.facts)
 
     def logits(
         self,
