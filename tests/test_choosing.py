@@ -94,6 +94,11 @@ def test_without_onednn_the_logits_are_the_same_by_torchs_own_products(family, e
         Classifier(checkpoint, replace(OPTIONS, dtype="bfloat16"))
 
 
+def test_compiling_for_a_cpu_is_an_error():
+    with pytest.raises(ValueError, match=r"--compile: is for GPUs"):
+        Classifier(tiny.resolved("bert"), replace(OPTIONS, compile=True))
+
+
 @pytest.mark.skipif(not linear.available(), reason="this processor or this torch lacks oneDNN's products")
 def test_products_are_by_onednn_where_it_is_there():
     assert Classifier(tiny.resolved("bert"), OPTIONS).facts["products"] == "oneDNN"
