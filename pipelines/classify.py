@@ -28,11 +28,11 @@ from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
 from seqcls_beam.manifest import covered_inputs, partitions, read_manifest, short
-from seqcls_beam.predictions import Sequences, first_sequences
+from seqcls_beam.predictions import first_sequences
 from seqcls_beam.records import Layout, plan_layout, read_unit
 from seqcls_beam.runs import Run, RunError, begin, identity
 from seqcls_beam.schema import REJECT_VALUE
-from seqcls_beam.tokens import add_tokens
+from seqcls_beam.tokens import Sequences, add_tokens
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 from seqcls_beam.units import list_files, plan_units
 
@@ -177,10 +177,10 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
         f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
         0,
     )
-    if job.config.model.dtype == "int8":
-        records = (batch for unit in units for batch in read_unit(unit, job.layout))
-        job = replace(job, first=first_sequences(records, job.checkpoint, job.config.model))
     try:
+        if job.config.model.dtype == "int8":
+            records = (batch for unit in units for batch in read_unit(unit, job.layout))
+            job = replace(job, first=first_sequences(records, job.checkpoint, job.config.model))
         with display.watching(size) as folder:
             pipeline = beam.Pipeline(options=beam_options)
             build(pipeline, job, folder)

@@ -133,7 +133,6 @@ class ModelOptions:
         minimum=0,
     )
     batch_tokens: int = option("tokens per forward pass (0: 2,048 on a CPU, 65,536 on a GPU)", default=0, minimum=0)
-
     compile: bool = option(
         "compile the model for fixed shapes, one CUDA graph each (GPU): takes a minute or two per worker, and so pays "
         "from some millions of texts for each",

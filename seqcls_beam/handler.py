@@ -12,8 +12,9 @@ from apache_beam.ml.inference.base import ModelHandler
 from seqcls_beam import progress
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.predictions import Sequences, classify
+from seqcls_beam.predictions import classify
 from seqcls_beam.schema import Mark
+from seqcls_beam.tokens import Sequences
 
 
 class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):

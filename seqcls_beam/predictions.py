@@ -17,11 +17,9 @@ import pyarrow.compute as pc
 from seqcls_beam.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, Mark
-from seqcls_beam.tokens import add_tokens, reject
+from seqcls_beam.tokens import Sequences, add_tokens, reject
 
 Array = npt.NDArray[Any]
-
-Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
 
 _KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
 _FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes

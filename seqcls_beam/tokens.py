@@ -27,6 +27,8 @@ from seqcls_beam.config import ModelOptions
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 
 Ints = npt.NDArray[Any]
+Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
+"""Flat ids [T], offsets [N + 1] and, where the checkpoint tells sentences apart, token types [T]."""
 
 _CHARS_PER_TOKEN = 8  # a text is first read this far per token that fits; English has 4 to 5
 _BETWEEN_WORDS = re.compile("[A-Za-z0-9](?= [A-Za-z0-9])")

@@ -21,7 +21,7 @@ class Job:
     device: str  # "cpu" or "cuda"
     dtype: str  # one of the peer's `dtypes` for the device
     threads: int
-    texts: list[str]  # all of the cell; those that calibrate take the first 512
+    texts: list[str]  # all of the cell; what is calibrated is so on the first of them
     labels: list[str]  # in the checkpoint's order
     scratch: str  # folder of the cell, for exported models
 

@@ -78,9 +78,10 @@ def by_equal_lengths(
     for start, count, length in layout.runs:
         asked = length if whole else 1
         # Which products are one call follows from the length alone, and so do the bits of a sequence's result.
-        texts = count if length < _SHORT else 1
-        part = max(1, min(heads, _SCORES // (asked * length))) if texts == 1 and length >= _SHORT else heads
-        texts = min(texts, max(1, _SCORES // (heads * asked * length)))
+        if length < _SHORT:
+            texts, part = max(1, _SCORES // (heads * asked * length)), heads
+        else:
+            texts, part = 1, max(1, min(heads, _SCORES // (asked * length)))
         for text in range(0, count, texts):
             n = min(texts, count - text)
             rows = slice(done + text * asked, done + (text + n) * asked)

@@ -107,25 +107,26 @@ class LastModernBertLayer(nn.Module):
 
 def joined(layers: list[nn.Linear]) -> nn.Linear:
     """One linear layer whose outputs are those of several, one after the other."""
-    first = layers[0]
-    out = nn.Linear(first.in_features, sum(each.out_features for each in layers), device="meta")
-    out.weight = nn.Parameter(torch.cat([each.weight for each in layers]), requires_grad=False)
-    out.bias = nn.Parameter(torch.cat([each.bias for each in layers]), requires_grad=False)
-    return out
+    return _linear(torch.cat([each.weight for each in layers]), torch.cat([each.bias for each in layers]))
 
 
 def divided(layer: nn.Linear, parts: int) -> tuple[nn.Linear, nn.Linear]:
     """(the layer that gives the first of `parts` equal parts of the outputs, the layer that gives the others)."""
     size = layer.out_features // parts
-    found = []
-    for rows in (slice(0, size), slice(size, None)):
-        weight = layer.weight[rows]
-        out = nn.Linear(layer.in_features, len(weight), bias=layer.bias is not None, device="meta")
-        out.weight = nn.Parameter(weight, requires_grad=False)
-        if layer.bias is not None:
-            out.bias = nn.Parameter(layer.bias[rows], requires_grad=False)
-        found.append(out)
-    return found[0], found[1]
+    bias = layer.bias
+    return (
+        _linear(layer.weight[:size], None if bias is None else bias[:size]),
+        _linear(layer.weight[size:], None if bias is None else bias[size:]),
+    )
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer of these numbers, without drawing others first."""
+    out = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    out.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        out.bias = nn.Parameter(bias, requires_grad=False)
+    return out
 
 
 def accelerate(model: nn.Module) -> None:

@@ -18,9 +18,10 @@ from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.engine.choosing import choose, cores, resolve_device, vocabulary
 from seqcls_beam.engine.errors import EngineError
-from seqcls_beam.engine.int8 import Sequences, quantize
+from seqcls_beam.engine.int8 import quantize
 from seqcls_beam.engine.packing import Ints, distinct, take
 from seqcls_beam.engine.static import Static
+from seqcls_beam.tokens import Sequences
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 _FORWARD = threading.Lock()  # one pass at a time per process: it uses all the threads it may

@@ -18,11 +18,11 @@ from seqcls_beam.engine.blocks import Block
 from seqcls_beam.engine.errors import EngineError
 from seqcls_beam.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
 from seqcls_beam.engine.packing import Ints, take
+from seqcls_beam.tokens import Sequences
 
 AGREEMENT = 0.995  # of labels, below which int8 is refused
 _log = logging.getLogger(__name__)
 
-Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
 Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
 
 
@@ -113,9 +113,8 @@ def _compared(expected: Ints, found: Ints, problem: str) -> tuple[float, float]:
     """(share of sequences with the same labels, mean difference of a probability)."""
     if problem == "multi_label":
         same = ((expected > 0) == (found > 0)).all(axis=1)
-        deltas = np.abs(1 / (1 + np.exp(-expected)) - 1 / (1 + np.exp(-found)))
+        one, other = (torch.from_numpy(each).sigmoid() for each in (expected, found))
     else:
         same = expected.argmax(axis=1) == found.argmax(axis=1)
-        powers = [np.exp(each - each.max(axis=1, keepdims=True)) for each in (expected, found)]
-        deltas = np.abs(np.subtract(*(each / each.sum(axis=1, keepdims=True) for each in powers)))
-    return float(same.mean()), float(deltas.mean())
+        one, other = (torch.from_numpy(each).softmax(1) for each in (expected, found))
+    return float(same.mean()), (one - other).abs().mean().item()
