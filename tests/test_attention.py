@@ -138,6 +138,19 @@ def test_a_sequences_bits_do_not_depend_on_its_neighbours(lengths, heads, size, 
     assert torch.equal(fewer, torch.cat([whole[asked[i] : asked[i + 1]] for i in rows]))
 
 
+@pytest.mark.parametrize("first_only", [False, True], ids=["every-query", "first-query"])
+@pytest.mark.parametrize("size", [8, 32, 64])
+@pytest.mark.parametrize("heads", [1, 2, 3, 6, 12, 18])
+def test_the_place_in_a_run_does_not_show_in_the_bits(heads, size, first_only):
+    for length in range(1, 60):
+        query, key, value = inputs([length], heads, size, first_only=first_only)
+        alone = by_equal_lengths(query, key, value, layout([length]), 0.3)
+        for times in (2, 3, 8):
+            q, k, v = (each.repeat(times, 1, 1) for each in (query, key, value))
+            found = by_equal_lengths(q, k, v, layout([length] * times), 0.3)
+            assert torch.equal(found, alone.repeat(times, 1, 1)), (length, times)
+
+
 def test_numbers_that_are_none_stay_in_their_sequence():
     lengths = [6, 6, 50, 50, 2]
     query, key, value = inputs(lengths)
