@@ -5,24 +5,22 @@ python -m pipelines.classify --text "I love this book"                a quick lo
 python -m pipelines.classify --input 'reviews/*.jsonl.gz' --text_column=review --output=labels
 """
 
-import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from importlib.resources import files as package_files
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from rich import filesize
 
 import seqcls_beam
 from pipelines import display
+from pipelines.command import explained, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
@@ -78,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
     except RunError as error:
-        return _say(str(error), 1)
+        return say(str(error), 1)
     except KeyboardInterrupt:
-        return _say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
 
 
 def _main(argv: list[str]) -> int:
@@ -96,11 +94,11 @@ def _main(argv: list[str]) -> int:
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
         job = prepare(ClassifyConfig(read=read, model=model, run=run))
     except (ValueError, FileNotFoundError) as error:
-        return _say(str(error), 2)
+        return say(str(error), 2)
     except (OSError, ImportError) as error:
-        return _say(f"{type(error).__name__}: {error}", 1)
+        return say(f"{type(error).__name__}: {error}", 1)
     if job is None:
-        return _say("nothing new to label: earlier runs under --output cover every input file", 0)
+        return say("nothing new to label: earlier runs under --output cover every input file", 0)
     if _already_published(job):
         return 0
     return _launch(job, runner, beam_options)
@@ -153,7 +151,7 @@ def _already_published(job: Job) -> bool:
     if manifest is not None and manifest["run_id"] == job.run.run_id:
         damage = commit.damage(job.run.output, manifest)
         if damage is None:
-            _say(f"already published: {job.run.output} holds exactly this run; nothing to do", 0)
+            say(f"already published: {job.run.output} holds exactly this run; nothing to do", 0)
             display.summary(job.run.output, manifest)
             return True
         if not job.run.overwrite:
@@ -171,7 +169,7 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     units = plan_units(job.files, job.config.read.unit_bytes)
     done = begin(job.run, units, _facts(job, runner, len(units)))
     size = pc.sum(job.files["size"]).as_py()
-    _say(
+    say(
         f"run {short(job.run.run_id)}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, "
         f"{filesize.decimal(size)}, "
         f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
@@ -188,8 +186,8 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     except Exception as error:
         manifest = read_manifest(job.run.output)
         if manifest is None or manifest["run_id"] != job.run.run_id:
-            raise _explained(error) from error
-        _say("another process published this same run meanwhile", 0)
+            raise explained(error) from error
+        say("another process published this same run meanwhile", 0)
     manifest = read_manifest(job.run.output)
     if manifest is None or manifest["run_id"] != job.run.run_id:
         raise RunError(f"the job ended, but {job.run.output} does not hold it; see the runner's log")
@@ -197,24 +195,14 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     return 0
 
 
-def _explained(error: Exception) -> Exception:
-    """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
-    said = display.EXPECTED.findall(f"{type(error).__name__}: {error}")
-    return RunError(said[-1]) if said else error
-
-
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
     """What the manifest says beyond what the workers saw. No environment, no flags of the runner: they hold secrets."""
-    options = {k: v for group in ("read", "model", "run") for k, v in asdict(getattr(job.config, group)).items()}
-    flags = [_flag(name, value) for name, value in options.items() if value is not None and value is not False]
     return {
         "units": units,
         "started": time.time(),
-        "command": " ".join(["python -m pipelines.classify", *flags]),
+        "command": " ".join(["python -m pipelines.classify", *flags(job.config)]),
         "runner": runner,
-        "versions": {
-            name: metadata.version(name) for name in ("seqcls_beam", "apache-beam", "torch", "transformers", "pyarrow")
-        },
+        "versions": versions("apache-beam", "torch", "transformers", "pyarrow"),
         "model": {
             "name": storage.without_password(job.checkpoint.name),
             "revision": job.checkpoint.revision,
@@ -227,25 +215,9 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
     }
 
 
-def _flag(name: str, value: Any) -> str:
-    """An option as it would be given, without passwords."""
-    if value is True:
-        return f"--{name}"
-    if name == "input":
-        return " ".join(["--input", *(shlex.quote(storage.without_password(each)) for each in value)])
-    return (
-        f"--{name}={shlex.quote(storage.without_password(','.join(value) if isinstance(value, tuple) else str(value)))}"
-    )
-
-
 def _with_threads(job: Job, beam_options: PipelineOptions) -> Job:
-    """Divide the machine's cores among local worker processes, unless the user said how many threads each has."""
-    direct = beam_options.view_as(DirectOptions)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = direct.direct_num_workers or cores
-    if job.config.model.threads or direct.direct_running_mode != "multi_processing":
-        return job
-    threads = max(1, cores // workers)
+    """The job with its share of the machine's cores, unless the user said how many threads each worker has."""
+    threads = job.config.model.threads or threads_per_worker(beam_options)
     return replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
 
 
@@ -272,11 +244,6 @@ def _look(options: ModelOptions, look: LookOptions) -> int:
     shown = [" | ".join(both) for both in zip(look.text, pairs, strict=True)] if pairs else list(look.text)
     display.probabilities(shown, checkpoint.labels, scores)
     return 0
-
-
-def _say(message: str, code: int) -> int:
-    print(f"seqcls_beam: {message}", file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

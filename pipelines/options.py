@@ -23,8 +23,13 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def parser(program: str, description: str, epilog: str, groups: dict[str, type]) -> argparse.ArgumentParser:
-    """A parser whose flags are the fields of the dataclasses in `groups`, each under its docstring."""
+def parser(
+    program: str, description: str, epilog: str, groups: dict[str, type], without: tuple[str, ...] = ()
+) -> argparse.ArgumentParser:
+    """A parser whose flags are the fields of the dataclasses in `groups`, each under its docstring.
+
+    `without` names fields that are no flags of this command.
+    """
     made = _Parser(
         prog=f"python -m {program}",
         usage=f"python -m {program} [options]",
@@ -37,7 +42,8 @@ def parser(program: str, description: str, epilog: str, groups: dict[str, type])
         title = (group.__doc__ or "").rstrip(".").lower()
         section = made.add_argument_group(title)
         for each in option_fields(group):
-            _add(section, each)
+            if each.name not in without:
+                _add(section, each)
     return made
 
 
@@ -54,7 +60,7 @@ def parse(
         name: {
             each.name: tuple(value) if isinstance(value, list) else value
             for each in option_fields(group)
-            if (value := getattr(parsed, each.name)) is not argparse.SUPPRESS and value is not None
+            if (value := getattr(parsed, each.name, None)) is not argparse.SUPPRESS and value is not None
         }
         for name, group in groups.items()
     }
@@ -104,7 +110,7 @@ def _add(section: Any, each: dataclasses.Field[Any]) -> None:
     if facts["minimum"] is not None and facts["maximum"] is not None:
         text += f"; {facts['minimum']:g} to {facts['maximum']:g}"
     shown = each.default
-    if each.default is not dataclasses.MISSING and not isinstance(shown, bool) and shown is not None:
+    if each.default is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):
         text += f" (default: {shown})"
     if each.type is bool:
         section.add_argument(f"--{each.name}", action="store_true", default=None, help=text)

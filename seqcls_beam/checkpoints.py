@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,20 +71,37 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
     `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; `revision` is for Hub ids only.
     Raises `CheckpointError` with the first thing that is wrong.
     """
+    return _resolve(model, revision, needed, _describe)
+
+
+def resolve_tokenizer(model: str, revision: str | None = None) -> Checkpoint:
+    """Name → the tokenizer of a checkpoint, whatever model stands beside it: no labels, and no weights are read.
+
+    The digest is that of the tokenizer's files and the config. Raises `CheckpointError`.
+    """
+    return _resolve(model, revision, tokenizer_files, _describe_tokenizer)
+
+
+def _resolve(
+    model: str,
+    revision: str | None,
+    pick: Callable[[Iterable[str]], list[str]],
+    describe: Callable[[Path, str], dict[str, Any]],
+) -> Checkpoint:
     if revision is not None and not _on_hub(model):
         raise CheckpointError(f"revision {revision!r} is for Hub ids, and {model!r} is none: leave it out")
     with contextlib.ExitStack() as stack:
         location = model
         if "://" in model:
-            folder = stack.enter_context(_fetched(model))
+            folder = stack.enter_context(_fetched(model, pick))
         elif _on_hub(model):
-            folder, revision = _from_hub(model, revision)
+            folder, revision = _from_hub(model, revision, pick)
         else:
             folder = PACKAGED.get(model) or Path(model).expanduser().absolute()
             location = str(folder)
         _check_files(folder, model)
-        files = _digests(folder, needed(each.name for each in folder.iterdir()))
-        digest, described = _digest(files), _describe(folder, model)
+        files = _digests(folder, pick(each.name for each in folder.iterdir()))
+        digest, described = _digest(files), describe(folder, model)
         if "://" in model:
             with _locked(digest) as kept:
                 if not kept.exists():
@@ -95,7 +112,7 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
 def needed(names: Iterable[str]) -> list[str]:
     """Of the file names in a folder those that are read, sorted: config, tokenizer and one form of the weights."""
     there = set(names)
-    wanted = {each for each in there if each in ("config.json", *_TOKENIZER, *_BESIDE) or each.endswith(".model")}
+    wanted = set(tokenizer_files(there))
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         index = f"{stem}.{suffix}.index.json"
         if f"{stem}.{suffix}" in there:
@@ -104,6 +121,11 @@ def needed(names: Iterable[str]) -> list[str]:
             shard = re.compile(rf"{stem}-\d+-of-\d+\.{suffix}")
             return sorted(wanted | {index} | {each for each in there if shard.fullmatch(each)})
     return sorted(wanted)
+
+
+def tokenizer_files(names: Iterable[str]) -> list[str]:
+    """Of the file names in a folder those of the config and the tokenizer, sorted."""
+    return sorted(each for each in names if each in ("config.json", *_TOKENIZER, *_BESIDE) or each.endswith(".model"))
 
 
 def load_tokenizer(folder: Path, name: str) -> Any:
@@ -131,6 +153,12 @@ def _check_files(folder: Path, name: str) -> None:
     there = {each.name for each in folder.iterdir()}
     if "config.json" not in there:
         raise CheckpointError(f"{name}: no config.json in {folder}; is this the folder that save_pretrained wrote?")
+    if not any(each in _TOKENIZER or each.endswith(".model") for each in there):
+        raise CheckpointError(f"{name}: no tokenizer in {folder}; save the one the model was trained with beside it")
+
+
+def _check_weights(folder: Path, name: str) -> None:
+    there = {each.name for each in folder.iterdir()}
     weights = [each for each in needed(there) if each.startswith(("model.", "model-", "pytorch_model"))]
     for index in (each for each in weights if each.endswith(".index.json")):
         missing = set(_json(folder / index, name).get("weight_map", {}).values()) - there
@@ -138,8 +166,6 @@ def _check_files(folder: Path, name: str) -> None:
             raise CheckpointError(f"{name}: {index} names weights that are not there: {', '.join(sorted(missing))}")
     if not weights:
         raise CheckpointError(f"{name}: no weights in {folder} (neither model*.safetensors nor pytorch_model*.bin)")
-    if not any(each in _TOKENIZER or each.endswith(".model") for each in there):
-        raise CheckpointError(f"{name}: no tokenizer in {folder}; save the one the model was trained with beside it")
     for each in weights:
         _check_readable(folder / each, name)
 
@@ -174,21 +200,12 @@ def _json(path: Path, name: str) -> dict[str, Any]:
 
 def _describe(folder: Path, name: str) -> dict[str, Any]:
     """Config and tokenizer → the fields of Checkpoint that speak of the model."""
+    _check_weights(folder, name)
     raw = _json(folder / "config.json", name)
     architectures = raw.get("architectures") or ["model of no named architecture"]
     if not str(architectures[0]).endswith("ForSequenceClassification"):
         raise CheckpointError(f"{name}: has no classification head, it is a {architectures[0]}; fine-tune it first")
-    from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    family = raw.get("model_type")
-    if family not in CONFIG_MAPPING_NAMES:
-        why = "needs its own Python code, which is never run" if "auto_map" in raw else "is unknown to transformers"
-        raise CheckpointError(f"{name}: model_type {family!r} {why}")
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{name}: config.json is not valid ({type(error).__name__}: {error})") from error
+    config = _config(folder, name)
     names = config.id2label
     if sorted(names) != list(range(len(names))) or not names:
         raise CheckpointError(f"{name}: id2label must number the labels from 0, and has {sorted(names)}")
@@ -200,12 +217,40 @@ def _describe(folder: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(f"{name}: problem_type {problem!r} is none of {', '.join(_PROBLEMS)}")
     if problem == "regression" and len(names) > 1:
         raise CheckpointError(f"{name}: a regression of {len(names)} values at once; only one value is supported")
+    return {
+        "model_type": config.model_type,
+        "labels": tuple(str(names[i]) for i in range(len(names))),
+        "problem": problem.removesuffix("_classification"),
+        **_reading(folder, name, config),
+    }
+
+
+def _describe_tokenizer(folder: Path, name: str) -> dict[str, Any]:
+    config = _config(folder, name)
+    return {"model_type": config.model_type, "labels": (), "problem": "", **_reading(folder, name, config)}
+
+
+def _config(folder: Path, name: str) -> Any:
+    raw = _json(folder / "config.json", name)
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    family = raw.get("model_type")
+    if family not in CONFIG_MAPPING_NAMES:
+        why = "needs its own Python code, which is never run" if "auto_map" in raw else "is unknown to transformers"
+        raise CheckpointError(f"{name}: model_type {family!r} {why}")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{name}: config.json is not valid ({type(error).__name__}: {error})") from error
+    return config
+
+
+def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
+    """How texts are read."""
     tokenizer = load_tokenizer(folder, name)
     types = getattr(config, "type_vocab_size", None) or 0
     return {
-        "model_type": family,
-        "labels": tuple(str(names[i]) for i in range(len(names))),
-        "problem": problem.removesuffix("_classification"),
         "max_length": _limit(config, tokenizer.model_max_length),
         "sentence_ids": types > 1 and "token_type_ids" in tokenizer.model_input_names,
     }
@@ -237,10 +282,10 @@ def _local(checkpoint: Checkpoint) -> Path:
         with _locked(checkpoint.digest) as folder:
             if folder.exists():
                 return _verified(folder, checkpoint)
-            with _fetched(location, files) as fetched:
+            with _fetched(location, lambda _: files) as fetched:
                 return _verified(fetched, checkpoint).rename(folder)
     if checkpoint.revision is not None:
-        return _verified(_from_hub(location, checkpoint.revision, files)[0], checkpoint)
+        return _verified(_from_hub(location, checkpoint.revision, lambda _: files, files)[0], checkpoint)
     folder = PACKAGED.get(name, Path(location))
     if not folder.is_dir():
         raise CheckpointError(
@@ -276,16 +321,14 @@ def _locked(digest: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _fetched(uri: str, names: list[str] | None = None) -> Iterator[Path]:
+def _fetched(uri: str, pick: Callable[[Iterable[str]], list[str]]) -> Iterator[Path]:
     """The files of a URI in a new folder of the cache, to be renamed there; it is gone afterwards if it was not."""
     folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=_cache()))
     try:
         try:
             files, root = fsspec.core.url_to_fs(uri)
             root = root.rstrip("/")
-            if names is None:
-                names = needed(each.rpartition("/")[2] for each in files.ls(root, detail=False))
-            for each in names:
+            for each in pick(each.rpartition("/")[2] for each in files.ls(root, detail=False)):
                 files.get_file(f"{root}/{each}", str(folder / each))
         except Exception as error:
             raise CheckpointError(f"{uri}: cannot be fetched ({type(error).__name__}: {error})") from error
@@ -294,7 +337,9 @@ def _fetched(uri: str, names: list[str] | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _from_hub(model: str, revision: str | None, names: list[str] | None = None) -> tuple[Path, str]:
+def _from_hub(
+    model: str, revision: str | None, pick: Callable[[Iterable[str]], list[str]], names: list[str] | None = None
+) -> tuple[Path, str]:
     """(Hub id, revision) → (folder in the Hub's own cache, commit); where the Hub is silent that cache will do."""
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -305,7 +350,7 @@ def _from_hub(model: str, revision: str | None, names: list[str] | None = None) 
         return cached, cached.name
     try:
         if names is None:
-            names = needed(each.rfilename for each in HfApi().model_info(model, revision=revision).siblings or ())
+            names = pick(each.rfilename for each in HfApi().model_info(model, revision=revision).siblings or ())
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=names))
     except Exception as error:
         unknown = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)

@@ -41,12 +41,7 @@ def publish(run: Run, records: list[dict[str, Any]]) -> None:
     except FileNotFoundError:
         facts = {}  # A pipeline of the user's own: the records say it all.
     manifest = build_manifest(run.run_id, records, facts)
-    _refuse_rejected(run, manifest["rows"])
-    current = read_manifest(run.output)
-    if _is_published(run.output, run.run_id):
-        return  # by an earlier try of this step, or by another process that runs the same
-    if current is not None and not run.overwrite:
-        raise RunError(_taken(run, current))
+    refuse_rejected(run, manifest["rows"]["in"], manifest["rows"]["rejected_by_reason"])
     moves = [
         {
             "from": storage.join("_attempts", run.run_id, folder, record[folder]["name"]),
@@ -57,6 +52,20 @@ def publish(run: Run, records: list[dict[str, Any]]) -> None:
         for folder in ("labels", "rejects")
         if record[folder]
     ]
+    publish_parts(run, manifest, moves)
+
+
+def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]]) -> None:
+    """Move files of the attempt to where they are published, and write the manifest.
+
+    A move is {"from", "to", "bytes"}, both paths below the output folder. The manifest names every file that is
+    published under `parts` or `rejects`, each with `path` and `bytes`. Raises `RunError`.
+    """
+    current = read_manifest(run.output)
+    if _is_published(run.output, run.run_id):
+        return  # by an earlier try of this step, or by another process that runs the same
+    if current is not None and not run.overwrite:
+        raise RunError(_taken(run, current))
     kept = {move["to"] for move in moves}
     intent = {
         "run_id": run.run_id,
@@ -98,9 +107,9 @@ def unpublishable(run: Run) -> str | None:
     current = read_manifest(run.output)
     if current is not None:
         return None if run.overwrite else _taken(run, current)
-    if _holds_anything(storage.join(run.output, "labels")):
+    if _holds_anything(storage.join(run.output, run.rows)):
         return (
-            f"--output={run.output}: labels/ holds files, but there is no {NAME}, so they are not of a run; "
+            f"--output={run.output}: {run.rows}/ holds files, but there is no {NAME}, so they are not of a run; "
             "name another folder or move them away"
         )
     return None
@@ -173,12 +182,11 @@ def _discard_attempt(attempt: str) -> None:
 
 
 def _move_parts(output: str, intent: dict[str, Any]) -> None:
-    for folder in ("rejects", "labels"):
-        moves = [move for move in intent["moves"] if move["to"].startswith(f"{folder}/")]
-        target = storage.join(output, folder)
-        if not moves:
-            continue
-        if storage.is_local(output) and not _holds_anything(target):
+    # Rows come after what was rejected, and what describes them last.
+    for folder in sorted({move["to"].rpartition("/")[0] for move in intent["moves"]}, reverse=True):
+        moves = [move for move in intent["moves"] if move["to"].rpartition("/")[0] == folder]
+        target = storage.join(output, folder) if folder else output
+        if folder and storage.is_local(output) and not _holds_anything(target):
             # A new folder: fill it aside and let it appear at once.
             aside = storage.join(output, "_attempts", intent["run_id"], "published")
             _each(lambda move, aside=aside: _move(output, move, aside), moves)
@@ -215,12 +223,14 @@ def _each(do: Any, items: list[Any]) -> None:
             pass
 
 
-def _refuse_rejected(run: Run, rows: dict[str, Any]) -> None:
-    share = rows["rejected"] / rows["in"] if rows["in"] else 0.0
+def refuse_rejected(run: Run, rows: int, by_reason: dict[str, int]) -> None:
+    """Raise `RunError` where more of `rows` were rejected than the run allows."""
+    rejected = sum(by_reason.values())
+    share = rejected / rows if rows else 0.0
     if share > run.max_rejected:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in rows["rejected_by_reason"].items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
         raise RunError(
-            f"{rows['rejected']:,} of {rows['in']:,} rows were rejected ({share:.1%}: {reasons}), more than "
+            f"{rejected:,} of {rows:,} rows were rejected ({share:.1%}: {reasons}), more than "
             f"--max_rejected={run.max_rejected:g} allows; nothing was published. The rejects lie in "
             f"{storage.join(run.attempt, 'rejects')}"
         )

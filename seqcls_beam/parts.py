@@ -37,7 +37,7 @@ class PartWriter:
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = self._rows = 0
         self._open = ExitStack()
-        self._sink = _Digesting(self._open.enter_context(storage.creating(uri)))
+        self._sink = Digesting(self._open.enter_context(storage.creating(uri)))
         # A dictionary pays for names that repeat; texts and probabilities hardly ever do.
         names = [each.name for each in schema if each.name in ("label", "labels", "source", "stage", "reason")]
         self._writer = pq.ParquetWriter(
@@ -85,6 +85,14 @@ class PartWriter:
             self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), ROW_GROUP_ROWS)
             self._rows += self._waiting_rows
             self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+
+def fresh_name(prefix: str) -> str:
+    """A name for a part that nobody else uses.
+
+    A bundle may be running twice at once: each try writes its own file, and the record names one.
+    """
+    return f"{prefix}-{secrets.token_hex(8)}.parquet"
 
 
 class UnitWriter:
@@ -141,8 +149,7 @@ class UnitWriter:
                 part.abandon(error)
 
     def _new_part(self, folder: str) -> str:
-        # The bundle may be running twice at once: each try writes its own file, and the record names one.
-        return storage.join(self._folder, folder, f"{self._unit:05d}-{secrets.token_hex(8)}.parquet")
+        return storage.join(self._folder, folder, fresh_name(f"{self._unit:05d}"))
 
     def _write_rejects(self, batch: pa.RecordBatch) -> None:
         if self._rejects is None:
@@ -204,7 +211,7 @@ class UnitWriter:
         }
 
 
-class _Digesting:
+class Digesting:
     """A file that hashes and counts what is written through it."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -214,6 +221,7 @@ class _Digesting:
         self.closed = self.muted = False
 
     def write(self, data: bytes) -> int:
+        """Write, unless muted."""
         if self.muted:
             return len(data)
         self.digest.update(data)
@@ -222,10 +230,13 @@ class _Digesting:
         return len(data)
 
     def tell(self) -> int:
+        """Bytes written."""
         return self.bytes
 
     def flush(self) -> None:
+        """Hand on what is buffered."""
         self._file.flush()
 
     def close(self) -> None:
+        """Say that no more comes; whoever opened the file closes it."""
         self.closed = True

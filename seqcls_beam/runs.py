@@ -35,6 +35,7 @@ class Run:
     run_id: str
     overwrite: bool = False
     max_rejected: float = 0.05
+    rows: str = "labels"  # the folder of the parts that hold them
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", storage.absolute(self.output))
@@ -54,9 +55,13 @@ class Run:
         """What the launcher knew of the run."""
         return storage.join(self.attempt, "run.json")
 
-    def record(self, unit: int) -> str:
-        """The record of a finished unit."""
-        return storage.join(self.attempt, "records", f"{unit:05d}.json")
+    def records(self, stage: str = "") -> str:
+        """Where the records of finished units lie, or those of the tasks of a later stage."""
+        return storage.join(self.attempt, "records", *([stage] if stage else []))
+
+    def record(self, unit: int, stage: str = "") -> str:
+        """The record of a finished unit or task."""
+        return storage.join(self.records(stage), f"{unit:05d}.json")
 
 
 def identity(inputs: pa.RecordBatch, **what: Any) -> str:
@@ -97,7 +102,7 @@ def save_record(run: Run, record: dict[str, Any]) -> None:
 def recorded_units(run: Run, fresh: Iterable[int]) -> Iterator[int]:
     """Every unit with a record: those finished just now, and those of earlier starts."""
     numbers = set(fresh)
-    numbers.update(_unit_number(uri) for uri in storage.files(storage.join(run.attempt, "records")))
+    numbers.update(_unit_number(uri) for uri in storage.files(run.records()))
     yield from sorted(numbers)
 
 
@@ -110,7 +115,7 @@ def verified_record(run: Run, unit: int) -> dict[str, Any]:
     for folder in ("labels", "rejects"):
         if record[folder]:
             uri = storage.join(run.attempt, folder, record[folder]["name"])
-            wrong = _damage(uri, record[folder])
+            wrong = damage(uri, record[folder])
             if wrong:
                 storage.remove(run.record(unit))
                 raise RunError(f"{uri} {wrong}; nothing was published. Start the run again: it makes this unit anew")
@@ -124,7 +129,8 @@ def _read_own(run: Run, uri: str) -> bytes:
         raise RunError(f"{uri} is gone: another process removed the attempt, or published it meanwhile") from None
 
 
-def _damage(uri: str, part: dict[str, Any]) -> str | None:
+def damage(uri: str, part: dict[str, Any]) -> str | None:
+    """What is wrong with a part, read back whole: its size, its sha256, its footer, its rows; None if nothing is."""
     digest, size = hashlib.sha256(), 0
     try:
         fs, path = storage.connect(uri)
@@ -152,7 +158,7 @@ def _finished(run: Run, planned: int) -> Iterator[int]:
         folder: {uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(run.attempt, folder))}
         for folder in ("labels", "rejects")
     }
-    for uri in storage.files(storage.join(run.attempt, "records")):
+    for uri in storage.files(run.records()):
         record = orjson.loads(storage.read(uri))
         if record["units"] != planned:
             storage.remove(uri)

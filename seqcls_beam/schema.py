@@ -43,6 +43,19 @@ REASONS = {
     "missing_column": "the file lacks a column that the others have, or has it twice",
     "vanished_file": "the file was listed when the run was planned and is gone",
     "model_error": "the tokenizer or the model raised on this row alone",
+    "missing_label": "the row has no label",
+    "unknown_label": "the label is none of those that were named",
+    "unknown_split": "the split column names no split",
+    "too_short": "the cleaned text has fewer characters than were asked for",
+    "too_long": "the cleaned text has more characters than were asked for",
+    "wrong_language": "the text is in none of the languages that were asked for",
+    "duplicate": "the same text with the same label is there already",
+    "conflicting_labels": "the same text is there with another label",
+    "leak": "the same text is in a split of higher priority",
+    "near_leak": "a near-duplicate is in a split of higher priority",
+    "group_leak": "a row of the same group, or with the same sentence, is in a split of higher priority",
+    "near_duplicate": "a near-duplicate stays in its place",
+    "contaminated": "the text is, or nearly is, one that must not be learned from",
 }
 """Why a row was rejected. A reason that speaks of a file rejects it as one row, at the position where reading ended."""
 

@@ -97,6 +97,34 @@ def add_tokens(records: pa.RecordBatch, checkpoint: Checkpoint, options: ModelOp
     return records
 
 
+class Encoded(NamedTuple):
+    """Texts or pairs, each one sequence."""
+
+    input_ids: pa.Array  # list<int32>, special tokens included
+    token_type_ids: pa.Array | None  # list<int8>; where pairs are read and the checkpoint tells sentences apart
+    lengths: Ints  # tokens that would have been there without a limit, int64 [rows]
+
+
+def encode(texts: list[pa.Array], checkpoint: Checkpoint, length: int, threads: int) -> tuple[Encoded, dict[int, str]]:
+    """One column of texts or two of pairs (string, no nulls) → sequences of at most `length` tokens.
+
+    Ids are those of AutoTokenizer with `truncation="longest_first"`. A row on which the tokenizer raises is left out
+    of the sequences, and is told with what was raised.
+    """
+    tokenizer = _tokenizer(checkpoint, threads)
+    frame = tokenizer.single if len(texts) == 1 else tokenizer.pair
+    if length <= frame.specials:
+        raise ValueError(f"--max_length={length}: no token fits beside the {frame.specials} special ones")
+    sides, failures = tokenizer.encode(texts, None)
+    ids, types, offsets = frame.lay(sides, _cut(sides, length - frame.specials, tokenizer.from_left))
+    ends = pa.array(offsets, pa.int32())
+    return Encoded(
+        pa.ListArray.from_arrays(ends, pa.array(ids)),
+        pa.ListArray.from_arrays(ends, pa.array(types)) if len(texts) > 1 and checkpoint.sentence_ids else None,
+        np.asarray(sum(side.lengths for side in sides) + frame.specials),
+    ), {row: f"{type(error).__name__}: {error}" for row, error in failures.items()}
+
+
 def reject(batch: pa.RecordBatch, stage: str, failures: dict[int, Exception]) -> pa.RecordBatch:
     """The same rows, those in `failures` (row → what it raised) rejected as `model_error`; they lose their text."""
     rows = pa.array(list(failures), pa.int64())

@@ -26,6 +26,8 @@ def list_files(options: ReadOptions) -> pa.RecordBatch:
 
     Raises `FileNotFoundError` naming a pattern that matches nothing, `ValueError` for an unknown extension.
     """
+    if not options.input:
+        raise ValueError("--input is empty: name at least one file or pattern")
     rows: dict[str, dict[str, Any]] = {}
     for pattern in options.input:
         found = _match(pattern)

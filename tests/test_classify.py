@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import classify
+from pipelines import classify, command
 from seqcls_beam.manifest import open_labels, read_manifest
 from tests import tiny
 from tests.corpora import labels, part_digests, plain_scores, rejects, texts, write_jsonl
@@ -260,8 +260,8 @@ def test_a_night_made_again_keeps_its_earlier_rows(tmp_path, model, capsys):
 
 def test_the_manifest_gives_the_command_line_without_passwords(tmp_path, model):
     (tmp_path / "a file.txt").write_text("a text\n")
-    command = classify._flag("input", ("ftp://me:hunter2@host/a b.txt", "c.txt"))
-    assert command == "--input 'ftp://host/a b.txt' c.txt"
+    said = command._flag("input", ("ftp://me:hunter2@host/a b.txt", "c.txt"), several=True)
+    assert said == "--input 'ftp://host/a b.txt' c.txt"
     out = run(model, tmp_path / "out", f"--input={tmp_path}/a file.txt", "--max_rejected=0", "--overwrite")
     assert "--max_rejected=0" in manifest_of(out)["command"]
     assert "--overwrite" in manifest_of(out)["command"].split()

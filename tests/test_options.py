@@ -5,6 +5,7 @@ import pytest
 from pipelines import classify
 from pipelines.classify import GROUPS
 from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions, option_fields
+from seqcls_beam.units import list_files
 
 
 def test_every_option_is_written_once_with_its_help():
@@ -94,6 +95,6 @@ def test_a_range_is_checked_in_the_library_too():
     with pytest.raises(ValueError, match="--stride=-1: expected at least 0"):
         ModelOptions(stride=-1)
     with pytest.raises(ValueError, match="--input is empty"):
-        ReadOptions(input=())
+        list_files(ReadOptions(input=()))
     with pytest.raises(ValueError, match="--max_rejected=2"):
         RunOptions(output="out", max_rejected=2)
