@@ -1,0 +1,157 @@
+"""What a person sees of a preparation: the live line, and the tables when it is done."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.display import PLAIN_SECONDS
+from seqcls_beam.preparation import tasks
+from seqcls_beam.preparation.job import Job
+
+_SAID = {
+    "read": "reading, cleaning, tokenising",
+    "exact": "finding duplicates",
+    "pairs": "finding near-duplicates",
+    "keys": "finding near-duplicates",
+    "compare": "comparing near-duplicates",
+    "assign": "splitting",
+    "shards": "writing shards",
+}
+
+
+@contextmanager
+def watching(job: Job) -> Iterator[None]:
+    """Show how far a job is, by the records its tasks leave, until the block ends."""
+    console = Console(stderr=True)
+    done = threading.Event()
+    show = _live if console.is_terminal else _plain
+    thread = threading.Thread(target=show, args=(console, job, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _live(console: Console, job: Job, done: threading.Event) -> None:
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}")
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=job.units)
+        while not done.wait(0.5):
+            stage, finished, total = _where(job)
+            bar.update(task, description=_SAID[stage], completed=finished, total=total)
+
+
+def _plain(_: Console, job: Job, done: threading.Event) -> None:
+    while not done.wait(PLAIN_SECONDS):
+        stage, finished, total = _where(job)
+        print(f"{_SAID[stage]}: {finished:,} of {total:,} tasks done", file=sys.stderr, flush=True)
+
+
+def _where(job: Job) -> tuple[str, int, int]:
+    """(the stage at work, its tasks that are done, all of them)."""
+    for stage, total in tasks.stages(job).items():
+        finished = tasks.done(job, stage)
+        if finished < total:
+            break
+    return stage, finished, total
+
+
+def summary(output: str, manifest: dict[str, Any]) -> None:
+    """Print what a preparation made, what it left out, and what it found."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    counts, splits = manifest["rows"], manifest["splits"]
+    facts = _facts()
+    facts.add_row(
+        "rows",
+        f"{counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, {counts['rejected']:,} rejected",
+    )
+    for name in ("removed", "rejected"):
+        if counts[name]:
+            told = (f"{reason} {count:,}" for reason, count in counts[f"{name}_by_reason"].items())
+            facts.add_row(f"  {name}", ", ".join(told))
+    if manifest["cleaned"]:
+        facts.add_row("cleaned", ", ".join(f"{step} {count:,}" for step, count in manifest["cleaned"].items()))
+    facts.add_row("duplicates", _duplicates(manifest["duplicates"]))
+    facts.add_row("leaks", Text(_leaks(manifest["leaks"])))
+    console.print(facts)
+    console.print(_splits(manifest))
+    facts = _facts()
+    if "class_weights" in manifest and len(manifest["labels"]) <= 12:
+        weights = zip(manifest["labels"], manifest["class_weights"]["inverse_frequency"], strict=True)
+        facts.add_row("class weights", Text(", ".join(f"{name} {weight:.2f}" for name, weight in weights)))
+    if "majority_baseline" in manifest:
+        told = (f"{name} {each['accuracy']:.1%}" for name, each in manifest["majority_baseline"].items())
+        facts.add_row("majority class", ", ".join(told) + " accuracy")
+    if "suggested_max_length" in manifest:
+        cut = sum(each["truncated_rows"] for each in splits.values())
+        enough, most = manifest["suggested_max_length"], manifest["tokenizer"]["max_length"]
+        lengths = f"{cut:,} rows cut to {most} tokens"
+        if enough < most and enough >= splits["train"]["length"]["p99"]:
+            lengths += f"; --max_length={enough} reads 99 % of the training texts whole"
+        facts.add_row("lengths", lengths)
+    facts.add_row("output", Text(f"{output}/data ({len(manifest['parts']):,} shards)"))
+    console.print(facts)
+
+
+def _facts() -> Table:
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column()
+    return facts
+
+
+def _splits(manifest: dict[str, Any]) -> Table:
+    """Rows by class and split; of many classes the ten most frequent."""
+    splits = manifest["splits"]
+    table = Table()
+    table.add_column("")
+    for name in splits:
+        table.add_column(name, justify="right")
+    if manifest["problem"] == "regression":
+        for name in ("mean", "standard_deviation"):
+            table.add_row(name.replace("_", " "), *(f"{each['target'][name]:.4g}" for each in splits.values()))
+    else:
+        train = splits["train"]["label_counts"]
+        shown = set(sorted(train, key=lambda name: -train[name])[:10])
+        for name in manifest["labels"]:
+            if name in shown:
+                table.add_row(Text(name), *(_share(each, name) for each in splits.values()))
+        if len(train) > len(shown):
+            table.add_row(f"… {len(train) - len(shown)} more", *("" for _ in splits))
+    table.add_section()
+    table.add_row("rows", *(f"{each['rows']:,}" for each in splits.values()))
+    table.add_row("tokens", *(f"{each['tokens']:,}" for each in splits.values()))
+    lengths = (each["length"] for each in splits.values())
+    table.add_row("length p50 / p99 / max", *(f"{each['p50']} / {each['p99']} / {each['max']}" for each in lengths))
+    return table
+
+
+def _share(split: dict[str, Any], name: str) -> str:
+    count = split["label_counts"][name]
+    return f"{count:,} ({count / max(split['rows'], 1):.1%})"
+
+
+def _duplicates(found: dict[str, Any]) -> str:
+    told = f"{found['duplicate_rows']:,} rows repeat a text, {found['conflict_groups']:,} texts have several labels"
+    if found["near_duplicates"] == "off":
+        return told
+    return told + (
+        f"; {found['clusters']:,} clusters of near-duplicates ({found['clustered_texts']:,} texts), "
+        f"{found['near_pairs_with_other_labels']:,} of {found['near_pairs']:,} pairs with different labels"
+    )
+
+
+def _leaks(found: dict[str, Any]) -> str:
+    told = [f"{pair} {counts['rows']:,}" for pair, counts in found["exact"].items()]
+    told += [f"{pair} {count:,} nearly" for pair, count in found["near"].items()]
+    told += [f"{pair} {count:,} sentences" for pair, count in found.get("sentences", {}).items()]
+    return ", ".join(told) or "none"

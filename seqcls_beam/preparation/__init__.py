@@ -1,0 +1,1 @@
+"""Fine-tuning data: pure columnar steps from labelled records to shards. No Beam, no torch."""

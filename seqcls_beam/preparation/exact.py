@@ -1,0 +1,311 @@
+"""Second stage: rows of one key → which of them stay. What stays is a text, and is given its bands."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqcls_beam.preparation import minhash, splits
+from seqcls_beam.preparation.examples import key_of
+from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.keys import digests, duplicate_key
+from seqcls_beam.preparation.rejects import Rejects
+from seqcls_beam.runs import RunError
+
+Array = npt.NDArray[Any]
+
+TEXT = pa.schema(
+    [
+        ("order", pa.uint64()),
+        ("chance", pa.uint64()),
+        ("split", pa.int8()),  # given, or NONE, or REFERENCE
+        ("rows", pa.int32()),  # that have this text; 0 for a reference
+        ("label", pa.string()),  # of its first row, as text: what classes a stratified split looks at
+        ("groups", pa.list_(pa.uint64())),
+        ("sentences", pa.list_(pa.uint64())),  # digests of the keys of a pair's sentences; empty for single texts
+        ("ids", pa.list_(pa.uint64())),  # digests of the ids of its rows
+    ]
+)
+"""One row per text that stays, in the order of the output. Its number is partition << 32 | row."""
+
+ROWS = pa.schema([("row", pa.int32()), ("text", pa.int32())])
+"""One row per row that stays: its place in the partition, and the row of TEXT it belongs to."""
+
+BAND = pa.schema([("hash", pa.uint64()), ("text", pa.uint64()), ("size", pa.int32())])
+"""One row per band of a text; `size` is the number of its different shingles."""
+
+_TEXTS = 1 << 15  # given their bands at once
+
+
+def load(job: Job, partition: int, columns: list[str] | None = None) -> pa.RecordBatch:
+    """All EXAMPLE rows of a partition, in the order of the units."""
+    spills = [record["spill"] for record in job.index("read")]
+    batches = [
+        batch if columns is None else batch.select(columns) for batch in read_partition(job.exchange, spills, partition)
+    ]
+    return pa.concat_batches(batches) if batches else None
+
+
+def find_exact(partition: int, job: Job) -> dict[str, Any]:
+    """A partition of EXAMPLE → which rows stay, the texts they are, and the bands of those."""
+    rejects = Rejects(job, "exact", partition)
+    rows = load(job, partition)
+    texts = SpillWriter(job.exchange, f"texts-{partition:05d}", TEXT, job.memory)
+    places = SpillWriter(job.exchange, f"rows-{partition:05d}", ROWS, job.memory)
+    keys = SpillWriter(job.exchange, f"keys-{partition:05d}", pa.schema([("key", pa.string())]), job.memory)
+    bands = SpillWriter(job.exchange, f"bands-{partition:05d}", BAND, job.memory)
+    counts: dict[str, Any] = {"keys": 0, "duplicate_rows": 0, "conflict_groups": 0, "leaks": {}}
+    if rows is not None:
+        kept, owner, counts = _choose(rows, job, rejects)
+        made = _texts(rows, kept, owner, job)
+        texts.write(made, np.zeros(len(made), np.int64))
+        chosen = pa.RecordBatch.from_arrays([pa.array(kept, pa.int32()), pa.array(owner, pa.int32())], schema=ROWS)
+        places.write(chosen, np.zeros(len(chosen), np.int64))
+        if job.near != "off":
+            first = np.flatnonzero(np.diff(owner, prepend=-1))
+            _bands(rows, kept[first], partition, job, keys, bands)
+    return {
+        "texts": texts.close(),
+        "rows": places.close(),
+        "keys": keys.close(),
+        "bands": bands.close(),
+        "rejects": rejects.close(),
+        "counts": counts,
+    }
+
+
+def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[Array, Array, dict[str, Any]]:
+    """(rows that stay, in the order of the output; the text each belongs to; what was found)."""
+    order, chance = rows["order"].to_numpy(), rows["chance"].to_numpy()
+    split = rows["split"].to_numpy().astype(np.int64)
+    by_key = np.lexsort((chance, order))
+    new = np.ones(len(rows), bool)
+    new[1:] = (np.diff(order[by_key]) != 0) | (np.diff(chance[by_key]) != 0)
+    group = np.cumsum(new) - 1
+    sizes = np.bincount(group)
+    content = np.zeros(len(rows), np.uint64)
+    several = by_key[sizes[group] > 1]
+    if len(several):
+        content[several] = _content(rows.take(pa.array(several)))
+    # Whoever comes first of a key stays: of the highest split, then by content, never by where it was read.
+    by_key = np.lexsort((content, -split, chance, order))
+    split = split[by_key]
+    label = _codes(rows["label"])[by_key]
+    real = split != splits.REFERENCE
+    reason = np.full(len(rows), "", object)
+
+    top = split[np.flatnonzero(new)][group]
+    leaking = real & (split < top)
+    if job.removes_leaks:
+        reason[leaking] = np.where(top[leaking] == splits.REFERENCE, "contaminated", "leak")
+    else:
+        reason[leaking & (top == splits.REFERENCE)] = "contaminated"
+    counts = {
+        "keys": len(np.unique(group[real])),
+        "duplicate_rows": int(real.sum()) - len(np.unique(group[real])),
+        "conflict_groups": _disagreeing(group[real], label[real]),
+        "leaks": _leaks(group, split, label),
+    }
+
+    left = np.flatnonzero(real & (reason == ""))
+    _settle(rows, by_key, left, group, label, reason, job)
+    left = left[reason[left] == ""]
+    if job.duplicates == "drop":
+        _drop_twins(left, group, label, split, reason)
+    _report(rows, by_key, group, reason, rejects)
+
+    stays = (reason == "") & (real | (job.near != "off"))
+    if not real.all():  # of a reference one row is enough, and none where its text is in the data
+        reference = np.flatnonzero(stays & ~real)
+        twins = np.concatenate([[False], group[reference][1:] == group[reference][:-1]])
+        stays[reference[twins]] = False
+    kept = by_key[stays]
+    owner = np.cumsum(np.diff(group[stays], prepend=-1) != 0) - 1
+    return kept, owner, counts
+
+
+def _settle(
+    rows: pa.RecordBatch, by_key: Array, left: Array, group: Array, label: Array, reason: Array, job: Job
+) -> None:
+    """Rows of one key with several labels, by the policy."""
+    if job.conflicts == "keep" or not len(left):
+        return
+    order = left[np.lexsort((label[left], group[left]))]
+    begins = np.flatnonzero(np.concatenate([[True], (np.diff(group[order]) != 0) | (np.diff(label[order]) != 0)]))
+    counts = np.diff(np.append(begins, len(order)))
+    owners, names = group[order[begins]], label[order[begins]]
+    labels_each = np.bincount(owners, minlength=group[-1] + 1)
+    torn = labels_each > 1
+    if not torn.any():
+        return
+    if job.conflicts == "fail":
+        row = by_key[left[torn[group[left]]][0]]
+        source, position, text = (rows[name][row].as_py() for name in ("source", "position", "text"))
+        raise RunError(
+            f"{int(torn.sum()):,} texts have several labels (--conflicts=fail), the first of them at "
+            f"{source}, position {position}: {text[:200]!r}"
+        )
+    winner = np.full(len(torn), -1, np.int64)
+    if job.conflicts == "majority":
+        most = np.zeros(len(torn), np.int64)
+        np.maximum.at(most, owners, counts)
+        best = counts == most[owners]
+        alone = np.bincount(owners[best], minlength=len(torn)) == 1
+        winner[owners[best]] = np.where(alone[owners[best]], names[best], -1)
+    lost = left[torn[group[left]] & (label[left] != winner[group[left]])]
+    reason[lost] = "conflicting_labels"
+
+
+def _drop_twins(left: Array, group: Array, label: Array, split: Array, reason: Array) -> None:
+    """Of the rows of one key, one label and one split all but the first."""
+    order = left[np.lexsort((left, split[left], label[left], group[left]))]
+    same = (np.diff(group[order]) == 0) & (np.diff(label[order]) == 0) & (np.diff(split[order]) == 0)
+    reason[order[1:][same]] = "duplicate"
+
+
+def _report(rows: pa.RecordBatch, by_key: Array, group: Array, reason: Array, rejects: Rejects) -> None:
+    gone = np.flatnonzero(reason != "")
+    if not len(gone):
+        return
+    # The row that is named is the first of the key: it has the highest priority, though it may have gone as well.
+    first = np.searchsorted(group, group[gone])
+    others = rows.take(pa.array(by_key[first]))
+    told = [
+        f"{reason_} of {id_ if id_ is not None else f'{source}, position {position}'}"
+        for reason_, id_, source, position in zip(
+            (_SAID[each] for each in reason[gone]),
+            others["id"].to_pylist(),
+            others["source"].to_pylist(),
+            others["position"].to_pylist(),
+            strict=True,
+        )
+    ]
+    rejects.add(rows.take(pa.array(by_key[gone])), pa.array(reason[gone], pa.string()), told)
+
+
+_SAID = {
+    "leak": "a copy",
+    "contaminated": "a copy",
+    "duplicate": "a copy",
+    "conflicting_labels": "a copy with another label",
+}
+
+
+def _leaks(group: Array, split: Array, label: Array) -> dict[str, dict[str, int]]:
+    """By pair of splits: rows of the higher one whose text is in the lower one, and of these with another label."""
+    found: dict[str, dict[str, int]] = {}
+    table = np.zeros((group[-1] + 1, 5), np.int64)
+    np.add.at(table, (group, split + 1), 1)
+    names = {splits.REFERENCE: "reference", **dict(enumerate(splits.NAMES))}
+    for high in (splits.REFERENCE, splits.TEST, splits.VALIDATION):
+        for low in range(splits.TRAIN, high):
+            both = (table[:, high + 1] > 0) & (table[:, low + 1] > 0)
+            if both.any():
+                rows = int(table[both, (low if high == splits.REFERENCE else high) + 1].sum())
+                there = both[group] & ((split == high) | (split == low))
+                torn = 0 if high == splits.REFERENCE else _disagreeing(group[there], label[there])
+                found[f"{names[high]} in {names[low]}"] = {"rows": rows, "texts_with_other_labels": torn}
+    return found
+
+
+def _disagreeing(group: Array, label: Array) -> int:
+    """Keys with more than one label."""
+    if not len(group):
+        return 0
+    pairs = np.unique(np.stack([group, label]), axis=1)[0]
+    return int((np.bincount(pairs) > 1).sum())
+
+
+def _codes(labels: pa.Array) -> Array:
+    """Labels → a number for each different one; a label that is not there is -1."""
+    if pa.types.is_list(labels.type):
+        labels = pc.binary_join(labels, "\0")
+    codes: Array = pc.fill_null(labels.dictionary_encode().indices.cast(pa.int64()), -1).to_numpy()
+    return codes
+
+
+def label_names(labels: pa.Array) -> pa.Array:
+    """Labels of any problem as strings: what tells classes apart."""
+    if pa.types.is_list(labels.type):
+        return pc.binary_join(labels, "\0")
+    return labels.cast(pa.string())
+
+
+def _content(rows: pa.RecordBatch) -> Array:
+    """A digest of what rows hold, uint64 [rows]."""
+    names = [name for name in ("text", "text_pair") if name in rows.schema.names]
+    columns = [label_names(rows["label"]), rows["id"], *(rows[name] for name in names)]
+    parts = zip(*(pc.fill_null(column.cast(pa.binary()), b"").to_pylist() for column in columns), strict=True)
+    joined = b"".join([hashlib.blake2b(b"\x01".join(part), digest_size=8).digest() for part in parts])
+    return np.frombuffer(joined, ">u8").astype(np.uint64)
+
+
+def _texts(rows: pa.RecordBatch, kept: Array, owner: Array, job: Job) -> pa.RecordBatch:
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    heads = rows.take(pa.array(kept[first]))
+    split = heads["split"].to_numpy()
+    counts = np.where(split == splits.REFERENCE, 0, np.diff(np.append(first, len(owner))))
+    seed = job.config.splits.seed
+    if job.pairs:
+        two = [digests(duplicate_key(heads[name], job.key_steps), seed)[:, 0] for name in ("text", "text_pair")]
+        sentences = _lists(np.arange(len(heads) + 1) * 2, np.stack(two, axis=1).reshape(-1))
+    else:
+        sentences = _lists(np.zeros(len(heads) + 1, np.int64), np.empty(0, np.uint64))
+    return pa.RecordBatch.from_arrays(
+        [
+            heads["order"],
+            heads["chance"],
+            heads["split"],
+            pa.array(counts, pa.int32()),
+            label_names(heads["label"]),
+            _union(rows["groups"].take(pa.array(kept)), first),
+            sentences,
+            _ids(rows["id"].take(pa.array(kept)), first, seed),
+        ],
+        schema=TEXT,
+    )
+
+
+def _union(groups: pa.Array, first: Array) -> pa.Array:
+    """The groups of the rows of each text, joined."""
+    counts = pc.fill_null(pc.list_value_length(groups), 0).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    return _lists(ends[np.append(first, len(counts))], groups.flatten().to_numpy())
+
+
+def _ids(ids: pa.Array, first: Array, seed: int) -> pa.Array:
+    there = ids.is_valid().to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(there)])
+    return _lists(ends[np.append(first, len(ids))], digests(ids.drop_null(), seed)[:, 0])
+
+
+def _lists(offsets: Array, values: Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.uint64()))
+
+
+def _bands(rows: pa.RecordBatch, heads: Array, partition: int, job: Job, keys: SpillWriter, bands: SpillWriter) -> None:
+    for start in range(0, len(heads), _TEXTS):
+        some = heads[start : start + _TEXTS]
+        key = key_of(rows.take(pa.array(some)), job)
+        keys.write(pa.RecordBatch.from_arrays([key], names=["key"]), np.zeros(len(some), np.int64))
+        # A text of less than one window is near to itself alone, and its copies were found.
+        long = np.flatnonzero(pc.binary_length(key).to_numpy() >= 5)
+        if not len(long):
+            continue
+        values, offsets = minhash.shingles(key.take(pa.array(long)))
+        hashes = minhash.bands(minhash.signatures(values, offsets))
+        sizes = np.diff(minhash.as_sets(values, offsets)[1])
+        numbers = (np.uint64(partition) << np.uint64(32)) | (start + long).astype(np.uint64)
+        made = pa.RecordBatch.from_arrays(
+            [
+                pa.array(hashes.reshape(-1)),
+                pa.array(np.repeat(numbers, minhash.BANDS)),
+                pa.array(np.repeat(sizes, minhash.BANDS), pa.int32()),
+            ],
+            schema=BAND,
+        )
+        bands.write(made, job.partition(hashes.reshape(-1)))

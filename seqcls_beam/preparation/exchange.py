@@ -1,0 +1,110 @@
+"""Rows between stages: every task writes one file with its rows by partition, and reads one partition of all files.
+
+That is a shuffle whose memory is bounded on every runner, and which outlives the process: what a task wrote is there
+when the run is started again. Beam's own `GroupByKey` holds all values in memory on a single machine, and gives those
+of a key in no order.
+
+A file is Arrow IPC: record batches, each of one partition. Rows of a partition come back in the order of the files and,
+within one, as they were written.
+"""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from seqcls_beam import storage
+
+_LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+@dataclass(frozen=True)
+class Spill:
+    """A file that a task wrote."""
+
+    name: str
+    partitions: list[int]  # of each record batch in it
+    rows: int
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As a record keeps it."""
+        return {"name": self.name, "partitions": self.partitions, "rows": self.rows}
+
+
+class SpillWriter:
+    """Rows in, by partition; a file out. Holds at most `limit` bytes of them."""
+
+    def __init__(self, folder: str, prefix: str, schema: pa.Schema, limit: int) -> None:
+        self._name = f"{prefix}-{secrets.token_hex(8)}.arrow"  # a task may run twice at once
+        self._schema = schema.remove_metadata()
+        self._limit = limit
+        self._waiting: list[pa.RecordBatch] = []
+        self._parts: list[np.ndarray] = []
+        self._bytes = self._rows = 0
+        self._partitions: list[int] = []
+        self._opened = storage.creating(storage.join(folder, self._name))
+        self._file = self._opened.__enter__()
+        self._writer = pa.ipc.new_file(self._file, self._schema, options=_LZ4)
+
+    def write(self, batch: pa.RecordBatch, partitions: np.ndarray) -> None:
+        """Add rows, each with the number of its partition."""
+        if batch.num_rows:
+            self._waiting.append(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
+            self._parts.append(partitions)
+            self._bytes += batch.nbytes
+            if self._bytes > self._limit:
+                self._flush()
+
+    def close(self) -> dict[str, Any]:
+        """Finish the file; what a record says of it."""
+        self._flush()
+        self._writer.close()
+        self._opened.__exit__(None, None, None)
+        return Spill(self._name, self._partitions, self._rows).facts
+
+    def abandon(self, error: BaseException) -> None:
+        """Give up; the file is left unfinished and unnamed."""
+        self._opened.__exit__(type(error), error, error.__traceback__)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        rows = pa.concat_batches(self._waiting)
+        parts = np.concatenate(self._parts)
+        order = np.argsort(parts, kind="stable")
+        parts = parts[order]
+        edges = np.flatnonzero(np.diff(parts)) + 1
+        rows = rows.take(pa.array(order))
+        for low, high in zip([0, *edges], [*edges, len(parts)], strict=True):
+            self._writer.write_batch(rows.slice(low, high - low))
+            self._partitions.append(int(parts[low]))
+        self._rows += len(parts)
+        self._waiting, self._parts, self._bytes = [], [], 0
+
+
+def read_partition(folder: str, spills: list[dict[str, Any]], partition: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a partition, file by file; `spills` is what `SpillWriter.close` gave."""
+    for each in spills:
+        wanted = [i for i, number in enumerate(each["partitions"]) if number == partition]
+        if wanted:
+            with opened(storage.join(folder, each["name"])) as reader:
+                for i in wanted:
+                    yield reader.get_batch(i)
+
+
+class opened:
+    """An IPC file, open for reading record batches of it: mapped into memory where it is local."""
+
+    def __init__(self, uri: str) -> None:
+        fs, path = storage.connect(uri)
+        self._file = pa.memory_map(path) if storage.is_local(uri) else pa.PythonFile(fs.open(path, "rb"), mode="r")
+
+    def __enter__(self) -> Any:
+        return pa.ipc.open_file(self._file)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

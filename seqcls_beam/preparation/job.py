@@ -1,0 +1,135 @@
+"""A preparation as its tasks know it: options, where files lie, and what earlier stages wrote.
+
+attempt/records/NNNNN.json            a unit that was read
+attempt/records/<stage>/NNNNN.json    a task of a later stage that is done
+attempt/index/<stage>.json            all records of a stage, once it is complete
+attempt/exchange/                     rows between stages
+attempt/data/, attempt/rejects/       what will be published
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from seqcls_beam import storage
+from seqcls_beam.checkpoints import Checkpoint
+from seqcls_beam.config import PrepareConfig
+from seqcls_beam.preparation import clean
+from seqcls_beam.preparation.keys import STEPS as KEY_STEPS
+from seqcls_beam.records import Layout
+from seqcls_beam.runs import Run
+
+
+@dataclass(frozen=True)
+class Source:
+    """Units that were named together."""
+
+    first: int  # the number of the first unit
+    split: int  # of splits.NAMES, or NONE, or REFERENCE
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is known of a preparation before it starts. Small, picklable: it travels to the workers."""
+
+    config: PrepareConfig
+    tokenizer: Checkpoint
+    run: Run
+    sources: tuple[Source, ...]
+    units: int
+    partitions: int
+    problem: str  # "single_label", "multi_label" or "regression"
+    max_length: int
+    threads: int = 0
+
+    def source(self, unit: int) -> Source:
+        """Where a unit comes from."""
+        return [each for each in self.sources if each.first <= unit][-1]
+
+    @property
+    def given(self) -> bool:
+        """Whether rows may come with their split."""
+        named = any(each.split in (0, 1, 2) for each in self.sources)
+        return named or self.config.splits.split_column is not None
+
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """Shares of validation and of test rows that are still to be taken."""
+        usual = 0.0 if self.given else 0.1
+        asked = self.config.splits.validation_fraction, self.config.splits.test_fraction
+        return usual if asked[0] is None else asked[0], usual if asked[1] is None else asked[1]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row is two texts."""
+        return self.config.read.text_pair_column is not None
+
+    @property
+    def cleaning(self) -> tuple[str, ...]:
+        """The steps of cleaning."""
+        usual = () if self._benchmark else tuple(clean.STEPS)
+        return usual if self.config.clean.clean is None else self.config.clean.clean
+
+    @property
+    def key_steps(self) -> tuple[str, ...]:
+        """What the duplicate key forgets."""
+        asked = self.config.clean.duplicate_key
+        return KEY_STEPS[:3] if asked is None else asked
+
+    @property
+    def duplicates(self) -> str:
+        """What becomes of rows of one text and one label."""
+        return self.config.clean.duplicates or ("keep" if self._benchmark else "drop")
+
+    @property
+    def conflicts(self) -> str:
+        """What becomes of rows of one text and several labels."""
+        return self.config.labels.conflicts or ("keep" if self._benchmark else "majority")
+
+    @property
+    def near(self) -> str:
+        """What becomes of near-duplicates."""
+        return self.config.clean.near_duplicates or ("off" if self._benchmark else "group")
+
+    @property
+    def removes_leaks(self) -> bool:
+        """Whether a row goes whose text stands in a higher split; else that is only reported."""
+        return not self._benchmark
+
+    @property
+    def _benchmark(self) -> bool:
+        return self.config.clean.profile == "benchmark"
+
+    @property
+    def exchange(self) -> str:
+        """Where rows between stages lie."""
+        return storage.join(self.run.attempt, "exchange")
+
+    @property
+    def memory(self) -> int:
+        """Bytes of rows that a writer may hold back."""
+        return min(self.config.shards.partition_bytes // 4, 64 * 2**20)
+
+    def partition(self, order: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """The partition of a row, by the first half of its key's digest: partitions are in the order of rows."""
+        scaled = (order >> np.uint64(32)) * np.uint64(self.partitions)
+        return (scaled >> np.uint64(32)).astype(np.int64)
+
+    def index(self, stage: str) -> list[dict[str, Any]]:
+        """The records of a complete stage, in the order of its tasks."""
+        found: list[dict[str, Any]] = orjson.loads(storage.read(self.index_uri(stage)))
+        return found
+
+    def index_uri(self, stage: str) -> str:
+        """Where `index` reads."""
+        return storage.join(self.run.attempt, "index", f"{stage}.json")
+
+
+def label_type(problem: str) -> pa.DataType:
+    """How labels travel before they are numbered."""
+    return {"multi_label": pa.list_(pa.string()), "regression": pa.float64()}.get(problem, pa.string())

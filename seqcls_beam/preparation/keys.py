@@ -1,0 +1,103 @@
+"""The duplicate key: what two texts have in common that count as one.
+
+It is separate from cleaning: a text keeps its case, and its key does not. Digests of keys are what splits, order and
+identity are made from: blake2b of explicit bytes, so the same on every machine.
+"""
+
+import functools
+import hashlib
+import re
+import unicodedata
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+STEPS = ("nfkc", "casefold", "whitespace", "punctuation")
+"""What a key can forget, in the order in which it is done; the first three are the default."""
+
+_BLANKS = r"[\t-\r\x1c-\x1f ]"
+
+
+def duplicate_key(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
+    """Texts (string, no nulls) → their keys (string).
+
+    nfkc         Unicode's compatibility form: full-width letters, ligatures, superscripts are the plain ones
+    casefold     no upper and lower case
+    whitespace   any run of white space is one blank, none at the ends
+    punctuation  characters of the Unicode categories P and S are blanks
+    """
+    plain = is_ascii(texts)
+    if not pc.all(plain, min_count=0).as_py():
+        rare = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
+        replaced = [_key(text, steps) for text in texts.take(pa.array(rare)).to_pylist()]
+        return pc.replace_with_mask(
+            duplicate_key_of_ascii(texts, steps), pc.invert(plain), pa.array(replaced, texts.type)
+        )
+    return duplicate_key_of_ascii(texts, steps)
+
+
+def duplicate_key_of_ascii(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
+    """`duplicate_key` for texts of which only the ASCII ones matter, all at once."""
+    if "casefold" in steps:
+        texts = pc.ascii_lower(texts)
+    if "punctuation" in steps:
+        texts = pc.replace_substring_regex(texts, r"[!-/:-@\[-`{-~]", " ")
+    if "whitespace" in steps or "punctuation" in steps:
+        odd = pc.match_substring_regex(texts, r"^ |  | $|[\t-\r\x1c-\x1f]")
+        some = texts.filter(odd)
+        if len(some):
+            joined = pc.ascii_trim(pc.replace_substring_regex(some, f"{_BLANKS}+", " "), " ")
+            texts = pc.replace_with_mask(texts, odd, joined)
+    return texts
+
+
+def _key(text: str, steps: tuple[str, ...]) -> str:
+    if "nfkc" in steps:
+        text = unicodedata.normalize("NFKC", text)
+    if "casefold" in steps:
+        text = text.casefold()
+    if "punctuation" in steps:
+        text = text.translate(_without_punctuation())
+    return " ".join(text.split()) if "whitespace" in steps or "punctuation" in steps else text
+
+
+@functools.cache
+def _without_punctuation() -> "_Blank":
+    return _Blank()
+
+
+class _Blank(dict[int, int]):
+    """A translation table that is filled as characters come."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = 32 if unicodedata.category(chr(code))[0] in "PS" else code
+        return self[code]
+
+
+def digests(values: pa.Array, seed: int) -> npt.NDArray[np.uint64]:
+    """Strings or bytes → uint64 [values, 2]: the halves of a 128-bit blake2b keyed by the seed.
+
+    The first half orders rows and the second one splits them; they are independent.
+    """
+    key = seed.to_bytes(8, "big", signed=True)
+    raw = values.cast(pa.binary()).to_pylist()
+    joined = b"".join([hashlib.blake2b(each, digest_size=16, key=key).digest() for each in raw])
+    return np.frombuffer(joined, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def pair_up(one: pa.Array, other: pa.Array) -> pa.Array:
+    """Two columns of keys → one, the two apart by a byte that no text contains."""
+    return pc.binary_join_element_wise(one, other, "\0")
+
+
+def is_ascii(texts: pa.Array) -> pa.Array:
+    """Which texts are ASCII, bool."""
+    return pc.equal(pc.binary_length(texts), pc.utf8_length(texts))
+
+
+def as_bytes(value: Any) -> bytes:
+    """A value of a column that groups rows → bytes; equal values of one type have equal bytes."""
+    return re.sub(r"\s+", " ", str(value)).strip().encode("utf-8", "surrogatepass")

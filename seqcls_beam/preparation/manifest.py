@@ -1,0 +1,235 @@
+"""The records of all stages → what is published: manifest, card, and where every file goes."""
+
+import time
+import unicodedata
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcls_beam import storage
+from seqcls_beam.preparation import labels, splits
+from seqcls_beam.preparation.job import Job
+from seqcls_beam.runs import RunError
+
+FORMAT_VERSION = 1
+REMOVED = ("duplicate", "conflicting_labels", "leak", "near_leak", "group_leak", "near_duplicate", "contaminated")
+"""Reasons of rows that are good, and yet not learned from; all others count as rejected."""
+
+Array = npt.NDArray[Any]
+
+
+def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(manifest, moves for `commit.publish_parts`) of a preparation whose stages are all complete.
+
+    Raises `RunError` where what was made cannot be trained with: no rows, an empty split, a class without rows.
+    """
+    read, exact, assigned, written = (job.index(each) for each in ("read", "exact", "assign", "shards"))
+    reasons: Counter[str] = Counter()
+    for record in [*read, *exact, *written]:
+        reasons.update(record["rejects"]["reasons"])
+    shards = {name: [record["shards"][name] for record in written if name in record["shards"]] for name in splits.NAMES}
+    names = assigned[0]["names"]
+    made = {name: _split(parts, names, job) for name, parts in shards.items() if parts}
+    rows_in = sum(record["rows"] for record in read if not record["reference"])
+    reference = sum(record["rows"] for record in read if record["reference"])
+    kept = sum(each["rows"] for each in made.values())
+    rejected = {name: count for name, count in reasons.most_common() if name not in REMOVED}
+    removed = {name: count for name, count in reasons.most_common() if name in REMOVED}
+    lost = sum(rejected.values()) + sum(removed.values())
+    references_rejected = sum(sum(record["rejects"]["reasons"].values()) for record in read if record["reference"])
+    if rows_in + references_rejected != kept + lost:
+        raise RunError(f"{rows_in} rows were read, but {kept} kept and {lost} left out; this is a fault of the program")
+    _refuse_untrainable(made, names, job)
+    finished = time.time()
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "kind": "prepare",
+        "run_id": job.run.run_id,
+        "started": _iso(facts["started"]),
+        "finished": _iso(finished),
+        **{key: value for key, value in facts.items() if key not in ("started", "units")},
+        "unicode": unicodedata.unidata_version,
+        "tokenizer": {
+            "name": storage.without_password(job.tokenizer.name),
+            "revision": job.tokenizer.revision,
+            "digest": job.tokenizer.digest,
+            "files": job.tokenizer.files,
+            "max_length": job.max_length,
+        },
+        "problem": job.problem,
+        "labels": names,
+        "rows": {
+            "in": rows_in,
+            "kept": kept,
+            "rejected": sum(rejected.values()),
+            "rejected_by_reason": rejected,
+            "removed": sum(removed.values()),
+            "removed_by_reason": removed,
+            "reference": reference,
+        },
+        "cleaned": dict(sum((Counter(record["changed"]) for record in read), Counter())),
+        "splits": made,
+        **_classes(made, job),
+        "duplicates": _duplicates(exact, assigned[0], job),
+        "leaks": _leaks(exact, assigned[0]),
+        "seconds": {
+            "read": round(sum(each["seconds"] for each in read), 3),
+            "wall": round(finished - facts["started"], 3),
+        },
+        "inputs": _inputs(read),
+        "parts": [
+            {key: part[key] for key in ("path", "rows", "tokens", "bytes", "sha256")}
+            for parts in shards.values()
+            for part in parts
+        ],
+        "rejects": [],
+    }
+    moves = [
+        {"from": _attempted(job, "data", part["name"]), "to": part["path"], "bytes": part["bytes"]}
+        for parts in shards.values()
+        for part in parts
+    ]
+    for stage, records in (("read", read), ("exact", exact), ("assign", written)):
+        for number, record in enumerate(records):
+            part = record["rejects"]["part"]
+            if part:
+                path = f"rejects/{stage}-{number:05d}-of-{len(records):05d}.parquet"
+                manifest["rejects"].append({"path": path, **{key: part[key] for key in ("rows", "bytes", "sha256")}})
+                moves.append({"from": _attempted(job, "rejects", part["name"]), "to": path, "bytes": part["bytes"]})
+    return manifest, moves
+
+
+def _attempted(job: Job, folder: str, name: str) -> str:
+    return storage.join("_attempts", job.run.run_id, folder, name)
+
+
+def _split(parts: list[dict[str, Any]], names: list[str], job: Job) -> dict[str, Any]:
+    lengths: Counter[int] = Counter()
+    for part in parts:
+        lengths.update({int(length): count for length, count in part["lengths"].items()})
+    rows, tokens = sum(part["rows"] for part in parts), sum(part["tokens"] for part in parts)
+    made: dict[str, Any] = {
+        "rows": rows,
+        "tokens": tokens,
+        "shards": len(parts),
+        "truncated_rows": sum(part["truncated_rows"] for part in parts),
+        "truncated_tokens": sum(part["truncated_tokens"] for part in parts),
+        "length": _percentiles(lengths),
+    }
+    if job.problem == "regression":
+        mean = sum(part["sum"] for part in parts) / max(rows, 1)
+        variance = sum(part["squares"] for part in parts) / max(rows, 1) - mean**2
+        made["target"] = {"mean": mean, "standard_deviation": max(variance, 0.0) ** 0.5}
+    else:
+        counts = np.sum([part["label_counts"] for part in parts], axis=0)
+        made["label_counts"] = dict(zip(names, counts.tolist(), strict=True))
+        if job.problem == "single_label" and int(counts.sum()) < rows:
+            made["unlabelled_rows"] = rows - int(counts.sum())
+    return made
+
+
+def _percentiles(lengths: Counter[int]) -> dict[str, Any]:
+    """Tokens before they were cut: nearest-rank percentiles."""
+    values = np.array(sorted(lengths))
+    ends = np.cumsum([lengths[each] for each in values.tolist()])
+    if not len(values):
+        return {}
+    at = {f"p{share}": int(values[np.searchsorted(ends, share / 100 * ends[-1])]) for share in (50, 90, 95, 99)}
+    mean = float((values * np.diff(ends, prepend=0)).sum() / ends[-1])
+    return {"min": int(values[0]), "mean": round(mean, 2), **at, "max": int(values[-1])}
+
+
+def _classes(made: dict[str, Any], job: Job) -> dict[str, Any]:
+    """What a training job wants to know of the training rows."""
+    found: dict[str, Any] = {}
+    train = made.get("train")
+    if train:
+        # Batches and kernels like multiples of 8.
+        found["suggested_max_length"] = min(-(-train["length"]["p99"] // 8) * 8, job.tokenizer.max_length)
+    if train and job.problem == "single_label":
+        counts = np.array(list(train["label_counts"].values()), np.int64)
+        found["class_weights"] = labels.weights(counts)
+        found["imbalance"] = float(counts.max() / max(counts.min(), 1))
+    if job.problem == "single_label":
+        found["majority_baseline"] = {
+            name: labels.majority(np.array(list(each["label_counts"].values()), np.int64))
+            for name, each in made.items()
+        }
+    return found
+
+
+def _duplicates(exact: list[dict[str, Any]], assigned: dict[str, Any], job: Job) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "key": list(job.key_steps),
+        "duplicate_rows": sum(record["counts"]["duplicate_rows"] for record in exact),
+        "conflict_groups": sum(record["counts"]["conflict_groups"] for record in exact),
+        "conflicts": job.conflicts,
+        "near_duplicates": job.near,
+    }
+    if job.near != "off":
+        options = job.config.clean
+        found |= {
+            "method": "MinHash of 5-byte windows, 20 bands of 6, verified by exact Jaccard similarity",
+            "similarity": options.similarity,
+            "linkage": options.linkage,
+            "compared_pairs": sum(record["compared"] for record in job.index("compare")),
+            "fullest_band": max(record["fullest"] for record in job.index("pairs")),
+            "clusters": assigned["clusters"],
+            "clustered_texts": assigned["clustered_texts"],
+            "largest_cluster": assigned["largest_cluster"],
+            **{f"near_{key}" if key != "lowest_similarity" else key: value for key, value in assigned["near"].items()},
+        }
+    return found
+
+
+def _leaks(exact: list[dict[str, Any]], assigned: dict[str, Any]) -> dict[str, Any]:
+    """By pair of splits that were given: rows of the first whose text is in the second."""
+    found: dict[str, Counter[str]] = {}
+    for record in exact:
+        for pair, counts in record["counts"]["leaks"].items():
+            found.setdefault(pair, Counter()).update(counts)
+    return {
+        "exact": {pair: dict(counts) for pair, counts in sorted(found.items())},
+        "near": assigned["near_leaks"],
+        **({"sentences": assigned["sentences"]} if assigned["sentences"] else {}),
+    }
+
+
+def _refuse_untrainable(made: dict[str, Any], names: list[str], job: Job) -> None:
+    if "train" not in made:
+        raise RunError("no row is left to train with; nothing was published (the rejects say why each row went)")
+    wanted = [name for name, share in zip(("validation", "test"), job.fractions, strict=True) if share]
+    wanted += [splits.NAMES[each.split] for each in job.sources if each.split in (splits.VALIDATION, splits.TEST)]
+    empty = [name for name in wanted if name not in made]
+    if empty:
+        raise RunError(
+            f"the {empty[0]} split is empty, beside {made['train']['rows']:,} rows for training; nothing was "
+            "published (the rejects say why rows went)"
+        )
+    if job.problem == "regression":
+        return
+    gone = [name for name in names if not made["train"]["label_counts"][name]]
+    if gone and job.config.labels.labels is None:
+        raise RunError(
+            f"no training row has the label {gone[0]!r}"
+            + (f" (nor {len(gone) - 1} others)" if len(gone) > 1 else "")
+            + "; nothing was published. It went with duplicates, conflicts or leaks, or into other splits "
+            "(--split=stratified keeps every class in each); name the labels that count with --labels"
+        )
+
+
+def _inputs(read: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    files: dict[str, dict[str, Any]] = {}
+    for record in read:
+        for piece in record["inputs"]:
+            file = files.setdefault(
+                piece["path"], {**{key: piece[key] for key in ("path", "size", "version")}, "rows": 0}
+            )
+            file["rows"] += piece["rows"]
+    return sorted(files.values(), key=lambda file: str(file["path"]))
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,109 @@
+"""Third to fifth stage: bands → pairs worth comparing → the keys of both texts → edges between near-duplicates.
+
+A pair's texts lie in two partitions. The key of the first is sent to the partition of the second, once for all pairs
+it has there, and is compared there.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from seqcls_beam.preparation import minhash
+from seqcls_beam.preparation.exact import BAND
+from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.job import Job
+
+Array = npt.NDArray[Any]
+
+PAIR = pa.schema([("first", pa.uint64()), ("second", pa.uint64())])
+# The key is there where a text comes first in a run of its pairs, and null in the rest of the run.
+SENT = pa.schema([*PAIR, ("key", pa.string())])
+EDGE = pa.schema([*PAIR, ("similarity", pa.float64())])
+
+_SLACK = 1e-12  # of a quotient of two integers
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+def find_pairs(partition: int, job: Job) -> dict[str, Any]:
+    """A partition of BAND → PAIR, by the partition of the first text."""
+    rows = _all(job, "exact", "bands", partition, BAND)
+    hashes, texts, sizes = (rows[name].to_numpy() for name in ("hash", "text", "size"))
+    first, second, fullest = minhash.candidates(hashes, texts, sizes, job.config.clean.similarity)
+    spill = SpillWriter(job.exchange, f"pairs-{partition:05d}", PAIR, job.memory)
+    spill.write(_batch(PAIR, first, second), _partition(first))
+    return {"pairs": spill.close(), "fullest": fullest}
+
+
+def send_keys(partition: int, job: Job) -> dict[str, Any]:
+    """Pairs whose first text is in a partition → SENT, by the partition of the second text."""
+    rows = _all(job, "pairs", "pairs", partition, PAIR)
+    first, second = minhash.unique_pairs(rows["first"].to_numpy(), rows["second"].to_numpy())
+    spill = SpillWriter(job.exchange, f"sent-{partition:05d}", SENT, job.memory)
+    if len(first):
+        keys = _keys(job, partition)
+        target = _partition(second)
+        order = np.lexsort((second, first, target))
+        first, second, target = first[order], second[order], target[order]
+        leads = np.concatenate([[True], (np.diff(first) != 0) | (np.diff(target) != 0)])
+        for start in range(0, len(first), 1 << 16):
+            part = slice(start, start + (1 << 16))
+            leads[start] = True  # what was written may be sorted into the file on its own
+            places = pa.array((first[part] & _LOW).astype(np.int64), mask=~leads[part])
+            batch = pa.RecordBatch.from_arrays(
+                [pa.array(first[part]), pa.array(second[part]), keys.take(places)], schema=SENT
+            )
+            spill.write(batch, target[part])
+    return {"sent": spill.close(), "pairs": len(first)}
+
+
+def compare(partition: int, job: Job) -> dict[str, Any]:
+    """Pairs whose second text is in a partition → EDGE: those that are as similar as asked, exactly."""
+    spill = SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory)
+    keys, compared = None, 0
+    for rows in _runs(job, partition):
+        keys = _keys(job, partition) if keys is None else keys
+        first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
+        sent = rows["key"].drop_null()
+        one = np.cumsum(rows["key"].is_valid().to_numpy(zero_copy_only=False)) - 1
+        there, other = np.unique((second & _LOW).astype(np.int64), return_inverse=True)
+        found = minhash.similarities(
+            minhash.as_sets(*minhash.shingles(sent)),
+            minhash.as_sets(*minhash.shingles(keys.take(pa.array(there)))),
+            one,
+            other,
+        )
+        near = found >= job.config.clean.similarity - _SLACK
+        compared += len(first)
+        spill.write(_batch(EDGE, first[near], second[near], found[near]), np.zeros(int(near.sum()), np.int64))
+    return {"edges": spill.close(), "compared": compared}
+
+
+def _runs(job: Job, partition: int) -> Any:
+    """SENT rows of a partition, in batches that each begin with a key."""
+    for batch in read_partition(job.exchange, [each["sent"] for each in job.index("keys")], partition):
+        if batch.num_rows:
+            yield batch
+
+
+def _all(job: Job, stage: str, what: str, partition: int, schema: pa.Schema) -> pa.RecordBatch:
+    spills = [record[what] for record in job.index(stage)]
+    batches = list(read_partition(job.exchange, spills, partition))
+    return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema)
+
+
+def _keys(job: Job, partition: int) -> pa.Array:
+    """The keys of the texts of a partition, in their order."""
+    spill = job.index("exact")[partition]["keys"]
+    return pa.chunked_array(
+        [batch["key"] for batch in read_partition(job.exchange, [spill], 0)], pa.string()
+    ).combine_chunks()
+
+
+def _partition(texts: Array) -> npt.NDArray[np.int64]:
+    return (texts >> np.uint64(32)).astype(np.int64)
+
+
+def _batch(schema: pa.Schema, *columns: Array) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=schema)

@@ -1,0 +1,166 @@
+"""The stages in their order, and which of their tasks are still to be done.
+
+A task is a number of a stage. What it made is told by its record, written last; the next stage begins when every task
+has one, and is handed all of them as one file, the index. A run that is started again does the tasks without a record.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from seqcls_beam import storage, units
+from seqcls_beam.commit import publish_parts, refuse_rejected
+from seqcls_beam.manifest import NAME
+from seqcls_beam.parts import fresh_name
+from seqcls_beam.preparation import card, manifest
+from seqcls_beam.preparation.assign import assign
+from seqcls_beam.preparation.exact import find_exact
+from seqcls_beam.preparation.examples import read_examples
+from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.near import compare, find_pairs, send_keys
+from seqcls_beam.preparation.shards import write_shard
+from seqcls_beam.runs import RunError
+from seqcls_beam.schema import Mark
+
+_DO: dict[str, Callable[[int, Job], dict[str, Any]]] = {
+    "exact": find_exact,
+    "pairs": find_pairs,
+    "keys": send_keys,
+    "compare": compare,
+    "assign": assign,
+    "shards": write_shard,
+}
+
+
+def stages(job: Job) -> dict[str, int]:
+    """The stages of a job in their order, and how many tasks each has; the first reads, a unit a task."""
+    near = {} if job.near == "off" else dict.fromkeys(("pairs", "keys", "compare"), job.partitions)
+    return {
+        "read": job.units,
+        "exact": job.partitions,
+        **near,
+        "assign": 1,
+        "shards": job.config.shards.num_shards,
+    }
+
+
+def begin(job: Job, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
+    """Write the plan and the facts of a job beside its attempt; how many of its units were read by an earlier start.
+
+    Raises `RunError` where the output folder cannot be written.
+    """
+    try:
+        storage.ensure_writable(job.run.attempt)
+        storage.put(job.run.facts, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+        units.save_plan(plan, job.run.plan)
+    except OSError as error:
+        raise RunError(f"--output={job.run.output} cannot be written: {error}") from error
+    return job.units - len(_pending(job, "read"))
+
+
+def pending_units(job: Job) -> Iterator[pa.RecordBatch]:
+    """The units that are still to be read, in order."""
+    pending = set(_pending(job, "read"))
+    for unit in units.load_plan(job.run.plan, job.units):
+        if Mark.of(unit).unit in pending:
+            yield unit
+
+
+def pending_tasks(job: Job, stage: str) -> list[int]:
+    """The tasks of a stage that are still to be done, after all of the stage before are; writes that one's index.
+
+    Raises `RunError` where a task before has no record.
+    """
+    order = list(stages(job))
+    complete(job, order[order.index(stage) - 1])
+    return _pending(job, stage)
+
+
+def complete(job: Job, stage: str) -> None:
+    """Write the index of a stage; raises `RunError` where a task has no record."""
+    uris = [job.run.record(task, _folder(stage)) for task in range(stages(job)[stage])]
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            records = [orjson.loads(each) for each in pool.map(storage.read, uris)]
+    except FileNotFoundError as error:
+        raise RunError(f"a task of the stage {stage!r} left no record ({error}); start the run again") from error
+    storage.put(job.index_uri(stage), orjson.dumps(records), scratch=job.run.attempt)
+
+
+def read_unit_of(job: Job, unit: pa.RecordBatch) -> int:
+    """Do the first stage's task for a unit; its number."""
+    record = read_examples(unit, job)
+    storage.put(job.run.record(record["unit"]), orjson.dumps(record), scratch=job.run.attempt)
+    return int(record["unit"])
+
+
+def do(job: Job, stage: str, task: int) -> int:
+    """Do a task of a later stage; its number."""
+    record = _DO[stage](task, job)
+    storage.put(job.run.record(task, stage), orjson.dumps(record), scratch=job.run.attempt)
+    return task
+
+
+def finish(job: Job) -> str:
+    """Publish what the stages made; the URI of the manifest. Raises `RunError`, with nothing published."""
+    last = list(stages(job))[-1]
+    try:
+        complete(job, last)
+        facts = orjson.loads(storage.read(job.run.facts))
+        made, moves = manifest.build(job, facts)
+    except FileNotFoundError:
+        if manifest_there(job):  # by an earlier try of this step, or by another process that does the same
+            return storage.join(job.run.output, NAME)
+        raise
+    refuse_rejected(job.run, made["rows"]["in"], made["rows"]["rejected_by_reason"])
+    text = card.card(made).encode()
+    name = fresh_name("card")
+    storage.put(storage.join(job.run.attempt, name), text)
+    moves.append({"from": storage.join("_attempts", job.run.run_id, name), "to": card.NAME, "bytes": len(text)})
+    made["card"] = {"path": card.NAME, "bytes": len(text)}
+    publish_parts(job.run, made, moves)
+    return storage.join(job.run.output, NAME)
+
+
+def manifest_there(job: Job) -> bool:
+    """Whether this very run is published."""
+    try:
+        found = orjson.loads(storage.read(storage.join(job.run.output, NAME)))
+    except FileNotFoundError:
+        return False
+    return bool(found["run_id"] == job.run.run_id)
+
+
+def done(job: Job, stage: str) -> int:
+    """How many tasks of a stage have a record."""
+    return sum(uri.endswith(".json") for uri in storage.files(job.run.records(_folder(stage))))
+
+
+def _pending(job: Job, stage: str) -> list[int]:
+    there = {
+        uri.rsplit("/", 1)[-1]
+        for folder in (job.exchange, *(storage.join(job.run.attempt, each) for each in ("data", "rejects")))
+        for uri in storage.files(folder)
+    }
+    finished = set()
+    for uri in storage.files(job.run.records(_folder(stage))):
+        if uri.endswith(".json") and _files(orjson.loads(storage.read(uri))) <= there:
+            finished.add(int(uri.rsplit("/", 1)[-1].removesuffix(".json")))
+    return [task for task in range(stages(job)[stage]) if task not in finished]
+
+
+def _folder(stage: str) -> str:
+    return "" if stage == "read" else stage
+
+
+def _files(record: Any) -> set[str]:
+    """The files that a record names: whatever has a name and rows."""
+    if isinstance(record, list):
+        return set().union(*map(_files, record))
+    if not isinstance(record, dict):
+        return set()
+    own = {record["name"]} if "name" in record and "rows" in record else set()
+    return own.union(*map(_files, record.values()))
