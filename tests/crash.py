@@ -54,3 +54,12 @@ def in_child(do: Callable[[], None], step: int, folder: str, how: str) -> str:
     if os.WIFSIGNALED(status):
         return "killed"
     return {0: "done", 4: "survived"}.get(os.WEXITSTATUS(status), "failed")
+
+
+def run_interrupted(main: Callable[[list[str]], int]) -> None:
+    """Run a command as a script does, with the arguments STEP kill|fail FOLDER FLAGS; end the process with its code."""
+    interrupted = interrupt_at(int(sys.argv[1]), sys.argv[3], sys.argv[2])
+    code = main(sys.argv[4:])
+    if not interrupted():
+        print("there are fewer steps", file=sys.stderr)
+    sys.exit(code)

@@ -290,8 +290,9 @@ def _digits(texts: pa.Table, cluster: Array) -> pa.Array:
     sizes = np.bincount(cluster, minlength=len(cluster))
     shared = sizes[cluster] > 1
     order, chance = texts["order"].to_numpy(), texts["chance"].to_numpy()
-    named = [f"{order[i]:016x}{chance[i]:016x}" if there else None for i, there in zip(cluster, shared, strict=True)]
-    return pa.array(named, pa.string())
+    names = [f"{order[i]:016x}{chance[i]:016x}" for i in cluster[shared]]
+    place = np.cumsum(shared) - 1
+    return pa.array(names, pa.string()).take(pa.array(place, mask=~shared))
 
 
 def _texts(job: Job, spill: dict[str, Any]) -> pa.RecordBatch:

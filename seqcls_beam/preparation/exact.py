@@ -1,7 +1,7 @@
 """Second stage: rows of one key → which of them stay. What stays is a text, and is given its bands."""
 
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,11 +60,14 @@ def find_exact(partition: int, job: Job) -> dict[str, Any]:
     bands = SpillWriter(job.exchange, f"bands-{partition:05d}", BAND, job.memory)
     counts: dict[str, Any] = {"keys": 0, "duplicate_rows": 0, "conflict_groups": 0, "leaks": {}}
     if rows is not None:
-        kept, owner, counts = _choose(rows, job, rejects)
-        made = _texts(rows, kept, owner, job)
+        chosen, counts = _choose(rows, job, rejects)
+        made = _texts(rows, chosen, job)
+        kept, owner = chosen.rows[chosen.stays], chosen.text[chosen.stays]
         texts.write(made, np.zeros(len(made), np.int64))
-        chosen = pa.RecordBatch.from_arrays([pa.array(kept, pa.int32()), pa.array(owner, pa.int32())], schema=ROWS)
-        places.write(chosen, np.zeros(len(chosen), np.int64))
+        places.write(
+            pa.RecordBatch.from_arrays([pa.array(kept, pa.int32()), pa.array(owner, pa.int32())], schema=ROWS),
+            np.zeros(len(kept), np.int64),
+        )
         if job.near != "off":
             first = np.flatnonzero(np.diff(owner, prepend=-1))
             _bands(rows, kept[first], partition, job, keys, bands)
@@ -78,8 +81,16 @@ def find_exact(partition: int, job: Job) -> dict[str, Any]:
     }
 
 
-def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[Array, Array, dict[str, Any]]:
-    """(rows that stay, in the order of the output; the text each belongs to; what was found)."""
+class _Chosen(NamedTuple):
+    """Rows that stay and their copies, in the order of the output."""
+
+    rows: Array  # places in the partition
+    text: Array  # that each belongs to, from 0
+    stays: npt.NDArray[np.bool_]
+
+
+def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[_Chosen, dict[str, Any]]:
+    """(what stays; what was found)."""
     order, chance = rows["order"].to_numpy(), rows["chance"].to_numpy()
     split = rows["split"].to_numpy().astype(np.int64)
     by_key = np.lexsort((chance, order))
@@ -90,7 +101,7 @@ def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[Array, Ar
     content = np.zeros(len(rows), np.uint64)
     several = by_key[sizes[group] > 1]
     if len(several):
-        content[several] = _content(rows.take(pa.array(several)))
+        content[several] = _content(rows.take(pa.array(several)), job)
     # Whoever comes first of a key stays: of the highest split, then by content, never by where it was read.
     by_key = np.lexsort((content, -split, chance, order))
     split = split[by_key]
@@ -123,9 +134,10 @@ def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[Array, Ar
         reference = np.flatnonzero(stays & ~real)
         twins = np.concatenate([[False], group[reference][1:] == group[reference][:-1]])
         stays[reference[twins]] = False
-    kept = by_key[stays]
-    owner = np.cumsum(np.diff(group[stays], prepend=-1) != 0) - 1
-    return kept, owner, counts
+    # A copy that went leaves its groups to the text. Where leaks are only reported a key is a text in each split.
+    there = stays | (reason == "duplicate")
+    new_text = (np.diff(group[there], prepend=-1) != 0) | (np.diff(split[there], prepend=-9) != 0)
+    return _Chosen(by_key[there], np.cumsum(new_text) - 1, stays[there]), counts
 
 
 def _settle(
@@ -235,16 +247,19 @@ def label_names(labels: pa.Array) -> pa.Array:
     return labels.cast(pa.string())
 
 
-def _content(rows: pa.RecordBatch) -> Array:
+def _content(rows: pa.RecordBatch, job: Job) -> Array:
     """A digest of what rows hold, uint64 [rows]."""
     names = [name for name in ("text", "text_pair") if name in rows.schema.names]
     columns = [label_names(rows["label"]), rows["id"], *(rows[name] for name in names)]
+    if job.config.splits.group_by:
+        columns.append(pc.binary_join(rows["groups"].cast(pa.list_(pa.string())), "\0"))
     parts = zip(*(pc.fill_null(column.cast(pa.binary()), b"").to_pylist() for column in columns), strict=True)
     joined = b"".join([hashlib.blake2b(b"\x01".join(part), digest_size=8).digest() for part in parts])
     return np.frombuffer(joined, ">u8").astype(np.uint64)
 
 
-def _texts(rows: pa.RecordBatch, kept: Array, owner: Array, job: Job) -> pa.RecordBatch:
+def _texts(rows: pa.RecordBatch, chosen: _Chosen, job: Job) -> pa.RecordBatch:
+    kept, owner = chosen.rows[chosen.stays], chosen.text[chosen.stays]
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     heads = rows.take(pa.array(kept[first]))
     split = heads["split"].to_numpy()
@@ -262,7 +277,7 @@ def _texts(rows: pa.RecordBatch, kept: Array, owner: Array, job: Job) -> pa.Reco
             heads["split"],
             pa.array(counts, pa.int32()),
             label_names(heads["label"]),
-            _union(rows["groups"].take(pa.array(kept)), first),
+            _union(rows["groups"].take(pa.array(chosen.rows)), np.flatnonzero(np.diff(chosen.text, prepend=-1))),
             sentences,
             _ids(rows["id"].take(pa.array(kept)), first, seed),
         ],

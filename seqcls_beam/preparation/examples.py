@@ -163,8 +163,10 @@ class _Rows:
         if self._source.split == splits.REFERENCE:
             self._add("label", pa.nulls(len(self._rows), label_type(job.problem)))
             return
-        values, missing = labels.canonical(self._kept(options.label_column), job.problem, options.label_separator)
-        if job.problem == "single_label":  # a test set may come without its labels
+        there = options.label_column in self._source.layout.keep.names  # a test set may come without its labels
+        column = self._kept(options.label_column) if there else pa.nulls(len(self._rows), pa.string())
+        values, missing = labels.canonical(column, job.problem, options.label_separator)
+        if job.problem == "single_label":
             missing = pc.and_(missing, pc.not_equal(self._rows["split"], splits.TEST))
         self._add("label", values)
         self._drop(missing, "missing_label", f"--label_column={options.label_column} holds none that can be read")
@@ -230,7 +232,7 @@ class _Rows:
         key = key_of(rows, job)
         order, chance = digests(key, config.splits.seed).T
         reference = self._source.split == splits.REFERENCE
-        id_column = config.read.id_column
+        id_column = self._source.layout.options.id_column
         made = {
             "order": pa.array(order),
             "chance": pa.array(chance),

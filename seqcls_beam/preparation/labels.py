@@ -27,16 +27,15 @@ def canonical(values: pa.Array, problem: str, separator: str | None) -> tuple[pa
         names = _names(values)
         return names, pc.is_null(names)
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        rows: list[Any] = pa.ListArray.from_arrays(
-            *_flat_lists(values),
-        ).to_pylist()
         missing = pc.is_null(values)
+        lists = pa.ListArray.from_arrays(*_flat_lists(values)).to_pylist()
+        rows: list[Any] = [None if gone else each for each, gone in zip(lists, missing.to_pylist(), strict=True)]
     else:
         names = _names(values)
         missing = pc.is_null(names)
         rows = [None if each is None else each.split(separator) for each in names.to_pylist()]
-    lists = [None if row is None else sorted({each.strip() for each in row if each and each.strip()}) for row in rows]
-    return pa.array(lists, pa.list_(pa.string())), missing
+    sets = [None if row is None else sorted({each.strip() for each in row if each and each.strip()}) for row in rows]
+    return pa.array(sets, pa.list_(pa.string())), missing
 
 
 def _flat_lists(values: pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -21,10 +21,7 @@ Array = npt.NDArray[Any]
 
 
 def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(manifest, moves for `commit.publish_parts`) of a preparation whose stages are all complete.
-
-    Raises `RunError` where what was made cannot be trained with: no rows, an empty split, a class without rows.
-    """
+    """(manifest, moves for `commit.publish_parts`) of a preparation whose stages are all complete."""
     read, exact, assigned, written = (job.index(each) for each in ("read", "exact", "assign", "shards"))
     reasons: Counter[str] = Counter()
     for record in [*read, *exact, *written]:
@@ -41,7 +38,6 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
     references_rejected = sum(sum(record["rejects"]["reasons"].values()) for record in read if record["reference"])
     if rows_in + references_rejected != kept + lost:
         raise RunError(f"{rows_in} rows were read, but {kept} kept and {lost} left out; this is a fault of the program")
-    _refuse_untrainable(made, names, job)
     finished = time.time()
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -197,7 +193,9 @@ def _leaks(exact: list[dict[str, Any]], assigned: dict[str, Any]) -> dict[str, A
     }
 
 
-def _refuse_untrainable(made: dict[str, Any], names: list[str], job: Job) -> None:
+def refuse_untrainable(manifest: dict[str, Any], job: Job) -> None:
+    """Raise `RunError` where what was made cannot be trained with: no rows, an empty split, a class without rows."""
+    made, names = manifest["splits"], manifest["labels"]
     if "train" not in made:
         raise RunError("no row is left to train with; nothing was published (the rejects say why each row went)")
     wanted = [name for name, share in zip(("validation", "test"), job.fractions, strict=True) if share]

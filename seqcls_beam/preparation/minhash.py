@@ -102,6 +102,8 @@ def candidates(hashes: Array, texts: Array, sizes: Array, threshold: float) -> t
     thousands of equal ones cost thousands of comparisons, not millions, and remain connected. Pairs whose sizes alone
     keep them below the threshold are left out; a text's size here counts repeated shingles, so `sizes` must be of sets.
     """
+    if not len(hashes):
+        return texts, texts, 0
     order = np.lexsort((texts, sizes, hashes))
     hashes, texts, sizes = hashes[order], texts[order], sizes[order]
     same = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])

@@ -56,8 +56,12 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 
 
 def bounds(rows: int, shards: int) -> npt.NDArray[np.int64]:
-    """Where each shard begins and the last ends: sizes differ by one row at most, int64 [shards + 1]."""
-    return np.array([-(-rows * i // shards) for i in range(shards + 1)])
+    """Where each shard begins and the last ends, int64 [shards + 1]: the first `rows % shards` have a row more.
+
+    So do ranks that take every n-th shard differ by one row at most, where n divides the number of shards.
+    """
+    number = np.arange(shards + 1)
+    return number * (rows // shards) + np.minimum(number, rows % shards)
 
 
 def write_shard(number: int, job: Job) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def _write_partition(
     row = places["row"].to_numpy()
     split = placed["split"].to_numpy()[text]
     rows = load(job, partition)
-    number = np.arange(len(text)) - np.flatnonzero(np.diff(text, prepend=-1))[text]  # of the row in its text
+    number = _numbers(rows["order"].to_numpy()[row], rows["chance"].to_numpy()[row])
     for each, (low, high) in enumerate(wanted):
         if low < high:
             chosen = np.flatnonzero(split == each)[low:high]
@@ -157,7 +161,7 @@ class _Writer:
         self._sum = self._squares = 0.0
 
     def write(self, rows: pa.RecordBatch, number: np.ndarray, cluster: pa.Array) -> None:
-        """Add EXAMPLE rows; `number` counts the rows of one text from 0, `cluster` is as in PLACED."""
+        """Add EXAMPLE rows; `number` counts the rows of one key from 0, `cluster` is as in PLACED."""
         lengths = pc.list_value_length(rows["input_ids"])
         made = {
             **{name: rows[name] for name in rows.schema.names},
@@ -220,6 +224,14 @@ class _Writer:
         else:
             numbers = made["labels"].to_numpy()
             self._labels += np.bincount(numbers[numbers >= 0], minlength=len(self._names))
+
+
+def _numbers(order: np.ndarray, chance: np.ndarray) -> npt.NDArray[np.int64]:
+    """The number of each row among those of its key, which stand together."""
+    new = np.ones(len(order), bool)
+    new[1:] = (order[1:] != order[:-1]) | (chance[1:] != chance[:-1])
+    begin = np.flatnonzero(new)
+    return np.arange(len(order)) - begin[np.cumsum(new) - 1]
 
 
 def _identify(rows: pa.RecordBatch, number: np.ndarray) -> pa.Array:

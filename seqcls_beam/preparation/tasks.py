@@ -116,6 +116,7 @@ def finish(job: Job) -> str:
             return storage.join(job.run.output, NAME)
         raise
     refuse_rejected(job.run, made["rows"]["in"], made["rows"]["rejected_by_reason"])
+    manifest.refuse_untrainable(made, job)
     text = card.card(made).encode()
     name = fresh_name("card")
     storage.put(storage.join(job.run.attempt, name), text)

@@ -1,0 +1,97 @@
+"""Prepare, killed or failing anywhere: nothing half-published counts, and the next start makes the same bytes."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import prepare
+from seqcls_beam.manifest import read_manifest
+from tests.corpora import write_jsonl
+from tests.prepared import digests, labelled, lasting, sentences
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """A corpus of several units and partitions, duplicates and bad rows in it, and what an undisturbed run makes."""
+    folder = tmp_path_factory.mktemp("job")
+    source = labelled(sentences(150, 30) + sentences(30, 30) + ["", ""])
+    flags = [f"--input={write_jsonl(folder / 'in.jsonl', source)}", "--unit_bytes=15000", "--partition_bytes=65536"]
+    flags += ["--num_shards=2"]
+    assert prepare.main([*flags, f"--output={folder}/undisturbed"]) == 0
+    return flags, digests(folder / "undisturbed"), lasting(folder / "undisturbed")
+
+
+# A run takes about 240 steps. `make test-slow` interrupts every one of them.
+@pytest.mark.parametrize(
+    ("how", "step"),
+    [
+        *(("kill", step) for step in (20, 70, 120, 170, 205, 215, 220, 225, 230)),
+        ("fail", 60),
+        ("fail", 160),
+        ("fail", 222),
+    ],
+)
+def test_interrupted_at_a_step(tmp_path, job, how, step):
+    interrupt(tmp_path, job, how, step)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6000)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_interrupted_at_every_step(tmp_path, job, how):
+    step = 1
+    while interrupt(tmp_path / str(step), job, how, step):
+        step += 1
+    assert step > 150
+
+
+def interrupt(folder: Path, job: tuple, how: str, step: int) -> bool:
+    """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
+    flags, expected, told = job
+    out = folder / "out"
+    command = [sys.executable, "-m", "tests.crash_prepare", str(step), how, str(out), *flags, f"--output={out}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    published = read_manifest(str(out)) is not None
+    assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]
+    assert not (out / "data").is_dir() or digests(out) == expected, "the folder appears with all its files"
+    assert not published or lasting(out) == told
+    assert prepare.main([*flags, f"--output={out}"]) == 0
+    assert digests(out) == expected and lasting(out) == told
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "_MANIFEST.json", "data", "rejects"]
+    return "there are fewer steps" not in done.stderr
+
+
+def test_finished_tasks_are_kept(tmp_path, job, capsys):
+    flags, expected, _ = job
+    out = tmp_path / "out"
+    assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
+    assert "--max_rejected=0 allows" in capsys.readouterr().err
+    shards = {path.name: path.stat().st_ino for path in (out / "_attempts").rglob("data/*.parquet")}
+    records = sorted((out / "_attempts").rglob("records/shards/*.json"))
+    assert len(shards) == 6 and len(records) == 2
+    records[1].unlink()
+    units = sorted((out / "_attempts").rglob("records/*.json"))
+    assert prepare.main([*flags, f"--output={out}"]) == 0
+    assert (
+        f"{len([each for each in units if each.parent.name == 'records'])} of them done before"
+        in capsys.readouterr().err
+    )
+    assert digests(out) == expected
+    kept = {path.stat().st_ino for path in (out / "data").iterdir()} & set(shards.values())
+    assert len(kept) == 3
+
+
+@pytest.mark.parametrize("stage", ["", "exact", "compare", "assign", "shards"])
+def test_what_a_record_names_and_is_gone_is_made_again(tmp_path, job, stage):
+    flags, expected, told = job
+    out = tmp_path / "out"
+    assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
+    prefix = {"": "examples", "exact": "texts", "compare": "edges", "assign": "placed", "shards": "train"}[stage]
+    next((out / "_attempts").rglob(f"{prefix}-*")).unlink()
+    assert prepare.main([*flags, f"--output={out}"]) == 0
+    assert digests(out) == expected and lasting(out) == told
