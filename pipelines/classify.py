@@ -184,8 +184,7 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
             build(pipeline, job, folder)
             pipeline.run().wait_until_finish()
     except Exception as error:
-        manifest = read_manifest(job.run.output)
-        if manifest is None or manifest["run_id"] != job.run.run_id:
+        if not commit.is_published(job.run.output, job.run.run_id):
             raise explained(error) from error
         say("another process published this same run meanwhile", 0)
     manifest = read_manifest(job.run.output)

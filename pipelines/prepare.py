@@ -65,7 +65,7 @@ UNIT_BYTES = 8 * 2**20  # a unit is a minute of cleaning and tokenising or so: m
 _SMALLEST = 2**20  # bytes of input that are worth a partition of their own …
 _USUAL = 16  # … up to so many
 _GROWTH = {"parquet": 4, "gz": 5, "bz2": 6, "xz": 6, "zst": 5}
-_HELD = 3  # bytes in a task for a byte of text: the text, its tokens, and a copy while they are sorted
+_HELD = 24  # bytes in a task for a byte of text: short texts have twenty bands, of 28 bytes and more while sorted
 
 
 def build(root: beam.Pipeline, job: Job) -> None:
@@ -88,7 +88,7 @@ def _main(argv: list[str]) -> int:
         made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, without=("keep_columns",))
         given, _, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
-        job, plan, size = prepare(_config(given), threads_per_worker(beam_options))
+        job, plan, size = prepare(configured(given), threads_per_worker(beam_options))
     except (ValueError, FileNotFoundError) as error:
         return say(str(error), 2)
     except (OSError, ImportError) as error:
@@ -136,6 +136,8 @@ def prepare(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.Recor
     size = sum(row["size"] for listed in files for row in listed.to_pylist())
     partitions = _partitions([row for listed in files for row in listed.to_pylist()], config.shards.partition_bytes)
     problem = _problem(config, sources)
+    if problem == "regression" and config.splits.split == "stratified":
+        raise ValueError("--split=stratified is for classes, and --problem=regression has none")
     run_id = identity(
         pa.Table.from_batches(files).combine_chunks().to_batches()[0] if size else files[0],
         command="prepare",
@@ -144,12 +146,21 @@ def prepare(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.Recor
         sources=[[each.first, each.split, [[f.name, str(f.type)] for f in each.layout.keep]] for each in sources],
         version=seqcls_beam.__version__,
     )
-    run = Run(output, run_id, config.output.overwrite, config.output.max_rejected, rows="data")
+    run = Run(
+        output, run_id, config.output.overwrite, config.output.max_rejected, publishes=("data", "rejects", "README.md")
+    )
     job = Job(config, tokenizer, run, tuple(sources), len(plan), partitions, problem, length, threads)
+    if sum(job.fractions) >= 1:
+        raise ValueError(f"shares of {job.fractions[0]:g} and {job.fractions[1]:g} leave nothing to train with")
+    if problem != "single_label" and any(
+        each.split != splits.REFERENCE and config.labels.label_column not in each.layout.keep.names for each in sources
+    ):
+        raise ValueError(f"--label_column={config.labels.label_column}: the test files lack it")
     return job, plan, size
 
 
-def _config(given: dict[str, dict[str, Any]]) -> PrepareConfig:
+def configured(given: dict[str, dict[str, Any]]) -> PrepareConfig:
+    """Flags by group → options; raises `UsageError` or `ValueError`."""
     inputs = SplitInputOptions(**given["inputs"])
     rows = [*inputs.input_train, *inputs.input_validation, *inputs.input_test]
     if not rows and not given["read"].get("input"):
@@ -189,7 +200,13 @@ def _problem(config: PrepareConfig, sources: list[Source]) -> str:
     types = [each.layout.keep.field(name).type for each in sources if name in each.layout.keep.names]
     if not types:
         raise ValueError(f"--label_column={name}: no file has it")
-    lists = pa.types.is_list(types[0]) or pa.types.is_large_list(types[0])
+    kinds = {pa.types.is_list(each) or pa.types.is_large_list(each) for each in types}
+    lists = kinds == {True}
+    if len(kinds) > 1 or any(pa.types.is_nested(each) for each in types) != lists:
+        raise ValueError(
+            f"--label_column={name} holds {', '.join(sorted({str(each) for each in types}))}: labels are strings, "
+            "numbers, booleans, or lists of those, and the same in every file"
+        )
     if asked == "auto":
         return "multi_label" if lists or config.labels.label_separator is not None else "single_label"
     if lists and asked != "multi_label":
@@ -243,8 +260,7 @@ def _launch(job: Job, plan: list[pa.RecordBatch], size: int, runner: str, beam_o
             build(pipeline, job)
             pipeline.run().wait_until_finish()
     except Exception as error:
-        manifest = read_manifest(job.run.output)
-        if manifest is None or manifest["run_id"] != job.run.run_id:
+        if not commit.is_published(job.run.output, job.run.run_id):
             raise explained(error) from error
         say("another process published this same run meanwhile", 0)
     manifest = read_manifest(job.run.output)

@@ -62,7 +62,7 @@ def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]
     published under `parts` or `rejects`, each with `path` and `bytes`. Raises `RunError`.
     """
     current = read_manifest(run.output)
-    if _is_published(run.output, run.run_id):
+    if is_published(run.output, run.run_id):
         return  # by an earlier try of this step, or by another process that runs the same
     if current is not None and not run.overwrite:
         raise RunError(_taken(run, current))
@@ -71,20 +71,18 @@ def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]
         "run_id": run.run_id,
         "replaces": current["run_id"] if current else None,
         "moves": moves,
-        "removes": [p["path"] for p in [*current["parts"], *current["rejects"]] if p["path"] not in kept]
-        if current
-        else [],
+        "removes": [each["path"] for each in _published(current) if each["path"] not in kept] if current else [],
         "manifest": manifest,
     }
     try:
         created = storage.put_if_absent(_intent(run.output), orjson.dumps(intent), scratch=run.attempt)
     except OSError:
-        if _is_published(run.output, run.run_id):
+        if is_published(run.output, run.run_id):
             return  # and the attempt is gone, by another process that runs the same
         raise
     if not created:
         found = _read_intent(run.output)
-        if found is None and _is_published(run.output, run.run_id):
+        if found is None and is_published(run.output, run.run_id):
             return
         if found is None or found["run_id"] != run.run_id:
             raise RunError(f"another run is being published into {run.output} at this moment; nothing of this one was")
@@ -107,21 +105,28 @@ def unpublishable(run: Run) -> str | None:
     current = read_manifest(run.output)
     if current is not None:
         return None if run.overwrite else _taken(run, current)
-    if _holds_anything(storage.join(run.output, run.rows)):
-        return (
-            f"--output={run.output}: {run.rows}/ holds files, but there is no {NAME}, so they are not of a run; "
-            "name another folder or move them away"
-        )
+    for name in run.publishes:
+        uri = storage.join(run.output, name)
+        if _holds_anything(uri) or storage.size(uri):
+            return (
+                f"--output={run.output}: the files of {name} are not of a run, since there is no {NAME}; name another "
+                "folder or move it away"
+            )
     return None
 
 
 def damage(output: str, manifest: dict[str, Any]) -> str | None:
     """What of a published run is no longer there; None if every part is, with its size."""
-    for part in [*manifest["parts"], *manifest["rejects"]]:
+    for part in _published(manifest):
         size = storage.size(storage.join(output, part["path"]))
         if size != part["bytes"]:
             return f"{part['path']} " + ("is gone" if size is None else f"has {size} bytes instead of {part['bytes']}")
     return None
+
+
+def _published(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files of a run, each with `path` and `bytes`."""
+    return [*manifest["parts"], *manifest["rejects"], *([manifest["card"]] if "card" in manifest else [])]
 
 
 def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
@@ -132,13 +137,13 @@ def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
         except OSError:
             # A store may fail for a moment, and another process that finishes the same intent takes files and folders
             # away under our hands. Every step can be repeated.
-            if _is_published(output, intent["run_id"]):
+            if is_published(output, intent["run_id"]):
                 return True
             time.sleep(0.2)
     return _carry_out(output, intent)
 
 
-def _is_published(output: str, run_id: str) -> bool:
+def is_published(output: str, run_id: str) -> bool:
     """Whether a run is published and whole: one that is made again because it is damaged does not count."""
     manifest = read_manifest(output)
     return manifest is not None and manifest["run_id"] == run_id and damage(output, manifest) is None

@@ -342,8 +342,8 @@ class SplitOptions:
         default=None,
     )
     split: str = option(
-        "how rows without a given split are split: by a hash, so that a row stays where it is when others are added "
-        "(hash), or so that every class has its share in each (stratified)",
+        "how rows without a given split are split: by a hash, so that a row stays where it is when others are added, "
+        "unless one is its near-duplicate (hash), or so that every class has its share in each (stratified)",
         default="hash",
         choices=("hash", "stratified"),
     )
@@ -360,7 +360,7 @@ class SplitOptions:
         metavar="NAMES",
     )
     group_sentences: bool = option("pairs that share a sentence must not be in two splits", default=False)
-    seed: int = option("what the split and the order of rows are drawn from", default=0)
+    seed: int = option("what the split and the order of rows are drawn from", default=0, minimum=0, maximum=2**63 - 1)
 
     def __post_init__(self) -> None:
         check(self)
@@ -385,8 +385,8 @@ class ShardOptions:
     num_shards: int = option("files per split, of equally many rows", default=8, minimum=1, maximum=99_999)
     keep_text: bool = option("write the texts beside the tokens", default=False)
     partition_bytes: int = option(
-        "bytes of rows that one task holds at once; memory grows with this, not with the corpus",
-        default=256 * 2**20,
+        "bytes that a task may take for rows; memory grows with this, not with the corpus",
+        default=512 * 2**20,
         minimum=2**16,
     )
 

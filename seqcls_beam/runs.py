@@ -35,7 +35,7 @@ class Run:
     run_id: str
     overwrite: bool = False
     max_rejected: float = 0.05
-    rows: str = "labels"  # the folder of the parts that hold them
+    publishes: tuple[str, ...] = ("labels",)  # what must not be there already without a manifest
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", storage.absolute(self.output))

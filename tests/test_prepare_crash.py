@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import prepare
+from pipelines.options import parse, parser
 from seqcls_beam.manifest import read_manifest
+from seqcls_beam.preparation import tasks
 from tests.corpora import write_jsonl
 from tests.prepared import digests, labelled, lasting, sentences
 
@@ -95,3 +97,34 @@ def test_what_a_record_names_and_is_gone_is_made_again(tmp_path, job, stage):
     next((out / "_attempts").rglob(f"{prefix}-*")).unlink()
     assert prepare.main([*flags, f"--output={out}"]) == 0
     assert digests(out) == expected and lasting(out) == told
+
+
+def test_a_damaged_file_of_an_attempt_is_made_again(tmp_path, job, capsys):
+    flags, expected, told = job
+    out = tmp_path / "out"
+    assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
+    part = next((out / "_attempts").rglob("data/train-*"))
+    part.write_bytes(part.read_bytes()[:-10])
+    assert prepare.main([*flags, f"--output={out}"]) == 1
+    assert "not as they were written" in capsys.readouterr().err and not (out / "data").exists()
+    assert prepare.main([*flags, f"--output={out}"]) == 0
+    assert digests(out) == expected and lasting(out) == told
+
+
+def test_records_of_another_plan_do_not_count(tmp_path, job):
+    flags, expected, _ = job
+    out = tmp_path / "out"
+    assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
+    for record in (out / "_attempts").rglob("records/*.json"):
+        record.write_text(record.read_text().replace('"units":', '"units":1'))  # 1 and the number behind it
+    assert prepare.main([*flags, f"--output={out}"]) == 0
+    assert digests(out) == expected
+
+
+def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
+    flags, expected, _ = job
+    out = tmp_path / "out"
+    assert prepare.main([*flags, f"--output={out}"]) == 0
+    given, _, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
+    assert tasks.finish(prepare.prepare(prepare.configured(given))[0]) == f"{out}/_MANIFEST.json"
+    assert digests(out) == expected

@@ -24,159 +24,160 @@ PLACED = pa.schema(
     [
         ("split", pa.int8()),  # of splits.NAMES; NONE: its rows go, for …
         ("reason", pa.string()),
-        # The first text of its cluster of near-duplicates, as digits; null where it is in none.
+        ("detail", pa.string()),
+        # The digest of the first text of its cluster of near-duplicates; null where it is in none.
         ("cluster", pa.string()),
     ]
 )
 """One row per row of TEXT, by partition."""
 
+Edges = tuple[Array, Array, Array]
+"""(first, second, similarity) of near-duplicates, texts numbered over all partitions."""
+
 
 def assign(_: int, job: Job) -> dict[str, Any]:
     """TEXT of all partitions and EDGE → PLACED; the record says how many rows of each split each partition has."""
     records = job.index("exact")
-    texts = [_texts(job, record["texts"]) for record in records]
-    bases = np.concatenate([[0], np.cumsum([len(each) for each in texts])]).astype(np.int64)
-    all_ = pa.Table.from_batches(texts, TEXT).combine_chunks()
-    given = all_["split"].to_numpy().astype(np.int64)
-    rows = all_["rows"].to_numpy().astype(np.int64)
-    chance = all_["chance"].to_numpy()
-    _refuse_equal_ids(_flat(all_["ids"]))
+    parts = [_texts(job, record["texts"]) for record in records]
+    bases = np.concatenate([[0], np.cumsum([len(each) for each in parts])]).astype(np.int64)
+    texts = pa.Table.from_batches(parts, TEXT).combine_chunks()
+    given = texts["split"].to_numpy().astype(np.int64)
+    rows = texts["rows"].to_numpy().astype(np.int64)
+    reference = given == splits.REFERENCE
+    _refuse_equal_ids(_flat(texts["ids"]))
 
     edges = _edges(job, bases)
-    cluster, near_reason = _clusters(len(given), *edges, given, job)
-    found = np.where(near_reason != "", splits.NONE, given)
-    reason = near_reason
-
-    group, drawn = _groups(all_, cluster, near_reason == "", chance, job)
-    found, reason = _without_leaks(found, reason, cluster, group, given, job)
-    free = (reason == "") & (given == splits.NONE)
-    found = _split(found, free, group, drawn, all_, rows, job)
+    linked = components(len(given), edges[0], edges[1])
+    reason = _thinned(edges, given, texts["label"].combine_chunks(), job)
+    found, reason = _without_leaks(given, reason, linked, "near_leak", job)
+    spoiled = ~reference & (reason == "") & np.isin(linked, linked[reference])
+    reason[spoiled] = "contaminated"
+    alive = (reason == "") & ~reference
+    group, drawn = _groups(texts, linked, alive, job)
+    found, reason = _without_leaks(np.where(alive, found, splits.NONE), reason, group, "group_leak", job, alive)
+    stays = (reason == "") & ~reference
+    found = _split(found, stays, group, drawn, texts, rows, job)
 
     counts = np.zeros((len(records), len(splits.NAMES)), np.int64)
-    spill = SpillWriter(job.exchange, "placed", PLACED, job.memory)
-    digits = _digits(all_, cluster)
-    for number in range(len(records)):
-        part = slice(int(bases[number]), int(bases[number + 1]))
-        stays = (reason[part] == "") & (given[part] != splits.REFERENCE)
-        for split in range(len(splits.NAMES)):
-            counts[number, split] = rows[part][stays & (found[part] == split)].sum()
-        batch = pa.RecordBatch.from_arrays(
-            [
-                pa.array(np.where(stays, found[part], splits.NONE).astype(np.int8)),
-                pa.array(reason[part], pa.string()),
-                digits.slice(part.start, part.stop - part.start),
-            ],
-            schema=PLACED,
-        )
-        spill.write(batch, np.full(len(batch), number))
-    real = given != splits.REFERENCE
-    members = np.bincount(cluster[real], minlength=len(given))
+    where = np.repeat(np.arange(len(records)), np.diff(bases))
+    np.add.at(counts, (where[stays], found[stays]), rows[stays])
+    placed = pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.where(stays, found, splits.NONE).astype(np.int8)),
+            pa.array(reason, pa.string()),
+            _details(texts, edges, reason, stays | reference),
+            _names(texts, _clusters(edges, linked, given, job)),
+        ],
+        schema=PLACED,
+    )
+    with SpillWriter(job.exchange, "placed", PLACED, job.memory) as spill:
+        spill.write(placed, where)
+        written = spill.close()
+    members = np.bincount(linked[~reference], minlength=len(given))
     return {
-        "placed": spill.close(),
+        "placed": written,
         "counts": counts.tolist(),
         "names": _vocabulary(job),
         "clusters": int((members > 1).sum()),
         "clustered_texts": int(members[members > 1].sum()),
         "largest_cluster": int(members.max(initial=0)) if (members > 1).any() else 0,
-        "near": _near_report(edges, given, found, all_["label"].combine_chunks(), job),
+        "near": _near_report(edges, given, texts["label"].combine_chunks(), job),
         "near_leaks": _near_leaks(edges, given, rows),
-        "sentences": _sentence_leaks(all_, given, rows) if job.pairs else {},
+        "sentences": _sentence_leaks(texts, given, rows) if job.pairs else {},
     }
 
 
-def _clusters(
-    texts: int, first: Array, second: Array, similarity: Array, given: Array, job: Job
-) -> tuple[Array, Array]:
-    """(the first text of each one's cluster; why a text goes, "" if it stays)."""
-    reason = np.full(texts, "", object)
-    if job.config.clean.linkage == "leader":
-        rank = np.lexsort((np.arange(texts), -given))  # given test rows lead, then validation, then the first
-        place = np.empty(texts, np.int64)
-        place[rank] = np.arange(texts)
-        lead = leaders(texts, first, second, place)
-        lowest = np.full(texts, texts)
-        np.minimum.at(lowest, lead, np.arange(texts))
-        cluster = lowest[lead]
-    else:
-        cluster = components(texts, first, second)
-        lead = _best(cluster, -given)
+def _thinned(edges: Edges, given: Array, names: pa.Array, job: Job) -> Array:
+    """Why a text goes, "" if it stays: of near-duplicates of one label, where they are dropped, all but one that leads.
+
+    Those given as validation or test rows stay.
+    """
+    reason = np.full(len(given), "", object)
     if job.near == "drop":
-        fixed = (given == splits.TEST) | (given == splits.VALIDATION) | (given == splits.REFERENCE)
-        # A cluster with a reference is not thinned out: its rows go as contaminated.
-        beside = np.zeros(texts, bool)
-        beside[cluster[given == splits.REFERENCE]] = True
-        reason[(lead != np.arange(texts)) & ~fixed & ~beside[cluster]] = "near_duplicate"
-    return cluster, reason
+        codes = names.dictionary_encode().indices.fill_null(-1).to_numpy()
+        alike = (codes[edges[0]] == codes[edges[1]]) & (given[edges[0]] < splits.REFERENCE)
+        alike &= given[edges[1]] < splits.REFERENCE
+        lead = _led(edges[0][alike], edges[1][alike], given, job)
+        fixed = (given == splits.TEST) | (given == splits.VALIDATION)
+        reason[(lead != np.arange(len(given))) & ~fixed] = "near_duplicate"
+    return reason
 
 
-def _best(cluster: Array, rank: Array) -> Array:
-    """The text of each cluster with the lowest rank, the first of those, for each text."""
-    order = np.lexsort((np.arange(len(cluster)), rank, cluster))
-    new = np.concatenate([[True], np.diff(cluster[order]) != 0]) if len(order) else np.empty(0, bool)
-    lead = np.empty(len(cluster), np.int64)
-    lead[order] = order[new][np.cumsum(new) - 1]
-    return lead
+def _led(first: Array, second: Array, given: Array, job: Job) -> npt.NDArray[np.int64]:
+    """The text that leads each one's cluster: of the highest split, and of those the first in the output."""
+    count = len(given)
+    order = np.lexsort((np.arange(count), -given))
+    rank = np.empty(count, np.int64)
+    rank[order] = np.arange(count)
+    if job.config.clean.linkage == "leader":
+        return leaders(count, first, second, rank)
+    cluster = components(count, first, second)
+    best = np.full(count, count)
+    np.minimum.at(best, cluster, rank)
+    return order[best[cluster]]
 
 
-def _groups(
-    texts: pa.Table, cluster: Array, alive: Array, chance: Array, job: Job
-) -> tuple[Array, npt.NDArray[np.uint64]]:
-    """(the lowest text of each one's group; the number its split is drawn from).
+def _clusters(edges: Edges, linked: Array, given: Array, job: Job) -> Array:
+    """The first text of each one's cluster, as it is published."""
+    if job.config.clean.linkage == "component":
+        return linked
+    lead = _led(edges[0], edges[1], given, job)
+    lowest = np.full(len(given), len(given))
+    np.minimum.at(lowest, lead, np.arange(len(given)))
+    return lowest[lead]
+
+
+def _without_leaks(
+    found: Array, reason: Array, owner: Array, why: str, job: Job, among: Array | None = None
+) -> tuple[Array, Array]:
+    """Splits and reasons, with that of what `owner` puts together only the highest split stays; others join it."""
+    counted = (reason == "") & (found != splits.REFERENCE) if among is None else among
+    top = np.full(len(found), splits.NONE)
+    np.maximum.at(top, owner[counted], found[counted])
+    top = top[owner]
+    below = counted & (top > found) & (found != splits.NONE)
+    if job.removes_leaks:
+        reason = np.where(below, why, reason)
+    return np.where(counted & (found == splits.NONE), top, found), reason
+
+
+def _groups(texts: pa.Table, linked: Array, alive: Array, job: Job) -> tuple[Array, npt.NDArray[np.uint64]]:
+    """(the lowest text of each one's group; the number its split is drawn from), among those that are `alive`.
 
     Groups are clusters joined with what the user groups by, and with sentences in common. The number is that of the
     group's value where there is one, so that rows which come later under it change nothing.
     """
-    count = len(cluster)
-    nodes, ends = [], []
+    count = len(linked)
     named = texts["groups"]
-    values = [_flat(named)]
-    owners = [np.repeat(np.arange(count), _sizes(named))]
+    users = np.repeat(np.arange(count), _sizes(named))
+    value, owner = _flat(named), users
     if job.config.splits.group_sentences:
-        values.append(_flat(texts["sentences"]))
-        owners.append(np.repeat(np.arange(count), _sizes(texts["sentences"])))
-    value, owner = np.concatenate(values), np.concatenate(owners)
-    kept = alive[owner]
-    value, owner = value[kept], owner[kept]
+        sentences = texts["sentences"]
+        value = np.concatenate([value, _flat(sentences)])
+        owner = np.concatenate([owner, np.repeat(np.arange(count), _sizes(sentences))])
+    value, owner = value[alive[owner]], owner[alive[owner]]
     different, place = np.unique(value, return_inverse=True)
-    nodes = [np.arange(count), owner]
-    ends = [cluster, count + place]
-    group = components(count + len(different), np.concatenate(nodes), np.concatenate(ends))[:count]
-    drawn = chance[group]
-    if len(values[0]):
+    there = np.flatnonzero(alive)
+    # Nodes are texts, then clusters, then values: of a group the lowest is a text.
+    first = np.concatenate([there, owner])
+    second = np.concatenate([count + linked[there], 2 * count + place])
+    group = components(2 * count + len(different), first, second)[:count]
+    drawn = texts["chance"].to_numpy()[group]
+    of_users = alive[users]
+    if of_users.any():
         lowest = np.full(count, np.iinfo(np.uint64).max)
-        users = np.repeat(np.arange(count), _sizes(named))
-        np.minimum.at(lowest, group[users], values[0])
+        np.minimum.at(lowest, group[users[of_users]], _flat(named)[of_users])
         with_value = np.zeros(count, bool)
-        with_value[group[users]] = True
+        with_value[group[users[of_users]]] = True
         drawn = np.where(with_value[group], lowest[group], drawn)
     return group, drawn
 
 
-def _without_leaks(
-    found: Array, reason: Array, cluster: Array, group: Array, given: Array, job: Job
-) -> tuple[Array, Array]:
-    """Of a group in several given splits only the highest stays; rows without a split join it."""
-    stays = reason == ""
-    for owners, why in ((cluster, "near_leak"), (group, "group_leak")):
-        top = np.full(len(given), splits.NONE)
-        np.maximum.at(top, owners[stays], found[stays])
-        top = top[owners]
-        below = stays & (top > found) & (found != splits.NONE)
-        spoiled = stays & (top == splits.REFERENCE) & (given != splits.REFERENCE)
-        reason = np.where(spoiled, "contaminated", reason)
-        if job.removes_leaks:
-            reason = np.where(below & ~spoiled, why, reason)
-        joins = stays & (found == splits.NONE) & (top > splits.NONE) & (top < splits.REFERENCE)
-        found = np.where(joins, top, found)
-        stays = reason == ""
-    return np.where(stays, found, splits.NONE), reason
-
-
-def _split(found: Array, free: Array, group: Array, drawn: Array, texts: pa.Table, rows: Array, job: Job) -> Array:
+def _split(found: Array, stays: Array, group: Array, drawn: Array, texts: pa.Table, rows: Array, job: Job) -> Array:
     """The splits that were not given."""
     validation, test = job.fractions
-    open_ = (free & (found == splits.NONE)) | (job.given & (found == splits.TRAIN) & (validation + test > 0))
-    chosen = np.flatnonzero(open_)
+    taken = job.given & (found == splits.TRAIN) & (validation + test > 0)
+    chosen = np.flatnonzero(stays & ((found == splits.NONE) | taken))
     if not len(chosen):
         return found
     heads, members = np.unique(group[chosen], return_inverse=True)
@@ -205,14 +206,14 @@ def _vocabulary(job: Job) -> list[str]:
     if asked is not None:
         return labels.pinned(asked)[0]
     counts = [each for record in job.index("read") for each in record["label_counts"]]
+    labels.refuse_many({name for _, name, _ in counts}, job.config.labels.label_column)
     names = {name for split, name, _ in counts if split != str(splits.TEST)}
     tested = {name for split, name, _ in counts if split == str(splits.TEST)}
     # GLUE writes -1 for the labels of a test set that it keeps to itself.
     return labels.vocabulary(names | (tested - {"-1"}))
 
 
-def _edges(job: Job, bases: Array) -> tuple[Array, Array, Array]:
-    """(first, second, similarity) of near-duplicates, texts numbered over all partitions."""
+def _edges(job: Job, bases: Array) -> Edges:
     if job.near == "off":
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     spills = [record["edges"] for record in job.index("compare")]
@@ -226,38 +227,47 @@ def _edges(job: Job, bases: Array) -> tuple[Array, Array, Array]:
     return first[order], second[order], edges["similarity"].to_numpy()[order]
 
 
-def _near_report(
-    edges: tuple[Array, Array, Array], given: Array, found: Array, names: pa.Array, job: Job
-) -> dict[str, Any]:
+def _details(texts: pa.Table, edges: Edges, reason: Array, there: Array) -> pa.Array:
+    """Of texts that go, the nearest text that stays or is a reference."""
+    one, other = np.concatenate([edges[0], edges[1]]), np.concatenate([edges[1], edges[0]])
+    similarity = np.concatenate([edges[2], edges[2]])
+    told = (reason[one] != "") & there[other]
+    one, other, similarity = one[told], other[told], similarity[told]
+    order = np.lexsort((other, -similarity, one))
+    best = order[np.diff(one[order], prepend=-1) != 0]
+    details = np.full(len(reason), None, object)
+    details[reason != ""] = "through others of its cluster or group"
+    names = _digests(texts, other[best])
+    for text, name, near in zip(one[best].tolist(), names, similarity[best].tolist(), strict=True):
+        details[text] = f"similarity {near:.3f} with {name}"
+    return pa.array(details, pa.string())
+
+
+def _near_report(edges: Edges, given: Array, names: pa.Array, job: Job) -> dict[str, Any]:
     first, second, similarity = edges
     real = (given[first] != splits.REFERENCE) & (given[second] != splits.REFERENCE)
-    if job.problem == "regression" or not len(first):
-        torn = 0
-    else:
-        codes = names.dictionary_encode().indices.fill_null(-1).to_numpy()
-        torn = int((real & (codes[first] != codes[second])).sum())
+    codes = names.dictionary_encode().indices.fill_null(-1).to_numpy()
+    torn = real & (codes[first] != codes[second]) & (codes[first] >= 0) & (codes[second] >= 0)
     return {
         "pairs": int(real.sum()),
-        "pairs_with_other_labels": torn,
-        "lowest_similarity": float(similarity.min()) if len(similarity) else None,
+        "pairs_with_other_labels": 0 if job.problem == "regression" else int(torn.sum()),
+        "lowest_similarity": float(similarity[real].min()) if real.any() else None,
     }
 
 
-def _near_leaks(edges: tuple[Array, Array, Array], given: Array, rows: Array) -> dict[str, int]:
-    """By pair of given splits: rows of the higher one with a near-duplicate in the lower one."""
+def _near_leaks(edges: Edges, given: Array, rows: Array) -> dict[str, int]:
+    """By pair of splits: rows of the higher one with a near-duplicate in the lower one; of a reference rows near it."""
     first, second, _ = edges
     report = {}
-    names = {splits.REFERENCE: "reference", **dict(enumerate(splits.NAMES))}
-    for high in (splits.REFERENCE, splits.TEST, splits.VALIDATION):
-        for low in range(splits.TRAIN, high):
-            counted = low if high == splits.REFERENCE else high
-            there = [
-                one[(given[one] == counted) & (given[other] == (low + high - counted))]
-                for one, other in ((first, second), (second, first))
-            ]
-            hit = np.unique(np.concatenate(there))
-            if len(hit):
-                report[f"{names[high]} in {names[low]}"] = int(rows[hit].sum())
+    for high, low in splits.PAIRS:
+        counted, against = (low, high) if high == splits.REFERENCE else (high, low)
+        there = [
+            one[(given[one] == counted) & (given[other] == against)]
+            for one, other in ((first, second), (second, first))
+        ]
+        hit = np.unique(np.concatenate(there))
+        if len(hit):
+            report[splits.pair_name(high, low)] = int(rows[hit].sum())
     return report
 
 
@@ -266,13 +276,12 @@ def _sentence_leaks(texts: pa.Table, given: Array, rows: Array) -> dict[str, int
     flat = _flat(texts["sentences"])
     owner = np.repeat(np.arange(len(given)), _sizes(texts["sentences"]))
     report = {}
-    for high in (splits.TEST, splits.VALIDATION):
-        for low in range(splits.TRAIN, high):
-            lower = np.unique(flat[given[owner] == low])
-            upper = given[owner] == high
-            count = int((np.isin(flat[upper], lower) * rows[owner[upper]]).sum())
-            if count:
-                report[f"{splits.NAMES[high]} in {splits.NAMES[low]}"] = count
+    for high, low in splits.PAIRS:
+        lower = np.unique(flat[given[owner] == low])
+        upper = given[owner] == high
+        count = int((np.isin(flat[upper], lower) * rows[owner[upper]]).sum())
+        if count:
+            report[splits.pair_name(high, low)] = count
     return report
 
 
@@ -285,14 +294,16 @@ def _refuse_equal_ids(ids: Array) -> None:
         )
 
 
-def _digits(texts: pa.Table, cluster: Array) -> pa.Array:
-    """The digest of the first text of each one's cluster, as digits; null where it is alone."""
-    sizes = np.bincount(cluster, minlength=len(cluster))
-    shared = sizes[cluster] > 1
-    order, chance = texts["order"].to_numpy(), texts["chance"].to_numpy()
-    names = [f"{order[i]:016x}{chance[i]:016x}" for i in cluster[shared]]
+def _names(texts: pa.Table, cluster: Array) -> pa.Array:
+    """The digest of the first text of each one's cluster; null where it is alone."""
+    shared = np.bincount(cluster, minlength=len(cluster))[cluster] > 1
     place = np.cumsum(shared) - 1
-    return pa.array(names, pa.string()).take(pa.array(place, mask=~shared))
+    return pa.array(_digests(texts, cluster[shared]), pa.string()).take(pa.array(place, mask=~shared))
+
+
+def _digests(texts: pa.Table, some: Array) -> list[str]:
+    order, chance = (texts[name].to_numpy()[some].tolist() for name in ("order", "chance"))
+    return [f"{one:016x}{other:016x}" for one, other in zip(order, chance, strict=True)]
 
 
 def _texts(job: Job, spill: dict[str, Any]) -> pa.RecordBatch:

@@ -1,6 +1,8 @@
 """Second stage: rows of one key → which of them stay. What stays is a text, and is given its bands."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.preparation import minhash, splits
+from seqcls_beam.preparation import copies, minhash, splits
 from seqcls_beam.preparation.examples import key_of
 from seqcls_beam.preparation.exchange import SpillWriter, read_partition
 from seqcls_beam.preparation.job import Job
@@ -35,10 +37,14 @@ TEXT = pa.schema(
 ROWS = pa.schema([("row", pa.int32()), ("text", pa.int32())])
 """One row per row that stays: its place in the partition, and the row of TEXT it belongs to."""
 
-BAND = pa.schema([("hash", pa.uint64()), ("text", pa.uint64()), ("size", pa.int32())])
-"""One row per band of a text; `size` is the number of its different shingles."""
+KEY = pa.schema([("key", pa.string())])
+"""One row per row of TEXT: its duplicate key."""
 
-_TEXTS = 1 << 15  # given their bands at once
+BAND = pa.schema([("hash", pa.uint64()), ("beside", pa.uint64()), ("text", pa.uint64()), ("size", pa.int32())])
+"""One row per band of a text: `beside` tells of its next bands, `size` the number of its different shingles."""
+
+_TEXTS = 1 << 14  # given their bands at once …
+_BYTES = 1 << 22  # … or of this many bytes, of which each takes 35 while that is done
 
 
 def load(job: Job, partition: int, columns: list[str] | None = None) -> pa.RecordBatch:
@@ -52,13 +58,18 @@ def load(job: Job, partition: int, columns: list[str] | None = None) -> pa.Recor
 
 def find_exact(partition: int, job: Job) -> dict[str, Any]:
     """A partition of EXAMPLE → which rows stay, the texts they are, and the bands of those."""
-    rejects = Rejects(job, "exact", partition)
+    with ExitStack() as open_:
+        return _find_exact(partition, job, open_)
+
+
+def _find_exact(partition: int, job: Job, open_: ExitStack) -> dict[str, Any]:
+    rejects = open_.enter_context(Rejects(job, "exact", partition))
+    texts, places, keys, bands = (
+        open_.enter_context(SpillWriter(job.exchange, f"{name}-{partition:05d}", schema, job.memory))
+        for name, schema in (("texts", TEXT), ("rows", ROWS), ("keys", KEY), ("bands", BAND))
+    )
     rows = load(job, partition)
-    texts = SpillWriter(job.exchange, f"texts-{partition:05d}", TEXT, job.memory)
-    places = SpillWriter(job.exchange, f"rows-{partition:05d}", ROWS, job.memory)
-    keys = SpillWriter(job.exchange, f"keys-{partition:05d}", pa.schema([("key", pa.string())]), job.memory)
-    bands = SpillWriter(job.exchange, f"bands-{partition:05d}", BAND, job.memory)
-    counts: dict[str, Any] = {"keys": 0, "duplicate_rows": 0, "conflict_groups": 0, "leaks": {}}
+    counts: dict[str, Any] = {"duplicate_rows": 0, "conflict_groups": 0, "leaks": {}}
     if rows is not None:
         chosen, counts = _choose(rows, job, rejects)
         made = _texts(rows, chosen, job)
@@ -86,6 +97,7 @@ class _Chosen(NamedTuple):
 
     rows: Array  # places in the partition
     text: Array  # that each belongs to, from 0
+    split: Array  # of each; a row without one has that of its copies
     stays: npt.NDArray[np.bool_]
 
 
@@ -97,86 +109,41 @@ def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[_Chosen, 
     new = np.ones(len(rows), bool)
     new[1:] = (np.diff(order[by_key]) != 0) | (np.diff(chance[by_key]) != 0)
     group = np.cumsum(new) - 1
-    sizes = np.bincount(group)
     content = np.zeros(len(rows), np.uint64)
-    several = by_key[sizes[group] > 1]
+    several = by_key[np.bincount(group)[group] > 1]
     if len(several):
         content[several] = _content(rows.take(pa.array(several)), job)
+    split[by_key] = copies.joined(group, split[by_key])
     # Whoever comes first of a key stays: of the highest split, then by content, never by where it was read.
     by_key = np.lexsort((content, -split, chance, order))
     split = split[by_key]
     label = _codes(rows["label"])[by_key]
     real = split != splits.REFERENCE
-    reason = np.full(len(rows), "", object)
-
-    top = split[np.flatnonzero(new)][group]
-    leaking = real & (split < top)
-    if job.removes_leaks:
-        reason[leaking] = np.where(top[leaking] == splits.REFERENCE, "contaminated", "leak")
-    else:
-        reason[leaking & (top == splits.REFERENCE)] = "contaminated"
     counts = {
-        "keys": len(np.unique(group[real])),
         "duplicate_rows": int(real.sum()) - len(np.unique(group[real])),
-        "conflict_groups": _disagreeing(group[real], label[real]),
-        "leaks": _leaks(group, split, label),
+        "conflict_groups": copies.disagreeing(group[real], label[real]),
+        "leaks": copies.leaks(group, split, label),
     }
-
-    left = np.flatnonzero(real & (reason == ""))
-    _settle(rows, by_key, left, group, label, reason, job)
-    left = left[reason[left] == ""]
+    reason = np.full(len(rows), "", object)
+    copies.mark_leaks(group, split, reason, job.removes_leaks)
+    torn = copies.mark_conflicts(group, split, label, reason, job.conflicts)
+    if job.conflicts == "fail" and len(torn):
+        source, position, text = (rows[name][by_key[torn[0]]].as_py() for name in ("source", "position", "text"))
+        raise RunError(
+            f"{len(np.unique(group[torn])):,} texts of a part of the data have several labels (--conflicts=fail), the "
+            f"first of them at {source}, position {position}: {text[:200]!r}"
+        )
     if job.duplicates == "drop":
-        _drop_twins(left, group, label, split, reason)
+        copies.mark_twins(group, split, label, reason)
     _report(rows, by_key, group, reason, rejects)
 
     stays = (reason == "") & (real | (job.near != "off"))
-    if not real.all():  # of a reference one row is enough, and none where its text is in the data
-        reference = np.flatnonzero(stays & ~real)
-        twins = np.concatenate([[False], group[reference][1:] == group[reference][:-1]])
-        stays[reference[twins]] = False
+    # Of a reference one row is enough: the first of its key.
+    stays &= real | (np.diff(group, prepend=-1) != 0)
     # A copy that went leaves its groups to the text. Where leaks are only reported a key is a text in each split.
     there = stays | (reason == "duplicate")
     new_text = (np.diff(group[there], prepend=-1) != 0) | (np.diff(split[there], prepend=-9) != 0)
-    return _Chosen(by_key[there], np.cumsum(new_text) - 1, stays[there]), counts
-
-
-def _settle(
-    rows: pa.RecordBatch, by_key: Array, left: Array, group: Array, label: Array, reason: Array, job: Job
-) -> None:
-    """Rows of one key with several labels, by the policy."""
-    if job.conflicts == "keep" or not len(left):
-        return
-    order = left[np.lexsort((label[left], group[left]))]
-    begins = np.flatnonzero(np.concatenate([[True], (np.diff(group[order]) != 0) | (np.diff(label[order]) != 0)]))
-    counts = np.diff(np.append(begins, len(order)))
-    owners, names = group[order[begins]], label[order[begins]]
-    labels_each = np.bincount(owners, minlength=group[-1] + 1)
-    torn = labels_each > 1
-    if not torn.any():
-        return
-    if job.conflicts == "fail":
-        row = by_key[left[torn[group[left]]][0]]
-        source, position, text = (rows[name][row].as_py() for name in ("source", "position", "text"))
-        raise RunError(
-            f"{int(torn.sum()):,} texts have several labels (--conflicts=fail), the first of them at "
-            f"{source}, position {position}: {text[:200]!r}"
-        )
-    winner = np.full(len(torn), -1, np.int64)
-    if job.conflicts == "majority":
-        most = np.zeros(len(torn), np.int64)
-        np.maximum.at(most, owners, counts)
-        best = counts == most[owners]
-        alone = np.bincount(owners[best], minlength=len(torn)) == 1
-        winner[owners[best]] = np.where(alone[owners[best]], names[best], -1)
-    lost = left[torn[group[left]] & (label[left] != winner[group[left]])]
-    reason[lost] = "conflicting_labels"
-
-
-def _drop_twins(left: Array, group: Array, label: Array, split: Array, reason: Array) -> None:
-    """Of the rows of one key, one label and one split all but the first."""
-    order = left[np.lexsort((left, split[left], label[left], group[left]))]
-    same = (np.diff(group[order]) == 0) & (np.diff(label[order]) == 0) & (np.diff(split[order]) == 0)
-    reason[order[1:][same]] = "duplicate"
+    return _Chosen(by_key[there], np.cumsum(new_text) - 1, split[there], stays[there]), counts
 
 
 def _report(rows: pa.RecordBatch, by_key: Array, group: Array, reason: Array, rejects: Rejects) -> None:
@@ -207,36 +174,9 @@ _SAID = {
 }
 
 
-def _leaks(group: Array, split: Array, label: Array) -> dict[str, dict[str, int]]:
-    """By pair of splits: rows of the higher one whose text is in the lower one, and of these with another label."""
-    found: dict[str, dict[str, int]] = {}
-    table = np.zeros((group[-1] + 1, 5), np.int64)
-    np.add.at(table, (group, split + 1), 1)
-    names = {splits.REFERENCE: "reference", **dict(enumerate(splits.NAMES))}
-    for high in (splits.REFERENCE, splits.TEST, splits.VALIDATION):
-        for low in range(splits.TRAIN, high):
-            both = (table[:, high + 1] > 0) & (table[:, low + 1] > 0)
-            if both.any():
-                rows = int(table[both, (low if high == splits.REFERENCE else high) + 1].sum())
-                there = both[group] & ((split == high) | (split == low))
-                torn = 0 if high == splits.REFERENCE else _disagreeing(group[there], label[there])
-                found[f"{names[high]} in {names[low]}"] = {"rows": rows, "texts_with_other_labels": torn}
-    return found
-
-
-def _disagreeing(group: Array, label: Array) -> int:
-    """Keys with more than one label."""
-    if not len(group):
-        return 0
-    pairs = np.unique(np.stack([group, label]), axis=1)[0]
-    return int((np.bincount(pairs) > 1).sum())
-
-
 def _codes(labels: pa.Array) -> Array:
     """Labels → a number for each different one; a label that is not there is -1."""
-    if pa.types.is_list(labels.type):
-        labels = pc.binary_join(labels, "\0")
-    codes: Array = pc.fill_null(labels.dictionary_encode().indices.cast(pa.int64()), -1).to_numpy()
+    codes: Array = pc.fill_null(label_names(labels).dictionary_encode().indices.cast(pa.int64()), -1).to_numpy()
     return codes
 
 
@@ -262,7 +202,7 @@ def _texts(rows: pa.RecordBatch, chosen: _Chosen, job: Job) -> pa.RecordBatch:
     kept, owner = chosen.rows[chosen.stays], chosen.text[chosen.stays]
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     heads = rows.take(pa.array(kept[first]))
-    split = heads["split"].to_numpy()
+    split = chosen.split[chosen.stays][first]
     counts = np.where(split == splits.REFERENCE, 0, np.diff(np.append(first, len(owner))))
     seed = job.config.splits.seed
     if job.pairs:
@@ -274,7 +214,7 @@ def _texts(rows: pa.RecordBatch, chosen: _Chosen, job: Job) -> pa.RecordBatch:
         [
             heads["order"],
             heads["chance"],
-            heads["split"],
+            pa.array(split, pa.int8()),
             pa.array(counts, pa.int32()),
             label_names(heads["label"]),
             _union(rows["groups"].take(pa.array(chosen.rows)), np.flatnonzero(np.diff(chosen.text, prepend=-1))),
@@ -303,10 +243,9 @@ def _lists(offsets: Array, values: Array) -> pa.Array:
 
 
 def _bands(rows: pa.RecordBatch, heads: Array, partition: int, job: Job, keys: SpillWriter, bands: SpillWriter) -> None:
-    for start in range(0, len(heads), _TEXTS):
-        some = heads[start : start + _TEXTS]
-        key = key_of(rows.take(pa.array(some)), job)
-        keys.write(pa.RecordBatch.from_arrays([key], names=["key"]), np.zeros(len(some), np.int64))
+    for some in _runs(rows, heads, job):
+        key = key_of(rows.take(pa.array(heads[some])), job)
+        keys.write(pa.RecordBatch.from_arrays([key], schema=KEY), np.zeros(len(key), np.int64))
         # A text of less than one window is near to itself alone, and its copies were found.
         long = np.flatnonzero(pc.binary_length(key).to_numpy() >= 5)
         if not len(long):
@@ -314,13 +253,28 @@ def _bands(rows: pa.RecordBatch, heads: Array, partition: int, job: Job, keys: S
         values, offsets = minhash.shingles(key.take(pa.array(long)))
         hashes = minhash.bands(minhash.signatures(values, offsets))
         sizes = np.diff(minhash.as_sets(values, offsets)[1])
-        numbers = (np.uint64(partition) << np.uint64(32)) | (start + long).astype(np.uint64)
+        numbers = (np.uint64(partition) << np.uint64(32)) | (some.start + long).astype(np.uint64)
         made = pa.RecordBatch.from_arrays(
             [
                 pa.array(hashes.reshape(-1)),
+                pa.array(minhash.next_bands(hashes).reshape(-1)),
                 pa.array(np.repeat(numbers, minhash.BANDS)),
                 pa.array(np.repeat(sizes, minhash.BANDS), pa.int32()),
             ],
             schema=BAND,
         )
         bands.write(made, job.partition(hashes.reshape(-1)))
+
+
+def _runs(rows: pa.RecordBatch, heads: Array, job: Job) -> Iterator[slice]:
+    """`heads` in runs that are worked on at once."""
+    sizes = sum(
+        pc.binary_length(rows[name]).to_numpy()[heads].astype(np.int64)
+        for name in ("text", "text_pair")[: 1 + job.pairs]
+    )
+    ends, low = np.cumsum(sizes), 0
+    while low < len(heads):
+        before = ends[low - 1] if low else 0
+        high = max(low + 1, int(np.searchsorted(ends, before + _BYTES, side="right")))
+        yield slice(low, min(high, low + _TEXTS))
+        low = min(high, low + _TEXTS)

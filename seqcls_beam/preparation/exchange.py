@@ -11,7 +11,7 @@ within one, as they were written.
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +46,7 @@ class SpillWriter:
         self._parts: list[np.ndarray] = []
         self._bytes = self._rows = 0
         self._partitions: list[int] = []
+        self._closed = False
         self._opened = storage.creating(storage.join(folder, self._name))
         self._file = self._opened.__enter__()
         self._writer = pa.ipc.new_file(self._file, self._schema, options=_LZ4)
@@ -63,12 +64,17 @@ class SpillWriter:
         """Finish the file; what a record says of it."""
         self._flush()
         self._writer.close()
+        self._closed = True
         self._opened.__exit__(None, None, None)
         return Spill(self._name, self._partitions, self._rows).facts
 
-    def abandon(self, error: BaseException) -> None:
-        """Give up; the file is left unfinished and unnamed."""
-        self._opened.__exit__(type(error), error, error.__traceback__)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is not None and not self._closed:
+            self._closed = True
+            self._opened.__exit__(kind, error, trace)  # the file is left unfinished, and no record names it
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seqcls_beam.runs import RunError
+
 MOST_NAMES = 10_000
 """A column with more different values is no column of labels."""
 
@@ -50,7 +52,7 @@ def _names(values: pa.Array) -> pa.Array:
         values = values.dictionary_decode()
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
-        whole = pc.equal(values, pc.round(values))
+        whole = pc.and_(pc.equal(values, pc.round(values)), pc.less(pc.abs(values), 2.0**53))
         as_numbers = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
         return pc.if_else(whole, as_numbers, values.cast(pa.string()))
     if pa.types.is_nested(values.type):
@@ -66,7 +68,7 @@ def _numbers(values: pa.Array) -> tuple[pa.Array, pa.Array]:
         numbers = values.cast(pa.float64())
     else:
         numbers = pa.array([_number(each) for each in values.cast(pa.string()).to_pylist()], pa.float64())
-    numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
+    numbers = pc.if_else(pc.is_finite(numbers.cast(pa.float32())), numbers, None)  # as they are learned
     return numbers, pc.is_null(numbers)
 
 
@@ -76,6 +78,15 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def refuse_many(names: set[str], column: str) -> None:
+    """Raise `RunError` where there are too many different labels to be labels."""
+    if len(names) > MOST_NAMES:
+        raise RunError(
+            f"--label_column={column} holds more than {MOST_NAMES:,} different values: is it a number "
+            "(--problem=regression), or another column?"
+        )
 
 
 def vocabulary(names: set[str]) -> list[str]:
@@ -108,7 +119,9 @@ def numbered(labels: pa.Array, names: list[str], problem: str) -> pa.Array:
         return pc.fill_null(pc.index_in(labels, pa.array(names, pa.string())).cast(pa.int64()), -1)
     made = np.zeros((len(labels), len(names)), np.float32)
     rows = np.repeat(np.arange(len(labels)), pc.fill_null(pc.list_value_length(labels), 0).to_numpy())
-    made[rows, pc.index_in(labels.flatten(), pa.array(names, pa.string())).to_numpy()] = 1
+    place = pc.index_in(labels.flatten(), pa.array(names, pa.string()))
+    there = place.is_valid().to_numpy(zero_copy_only=False)
+    made[rows[there], place.drop_null().to_numpy()] = 1
     offsets = pa.array(np.arange(len(labels) + 1) * len(names), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(made.reshape(-1)))
 

@@ -24,19 +24,20 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
     """(manifest, moves for `commit.publish_parts`) of a preparation whose stages are all complete."""
     read, exact, assigned, written = (job.index(each) for each in ("read", "exact", "assign", "shards"))
     reasons: Counter[str] = Counter()
+    of_reference: Counter[str] = Counter()
     for record in [*read, *exact, *written]:
-        reasons.update(record["rejects"]["reasons"])
+        (of_reference if record.get("reference") else reasons).update(record["rejects"]["reasons"])
     shards = {name: [record["shards"][name] for record in written if name in record["shards"]] for name in splits.NAMES}
     names = assigned[0]["names"]
     made = {name: _split(parts, names, job) for name, parts in shards.items() if parts}
     rows_in = sum(record["rows"] for record in read if not record["reference"])
     reference = sum(record["rows"] for record in read if record["reference"])
     kept = sum(each["rows"] for each in made.values())
-    rejected = {name: count for name, count in reasons.most_common() if name not in REMOVED}
-    removed = {name: count for name, count in reasons.most_common() if name in REMOVED}
+    in_order = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    rejected = {name: count for name, count in in_order if name not in REMOVED}
+    removed = {name: count for name, count in in_order if name in REMOVED}
     lost = sum(rejected.values()) + sum(removed.values())
-    references_rejected = sum(sum(record["rejects"]["reasons"].values()) for record in read if record["reference"])
-    if rows_in + references_rejected != kept + lost:
+    if rows_in != kept + lost:
         raise RunError(f"{rows_in} rows were read, but {kept} kept and {lost} left out; this is a fault of the program")
     finished = time.time()
     manifest = {
@@ -64,8 +65,9 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
             "removed": sum(removed.values()),
             "removed_by_reason": removed,
             "reference": reference,
+            "reference_rejected": dict(sorted(of_reference.items())),
         },
-        "cleaned": dict(sum((Counter(record["changed"]) for record in read), Counter())),
+        "cleaned": {step: sum(record["changed"].get(step, 0) for record in read) for step in job.cleaning},
         "splits": made,
         **_classes(made, job),
         "duplicates": _duplicates(exact, assigned[0], job),
@@ -112,7 +114,11 @@ def _split(parts: list[dict[str, Any]], names: list[str], job: Job) -> dict[str,
         "shards": len(parts),
         "truncated_rows": sum(part["truncated_rows"] for part in parts),
         "truncated_tokens": sum(part["truncated_tokens"] for part in parts),
-        "length": _percentiles(lengths),
+        "length": {
+            "mean": round((tokens + sum(part["truncated_tokens"] for part in parts)) / max(rows, 1), 2),
+            **_percentiles(lengths),
+            "max": max(part["longest"] for part in parts),
+        },
     }
     if job.problem == "regression":
         mean = sum(part["sum"] for part in parts) / max(rows, 1)
@@ -133,8 +139,7 @@ def _percentiles(lengths: Counter[int]) -> dict[str, Any]:
     if not len(values):
         return {}
     at = {f"p{share}": int(values[np.searchsorted(ends, share / 100 * ends[-1])]) for share in (50, 90, 95, 99)}
-    mean = float((values * np.diff(ends, prepend=0)).sum() / ends[-1])
-    return {"min": int(values[0]), "mean": round(mean, 2), **at, "max": int(values[-1])}
+    return {"min": int(values[0]), **at}
 
 
 def _classes(made: dict[str, Any], job: Job) -> dict[str, Any]:

@@ -94,38 +94,66 @@ def bands(signature: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
     return found
 
 
-def candidates(hashes: Array, texts: Array, sizes: Array, threshold: float) -> tuple[Array, Array, int]:
-    """Band hashes uint64 [n], the texts uint64 and sizes int32 (shingles) they are of → pairs worth comparing.
+def next_bands(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Hashes of bands [texts, 20] → for each band 16 bits of each of the four behind it, uint64 [texts, 20].
 
-    Gives (first uint64, second uint64) with first < second, each pair once, and how many texts share the fullest hash.
-    Of texts that share a hash each meets the 16 before it in the order of size and number, and the first of all: so
-    thousands of equal ones cost thousands of comparisons, not millions, and remain connected. Pairs whose sizes alone
-    keep them below the threshold are left out; a text's size here counts repeated shingles, so `sizes` must be of sets.
+    In the order of these numbers texts that share many bands stand together, as in an LSH forest (Bawa, Condie,
+    Ganesan 2005).
+    """
+    found = np.zeros_like(hashes)
+    for step in range(1, 5):
+        found <<= np.uint64(16)
+        found |= np.roll(hashes, -step, axis=1) >> np.uint64(48)
+    return found
+
+
+def candidates(hashes: Array, beside: Array, texts: Array, sizes: Array, threshold: float) -> tuple[Array, Array, int]:
+    """Bands → pairs of texts that are worth comparing.
+
+    For each band its hash, the bands behind it as `next_bands` gives them, uint64 [n], its text, uint64, and the number
+    of different shingles of that. Gives (first, second), uint64, first < second, each pair once; and how many texts
+    share the fullest hash. Pairs that their sizes alone keep below the threshold are left out.
+
+    Texts that share a hash are put in order twice, by size and by the bands behind, and each meets the 16 before it in
+    either order and the first. So up to 17 are compared each with each, thousands of equal ones cost thousands of
+    comparisons, not millions, and are connected; and in a large crowd, such as texts of one template, near ones
+    stand together in one of twenty bands or another.
     """
     if not len(hashes):
         return texts, texts, 0
-    order = np.lexsort((texts, sizes, hashes))
-    hashes, texts, sizes = hashes[order], texts[order], sizes[order]
-    same = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])
-    several = same[1:] | same[:-1]
-    hashes, texts, sizes = hashes[several], texts[several], sizes[several]
-    if not len(hashes):
-        return texts, texts, 1
+    pairs, fullest = [], 0
+    for by_size in (True, False):
+        order = np.lexsort((texts, sizes, sizes if by_size else beside, hashes))
+        first, second, counts = _meetings(hashes[order], texts[order], sizes[order], threshold)
+        pairs.append((first, second))
+        fullest = int(counts.max())
+        crowded = np.repeat(counts > _WINDOW + 1, counts)
+        hashes, beside, texts, sizes = (each[order][crowded] for each in (hashes, beside, texts, sizes))
+        if not len(hashes):
+            break
+    joined = [np.concatenate(each) for each in zip(*pairs, strict=True)]
+    return *unique_pairs(joined[0], joined[1]), fullest
+
+
+def _meetings(hashes: Array, texts: Array, sizes: Array, threshold: float) -> tuple[Array, Array, Array]:
+    """Bands in order → (first, second, texts of each different hash)."""
     begins = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
-    counts = np.diff(np.concatenate([begins, [len(hashes)]]))
-    first = np.repeat(begins, counts)
-    place = np.arange(len(hashes)) - first
-    ones, others = [], []
+    counts = np.diff(np.append(begins, len(hashes)))
+    several = np.flatnonzero(np.repeat(counts > 1, counts))
+    begin = np.repeat(begins, counts)[several]
+    place = several - begin
+    one, other = [], []
     for back in range(1, min(_WINDOW, int(counts.max()) - 1) + 1):
-        late = np.flatnonzero(place >= back)
-        ones.append(late - back)
-        others.append(late)
-    far = np.flatnonzero(place > _WINDOW)
-    one, other = np.concatenate([*ones, first[far]]), np.concatenate([*others, far])
-    near = sizes[one] >= threshold * sizes[other]  # ordered by size, so `one` is the smaller
-    a, b = texts[one[near]], texts[other[near]]
-    low, high = np.minimum(a, b), np.maximum(a, b)
-    return *unique_pairs(low[low < high], high[low < high]), int(counts.max())
+        late = several[place >= back]
+        one.append(late - back)
+        other.append(late)
+    far = place > _WINDOW
+    early = np.concatenate([*one, begin[far]])
+    late = np.concatenate([*other, several[far]])
+    less, more = np.minimum(sizes[early], sizes[late]), np.maximum(sizes[early], sizes[late])
+    near = (less >= threshold * more) & (texts[early] != texts[late])
+    a, b = texts[early[near]], texts[late[near]]
+    return np.minimum(a, b), np.maximum(a, b), counts
 
 
 def unique_pairs(first: Array, second: Array) -> tuple[Array, Array]:

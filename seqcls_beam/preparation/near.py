@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from seqcls_beam.preparation import minhash
 from seqcls_beam.preparation.exact import BAND
@@ -22,6 +23,7 @@ PAIR = pa.schema([("first", pa.uint64()), ("second", pa.uint64())])
 SENT = pa.schema([*PAIR, ("key", pa.string())])
 EDGE = pa.schema([*PAIR, ("similarity", pa.float64())])
 
+_BYTES = 1 << 22  # of keys that are compared at once
 _SLACK = 1e-12  # of a quotient of two integers
 _LOW = np.uint64(0xFFFFFFFF)
 
@@ -29,55 +31,56 @@ _LOW = np.uint64(0xFFFFFFFF)
 def find_pairs(partition: int, job: Job) -> dict[str, Any]:
     """A partition of BAND → PAIR, by the partition of the first text."""
     rows = _all(job, "exact", "bands", partition, BAND)
-    hashes, texts, sizes = (rows[name].to_numpy() for name in ("hash", "text", "size"))
-    first, second, fullest = minhash.candidates(hashes, texts, sizes, job.config.clean.similarity)
-    spill = SpillWriter(job.exchange, f"pairs-{partition:05d}", PAIR, job.memory)
-    spill.write(_batch(PAIR, first, second), _partition(first))
-    return {"pairs": spill.close(), "fullest": fullest}
+    hashes, beside, texts, sizes = (rows[name].to_numpy() for name in BAND.names)
+    first, second, fullest = minhash.candidates(hashes, beside, texts, sizes, job.config.clean.similarity)
+    with SpillWriter(job.exchange, f"pairs-{partition:05d}", PAIR, job.memory) as spill:
+        spill.write(_batch(PAIR, first, second), _partition(first))
+        return {"pairs": spill.close(), "fullest": fullest}
 
 
 def send_keys(partition: int, job: Job) -> dict[str, Any]:
     """Pairs whose first text is in a partition → SENT, by the partition of the second text."""
     rows = _all(job, "pairs", "pairs", partition, PAIR)
     first, second = minhash.unique_pairs(rows["first"].to_numpy(), rows["second"].to_numpy())
-    spill = SpillWriter(job.exchange, f"sent-{partition:05d}", SENT, job.memory)
-    if len(first):
-        keys = _keys(job, partition)
-        target = _partition(second)
-        order = np.lexsort((second, first, target))
-        first, second, target = first[order], second[order], target[order]
-        leads = np.concatenate([[True], (np.diff(first) != 0) | (np.diff(target) != 0)])
-        for start in range(0, len(first), 1 << 16):
-            part = slice(start, start + (1 << 16))
-            leads[start] = True  # what was written may be sorted into the file on its own
-            places = pa.array((first[part] & _LOW).astype(np.int64), mask=~leads[part])
-            batch = pa.RecordBatch.from_arrays(
-                [pa.array(first[part]), pa.array(second[part]), keys.take(places)], schema=SENT
-            )
-            spill.write(batch, target[part])
-    return {"sent": spill.close(), "pairs": len(first)}
+    with SpillWriter(job.exchange, f"sent-{partition:05d}", SENT, _BYTES) as spill:
+        if len(first):
+            keys = _keys(job, partition)
+            target = _partition(second)
+            order = np.lexsort((second, first, target))
+            first, second, target = first[order], second[order], target[order]
+            leads = np.concatenate([[True], (np.diff(first) != 0) | (np.diff(target) != 0)])
+            places = (first & _LOW).astype(np.int64)
+            sizes = np.cumsum(16 + leads * pc.binary_length(keys).to_numpy()[places].astype(np.int64))
+            low = 0
+            while low < len(first):
+                before = sizes[low - 1] if low else 0
+                part = slice(low, max(low + 1, int(np.searchsorted(sizes, before + _BYTES, side="right"))))
+                leads[low] = True  # what was written may be sorted into the file on its own
+                sent = keys.take(pa.array(places[part], mask=~leads[part]))
+                spill.write(_batch(SENT, first[part], second[part], sent), target[part])
+                low = part.stop
+        return {"sent": spill.close(), "pairs": len(first)}
 
 
 def compare(partition: int, job: Job) -> dict[str, Any]:
     """Pairs whose second text is in a partition → EDGE: those that are as similar as asked, exactly."""
-    spill = SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory)
     keys, compared = None, 0
-    for rows in _runs(job, partition):
-        keys = _keys(job, partition) if keys is None else keys
-        first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
-        sent = rows["key"].drop_null()
-        one = np.cumsum(rows["key"].is_valid().to_numpy(zero_copy_only=False)) - 1
-        there, other = np.unique((second & _LOW).astype(np.int64), return_inverse=True)
-        found = minhash.similarities(
-            minhash.as_sets(*minhash.shingles(sent)),
-            minhash.as_sets(*minhash.shingles(keys.take(pa.array(there)))),
-            one,
-            other,
-        )
-        near = found >= job.config.clean.similarity - _SLACK
-        compared += len(first)
-        spill.write(_batch(EDGE, first[near], second[near], found[near]), np.zeros(int(near.sum()), np.int64))
-    return {"edges": spill.close(), "compared": compared}
+    with SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory) as spill:
+        for rows in _runs(job, partition):
+            keys = _keys(job, partition) if keys is None else keys
+            first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
+            one = np.cumsum(rows["key"].is_valid().to_numpy(zero_copy_only=False)) - 1
+            there, other = np.unique((second & _LOW).astype(np.int64), return_inverse=True)
+            found = minhash.similarities(
+                minhash.as_sets(*minhash.shingles(rows["key"].drop_null())),
+                minhash.as_sets(*minhash.shingles(keys.take(pa.array(there)))),
+                one,
+                other,
+            )
+            near = found >= job.config.clean.similarity - _SLACK
+            compared += len(first)
+            spill.write(_batch(EDGE, first[near], second[near], found[near]), np.zeros(int(near.sum()), np.int64))
+        return {"edges": spill.close(), "compared": compared}
 
 
 def _runs(job: Job, partition: int) -> Any:
@@ -105,5 +108,5 @@ def _partition(texts: Array) -> npt.NDArray[np.int64]:
     return (texts >> np.uint64(32)).astype(np.int64)
 
 
-def _batch(schema: pa.Schema, *columns: Array) -> pa.RecordBatch:
+def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=schema)

@@ -1,7 +1,7 @@
 """Rows that a task leaves out, filed under `rejects/` with the reason."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -39,6 +39,13 @@ class Rejects:
             self._part = PartWriter(self._uri, REJECT)
         self._part.write(pa.RecordBatch.from_arrays(columns, schema=REJECT))
         self._reasons.update(columns[3].to_pylist())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and self._part:
+            self._part.abandon(error)
 
     def close(self) -> dict[str, Any]:
         """Finish: {"part": …, "reasons": …}, for the task's record."""

@@ -2,7 +2,8 @@
 
 import json
 import math
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,9 +72,13 @@ def write_shard(number: int, job: Job) -> dict[str, Any]:
     ends = np.concatenate([np.zeros((1, len(splits.NAMES)), np.int64), np.cumsum(counts, axis=0)])
     shards = job.config.shards.num_shards
     limits = [bounds(int(total), shards)[number : number + 2] for total in ends[-1]]
-    writers = {split: _Writer(job, split, number, assigned["names"]) for split in range(3) if ends[-1][split]}
-    rejects = Rejects(job, "assign", number)
-    try:
+    with ExitStack() as open_:
+        writers = {
+            split: open_.enter_context(_Writer(job, split, number, assigned["names"]))
+            for split in range(3)
+            if ends[-1][split]
+        }
+        rejects = open_.enter_context(Rejects(job, "assign", number))
         for partition in range(job.partitions):
             wanted = [
                 (
@@ -85,14 +90,10 @@ def write_shard(number: int, job: Job) -> dict[str, Any]:
             files_rejects = partition * shards // job.partitions == number
             if files_rejects or any(low < high for low, high in wanted):
                 _write_partition(job, partition, wanted, writers, rejects if files_rejects else None)
-    except BaseException as error:
-        for each in writers.values():
-            each.abandon(error)
-        raise
-    return {
-        "shards": {splits.NAMES[split]: writer.close() for split, writer in writers.items()},
-        "rejects": rejects.close(),
-    }
+        return {
+            "shards": {splits.NAMES[split]: writer.close() for split, writer in writers.items()},
+            "rejects": rejects.close(),
+        }
 
 
 def _write_partition(
@@ -115,14 +116,14 @@ def _write_partition(
     for each, (low, high) in enumerate(wanted):
         if low < high:
             chosen = np.flatnonzero(split == each)[low:high]
-            writers[each].write(
-                rows.take(pa.array(row[chosen])), number[chosen], placed["cluster"].take(pa.array(text[chosen]))
-            )
+            for start in range(0, len(chosen), ROW_GROUP_ROWS):  # labels of many classes are wide
+                some = chosen[start : start + ROW_GROUP_ROWS]
+                clusters = placed["cluster"].take(pa.array(text[some]))
+                writers[each].write(rows.take(pa.array(row[some])), number[some], clusters)
     if rejects is not None:
         reason = placed["reason"].take(pa.array(text))
         gone = np.flatnonzero((split == splits.NONE) & pc.not_equal(reason, "").to_numpy(zero_copy_only=False))
-        cluster = placed["cluster"].take(pa.array(text[gone])).to_pylist()
-        details = ["cluster " + each if each else "by the group it belongs to" for each in cluster]
+        details = placed["detail"].take(pa.array(text[gone]))
         rejects.add(rows.take(pa.array(row[gone])), reason.take(pa.array(gone)), details)
 
 
@@ -155,7 +156,7 @@ class _Writer:
             write_page_index=True,
         )
         self._waiting: list[pa.RecordBatch] = []
-        self._rows = self._tokens = self._truncated = self._lost = 0
+        self._rows = self._tokens = self._truncated = self._lost = self._longest = 0
         self._whole = np.zeros(LONGEST + 1, np.int64)
         self._labels = np.zeros(len(names), np.int64)
         self._sum = self._squares = 0.0
@@ -196,17 +197,21 @@ class _Writer:
             "tokens": self._tokens,
             "truncated_rows": self._truncated,
             "truncated_tokens": self._lost,
+            "longest": self._longest,
             "lengths": {str(i): int(self._whole[i]) for i in np.flatnonzero(self._whole)},
             "label_counts": self._labels.tolist(),
             "sum": self._sum,
             "squares": self._squares,
         }
 
-    def abandon(self, error: BaseException) -> None:
-        """Give up; the file is not finished."""
-        self._sink.muted = True  # or the Parquet writer would try to end the file
-        self._parquet.close()
-        self._opened.__exit__(type(error), error, error.__traceback__)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is not None and self._parquet.is_open:
+            self._sink.muted = True  # or the Parquet writer would try to end the file
+            self._parquet.close()
+            self._opened.__exit__(kind, error, trace)
 
     def _count(self, made: dict[str, pa.Array], lengths: np.ndarray) -> None:
         whole = made["whole"].to_numpy()
@@ -214,6 +219,7 @@ class _Writer:
         self._tokens += int(lengths.sum())
         self._truncated += int((whole > lengths).sum())
         self._lost += int((whole - lengths).sum())
+        self._longest = max(self._longest, int(whole.max(initial=0)))
         self._whole += np.bincount(np.minimum(whole, LONGEST), minlength=LONGEST + 1)
         if self._job.problem == "regression":
             values = made["labels"].to_numpy().astype(np.float64)
@@ -235,13 +241,11 @@ def _numbers(order: np.ndarray, chance: np.ndarray) -> npt.NDArray[np.int64]:
 
 
 def _identify(rows: pa.RecordBatch, number: np.ndarray) -> pa.Array:
-    if rows["id"].null_count < len(rows):
+    if not rows["id"].null_count:
         return rows["id"]
     order, chance = rows["order"].to_numpy().tolist(), rows["chance"].to_numpy().tolist()
-    return pa.array(
-        [
-            f"{one:016x}{other:016x}-{i}" if i else f"{one:016x}{other:016x}"
-            for one, other, i in zip(order, chance, number.tolist(), strict=True)
-        ],
-        pa.string(),
-    )
+    named = [
+        f"{one:016x}{other:016x}-{i}" if i else f"{one:016x}{other:016x}"
+        for one, other, i in zip(order, chance, number.tolist(), strict=True)
+    ]
+    return pc.coalesce(rows["id"], pa.array(named, pa.string()))

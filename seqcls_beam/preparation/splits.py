@@ -20,6 +20,19 @@ ALIASES = {
 }
 
 
+PAIRS = [
+    *((REFERENCE, low) for low in (NONE, TRAIN, VALIDATION, TEST)),
+    *((high, low) for high in (TEST, VALIDATION) for low in range(TRAIN, high)),
+]
+"""(higher, lower): where leaks are looked for."""
+
+
+def pair_name(high: int, low: int) -> str:
+    """How a report calls a leak."""
+    names = {REFERENCE: "reference", NONE: "data", **dict(enumerate(NAMES))}
+    return f"{names[high]} in {names[low]}"
+
+
 def by_hash(drawn: npt.NDArray[np.uint64], validation: float, test: float) -> npt.NDArray[np.int8]:
     """A number per group → its split; depends on that number alone."""
     share = drawn.astype(np.float64) / 2.0**64

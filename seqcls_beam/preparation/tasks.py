@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage, units
-from seqcls_beam.commit import publish_parts, refuse_rejected
+from seqcls_beam.commit import is_published, publish_parts, refuse_rejected
 from seqcls_beam.manifest import NAME
 from seqcls_beam.parts import fresh_name
 from seqcls_beam.preparation import card, manifest
@@ -106,33 +106,41 @@ def do(job: Job, stage: str, task: int) -> int:
 
 def finish(job: Job) -> str:
     """Publish what the stages made; the URI of the manifest. Raises `RunError`, with nothing published."""
-    last = list(stages(job))[-1]
+    uri = storage.join(job.run.output, NAME)
     try:
-        complete(job, last)
-        facts = orjson.loads(storage.read(job.run.facts))
-        made, moves = manifest.build(job, facts)
-    except FileNotFoundError:
-        if manifest_there(job):  # by an earlier try of this step, or by another process that does the same
-            return storage.join(job.run.output, NAME)
+        complete(job, list(stages(job))[-1])
+        made, moves = manifest.build(job, orjson.loads(storage.read(job.run.facts)))
+    except (FileNotFoundError, RunError):
+        if is_published(job.run.output, job.run.run_id):
+            return uri  # by an earlier try of this step, or by another process that does the same
         raise
     refuse_rejected(job.run, made["rows"]["in"], made["rows"]["rejected_by_reason"])
     manifest.refuse_untrainable(made, job)
+    _refuse_damaged(job, moves)
     text = card.card(made).encode()
     name = fresh_name("card")
     storage.put(storage.join(job.run.attempt, name), text)
     moves.append({"from": storage.join("_attempts", job.run.run_id, name), "to": card.NAME, "bytes": len(text)})
     made["card"] = {"path": card.NAME, "bytes": len(text)}
     publish_parts(job.run, made, moves)
-    return storage.join(job.run.output, NAME)
+    return uri
 
 
-def manifest_there(job: Job) -> bool:
-    """Whether this very run is published."""
-    try:
-        found = orjson.loads(storage.read(storage.join(job.run.output, NAME)))
-    except FileNotFoundError:
-        return False
-    return bool(found["run_id"] == job.run.run_id)
+def _refuse_damaged(job: Job, moves: list[dict[str, Any]]) -> None:
+    """Take the records of files away that have not the size they had, so that the next start makes them again."""
+    with ThreadPoolExecutor(16) as pool:
+        sizes = list(pool.map(lambda move: storage.size(storage.join(job.run.output, move["from"])), moves))
+    wrong = {move["from"].rsplit("/", 1)[-1] for move, size in zip(moves, sizes, strict=True) if size != move["bytes"]}
+    if not wrong:
+        return
+    for stage in stages(job):
+        for number, record in enumerate(job.index(stage)):
+            if _files(record) & wrong:
+                storage.remove(job.run.record(number, _folder(stage)))
+    raise RunError(
+        f"{len(wrong)} files of {job.run.attempt} are not as they were written, {min(wrong)} for one; nothing was "
+        "published. Start the run again: it makes them anew"
+    )
 
 
 def done(job: Job, stage: str) -> int:
@@ -141,6 +149,7 @@ def done(job: Job, stage: str) -> int:
 
 
 def _pending(job: Job, stage: str) -> list[int]:
+    """Tasks without a record that counts: one of this plan, whose files are there, with their sizes."""
     there = {
         uri.rsplit("/", 1)[-1]
         for folder in (job.exchange, *(storage.join(job.run.attempt, each) for each in ("data", "rejects")))
@@ -148,8 +157,15 @@ def _pending(job: Job, stage: str) -> list[int]:
     }
     finished = set()
     for uri in storage.files(job.run.records(_folder(stage))):
-        if uri.endswith(".json") and _files(orjson.loads(storage.read(uri))) <= there:
-            finished.add(int(uri.rsplit("/", 1)[-1].removesuffix(".json")))
+        if uri.endswith(".json"):
+            record = orjson.loads(storage.read(uri))
+            if stage == "read" and record["units"] != job.units:
+                # A large Parquet file whose footer could not be read is planned as one unit: nothing of that counts.
+                for each in stages(job):
+                    storage.remove(job.run.records(_folder(each)))
+                return list(range(job.units))
+            if _files(record) <= there:
+                finished.add(int(uri.rsplit("/", 1)[-1].removesuffix(".json")))
     return [task for task in range(stages(job)[stage]) if task not in finished]
 
 
