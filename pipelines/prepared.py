@@ -26,6 +26,10 @@ _SAID = {
 }
 
 
+def _said(stage: str) -> str:
+    return _SAID.get(stage, "linking near-duplicates")
+
+
 @contextmanager
 def watching(job: Job) -> Iterator[None]:
     """Show how far a job is, by the records its tasks leave, until the block ends."""
@@ -47,13 +51,13 @@ def _live(console: Console, job: Job, done: threading.Event) -> None:
         task = bar.add_task("starting", total=job.units)
         while not done.wait(0.5):
             stage, finished, total = _where(job)
-            bar.update(task, description=_SAID[stage], completed=finished, total=total)
+            bar.update(task, description=_said(stage), completed=finished, total=total)
 
 
 def _plain(_: Console, job: Job, done: threading.Event) -> None:
     while not done.wait(PLAIN_SECONDS):
         stage, finished, total = _where(job)
-        print(f"{_SAID[stage]}: {finished:,} of {total:,} tasks done", file=sys.stderr, flush=True)
+        print(f"{_said(stage)}: {finished:,} of {total:,} tasks done", file=sys.stderr, flush=True)
 
 
 def _where(job: Job) -> tuple[str, int, int]:

@@ -312,6 +312,13 @@ class CleanOptions:
         default="component",
         choices=("component", "leader"),
     )
+    linking_rounds: int = option(
+        "find clusters by so many rounds on all workers (0: on one worker, which holds 16 bytes for each pair of "
+        "near-duplicates)",
+        default=0,
+        minimum=0,
+        maximum=50,
+    )
     decontaminate: tuple[str, ...] = option(
         "files of texts, under the same column names, that must not be learned from: rows that are or nearly are one "
         "of them are removed",

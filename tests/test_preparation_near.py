@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from seqcls_beam.preparation import minhash
 from seqcls_beam.preparation.components import components, leaders
+from seqcls_beam.preparation.stars import large_star, small_star
 
 KEYS = st.lists(st.text(st.sampled_from("abé "), max_size=12), min_size=1, max_size=12)
 
@@ -152,6 +153,20 @@ def test_components_are_those_of_a_search(nodes, data):
         for one, other in edges:
             expected[one] = expected[other] = min(expected[one], expected[other])
     assert found.tolist() == expected
+
+
+@given(st.integers(1, 60), st.data())
+def test_alternating_stars_end_in_the_same_components(nodes, data):
+    edge = st.tuples(st.integers(0, nodes - 1), st.integers(0, nodes - 1))
+    first, second = np.array(data.draw(st.lists(edge, max_size=80)), np.uint64).reshape(-1, 2).T
+    node, neighbour = np.concatenate([first, second]), np.concatenate([second, first])
+    for _ in range(12):
+        node, neighbour = small_star(*large_star(node, neighbour))
+        node, neighbour = np.concatenate([node, neighbour]), np.concatenate([neighbour, node])
+    lowest = np.arange(nodes)
+    lower = neighbour < node
+    lowest[node[lower].astype(int)] = neighbour[lower]
+    assert np.array_equal(lowest, components(nodes, first.astype(int), second.astype(int)))
 
 
 @given(st.integers(1, 20), st.data())

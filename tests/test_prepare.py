@@ -398,6 +398,20 @@ def test_no_near_duplicate_of_a_test_row_is_learned_from(tmp_path, linkage):
     assert reasons(out) == {"near_leak": 8}
 
 
+def test_clusters_found_by_all_workers_are_those_found_by_one(tmp_path, capfd):
+    texts = sentences(40, 40)
+    words = " ".join(texts).split()
+    chain = [" ".join(words[i : i + 60]) for i in range(0, 300, 3)]  # each near to its neighbours alone
+    source = labelled([*texts, *chain, *(near(text, random.Random(0)) for text in texts)])
+    flags = ["--partition_bytes=65536"]
+    one = run(source, tmp_path / "one", *flags)
+    assert manifest(one)["duplicates"]["largest_cluster"] > 50
+    all_workers = run(tmp_path / "one.jsonl", tmp_path / "all", *flags, "--linking_rounds=8")
+    assert digests(one) == digests(all_workers) and lasting(one) == lasting(all_workers)
+    run(tmp_path / "one.jsonl", tmp_path / "few", *flags, "--linking_rounds=1", code=1)
+    assert "--linking_rounds=1 were too few" in capfd.readouterr().err
+
+
 def test_near_duplicates_with_another_label_are_not_dropped(tmp_path):
     chance = random.Random(0)
     texts = sentences(60, 40)

@@ -16,6 +16,7 @@ from seqcls_beam.preparation.exact import TEXT
 from seqcls_beam.preparation.exchange import SpillWriter, read_partition
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.near import EDGE
+from seqcls_beam.preparation.stars import read_links
 from seqcls_beam.runs import RunError
 
 Array = npt.NDArray[Any]
@@ -47,7 +48,7 @@ def assign(_: int, job: Job) -> dict[str, Any]:
     _refuse_equal_ids(_flat(texts["ids"]))
 
     edges = _edges(job, bases)
-    linked = components(len(given), edges[0], edges[1])
+    linked = _linked(job, bases, *edges[:2])
     reason = _thinned(edges, given, texts["label"].combine_chunks(), job)
     found, reason = _without_leaks(given, reason, linked, "near_leak", job)
     spoiled = ~reference & (reason == "") & np.isin(linked, linked[reference])
@@ -85,6 +86,35 @@ def assign(_: int, job: Job) -> dict[str, Any]:
         "near_leaks": _near_leaks(edges, given, rows),
         "sentences": _sentence_leaks(texts, given, rows) if job.pairs else {},
     }
+
+
+def _linked(job: Job, bases: Array, first: Array, second: Array) -> npt.NDArray[np.int64]:
+    """The lowest text of each one's cluster: found here, or by the rounds before.
+
+    Raises `RunError` where those were too few.
+    """
+    rounds = job.config.clean.linking_rounds
+    if not rounds or job.near == "off":
+        return components(int(bases[-1]), first, second)
+    linked = np.arange(bases[-1])
+    for partition in range(job.partitions):
+        node, neighbour = (_over_all(each, bases) for each in read_links(job, f"small {rounds}", partition))
+        inner = neighbour < node
+        linked[node[inner]] = neighbour[inner]
+    if (linked[linked] != linked).any() or (linked[first] != linked[second]).any():
+        raise _too_few(rounds)
+    return linked
+
+
+def _too_few(rounds: int) -> RunError:
+    return RunError(f"--linking_rounds={rounds} were too few for the clusters of near-duplicates here; give more")
+
+
+def _over_all(texts: Array, bases: Array) -> npt.NDArray[np.int64]:
+    """Numbers of texts → numbers over all partitions."""
+    within = (texts & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    found: npt.NDArray[np.int64] = bases[(texts >> np.uint64(32)).astype(np.int64)] + within
+    return found
 
 
 def _thinned(edges: Edges, given: Array, names: pa.Array, job: Job) -> Array:
@@ -218,11 +248,7 @@ def _edges(job: Job, bases: Array) -> Edges:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     spills = [record["edges"] for record in job.index("compare")]
     edges = pa.Table.from_batches(read_partition(job.exchange, spills, 0), EDGE)
-    ends = [edges[name].to_numpy() for name in ("first", "second")]
-    first, second = (
-        bases[(each >> np.uint64(32)).astype(np.int64)] + (each & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        for each in ends
-    )
+    first, second = (_over_all(edges[name].to_numpy(), bases) for name in ("first", "second"))
     order = np.lexsort((second, first))
     return first[order], second[order], edges["similarity"].to_numpy()[order]
 

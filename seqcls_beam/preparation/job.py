@@ -127,7 +127,7 @@ class Job:
 
     def index_uri(self, stage: str) -> str:
         """Where `index` reads."""
-        return storage.join(self.run.attempt, "index", f"{stage}.json")
+        return storage.join(self.run.attempt, "index", f"{stage.replace(' ', '-')}.json")
 
 
 def label_type(problem: str) -> pa.DataType:

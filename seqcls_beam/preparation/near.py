@@ -15,6 +15,7 @@ from seqcls_beam.preparation import minhash
 from seqcls_beam.preparation.exact import BAND
 from seqcls_beam.preparation.exchange import SpillWriter, read_partition
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.stars import LINK, write_links
 
 Array = npt.NDArray[Any]
 
@@ -65,7 +66,10 @@ def send_keys(partition: int, job: Job) -> dict[str, Any]:
 def compare(partition: int, job: Job) -> dict[str, Any]:
     """Pairs whose second text is in a partition → EDGE: those that are as similar as asked, exactly."""
     keys, compared = None, 0
-    with SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory) as spill:
+    with (
+        SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory) as spill,
+        SpillWriter(job.exchange, f"links-{partition:05d}", LINK, job.memory) as links,
+    ):
         for rows in _runs(job, partition):
             keys = _keys(job, partition) if keys is None else keys
             first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
@@ -80,7 +84,10 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
             near = found >= job.config.clean.similarity - _SLACK
             compared += len(first)
             spill.write(_batch(EDGE, first[near], second[near], found[near]), np.zeros(int(near.sum()), np.int64))
-        return {"edges": spill.close(), "compared": compared}
+            if job.config.clean.linking_rounds:
+                write_links(links, first[near], second[near])
+                write_links(links, second[near], first[near])
+        return {"edges": spill.close(), "links": links.close(), "compared": compared}
 
 
 def _runs(job: Job, partition: int) -> Any:

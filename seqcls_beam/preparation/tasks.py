@@ -22,6 +22,7 @@ from seqcls_beam.preparation.examples import read_examples
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
+from seqcls_beam.preparation.stars import link
 from seqcls_beam.runs import RunError
 from seqcls_beam.schema import Mark
 
@@ -37,7 +38,11 @@ _DO: dict[str, Callable[[int, Job], dict[str, Any]]] = {
 
 def stages(job: Job) -> dict[str, int]:
     """The stages of a job in their order, and how many tasks each has; the first reads, a unit a task."""
-    near = {} if job.near == "off" else dict.fromkeys(("pairs", "keys", "compare"), job.partitions)
+    names = [] if job.near == "off" else ["pairs", "keys", "compare"]
+    if names:
+        for number in range(job.config.clean.linking_rounds):
+            names += [f"large {number + 1}", f"small {number + 1}"]
+    near = dict.fromkeys(names, job.partitions)
     return {
         "read": job.units,
         "exact": job.partitions,
@@ -99,8 +104,8 @@ def read_unit_of(job: Job, unit: pa.RecordBatch) -> int:
 
 def do(job: Job, stage: str, task: int) -> int:
     """Do a task of a later stage; its number."""
-    record = _DO[stage](task, job)
-    storage.put(job.run.record(task, stage), orjson.dumps(record), scratch=job.run.attempt)
+    record = _DO[stage](task, job) if stage in _DO else link(task, job, stage)
+    storage.put(job.run.record(task, _folder(stage)), orjson.dumps(record), scratch=job.run.attempt)
     return task
 
 
@@ -170,7 +175,7 @@ def _pending(job: Job, stage: str) -> list[int]:
 
 
 def _folder(stage: str) -> str:
-    return "" if stage == "read" else stage
+    return "" if stage == "read" else stage.replace(" ", "-")
 
 
 def _files(record: Any) -> set[str]:

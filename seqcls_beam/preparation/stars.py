@@ -1,0 +1,74 @@
+"""Connected components by many workers: alternating stars (Kiveris et al., "Connected Components in MapReduce and
+Beyond", SoCC 2014).
+
+Each round has two stages. A large star joins a node's larger neighbours to its smallest neighbour, a small star the
+smaller ones and the node itself. When nothing changes any more every component is a star around its lowest node. The
+rounds needed grow with the logarithm of a component's size; for clusters of near-duplicates three or four do.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from seqcls_beam.preparation import minhash
+from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.job import Job
+
+Array = npt.NDArray[Any]
+
+LINK = pa.schema([("node", pa.uint64()), ("neighbour", pa.uint64())])
+
+
+def large_star(node: Array, neighbour: Array) -> tuple[Array, Array]:
+    """Edges in both directions → edges from each larger neighbour of a node to the lowest of node and neighbours."""
+    lowest = _lowest(node, neighbour)
+    larger = neighbour > node
+    return minhash.unique_pairs(neighbour[larger], lowest[larger])
+
+
+def small_star(node: Array, neighbour: Array) -> tuple[Array, Array]:
+    """Edges from a node to lower ones → edges from those, and from the node, to the lowest of them."""
+    lowest = _lowest(node, neighbour)
+    return _without_loops(np.concatenate([neighbour, node]), np.concatenate([lowest, lowest]))
+
+
+def _lowest(node: Array, neighbour: Array) -> Array:
+    """For each edge the lowest of its node and all neighbours of that."""
+    there, place = np.unique(node, return_inverse=True)
+    found = there.copy()
+    np.minimum.at(found, place, neighbour)
+    lowest: Array = found[place]
+    return lowest
+
+
+def _without_loops(node: Array, neighbour: Array) -> tuple[Array, Array]:
+    return minhash.unique_pairs(node[node != neighbour], neighbour[node != neighbour])
+
+
+def link(partition: int, job: Job, stage: str) -> dict[str, Any]:
+    """A task of the stage "large N" or "small N": the edges of the nodes of a partition → those of the next stage."""
+    kind, number = stage.split()
+    before = f"large {number}" if kind == "small" else f"small {int(number) - 1}" if number != "1" else "compare"
+    node, neighbour = read_links(job, before, partition)
+    star = large_star if kind == "large" else small_star
+    node, neighbour = _without_loops(*star(node, neighbour))
+    with SpillWriter(job.exchange, f"{kind}-{number}-{partition:05d}", LINK, job.memory) as spill:
+        write_links(spill, node, neighbour)  # from the larger: what a small star reads
+        if kind == "small":
+            write_links(spill, neighbour, node)
+        return {"links": spill.close()}
+
+
+def read_links(job: Job, stage: str, partition: int) -> tuple[Array, Array]:
+    """The edges that a stage wrote for the nodes of a partition, each once."""
+    spills = [record["links"] for record in job.index(stage)]
+    batches = list(read_partition(job.exchange, spills, partition))
+    rows = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], LINK)
+    return minhash.unique_pairs(rows["node"].to_numpy(), rows["neighbour"].to_numpy())
+
+
+def write_links(spill: SpillWriter, node: Array, neighbour: Array) -> None:
+    batch = pa.RecordBatch.from_arrays([pa.array(node), pa.array(neighbour)], schema=LINK)
+    spill.write(batch, (node >> np.uint64(32)).astype(np.int64))
