@@ -70,5 +70,6 @@ def read_links(job: Job, stage: str, partition: int) -> tuple[Array, Array]:
 
 
 def write_links(spill: SpillWriter, node: Array, neighbour: Array) -> None:
+    """Add edges, by the partition of their node."""
     batch = pa.RecordBatch.from_arrays([pa.array(node), pa.array(neighbour)], schema=LINK)
     spill.write(batch, (node >> np.uint64(32)).astype(np.int64))
