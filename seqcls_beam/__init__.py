@@ -1,4 +1,4 @@
-"""Label text corpora with a BERT-family sequence classifier, on Apache Beam.
+"""Label text corpora with a BERT-family sequence classifier, and prepare what it is fine-tuned on, on Apache Beam.
 
 Read from the top: a file imports only files above it.
 
@@ -17,9 +17,29 @@ Read from the top: a file imports only files above it.
     runs.py          a run and its attempt: identity, plan, what is finished
     manifest.py      records of all units → what `_MANIFEST.json` says
     commit.py        parts and manifest → published, all or nothing
+    preparation/     labelled records → shards to fine-tune on
+        keys.py        the duplicate key of a text, and its digest
+        clean.py       what is repaired in a text
+        labels.py      what stands in a column → the numbers a classifier learns
+        splits.py      a number drawn for a group → its split
+        minhash.py     windows, signatures, bands, exact similarity
+        components.py  which texts belong together, found by one worker …
+        stars.py       … or by all
+        job.py         a preparation as its tasks know it
+        exchange.py    rows between stages, through files
+        rejects.py     rows that are left out
+        examples.py    stage read: a unit → cleaned, tokenised examples
+        copies.py      rows of one key: which of them stay
+        exact.py       stage exact: examples of a partition → texts, and their bands
+        near.py        stages pairs, keys, compare: bands → near-duplicates
+        assign.py      stage assign: splits without leaks, and the place of every row
+        shards.py      stage shards: rows → Parquet
+        manifest.py, card.py   what is said of it
+        tasks.py       the stages in their order, and what of them is done
     coder.py         how batches travel between workers
     handler.py       the engine as a Beam ModelHandler
-    transforms.py    all of the above as PTransforms
+    transforms.py    classifying as PTransforms
+    stages.py        preparing as a PTransform
 
 The commands are in `pipelines/`. This package re-exports nothing, so importing one part loads no other.
 """

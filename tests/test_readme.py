@@ -13,18 +13,39 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.engine import table
-from pipelines import classify
+from pipelines import classify, prepare
 from pipelines.classify import GROUPS
 from pipelines.options import parse, parser
 from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions
 from tests import tiny
 from tests.corpora import labels, texts, write_jsonl
+from tests.prepared import sentences
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 RECIPES = [
     each.replace("\\\n", " ")
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for each in re.findall(r"^python -m pipelines\.classify (?:.*\\\n)*.*$", block, re.MULTILINE)
+]
+
+
+def test_the_figures_of_the_preparation_are_the_measured_ones():
+    root = Path(__file__).parent.parent
+    shown = (root / "docs" / "prepare.md").read_text()
+    measured = json.loads((root / "benchmarks" / "results" / "prepare.json").read_text())
+    for name in ("imdb", "million"):
+        each = measured[name]
+        assert f"{each['seqcls_beam']['seconds']:.1f} s, {each['seqcls_beam']['peak_mb']:,} MB" in shown
+        assert f"`datasets` {each['datasets']['seconds']:.1f} s, {each['datasets']['peak_mb']:,} MB" in shown
+        assert f"{each['ratio']:.2f} of the time" in shown
+    assert f"{measured['signatures']['seqcls_beam']:.1f} µs" in shown
+    assert f"{measured['near']['seqcls_beam']['documents_a_second']:,}" in shown
+
+
+PREPARING = [
+    each.replace("\\\n", " ")
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for each in re.findall(r"^python -m pipelines\.prepare (?:.*\\\n)*.*$", block, re.MULTILINE)
 ]
 
 
@@ -36,7 +57,7 @@ def test_the_table_of_the_engine_is_the_measured_one():
 
 
 def test_there_are_recipes():
-    assert len(RECIPES) >= 9
+    assert len(RECIPES) >= 9 and len(PREPARING) >= 7
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -76,6 +97,33 @@ def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
     assert classify.main(shlex.split(recipe, comments=True)[3:]) == 0
     shown = capsys.readouterr().out
     assert "0.999" in shown if "--text " in recipe else "0 rejected" in shown
+
+
+@pytest.fixture(scope="module")
+def labelled_files(tmp_path_factory):
+    """A folder with the labelled files that the recipes speak of."""
+    folder = tmp_path_factory.mktemp("preparing")
+    some = sentences(300)
+    stars = [{"review": text, "stars": i % 5 + 1, "author": f"a{i % 70}"} for i, text in enumerate(some)]
+    write_jsonl(folder / "stars.jsonl", stars)
+    write_jsonl(folder / "benchmark.jsonl", [{"review": text} for text in some[:2]])
+    for name, part in (("train", some[:200]), ("test", some[200:])):
+        lines = [f"{text}\t{i % 2}" for i, text in enumerate(part)]
+        (folder / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+    (folder / "emotions.tsv").write_text("".join(f"{text}\t{i % 3},7\tx{i}\n" for i, text in enumerate(some)))
+    pairs = [f"{i % 2}\t{one}\t{other}" for i, (one, other) in enumerate(zip(some[:150], some[150:], strict=True))]
+    (folder / "pairs.tsv").write_text("\n".join(["Quality\t#1 String\t#2 String", *pairs]) + "\n")
+    tiny.checkpoint(folder / "my-pairs")
+    return folder
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("recipe", PREPARING)
+def test_a_recipe_for_preparing_runs_as_it_stands(recipe, labelled_files, monkeypatch, capsys):
+    monkeypatch.chdir(labelled_files)
+    shutil.rmtree("prepared", ignore_errors=True)
+    assert prepare.main(shlex.split(recipe, comments=True)[3:]) == 0
+    assert "0 rejected" in capsys.readouterr().out
 
 
 @pytest.mark.engine

@@ -20,6 +20,12 @@ def card(manifest: dict[str, Any]) -> str:
                 "data_files": [{"split": name, "path": f"data/{name}-*.parquet"} for name in splits],
             }
         ],
+        dataset_info={
+            "splits": [
+                {"name": name, "num_examples": each["rows"], "num_bytes": _bytes(manifest, name)}
+                for name, each in splits.items()
+            ]
+        },
     )
     counts = manifest["rows"]
     lines = [
@@ -71,6 +77,10 @@ def card(manifest: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _bytes(manifest: dict[str, Any], split: str) -> int:
+    return sum(int(part["bytes"]) for part in manifest["parts"] if part["path"].startswith(f"data/{split}-"))
 
 
 def _labels(manifest: dict[str, Any]) -> str:
