@@ -20,15 +20,15 @@ from rich import filesize
 
 import seqcls_beam
 from pipelines import display
-from pipelines.command import explained, flags, say, threads_per_worker, versions
+from pipelines.command import already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
-from seqcls_beam.manifest import covered_inputs, partitions, read_manifest, short
+from seqcls_beam.manifest import covered_inputs, partitions, short
 from seqcls_beam.predictions import first_sequences
 from seqcls_beam.records import Layout, plan_layout, read_unit
-from seqcls_beam.runs import Run, RunError, begin, identity
+from seqcls_beam.runs import Run, begin, identity
 from seqcls_beam.schema import REJECT_VALUE
 from seqcls_beam.tokens import Sequences, add_tokens
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
@@ -73,12 +73,7 @@ def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    try:
-        return _main(sys.argv[1:] if argv is None else list(argv))
-    except RunError as error:
-        return say(str(error), 1)
-    except KeyboardInterrupt:
-        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
 
 
 def _main(argv: list[str]) -> int:
@@ -99,7 +94,7 @@ def _main(argv: list[str]) -> int:
         return say(f"{type(error).__name__}: {error}", 1)
     if job is None:
         return say("nothing new to label: earlier runs under --output cover every input file", 0)
-    if _already_published(job):
+    if already_published(job.run, display.summary):
         return 0
     return _launch(job, runner, beam_options)
 
@@ -145,24 +140,6 @@ def prepare(config: ClassifyConfig) -> Job | None:
     return Job(config, checkpoint, run, files, layout)
 
 
-def _already_published(job: Job) -> bool:
-    """Whether this very run is published and whole. Raises `RunError` where it cannot be published."""
-    manifest = read_manifest(job.run.output)
-    if manifest is not None and manifest["run_id"] == job.run.run_id:
-        damage = commit.damage(job.run.output, manifest)
-        if damage is None:
-            say(f"already published: {job.run.output} holds exactly this run; nothing to do", 0)
-            display.summary(job.run.output, manifest)
-            return True
-        if not job.run.overwrite:
-            raise RunError(f"{job.run.output} holds this run, but {damage}; give --overwrite to make it again")
-    else:
-        reason = commit.unpublishable(job.run)
-        if reason:
-            raise RunError(reason)
-    return False
-
-
 def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     display.log_to_stderr()
     job = _with_threads(job, beam_options)
@@ -175,22 +152,18 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
         f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
         0,
     )
-    try:
+
+    def work() -> None:
+        first = None
         if job.config.model.dtype == "int8":
             records = (batch for unit in units for batch in read_unit(unit, job.layout))
-            job = replace(job, first=first_sequences(records, job.checkpoint, job.config.model))
+            first = first_sequences(records, job.checkpoint, job.config.model)
         with display.watching(size) as folder:
             pipeline = beam.Pipeline(options=beam_options)
-            build(pipeline, job, folder)
+            build(pipeline, replace(job, first=first), folder)
             pipeline.run().wait_until_finish()
-    except Exception as error:
-        if not commit.is_published(job.run.output, job.run.run_id):
-            raise explained(error) from error
-        say("another process published this same run meanwhile", 0)
-    manifest = read_manifest(job.run.output)
-    if manifest is None or manifest["run_id"] != job.run.run_id:
-        raise RunError(f"the job ended, but {job.run.output} does not hold it; see the runner's log")
-    display.summary(job.run.output, manifest)
+
+    display.summary(job.run.output, finish(job.run, work))
     return 0
 
 

@@ -1,9 +1,9 @@
-"""What the commands share: how they speak, and what a manifest says of how they were called."""
+"""What the commands share: how they speak and end, and what a manifest says of how they were called."""
 
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import metadata
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines import display
-from seqcls_beam import storage
+from seqcls_beam import commit, storage
 from seqcls_beam.config import option_fields
-from seqcls_beam.runs import RunError
+from seqcls_beam.manifest import read_manifest
+from seqcls_beam.runs import Run, RunError
 
 
 def say(message: str, code: int) -> int:
@@ -22,7 +23,49 @@ def say(message: str, code: int) -> int:
     return code
 
 
-def explained(error: Exception) -> Exception:
+def exit_code(command: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Run a command; what ends it becomes a sentence and a code."""
+    try:
+        return command(argv)
+    except RunError as error:
+        return say(str(error), 1)
+    except KeyboardInterrupt:
+        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+
+
+def already_published(run: Run, summary: Callable[[str, dict[str, Any]], None]) -> bool:
+    """Whether this very run is published and whole; then it is shown. Raises `RunError` where it cannot be."""
+    manifest = read_manifest(run.output)
+    if manifest is None or manifest["run_id"] != run.run_id:
+        reason = commit.unpublishable(run)
+        if reason:
+            raise RunError(reason)
+        return False
+    damage = commit.damage(run.output, manifest)
+    if damage is None:
+        say(f"already published: {run.output} holds exactly this run; nothing to do", 0)
+        summary(run.output, manifest)
+        return True
+    if not run.overwrite:
+        raise RunError(f"{run.output} holds this run, but {damage}; give --overwrite to make it again")
+    return False
+
+
+def finish(run: Run, work: Callable[[], None]) -> dict[str, Any]:
+    """Do the work of a run; the manifest it published. Raises `RunError` with the one sentence behind a failure."""
+    try:
+        work()
+    except Exception as error:
+        if not commit.is_published(run.output, run.run_id):
+            raise _explained(error) from error
+        say("another process published this same run meanwhile", 0)
+    manifest = read_manifest(run.output)
+    if manifest is None or manifest["run_id"] != run.run_id:
+        raise RunError(f"the job ended, but {run.output} does not hold it; see the runner's log")
+    return manifest
+
+
+def _explained(error: Exception) -> Exception:
     """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
     said = display.EXPECTED.findall(f"{type(error).__name__}: {error}")
     return RunError(said[-1]) if said else error

@@ -17,7 +17,7 @@ from rich import filesize
 
 import seqcls_beam
 from pipelines import display, prepared
-from pipelines.command import explained, flags, say, threads_per_worker, versions
+from pipelines.command import already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import resolve_tokenizer
@@ -31,13 +31,13 @@ from seqcls_beam.config import (
     SplitInputOptions,
     SplitOptions,
 )
-from seqcls_beam.manifest import read_manifest, short
+from seqcls_beam.manifest import short
 from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.job import Job, Source
 from seqcls_beam.preparation.labels import pinned
 from seqcls_beam.preparation.tasks import begin
 from seqcls_beam.records import Layout, plan_layout
-from seqcls_beam.runs import Run, RunError, identity
+from seqcls_beam.runs import Run, identity
 from seqcls_beam.schema import Mark
 from seqcls_beam.stages import Prepare
 from seqcls_beam.units import list_files, plan_units
@@ -75,12 +75,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    try:
-        return _main(sys.argv[1:] if argv is None else list(argv))
-    except RunError as error:
-        return say(str(error), 1)
-    except KeyboardInterrupt:
-        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
 
 
 def _main(argv: list[str]) -> int:
@@ -93,7 +88,7 @@ def _main(argv: list[str]) -> int:
         return say(str(error), 2)
     except (OSError, ImportError) as error:
         return say(f"{type(error).__name__}: {error}", 1)
-    if _already_published(job):
+    if already_published(job.run, prepared.summary):
         return 0
     return _launch(job, plan, size, runner, beam_options)
 
@@ -228,24 +223,6 @@ def _require_languages() -> None:
         raise ValueError("--languages needs the package py3langid: pip install 'seqcls_beam[language]'") from error
 
 
-def _already_published(job: Job) -> bool:
-    """Whether this very run is published and whole. Raises `RunError` where it cannot be published."""
-    manifest = read_manifest(job.run.output)
-    if manifest is not None and manifest["run_id"] == job.run.run_id:
-        damage = commit.damage(job.run.output, manifest)
-        if damage is None:
-            say(f"already published: {job.run.output} holds exactly this run; nothing to do", 0)
-            prepared.summary(job.run.output, manifest)
-            return True
-        if not job.run.overwrite:
-            raise RunError(f"{job.run.output} holds this run, but {damage}; give --overwrite to make it again")
-    else:
-        reason = commit.unpublishable(job.run)
-        if reason:
-            raise RunError(reason)
-    return False
-
-
 def _launch(job: Job, plan: list[pa.RecordBatch], size: int, runner: str, beam_options: PipelineOptions) -> int:
     display.log_to_stderr()
     done = begin(job, plan, _facts(job, runner))
@@ -254,19 +231,14 @@ def _launch(job: Job, plan: list[pa.RecordBatch], size: int, runner: str, beam_o
         + (f", {done:,} of them done before" if done else ""),
         0,
     )
-    try:
+
+    def work() -> None:
         with prepared.watching(job):
             pipeline = beam.Pipeline(options=beam_options)
             build(pipeline, job)
             pipeline.run().wait_until_finish()
-    except Exception as error:
-        if not commit.is_published(job.run.output, job.run.run_id):
-            raise explained(error) from error
-        say("another process published this same run meanwhile", 0)
-    manifest = read_manifest(job.run.output)
-    if manifest is None or manifest["run_id"] != job.run.run_id:
-        raise RunError(f"the job ended, but {job.run.output} does not hold it; see the runner's log")
-    prepared.summary(job.run.output, manifest)
+
+    prepared.summary(job.run.output, finish(job.run, work))
     return 0
 
 
