@@ -24,11 +24,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(
-    program: str, description: str, epilog: str, groups: dict[str, type], without: tuple[str, ...] = ()
+    program: str, description: str, epilog: str, groups: dict[str, type], **instead: Any
 ) -> argparse.ArgumentParser:
     """A parser whose flags are the fields of the dataclasses in `groups`, each under its docstring.
 
-    `without` names fields that are no flags of this command.
+    `instead` has other defaults of this command, by the field's name; where that is `argparse.SUPPRESS` there is no
+    such flag.
     """
     made = _Parser(
         prog=f"python -m {program}",
@@ -42,8 +43,9 @@ def parser(
         title = (group.__doc__ or "").rstrip(".").lower()
         section = made.add_argument_group(title)
         for each in option_fields(group):
-            if each.name not in without:
-                _add(section, each)
+            shown = instead.get(each.name, each.default)
+            if shown is not argparse.SUPPRESS:
+                _add(section, each, shown)
     return made
 
 
@@ -104,13 +106,12 @@ def _beam_options(rest: list[str]) -> PipelineOptions:
     return PipelineOptions(rest)
 
 
-def _add(section: Any, each: dataclasses.Field[Any]) -> None:
+def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
     facts = each.metadata
     text = facts["help"].replace("%", "%%")
     if facts["minimum"] is not None and facts["maximum"] is not None:
         text += f"; {facts['minimum']:g} to {facts['maximum']:g}"
-    shown = each.default
-    if each.default is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):
+    if shown is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):
         text += f" (default: {shown})"
     if each.type is bool:
         section.add_argument(f"--{each.name}", action="store_true", default=None, help=text)

@@ -6,6 +6,7 @@ python -m pipelines.prepare --input_train train.tsv --input_test test.tsv --outp
 
 import sys
 import time
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -80,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     try:
-        made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, without=("keep_columns",))
+        made = parser(
+            "pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, keep_columns=SUPPRESS, unit_bytes=UNIT_BYTES
+        )
         given, _, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
         job, plan, size = prepare(configured(given), threads_per_worker(beam_options))

@@ -71,6 +71,7 @@ def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]
         "run_id": run.run_id,
         "replaces": current["run_id"] if current else None,
         "moves": moves,
+        "swaps": _swaps(run.output, kept, current) if current else [],
         "removes": [each["path"] for each in _published(current) if each["path"] not in kept] if current else [],
         "manifest": manifest,
     }
@@ -89,6 +90,16 @@ def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]
         intent = found  # left by an earlier try of this step
     if not _roll_forward(run.output, intent):
         raise RunError(_taken(run, read_manifest(run.output) or {"run_id": "?"}))
+
+
+def _swaps(output: str, kept: set[str], current: dict[str, Any]) -> list[str]:
+    """Folders of a local disk in which new files have names of old ones, and that hold nothing else: replaced whole."""
+    if not storage.is_local(output):
+        return []
+    old = {each["path"] for each in _published(current)}
+    folders = {path.rpartition("/")[0] for path in kept & old} - {""}
+    there = {each: [uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(output, each))] for each in folders}
+    return sorted(each for each in folders if all(f"{each}/{name}" in old for name in there[each]))
 
 
 def recover(output: str) -> None:
@@ -191,12 +202,17 @@ def _move_parts(output: str, intent: dict[str, Any]) -> None:
     for folder in sorted({move["to"].rpartition("/")[0] for move in intent["moves"]}, reverse=True):
         moves = [move for move in intent["moves"] if move["to"].rpartition("/")[0] == folder]
         target = storage.join(output, folder) if folder else output
-        if folder and storage.is_local(output) and not _holds_anything(target):
-            # A new folder: fill it aside and let it appear at once.
-            aside = storage.join(output, "_attempts", intent["run_id"], "published")
+        swap = folder in intent.get("swaps", ())
+        if swap or (folder and storage.is_local(output) and not _holds_anything(target)):
+            # Fill a folder aside and let it appear at once.
+            attempt = storage.join(output, "_attempts", intent["run_id"])
+            aside = storage.join(attempt, "published")
             _each(lambda move, aside=aside: _move(output, move, aside), moves)
+            made = storage.join(aside, folder)
+            if swap and os.path.isdir(made):
+                _put_away(target, storage.join(attempt, "replaced", folder))
             try:
-                os.rename(storage.join(aside, folder), target)
+                os.rename(made, target)
             except OSError:
                 if not _holds_anything(target):  # unless another process that finishes the same intent was faster
                     raise
@@ -205,6 +221,14 @@ def _move_parts(output: str, intent: dict[str, Any]) -> None:
             _each(lambda move: _move(output, move, output), moves)
             if storage.is_local(output):
                 storage.sync_folder(storage.join(target, "part"))
+
+
+def _put_away(folder: str, aside: str) -> None:
+    """Rename a folder, unless an earlier try or another process did."""
+    os.makedirs(os.path.dirname(aside), exist_ok=True)
+    with suppress(FileNotFoundError):
+        if not os.path.isdir(aside):
+            os.rename(folder, aside)
 
 
 def _move(output: str, move: dict[str, Any], root: str) -> None:

@@ -79,7 +79,9 @@ class ReadOptions:
     )
     batch_rows: int = option("rows per batch that travels through the pipeline", default=8192, minimum=1)
     unit_bytes: int = option(
-        "input bytes per unit of work; unit i becomes part i of the output", default=64 * 2**20, minimum=1
+        "input bytes per unit of work; where rows are labelled, unit i becomes part i of the output",
+        default=64 * 2**20,
+        minimum=1,
     )
 
     def __post_init__(self) -> None:

@@ -128,3 +128,20 @@ def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
     given, _, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
     assert tasks.finish(prepare.prepare(prepare.configured(given))[0]) == f"{out}/_MANIFEST.json"
     assert digests(out) == expected
+
+
+@pytest.mark.parametrize(
+    ("how", "step"), [*(("kill", step) for step in range(196, 226, 4)), ("fail", 205), ("fail", 213)]
+)
+def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
+    flags, expected, _ = job
+    out = tmp_path / "out"
+    assert prepare.main([*flags, f"--output={out}", "--seed=1"]) == 0
+    before = digests(out)
+    command = [*flags, f"--output={out}", "--overwrite"]
+    argv = [sys.executable, "-m", "tests.crash_prepare", str(step), how, str(out), *command]
+    subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert not (out / "data").is_dir() or digests(out) in (before, expected), "one run or the other, never some of both"
+    assert prepare.main(command) == 0
+    assert digests(out) == expected
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "_MANIFEST.json", "data", "rejects"]
