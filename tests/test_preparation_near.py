@@ -110,19 +110,19 @@ def test_planted_near_duplicates_are_found_and_nothing_else(words):
     assert all(jaccard(keys[i], keys[j]) >= 0.8 for i, j in found)
 
 
-def test_near_duplicates_are_found_among_thousands_of_one_template():
+def test_near_duplicates_are_found_among_many_of_one_template():
     chance = random.Random(5)
     words = [mutated(chance, 1, 0)[0] for _ in range(5_000)]
     template = " ".join(chance.choices(words, k=44))
-    keys = [f"{template} {' '.join(chance.choices(words, k=6))}" for _ in range(4_000)]
+    keys = [f"{template} {' '.join(chance.choices(words, k=6))}" for _ in range(1_500)]
     for key in keys[:300]:
         parts = key.split()
         for _ in range(2):
             parts[chance.randrange(44)] = chance.choice(words)
         keys.append(" ".join(parts))
-    planted = {(i, 4_000 + i) for i in range(300) if jaccard(keys[i], keys[4_000 + i]) >= 0.85}
+    planted = {(i, 1_500 + i) for i in range(300) if jaccard(keys[i], keys[1_500 + i]) >= 0.85}
     crowd = np.mean([jaccard(keys[i], keys[i + 1]) for i in range(300)])
-    assert len(planted) > 250 and 0.75 < crowd < 0.84, "thousands share every other band with a planted text"
+    assert len(planted) > 250 and 0.75 < crowd < 0.84, "many share every other band with a planted text"
     assert len(planted & found_pairs(keys, 0.84)) / len(planted) >= 0.99
 
 
