@@ -20,7 +20,7 @@ from rich import filesize
 
 import seqcls_beam
 from pipelines import display
-from pipelines.command import already_published, exit_code, finish, flags, say, threads_per_worker, versions
+from pipelines.command import EPILOG, already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
@@ -37,15 +37,6 @@ from seqcls_beam.units import list_files, plan_units
 GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, "look": LookOptions}
 
 DEMO_OUTPUT = "demo-output"
-
-EPILOG = """\
-runner options are passed on to Beam, such as
-  --runner=DirectRunner                 this machine, one process (the default)
-  --direct_running_mode=multi_processing --direct_num_workers=4
-  --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
-
-exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
-"""
 
 
 @dataclass(frozen=True)

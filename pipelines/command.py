@@ -16,6 +16,16 @@ from seqcls_beam.config import option_fields
 from seqcls_beam.manifest import read_manifest
 from seqcls_beam.runs import Run, RunError
 
+EPILOG = """\
+runner options are passed on to Beam, such as
+  --runner=DirectRunner                 this machine, one process (the default)
+  --direct_running_mode=multi_processing --direct_num_workers=4
+  --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
+
+exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
+"""
+"""What `--help` of every command ends with."""
+
 
 def say(message: str, code: int) -> int:
     """One sentence to the user; the exit code, for `return say(…)`."""

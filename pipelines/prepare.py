@@ -18,7 +18,7 @@ from rich import filesize
 
 import seqcls_beam
 from pipelines import display, prepared
-from pipelines.command import already_published, exit_code, finish, flags, say, threads_per_worker, versions
+from pipelines.command import EPILOG, already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
 from seqcls_beam.checkpoints import resolve_tokenizer
@@ -52,15 +52,6 @@ GROUPS: dict[str, type] = {
     "shards": ShardOptions,
     "output": OutputOptions,
 }
-
-EPILOG = """\
-runner options are passed on to Beam, such as
-  --runner=DirectRunner                 this machine, one process (the default)
-  --direct_running_mode=multi_processing --direct_num_workers=4
-  --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
-
-exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
-"""
 
 UNIT_BYTES = 8 * 2**20  # a unit is a minute of cleaning and tokenising or so: many small ones keep all workers busy
 _SMALLEST = 2**20  # bytes of input that are worth a partition of their own …

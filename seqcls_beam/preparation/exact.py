@@ -47,12 +47,10 @@ _TEXTS = 1 << 14  # given their bands at once …
 _BYTES = 1 << 22  # … or of this many bytes, of which each takes 35 while that is done
 
 
-def load(job: Job, partition: int, columns: list[str] | None = None) -> pa.RecordBatch:
-    """All EXAMPLE rows of a partition, in the order of the units."""
+def load(job: Job, partition: int) -> pa.RecordBatch | None:
+    """All EXAMPLE rows of a partition, in the order of the units; None where there are none."""
     spills = [record["spill"] for record in job.index("read")]
-    batches = [
-        batch if columns is None else batch.select(columns) for batch in read_partition(job.exchange, spills, partition)
-    ]
+    batches = list(read_partition(job.exchange, spills, partition))
     return pa.concat_batches(batches) if batches else None
 
 

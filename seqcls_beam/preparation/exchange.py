@@ -10,7 +10,6 @@ within one, as they were written.
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -19,20 +18,6 @@ import pyarrow as pa
 from seqcls_beam import storage
 
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
-
-
-@dataclass(frozen=True)
-class Spill:
-    """A file that a task wrote."""
-
-    name: str
-    partitions: list[int]  # of each record batch in it
-    rows: int
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """As a record keeps it."""
-        return {"name": self.name, "partitions": self.partitions, "rows": self.rows}
 
 
 class SpillWriter:
@@ -61,12 +46,12 @@ class SpillWriter:
                 self._flush()
 
     def close(self) -> dict[str, Any]:
-        """Finish the file; what a record says of it."""
+        """Finish the file; what a record says of it: its name, the partition of each batch in it, its rows."""
         self._flush()
         self._writer.close()
         self._closed = True
         self._opened.__exit__(None, None, None)
-        return Spill(self._name, self._partitions, self._rows).facts
+        return {"name": self._name, "partitions": self._partitions, "rows": self._rows}
 
     def __enter__(self) -> Self:
         return self

@@ -104,14 +104,13 @@ def _write_partition(
     rejects: Rejects | None,
 ) -> None:
     record = job.index("exact")[partition]
-    places = _one(job, record["rows"])
-    if places is None:
+    places, rows = _one(job, record["rows"]), load(job, partition)
+    if places is None or rows is None:
         return
     placed = _placed(job, partition)
     text = places["text"].to_numpy()
     row = places["row"].to_numpy()
     split = placed["split"].to_numpy()[text]
-    rows = load(job, partition)
     number = _numbers(rows["order"].to_numpy()[row], rows["chance"].to_numpy()[row])
     for each, (low, high) in enumerate(wanted):
         if low < high:
