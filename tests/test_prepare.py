@@ -449,6 +449,15 @@ def test_a_row_without_a_label_is_no_conflict(tmp_path):
         assert reasons(out) == {"duplicate": 1} and manifest(out)["duplicates"]["conflict_groups"] == 0
 
 
+def test_an_id_may_come_again_with_a_row_that_goes(tmp_path):
+    texts, chance = sentences(40, 40), random.Random(0)
+    source = [*labelled(texts), {**labelled(texts)[3], "text": near(texts[3], chance)}]
+    run(source, tmp_path / "grouped", "--id_column=id", code=1)
+    assert (
+        len(rows(run(source, tmp_path / "out", "--id_column=id", "--near_duplicates=drop", *ALL_TRAIN), "train")) == 40
+    )
+
+
 def test_rows_without_an_id_are_named_by_their_content(tmp_path):
     source = labelled(sentences(60))
     for row in source[::2]:

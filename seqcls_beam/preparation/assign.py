@@ -44,8 +44,6 @@ def assign(_: int, job: Job) -> dict[str, Any]:
     given = texts["split"].to_numpy().astype(np.int64)
     rows = texts["rows"].to_numpy().astype(np.int64)
     reference = given == splits.REFERENCE
-    _refuse_equal_ids(_flat(texts["ids"]))
-
     edges = _edges(job, bases)
     linked = _linked(job, bases, *edges[:2])
     reason = _thinned(edges, given, texts["label"].combine_chunks(), job)
@@ -56,6 +54,7 @@ def assign(_: int, job: Job) -> dict[str, Any]:
     group, drawn = _groups(texts, linked, alive, job)
     found, reason = _without_leaks(np.where(alive, found, splits.NONE), reason, group, "group_leak", job, alive)
     stays = (reason == "") & ~reference
+    _refuse_equal_ids(_flat(texts["ids"])[np.repeat(stays, _sizes(texts["ids"]))])
     found = _split(found, stays, group, drawn, texts, rows, job)
 
     counts = np.zeros((len(records), len(splits.NAMES)), np.int64)
