@@ -9,11 +9,12 @@ import gcsfs
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import classify
+from pipelines import classify, prepare
 from seqcls_beam import storage
 from seqcls_beam.manifest import open_labels, read_manifest
 from tests import gcs, tiny
-from tests.corpora import part_digests, texts
+from tests.corpora import part_digests, texts, write_jsonl
+from tests.prepared import labelled, sentences
 
 pytestmark = pytest.mark.engine
 
@@ -95,3 +96,26 @@ def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_pat
     assert now is not None
     assert left == {"_MANIFEST.json", *(p["path"] for p in [*now["parts"], *now["rejects"]])}
     assert now["run_id"] != there["run_id"]
+
+
+def test_a_preparation_in_a_bucket_is_that_of_a_disk(bucket, model, tmp_path, capsys):
+    source = write_jsonl(tmp_path / "in.jsonl", labelled(sentences(120, 30) + sentences(20, 30)))
+    fs = fsspec.filesystem("gs")
+    fs.put(str(source), "corpus/labelled/in.jsonl")
+    fs.put(str(model), "corpus/tokenizer", recursive=True)
+    flags = ["--num_shards=2", "--unit_bytes=20000", "--partition_bytes=65536"]
+    remote = [f"--input={bucket}/labelled/*", f"--model={bucket}/tokenizer", f"--output={bucket}/prepared"]
+    assert prepare.main([*flags, *remote]) == 0
+    assert prepare.main([*flags, f"--input={source}", f"--model={model}", f"--output={tmp_path}/out"]) == 0
+    there, here = read_manifest(f"{bucket}/prepared"), read_manifest(str(tmp_path / "out"))
+    assert there is not None and here is not None
+    assert there["parts"] == here["parts"] and there["rows"] == here["rows"]
+    assert there["tokenizer"]["digest"] == here["tokenizer"]["digest"]
+    for part in there["parts"]:
+        assert fs.cat_file(f"corpus/prepared/{part['path']}") == (tmp_path / "out" / part["path"]).read_bytes()
+    assert fs.exists("corpus/prepared/README.md") and not fs.find("corpus/prepared/_attempts")
+    assert prepare.main([*flags, *remote]) == 0
+    assert "already published" in capsys.readouterr().err
+    assert prepare.main([*flags, *remote, "--seed=1", "--overwrite"]) == 0
+    replaced = read_manifest(f"{bucket}/prepared")
+    assert replaced is not None and replaced["run_id"] != there["run_id"]
