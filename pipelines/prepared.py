@@ -15,6 +15,9 @@ from pipelines.display import PLAIN_SECONDS
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.job import Job
 
+SKEWED = 0.1
+"""Differences between splits, as the manifest has them under `skew`, that are pointed out."""
+
 _SAID = {
     "read": "reading, cleaning, tokenising",
     "exact": "finding duplicates",
@@ -95,6 +98,14 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
     if "majority_baseline" in manifest:
         told = (f"{name} {each['accuracy']:.1%}" for name, each in manifest["majority_baseline"].items())
         facts.add_row("majority class", ", ".join(told) + " accuracy")
+    skewed = [
+        f"{what} of {name} and train differ by {value:.2f}"
+        for name, each in manifest["skew"].items()
+        for what, value in each.items()
+        if value > SKEWED
+    ]
+    if skewed:
+        facts.add_row("skew", ", ".join(skewed))
     if "suggested_max_length" in manifest:
         cut = sum(each["truncated_rows"] for each in splits.values())
         enough, most = manifest["suggested_max_length"], manifest["tokenizer"]["max_length"]

@@ -686,6 +686,24 @@ def test_the_same_run_again_does_nothing_and_another_is_refused(tmp_path, capfd)
     assert "| train |" in (out / "README.md").read_text()
 
 
+def test_splits_that_differ_are_pointed_out(tmp_path, capsys):
+    from scipy.spatial.distance import jensenshannon
+
+    files = {
+        "train": [{"text": text, "label": ("a", "b")[i % 2]} for i, text in enumerate(sentences(100, 8))],
+        "test": [{"text": text, "label": ("a", "b")[i % 5 > 0]} for i, text in enumerate(sentences(50, 60, seed=3))],
+    }
+    out = splits_of(tmp_path, "out", files)
+    skew = manifest(out)["skew"]["test"]
+    assert skew["labels"] == 0.3
+    bins = [
+        np.bincount([row["length"].bit_length() for row in rows(out, split)], minlength=12)
+        for split in ("train", "test")
+    ]
+    assert np.isclose(skew["lengths"], jensenshannon(*bins, base=2) ** 2, atol=1e-6)
+    assert "labels of test and train differ by 0.30" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_summary_says_what_was_done(tmp_path, capsys):
     texts = sentences(100)
     run([*labelled(texts), *labelled(texts[:1]), {"text": "", "label": "no"}], tmp_path / "out")

@@ -70,6 +70,7 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         "cleaned": {step: sum(record["changed"].get(step, 0) for record in read) for step in job.cleaning},
         "splits": made,
         **_classes(made, job),
+        "skew": {name: _skew(shards["train"], shards[name]) for name in made if name != "train" and "train" in made},
         "duplicates": _duplicates(exact, assigned[0], job),
         "leaks": _leaks(exact, assigned[0]),
         "seconds": {
@@ -140,6 +141,32 @@ def _percentiles(lengths: Counter[int]) -> dict[str, Any]:
         return {}
     at = {f"p{share}": int(values[np.searchsorted(ends, share / 100 * ends[-1])]) for share in (50, 90, 95, 99)}
     return {"min": int(values[0]), **at}
+
+
+def _skew(train: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, float]:
+    """How far a split is from the training rows, each 0 to 1: what TensorFlow Data Validation calls skew.
+
+    labels   the largest difference of a label's share of rows (L-infinity norm)
+    lengths  Jensen-Shannon divergence, in bits, of lengths between powers of two
+    """
+    shares = []
+    for parts in (train, other):
+        rows = max(sum(part["rows"] for part in parts), 1)
+        bins = np.zeros(32)
+        for part in parts:
+            for length, count in part["lengths"].items():
+                bins[int(length).bit_length()] += count
+        shares.append((np.sum([part["label_counts"] for part in parts], axis=0) / rows, bins / max(bins.sum(), 1)))
+    (labels_, lengths), (other_labels, other_lengths) = shares
+    middle = (lengths + other_lengths) / 2
+    divergence = sum(
+        float((each[each > 0] * np.log2(each[each > 0] / middle[each > 0])).sum()) / 2
+        for each in (lengths, other_lengths)
+    )
+    return {
+        "labels": round(float(np.abs(labels_ - other_labels).max(initial=0)), 6),
+        "lengths": round(max(divergence, 0.0), 6),
+    }
 
 
 def _classes(made: dict[str, Any], job: Job) -> dict[str, Any]:
