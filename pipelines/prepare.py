@@ -98,7 +98,7 @@ def prepare(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.Recor
         raise ValueError(f"--max_length={length}: {tokenizer.name} reads at most {tokenizer.max_length}")
     if config.labels.labels is not None:
         pinned(config.labels.labels)
-    if "py3langid" not in sys.modules and config.clean.languages:
+    if config.clean.languages:
         _require_languages()
     output = storage.absolute(config.output.output)
     commit.recover(output)
@@ -122,8 +122,9 @@ def prepare(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.Recor
             units += plan_units(listed, config.read.unit_bytes)
             files.append(listed)
     plan = [Mark(unit=number, units=len(units)).on(unit) for number, unit in enumerate(units)]
-    size = sum(row["size"] for listed in files for row in listed.to_pylist())
-    partitions = _partitions([row for listed in files for row in listed.to_pylist()], config.shards.partition_bytes)
+    rows = [row for listed in files for row in listed.to_pylist()]
+    size = sum(row["size"] for row in rows)
+    partitions = _partitions(rows, config.shards.partition_bytes)
     problem = _problem(config, sources)
     if problem == "regression" and config.splits.split == "stratified":
         raise ValueError("--split=stratified is for classes, and --problem=regression has none")

@@ -12,7 +12,7 @@ import pyarrow as pa
 from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.components import components, leaders
 from seqcls_beam.preparation.exact import TEXT
-from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.exchange import SpillWriter, gather, read_partition
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.near import EDGE
 from seqcls_beam.preparation.stars import read_links
@@ -38,7 +38,7 @@ Edges = tuple[Array, Array, Array]
 def assign(_: int, job: Job) -> dict[str, Any]:
     """TEXT of all partitions and EDGE → PLACED; the record says how many rows of each split each partition has."""
     records = job.index("exact")
-    parts = [_texts(job, record["texts"]) for record in records]
+    parts = [gather(job.exchange, [record["texts"]], 0, TEXT) for record in records]
     bases = np.concatenate([[0], np.cumsum([len(each) for each in parts])]).astype(np.int64)
     texts = pa.Table.from_batches(parts, TEXT).combine_chunks()
     given = texts["split"].to_numpy().astype(np.int64)
@@ -328,11 +328,6 @@ def _names(texts: pa.Table, cluster: Array) -> pa.Array:
 def _digests(texts: pa.Table, some: Array) -> list[str]:
     order, chance = (texts[name].to_numpy()[some].tolist() for name in ("order", "chance"))
     return [f"{one:016x}{other:016x}" for one, other in zip(order, chance, strict=True)]
-
-
-def _texts(job: Job, spill: dict[str, Any]) -> pa.RecordBatch:
-    batches = list(read_partition(job.exchange, [spill], 0))
-    return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], TEXT)
 
 
 def _flat(lists: pa.ChunkedArray) -> npt.NDArray[np.uint64]:

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.preparation import copies, minhash, splits
-from seqcls_beam.preparation.examples import key_of
-from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.examples import example, key_of
+from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.keys import digests, duplicate_key
 from seqcls_beam.preparation.rejects import Rejects
@@ -47,11 +47,9 @@ _TEXTS = 1 << 14  # given their bands at once …
 _BYTES = 1 << 22  # … or of this many bytes, of which each takes 35 while that is done
 
 
-def load(job: Job, partition: int) -> pa.RecordBatch | None:
-    """All EXAMPLE rows of a partition, in the order of the units; None where there are none."""
-    spills = [record["spill"] for record in job.index("read")]
-    batches = list(read_partition(job.exchange, spills, partition))
-    return pa.concat_batches(batches) if batches else None
+def load(job: Job, partition: int) -> pa.RecordBatch:
+    """All EXAMPLE rows of a partition, in the order of the units."""
+    return gather(job.exchange, [record["spill"] for record in job.index("read")], partition, example(job))
 
 
 def find_exact(partition: int, job: Job) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _find_exact(partition: int, job: Job, open_: ExitStack) -> dict[str, Any]:
     )
     rows = load(job, partition)
     counts: dict[str, Any] = {"duplicate_rows": 0, "conflict_groups": 0, "leaks": {}}
-    if rows is not None:
+    if len(rows):
         chosen, counts = _choose(rows, job, rejects)
         made = _texts(rows, chosen, job)
         kept, owner = chosen.rows[chosen.stays], chosen.text[chosen.stays]

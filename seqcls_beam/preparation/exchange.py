@@ -87,6 +87,12 @@ def read_partition(folder: str, spills: list[dict[str, Any]], partition: int) ->
                     yield reader.get_batch(i)
 
 
+def gather(folder: str, spills: list[dict[str, Any]], partition: int, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows of a partition at once, in the order of `read_partition`; without any an empty batch of `schema`."""
+    batches = list(read_partition(folder, spills, partition))
+    return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema)
+
+
 class opened:
     """An IPC file, open for reading record batches of it: mapped into memory where it is local."""
 

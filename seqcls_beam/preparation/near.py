@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.preparation import minhash
-from seqcls_beam.preparation.exact import BAND
-from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.exact import BAND, KEY
+from seqcls_beam.preparation.exchange import SpillWriter, gather, read_partition
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.stars import LINK, write_links
 
@@ -70,7 +70,8 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
         SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory) as spill,
         SpillWriter(job.exchange, f"links-{partition:05d}", LINK, job.memory) as links,
     ):
-        for rows in _runs(job, partition):
+        # Each batch begins with a key.
+        for rows in read_partition(job.exchange, [each["sent"] for each in job.index("keys")], partition):
             keys = _keys(job, partition) if keys is None else keys
             first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
             one = np.cumsum(rows["key"].is_valid().to_numpy(zero_copy_only=False)) - 1
@@ -90,25 +91,13 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
         return {"edges": spill.close(), "links": links.close(), "compared": compared}
 
 
-def _runs(job: Job, partition: int) -> Any:
-    """SENT rows of a partition, in batches that each begin with a key."""
-    for batch in read_partition(job.exchange, [each["sent"] for each in job.index("keys")], partition):
-        if batch.num_rows:
-            yield batch
-
-
 def _all(job: Job, stage: str, what: str, partition: int, schema: pa.Schema) -> pa.RecordBatch:
-    spills = [record[what] for record in job.index(stage)]
-    batches = list(read_partition(job.exchange, spills, partition))
-    return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema)
+    return gather(job.exchange, [record[what] for record in job.index(stage)], partition, schema)
 
 
 def _keys(job: Job, partition: int) -> pa.Array:
     """The keys of the texts of a partition, in their order."""
-    spill = job.index("exact")[partition]["keys"]
-    return pa.chunked_array(
-        [batch["key"] for batch in read_partition(job.exchange, [spill], 0)], pa.string()
-    ).combine_chunks()
+    return gather(job.exchange, [job.index("exact")[partition]["keys"]], 0, KEY)["key"]
 
 
 def _partition(texts: Array) -> npt.NDArray[np.int64]:

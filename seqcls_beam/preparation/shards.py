@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from seqcls_beam import storage
 from seqcls_beam.parts import Digesting, fresh_name
 from seqcls_beam.preparation import labels, splits
-from seqcls_beam.preparation.exact import load
-from seqcls_beam.preparation.exchange import read_partition
+from seqcls_beam.preparation.assign import PLACED
+from seqcls_beam.preparation.exact import ROWS, load
+from seqcls_beam.preparation.exchange import gather
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.runs import RunError, damage
@@ -104,10 +105,10 @@ def _write_partition(
     rejects: Rejects | None,
 ) -> None:
     record = job.index("exact")[partition]
-    places, rows = _one(job, record["rows"]), load(job, partition)
-    if places is None or rows is None:
+    places, rows = gather(job.exchange, [record["rows"]], 0, ROWS), load(job, partition)
+    if not len(places):
         return
-    placed = _placed(job, partition)
+    placed = gather(job.exchange, [job.index("assign")[0]["placed"]], partition, PLACED)
     text = places["text"].to_numpy()
     row = places["row"].to_numpy()
     split = placed["split"].to_numpy()[text]
@@ -124,16 +125,6 @@ def _write_partition(
         gone = np.flatnonzero((split == splits.NONE) & pc.not_equal(reason, "").to_numpy(zero_copy_only=False))
         details = placed["detail"].take(pa.array(text[gone]))
         rejects.add(rows.take(pa.array(row[gone])), reason.take(pa.array(gone)), details)
-
-
-def _one(job: Job, spill: dict[str, Any]) -> pa.RecordBatch | None:
-    batches = list(read_partition(job.exchange, [spill], 0))
-    return pa.concat_batches(batches) if batches else None
-
-
-def _placed(job: Job, partition: int) -> pa.RecordBatch:
-    spill = job.index("assign")[0]["placed"]
-    return pa.concat_batches(list(read_partition(job.exchange, [spill], partition)))
 
 
 class _Writer:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from seqcls_beam.preparation import minhash
-from seqcls_beam.preparation.exchange import SpillWriter, read_partition
+from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job
 
 Array = npt.NDArray[Any]
@@ -64,8 +64,7 @@ def link(partition: int, job: Job, stage: str) -> dict[str, Any]:
 def read_links(job: Job, stage: str, partition: int) -> tuple[Array, Array]:
     """The edges that a stage wrote for the nodes of a partition, each once."""
     spills = [record["links"] for record in job.index(stage)]
-    batches = list(read_partition(job.exchange, spills, partition))
-    rows = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], LINK)
+    rows = gather(job.exchange, spills, partition, LINK)
     return minhash.unique_pairs(rows["node"].to_numpy(), rows["neighbour"].to_numpy())
 
 
