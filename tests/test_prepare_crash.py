@@ -119,6 +119,18 @@ def test_records_of_another_plan_do_not_count(tmp_path, job):
     assert digests(out) == expected
 
 
+@pytest.mark.parametrize("step", [662, 668, 676])
+def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
+    flags, expected, told = job
+    out = tmp_path / "out"
+    given, _, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
+    planned = prepare.prepare(prepare.configured(given))[0]
+    argv = [sys.executable, "-m", "tests.crash_prepare", str(step), "kill", str(out), *flags, f"--output={out}"]
+    subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert tasks.finish(planned) == f"{out}/_MANIFEST.json"
+    assert digests(out) == expected and lasting(out) == told
+
+
 def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
     flags, expected, _ = job
     out = tmp_path / "out"

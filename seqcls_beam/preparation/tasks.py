@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage, units
-from seqcls_beam.commit import is_published, publish_parts, refuse_rejected
+from seqcls_beam.commit import is_published, publish_parts, recover, refuse_rejected
 from seqcls_beam.manifest import NAME
 from seqcls_beam.parts import fresh_name
 from seqcls_beam.preparation import card, manifest
@@ -112,6 +112,7 @@ def do(job: Job, stage: str, task: int) -> int:
 def finish(job: Job) -> str:
     """Publish what the stages made; the URI of the manifest. Raises `RunError`, with nothing published."""
     uri = storage.join(job.run.output, NAME)
+    recover(job.run.output)  # an earlier try of this step may have begun to publish
     try:
         complete(job, list(stages(job))[-1])
         made, moves = manifest.build(job, orjson.loads(storage.read(job.run.facts)))
