@@ -22,11 +22,18 @@ from tests.corpora import labels, texts, write_jsonl
 from tests.prepared import sentences
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-RECIPES = [
-    each.replace("\\\n", " ")
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for each in re.findall(r"^python -m pipelines\.classify (?:.*\\\n)*.*$", block, re.MULTILINE)
-]
+
+
+def recipes(command):
+    """The calls of a command in the README's shell blocks, each on one line."""
+    return [
+        each.replace("\\\n", " ")
+        for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+        for each in re.findall(rf"^python -m pipelines\.{command} (?:.*\\\n)*.*$", block, re.MULTILINE)
+    ]
+
+
+RECIPES, PREPARING = recipes("classify"), recipes("prepare")
 
 
 def test_the_figures_of_the_preparation_are_the_measured_ones():
@@ -40,13 +47,6 @@ def test_the_figures_of_the_preparation_are_the_measured_ones():
         assert f"{each['ratio']:.2f} of the time" in shown
     assert f"{measured['signatures']['seqcls_beam']:.1f} µs" in shown
     assert f"{measured['near']['seqcls_beam']['documents_a_second']:,}" in shown
-
-
-PREPARING = [
-    each.replace("\\\n", " ")
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for each in re.findall(r"^python -m pipelines\.prepare (?:.*\\\n)*.*$", block, re.MULTILINE)
-]
 
 
 def test_the_table_of_the_engine_is_the_measured_one():
