@@ -1,0 +1,181 @@
+"""Options of `python -m pipelines.classify`; other commands that read, classify or publish take the same groups."""
+
+import datetime
+from dataclasses import dataclass
+
+from seqcls_beam.config.option import check, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """Reading records."""
+
+    input: tuple[str, ...] = option(
+        "files to read: paths or patterns (*, **, ?, [..]), local or of any fsspec protocol such as gs://; "
+        "a folder means the files in it; may be given several times",
+        metavar="PATTERN",
+    )
+    input_format: str = option(
+        "format of the files; auto goes by the extension: .txt .jsonl .ndjson .csv .tsv, each also as .gz .bz2 .xz "
+        ".zst, and .parquet",
+        default="auto",
+        choices=("auto", "text", "jsonl", "csv", "tsv", "parquet"),
+    )
+    text_column: str = option("column that holds the text", default="text")
+    text_pair_column: str | None = option(
+        "column that holds the second sentence of a pair (default: single texts)", default=None
+    )
+    id_column: str | None = option("column that identifies a row; always kept", default=None)
+    keep_columns: tuple[str, ...] | None = option(
+        "columns that pass through to the output, comma-separated, each NAME or NAME:TYPE (string, int64, float64, "
+        "bool); '*' keeps all that the first files have, '' none (default: all of Parquet, else the id and the texts)",
+        default=None,
+        metavar="NAMES",
+    )
+    column_names: tuple[str, ...] | None = option(
+        "names for the columns of csv and tsv files that have no header, comma-separated (default: the first row "
+        "is the header)",
+        default=None,
+        metavar="NAMES",
+    )
+    quote: str | None = option(
+        "quote character of csv and tsv fields; '' reads quotes as text (default: \" for csv, '' for tsv)",
+        default=None,
+        metavar="CHAR",
+    )
+    batch_rows: int = option("rows per batch that travels through the pipeline", default=8192, minimum=1)
+    unit_bytes: int = option(
+        "input bytes per unit of work; where rows are labelled, unit i becomes part i of the output",
+        default=64 * 2**20,
+        minimum=1,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.quote is not None and (len(self.quote.encode()) > 1 or self.quote in (",", "\t", "\r", "\n")):
+            raise ValueError(f"--quote={self.quote}: expected one ASCII character that separates nothing, or nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The model, and how texts are fed to it."""
+
+    model: str = option(
+        "checkpoint of a sequence classifier: a local folder, an fsspec URI (gs://bucket/folder) or a Hub id; "
+        "'sentiment' is the English one that comes with the package",
+        default="sentiment",
+        metavar="CHECKPOINT",
+    )
+    revision: str | None = option("branch, tag or commit of a Hub id", default=None)
+    max_length: int | None = option(
+        "tokens per sequence, special tokens included (default: the checkpoint's own)", default=None, minimum=4
+    )
+    overflow: str = option(
+        "a longer text is cut and flagged (truncate), or read in overlapping windows whose scores are pooled (window)",
+        default="truncate",
+        choices=("truncate", "window"),
+    )
+    stride: int = option("tokens that neighbouring windows share", default=64, minimum=0)
+    pooling: str = option(
+        "a label's score over the windows of a text: their mean or their maximum",
+        default="mean",
+        choices=("mean", "max"),
+    )
+    threshold: float = option(
+        "probability from which a multi-label checkpoint assigns a label", default=0.5, minimum=0, maximum=1
+    )
+    device: str = option(
+        "where the model runs: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one", default="auto"
+    )
+    dtype: str = option(
+        "precision of the model: auto is float32 on a CPU, and on a GPU bfloat16 or what else passes the self-test; "
+        "int8 (CPU) is refused where its labels differ from float32's on more than 0.5 % of the first rows",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+    )
+    threads: int = option(
+        "CPU threads per worker process (0: all cores, divided by the workers that run on this machine)",
+        default=0,
+        minimum=0,
+    )
+    batch_tokens: int = option("tokens per forward pass (0: 2,048 on a CPU, 65,536 on a GPU)", default=0, minimum=0)
+    compile: bool = option(
+        "compile the model for fixed shapes, one CUDA graph each (GPU): takes a minute or two per worker, and so pays "
+        "from some millions of texts for each",
+        default=False,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.device not in ("auto", "cpu", "cuda") and not self.device.removeprefix("cuda:").isdigit():
+            raise ValueError(f"--device={self.device}: expected auto, cpu, cuda or cuda:N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """The run and its output."""
+
+    output: str = option("folder to publish into, local or of any fsspec protocol", metavar="FOLDER")
+    overwrite: bool = option(
+        "replace what another run published there; it stays readable until the new one is complete", default=False
+    )
+    max_rejected: float = option(
+        "fraction of rows that may be rejected; above it nothing is published", default=0.05, minimum=0, maximum=1
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(OutputOptions):
+    """The run and its output."""
+
+    run_date: str | None = option(
+        "logical date of a scheduled run, YYYY-MM-DD: publishes into FOLDER/run_date=YYYY-MM-DD", default=None
+    )
+    only_new: bool = option(
+        "skip input files that an earlier run under the output folder labelled with the same model", default=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.run_date is not None:
+            try:
+                valid = datetime.date.fromisoformat(self.run_date).isoformat() == self.run_date
+            except ValueError:
+                valid = False
+            if not valid:
+                raise ValueError(f"--run_date={self.run_date}: expected a date such as 2026-11-20")
+        if self.only_new and self.run_date is None:
+            raise ValueError(
+                "--only_new needs --run_date: new rows are published beside the old, in a folder of their own"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookOptions:
+    """A quick look: no files, no pipeline."""
+
+    text: tuple[str, ...] = option(
+        "print the probability of every label for this text and exit; may be given several times",
+        default=(),
+        metavar="TEXT",
+    )
+    text_pair: tuple[str, ...] = option("the second sentence of each --text", default=(), metavar="TEXT")
+
+    def __post_init__(self) -> None:
+        if self.text_pair and len(self.text_pair) != len(self.text):
+            raise ValueError(
+                f"--text was given {len(self.text)} times and --text_pair {len(self.text_pair)} times: "
+                "every text needs its pair"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyConfig:
+    """Options of `python -m pipelines.classify`."""
+
+    read: ReadOptions
+    model: ModelOptions
+    run: RunOptions

@@ -1,0 +1,135 @@
+"""Options of `python -m pipelines.evaluate`."""
+
+from dataclasses import dataclass
+
+from seqcls_beam.config.classify import ModelOptions, ReadOptions
+from seqcls_beam.config.option import check, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """What is evaluated, where not --input: rows that are prepared, or that have their answers."""
+
+    data: str | None = option(
+        "output folder of pipelines.prepare: a model is run on the tokens that lie there (default: none)",
+        default=None,
+        metavar="FOLDER",
+    )
+    split: str | None = option(
+        "the split of --data (default: test, or validation where there is no test)",
+        default=None,
+        choices=("train", "validation", "test"),
+    )
+    labeled: tuple[str, ...] = option(
+        "output folder of pipelines.classify, or Parquet files, with answers and gold labels: no model is run; may be "
+        "given several times",
+        default=(),
+        metavar="PATTERN",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.split is not None and self.data is None:
+            raise ValueError(f"--split={self.split} is for --data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldOptions:
+    """Gold labels."""
+
+    label_column: str = option("column that holds the gold label, or for a regression the number", default="label")
+    label_separator: str | None = option(
+        "character between the gold labels of a row that has several; a column of lists needs none", default=None
+    )
+    labels: tuple[str, ...] | None = option(
+        "what stands in the column for the model's labels, comma-separated, each NAME, or VALUE:NAME; other values "
+        "are rejected (default: the model's names, or their numbers from 0)",
+        default=None,
+        metavar="NAMES",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.label_separator == "":
+            raise ValueError("--label_separator is empty: expected a character, such as ','")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """What is measured."""
+
+    positive_label: str | None = option(
+        "of two labels the one that F1, AUC and average precision speak of (default: the last)", default=None
+    )
+    ordinal: bool = option(
+        "the labels are steps of a scale, in their order: also the mean error in steps and the quadratic kappa",
+        default=False,
+    )
+    slice_by: tuple[str, ...] | None = option(
+        "columns for whose every value metrics are given, comma-separated", default=None, metavar="NAMES"
+    )
+    worst: int = option("rows with the largest losses that are shown", default=20, minimum=0, maximum=10_000)
+    bootstrap: int = option(
+        "replicates behind a 95 % confidence interval (0: none); where rows must be drawn one by one, for several "
+        "labels and regressions, at most 200",
+        default=1000,
+        minimum=0,
+        maximum=100_000,
+    )
+    seed: int = option("what the replicates are drawn from", default=0, minimum=0, maximum=2**63 - 1)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """Gates: a metric beyond its limit makes the exit code 1, once everything is shown and written."""
+
+    min_accuracy: float | None = option("accuracy", default=None, minimum=0, maximum=1)
+    min_f1: float | None = option("macro F1", default=None, minimum=0, maximum=1)
+    min_positive_f1: float | None = option("F1 of the positive label, of two", default=None, minimum=0, maximum=1)
+    min_micro_f1: float | None = option("micro F1, of several labels", default=None, minimum=0, maximum=1)
+    min_auc: float | None = option("area under the ROC curve, of two labels", default=None, minimum=0, maximum=1)
+    min_map: float | None = option("mean average precision, of several labels", default=None, minimum=0, maximum=1)
+    min_pearson: float | None = option("Pearson correlation, of a regression", default=None, minimum=-1, maximum=1)
+    min_spearman: float | None = option("Spearman correlation, of a regression", default=None, minimum=-1, maximum=1)
+    max_mse: float | None = option("mean squared error, of a regression", default=None, minimum=0)
+    max_ece: float | None = option("expected calibration error", default=None, minimum=0, maximum=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """The report."""
+
+    output: str | None = option(
+        "folder for evaluation.json and report.html, local or of any fsspec protocol (default: the terminal only)",
+        default=None,
+        metavar="FOLDER",
+    )
+    overwrite: bool = option("replace an evaluation that lies there", default=False)
+    max_rejected: float = option(
+        "fraction of rows that may be rejected, unknown gold labels among them; above it the command fails",
+        default=0.05,
+        minimum=0,
+        maximum=1,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Options of `python -m pipelines.evaluate`."""
+
+    read: ReadOptions
+    answers: AnswerOptions
+    gold: GoldOptions
+    model: ModelOptions
+    measure: MeasureOptions
+    gates: GateOptions
+    report: ReportOptions

@@ -1,0 +1,43 @@
+"""One option: its help, unit, range and default, as a field of a dataclass.
+
+Imports nothing of the project.
+"""
+
+from dataclasses import MISSING, Field, field, fields
+from typing import Any
+
+
+def option(
+    help: str,
+    *,
+    default: Any = MISSING,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """A dataclass field with what `--help` shows and `check` enforces."""
+    return field(
+        default=default,
+        metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "metavar": metavar},
+    )
+
+
+def check(options: Any) -> None:
+    """Raise `ValueError` naming the first option outside its range, with the value received."""
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if value is None or not each.metadata:
+            continue
+        choices, low, high = (each.metadata[key] for key in ("choices", "minimum", "maximum"))
+        if choices and value not in choices:
+            raise ValueError(f"--{each.name}={value}: expected one of {', '.join(choices)}")
+        if low is not None and not value >= low:  # so put, nan is out of range
+            raise ValueError(f"--{each.name}={value}: expected at least {low:g}")
+        if high is not None and value > high:
+            raise ValueError(f"--{each.name}={value}: expected at most {high:g}")
+
+
+def option_fields(group: type) -> list[Field[Any]]:
+    """The options of a group, in the order `--help` shows them."""
+    return [each for each in fields(group) if each.metadata]
