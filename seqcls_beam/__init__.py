@@ -3,7 +3,7 @@
 Read from the top: a file imports only files above it.
 
     schema.py        what the batches between stages look like
-    config.py        every option, once
+    config/          every option, once; a file a command
     rows.py          what a row weighs
     storage.py       the few atomic things that are done with files, local or in a bucket
     units.py         patterns → files → units of work
@@ -11,7 +11,7 @@ Read from the top: a file imports only files above it.
     records.py       a unit → RECORD batches
     checkpoints.py   which model: found, fetched, checked, named by its digest
     tokens.py        RECORD → TOKENS
-    engine/          token ids → logits; the only place that knows torch
+    engine/          token ids → logits; with finetuning/ the only place that knows torch
     predictions.py   TOKENS → PREDICTION
     parts.py         PREDICTION → the Parquet parts of a unit, and the unit's record
     runs.py          a run and its attempt: identity, plan, what is finished
@@ -36,10 +36,37 @@ Read from the top: a file imports only files above it.
         shards.py      stage shards: rows → Parquet
         manifest.py, card.py   what is said of it
         tasks.py       the stages in their order, and what of them is done
+    evaluation/      answers beside gold labels → metrics
+        extras.py      packages that only this and fine-tuning need
+        outcomes.py    gold labels and scores of a batch
+        sums.py        sums in any order, to the last bit
+        odds.py        log-odds, in cells
+        chance.py      what is drawn by lot
+        calibration.py, groups.py, worst.py   what is counted of rows …
+        tally.py       … all of it, additive
+        shares.py      counts → precision, recall, F1, for many groups at once
+        ranking.py     cells → AUC, average precision, best thresholds
+        headline.py    a few metrics, straight from arrays
+        metrics.py     a tally → every metric of it
+        gold.py        what stands in a column → the model's labels
+        account.py     which rows were scored, and what became of the others
+        evidence.py    a batch → tally and account
+        files.py       shards, and rows with answers → batches
+        gates.py       what a metric must be
+        told.py, plots.py, report.py   what people see
+    finetuning/      prepared shards + a base → a checkpoint
+        shards.py      shards → flat arrays, mapped into memory
+        job.py         a fine-tuning as its processes know it
+        batches.py     which rows make a step, and the batch that they make
+        model.py       a base → a model with the right head, and a model → a folder
+        trainer.py     what transformers' Trainer is given
+        training.py    the training itself
+        card.py, curves.py, receipt.py   what is said of it
     coder.py         how batches travel between workers
     handler.py       the engine as a Beam ModelHandler
     transforms.py    classifying as PTransforms
     stages.py        preparing as a PTransform
+    scoring.py       evaluating as PTransforms
 
 The commands are in `pipelines/`. This package re-exports nothing, so importing one part loads no other.
 """

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "seqcls_beam"
 # From the bottom to the top; a module imports only what stands before it.
 ORDER = [
     "schema", "config", "rows", "storage", "progress", "formats", "units", "records", "checkpoints", "tokens", "engine",
-    "predictions", "parts", "runs", "manifest", "commit", "preparation", "coder", "handler", "transforms", "stages",
+    "predictions", "parts", "runs", "manifest", "commit", "preparation", "evaluation", "coder", "handler",
+    "transforms", "stages",
 ]  # fmt: skip
 BEAM = {"coder", "handler", "transforms", "stages"}
 TORCH = {"engine"}
@@ -72,7 +73,10 @@ def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
             assert not {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.PTransform"}
 
 
-@pytest.mark.parametrize("name", ["pipelines.classify", "pipelines.prepare", "seqcls_beam.transforms"])
+@pytest.mark.parametrize(
+    "name",
+    ["pipelines.classify", "pipelines.prepare", "seqcls_beam.transforms"],
+)
 def test_importing_a_command_does_not_import_torch(name):
     code = f"import sys, {name}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)

@@ -1,0 +1,1 @@
+"""Evaluation: outcomes → additive statistics → metrics."""

@@ -1,0 +1,160 @@
+"""A batch with answers and gold labels → what is counted of it: a tally and an account."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqcls_beam import storage
+from seqcls_beam.evaluation.account import Account
+from seqcls_beam.evaluation.gold import Gold
+from seqcls_beam.evaluation.outcomes import Outcomes
+from seqcls_beam.evaluation.tally import Asked, Tally
+from seqcls_beam.runs import RunError
+from seqcls_beam.schema import Mark
+
+Array = npt.NDArray[Any]
+
+NO_VALUE = "(none)"
+"""The slice of rows without a value in the column."""
+
+_SHOWN_CHARACTERS = 500
+_ROUNDED = 1e-3  # how far from 1 the probabilities of a row may sum up
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """How batches are read. Small, picklable: it travels to the workers."""
+
+    asked: Asked
+    gold: Gold
+    label_column: str
+    shown: tuple[tuple[str, str], ...]  # what is told of the worst rows → its column; nothing more is known of them
+    kept: bool  # the columns are those of `keep` (PREDICTION), or stand beside the answers
+    summing: bool = False  # the probabilities of a row must sum up to 1: they come from elsewhere
+
+
+class Evidence:
+    """A tally and an account, both additive."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.tally = Tally(sheet.asked)
+        self.account = Account()
+
+    def add(self, batch: pa.RecordBatch, sheet: Sheet) -> None:
+        """Count a marked batch: PREDICTION, or rows of files that have columns of that name."""
+        mark = Mark.of(batch)
+        place = (mark.unit, mark.sequence)
+        names = batch.schema.names
+        columns = dict(zip(names, batch.columns, strict=True))
+        if sheet.kept:
+            fields = [field.name for field in batch.schema.field("keep").type]
+            columns |= {f"keep.{name}": column for name, column in zip(fields, batch["keep"].flatten(), strict=True)}
+        prefix = "keep." if sheet.kept else ""
+        good = self._answered(batch)
+        read = sheet.gold.read(columns[prefix + sheet.label_column])
+        known = good & ~read.missing
+        unknown = {row: value for row, value in read.unknown.items() if known[row]}
+        scored = known.copy()
+        scored[list(unknown)] = False
+        self.account.rows += len(batch)
+        self.account.unlabelled += int((good & read.missing).sum())
+        self.account.scored += int(scored.sum())
+        if unknown:
+            self.account.rejected["unknown_label"] += len(unknown)
+            first = {value: (*place, row) for row, value in sorted(unknown.items(), reverse=True)}
+            self.account.name_unknown(first)
+        self.account.ran(mark.engine)
+        self.account.seconds.update(mark.seconds)
+        for name in ("tokens", "truncated"):
+            if name in names:
+                setattr(self.account, name, getattr(self.account, name) + (pc.sum(batch[name]).as_py() or 0))
+        rows = pa.array(np.flatnonzero(scored))
+        if len(rows):
+            taken = {name: column.take(rows) for name, column in columns.items() if name != "keep"}
+            self.tally.add(_outcomes(taken, read.gold[scored], sheet, prefix, place))
+
+    def merge(self, other: "Evidence") -> None:
+        """Add what another has counted; it must not be used afterwards."""
+        self.tally.merge(other.tally)
+        self.account.merge(other.account)
+
+    def _answered(self, batch: pa.RecordBatch) -> Array:
+        """Which rows have an answer; the others are counted as rejected."""
+        if "reject" in batch.schema.names:
+            for each in pc.value_counts(pc.struct_field(batch["reject"].drop_null(), "reason")).to_pylist():
+                self.account.rejected[each["values"]] += each["counts"]
+            return np.asarray(batch["reject"].is_null().to_numpy(zero_copy_only=False))
+        answers = [name for name in ("scores", "label", "labels", "score") if name in batch.schema.names]
+        good = np.asarray(batch[answers[0]].is_valid().to_numpy(zero_copy_only=False))
+        if not good.all():
+            self.account.rejected["missing_answer"] += int((~good).sum())
+        return good
+
+
+def _outcomes(columns: dict[str, pa.Array], gold: Array, sheet: Sheet, prefix: str, place: tuple[int, int]) -> Outcomes:
+    """Outcomes of rows that all have an answer and a gold label."""
+    scores = _scores(columns, sheet)
+    tokens = columns.get("tokens")
+    return Outcomes(
+        gold,
+        scores,
+        None if scores is not None else _answers(columns, sheet),
+        None if tokens is None else pc.fill_null(tokens, 0).to_numpy().astype(np.int32),
+        {name: _values(columns[prefix + name]) for name in sheet.asked.slices},
+        {name: _shown(columns[column]) for name, column in sheet.shown},
+        place,
+    )
+
+
+def _scores(columns: dict[str, pa.Array], sheet: Sheet) -> Array | None:
+    """float32 [rows, labels], or [rows] for a regression."""
+    asked = sheet.asked
+    if asked.problem == "regression":
+        numbers = columns["score"].cast(pa.float32()).to_numpy(zero_copy_only=False)
+        if not np.isfinite(numbers).all():
+            raise RunError("the column 'score' has values that are no finite numbers")
+        return np.asarray(numbers)
+    if "scores" not in columns:
+        return None
+    lists = columns["scores"]
+    lengths = pc.unique(pc.list_value_length(lists)).to_pylist()
+    if lengths != [len(asked.labels)]:
+        raise RunError(f"the column 'scores' has rows of {lengths[0]} values, and there are {len(asked.labels)} labels")
+    scores = lists.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False).reshape(-1, len(asked.labels))
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise RunError("the column 'scores' has values that are no probabilities: they must be from 0 to 1")
+    if sheet.summing and np.abs(scores.sum(axis=1, dtype=np.float64) - 1).max() > _ROUNDED:
+        raise RunError("the column 'scores' has rows that do not sum up to 1, as the probabilities of labels must")
+    return np.asarray(scores)
+
+
+def _answers(columns: dict[str, pa.Array], sheet: Sheet) -> Array:
+    """The column `label` or `labels` → numbers; raises `RunError` for one that is not among the names."""
+    several = sheet.asked.problem == "multi_label"
+    names = tuple((name, name) for name in sheet.asked.labels)
+    read = Gold(sheet.asked.problem, sheet.asked.labels, names).read(columns["labels" if several else "label"])
+    for value in read.unknown.values():
+        raise RunError(
+            f"an answer is {value!r}, which is none of the labels {', '.join(map(repr, sheet.asked.labels))}"
+        )
+    return read.gold
+
+
+def _values(column: pa.Array) -> Array:
+    return np.asarray(pc.fill_null(column.cast(pa.string()), NO_VALUE).to_numpy(zero_copy_only=False))
+
+
+def _shown(column: pa.Array) -> pa.Array:
+    """Texts cut, names of files without passwords; anything else as it is."""
+    if pa.types.is_dictionary(column.type):
+        names = [storage.without_password(name) for name in column.dictionary.to_pylist()]
+        return pa.array(names, pa.string()).take(column.indices)
+    if not pa.types.is_string(column.type):
+        return column
+    long = pc.greater(pc.utf8_length(column), _SHOWN_CHARACTERS)
+    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(column, 0, _SHOWN_CHARACTERS - 1), "…", "")
+    return pc.if_else(long, cut, column)

@@ -1,0 +1,165 @@
+"""Parquet that needs no reader of records: prepared shards, and rows with answers.
+
+A unit's row groups → batches with a `Mark`; for shards TOKENS, so that a model can be run on them as they are.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seqcls_beam import storage
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.runs import RunError
+from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
+from seqcls_beam.tokens import Sequences
+from seqcls_beam.units import list_files, plan_units
+
+_FIRST = 1152  # sequences, as `predictions.first_sequences`
+_OURS = ("source", "position")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Parquet files, and what is read of them. Small, picklable: it travels to the workers."""
+
+    paths: tuple[str, ...]  # URIs or patterns
+    columns: tuple[str, ...]
+    batch_rows: int
+    unit_bytes: int
+
+
+def listed(files: Files) -> pa.RecordBatch:
+    """UNIT rows of the files; raises `FileNotFoundError` for a pattern that matches none."""
+    return list_files(ReadOptions(input=files.paths, input_format="parquet"))
+
+
+def planned(files: Files) -> Iterator[pa.RecordBatch]:
+    """The units."""
+    yield from plan_units(listed(files), files.unit_bytes)
+
+
+def schema_of(uri: str) -> pa.Schema:
+    """The columns of a Parquet file; raises `ValueError` where it is none."""
+    fs, path = storage.connect(uri)
+    try:
+        with fs.open(path, "rb") as file:
+            return pq.read_schema(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{uri} is no Parquet file ({error})") from error
+
+
+def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:
+    """UNIT → batches of the columns, with `source` and `position` as in RECORD; the last has `last` set.
+
+    Raises `RunError` for a file that is gone, damaged or without one of the columns.
+    """
+    mark = Mark.of(unit)
+    sequence = rows = 0
+    inputs: list[dict[str, Any]] = []
+    waiting: pa.RecordBatch | None = None
+    spent = 0
+    began = time.perf_counter()
+    for piece in unit.to_pylist():
+        inputs.append({**piece, "rows": 0})
+        for batch, size in _batches(piece, files):
+            if waiting is not None:
+                now = replace(mark, sequence=sequence, rows=rows, bytes=spent)
+                yield now.spent("read", time.perf_counter() - began).on(waiting)
+                began = time.perf_counter()
+                sequence += 1
+            waiting, spent = batch, size
+            inputs[-1]["rows"] += len(batch)
+            rows += len(batch)
+    if waiting is not None:
+        now = replace(mark, sequence=sequence, last=True, rows=rows, bytes=spent, inputs=inputs)
+        yield now.spent("read", time.perf_counter() - began).on(waiting)
+
+
+def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """The rows of a piece, and the bytes of the file that they take, all rows alike."""
+    uri = piece["path"]
+    fs, path = storage.connect(uri)
+    try:
+        with fs.open(path, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            missing = [name for name in files.columns if name not in parquet.schema_arrow.names]
+            if missing:
+                raise RunError(f"{uri} has no column {missing[0]!r}, which the first file has")
+            end = parquet.num_row_groups if piece["end"] < 0 else piece["end"]
+            groups = range(piece["start"], end)
+            position = sum(parquet.metadata.row_group(group).num_rows for group in range(piece["start"]))
+            share = piece["size"] / max(parquet.metadata.num_rows, 1)
+            for batch in parquet.iter_batches(files.batch_rows, list(groups), list(files.columns)):
+                if len(batch):
+                    yield _placed(batch, uri, position), int(share * len(batch))
+                    position += len(batch)
+    except FileNotFoundError:
+        raise RunError(f"{uri} was there when the run was planned, and is gone") from None
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _placed(batch: pa.RecordBatch, uri: str, position: int) -> pa.RecordBatch:
+    """Columns as plain types, with where each row comes from."""
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        decoded = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        columns[name] = decoded.cast(pa.string()) if pa.types.is_large_string(decoded.type) else decoded
+    source = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(batch), np.int32)), pa.array([uri]))
+    columns |= {"source": source, "position": pa.array(np.arange(position, position + len(batch)))}
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def as_tokens(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of a shard → TOKENS, one window a row, with its other columns in `keep`.
+
+    Where the texts are not there the ids are kept in their place. No row is truncated: they were when prepared.
+    """
+    size = len(rows)
+    kept = [name for name in rows.schema.names if name not in (*_OURS, "token_type_ids")]
+    if "text" in kept:
+        kept.remove("input_ids")
+    lengths = rows["input_ids"].value_lengths()
+    columns = {
+        "source": rows["source"],
+        "position": rows["position"],
+        "text": rows["text"] if "text" in kept else pa.nulls(size, pa.string()),
+        "keep": pa.StructArray.from_arrays([rows[name] for name in kept], kept),
+        "reject": pa.nulls(size, REJECT_VALUE),
+        **{name: _windows(rows[name]) for name in ("input_ids", "token_type_ids") if name in rows.schema.names},
+        "tokens": lengths.cast(pa.int32()),
+        "truncated": pa.array(np.zeros(size, bool)),
+    }
+    types = {field.name: field.type for field in TOKENS}
+    arrays = [column.cast(types[name]) if name in types else column for name, column in columns.items()]
+    return Mark.of(rows).on(pa.RecordBatch.from_arrays(arrays, names=list(columns)))
+
+
+def first_sequences(files: Files) -> Sequences:
+    """The first 1,152 rows of shards, for int8: as `predictions.first_sequences` has them."""
+    found = []
+    rows = 0
+    for unit in planned(files):
+        for batch in read(unit, files):
+            found.append(batch.slice(0, _FIRST - rows))
+            rows += len(found[-1])
+            if rows == _FIRST:
+                break
+        if rows == _FIRST:
+            break
+    lists = pa.concat_arrays([batch["input_ids"] for batch in found])
+    types = None
+    if "token_type_ids" in found[0].schema.names:
+        types = pa.concat_arrays([batch["token_type_ids"] for batch in found]).flatten().to_numpy()
+    offsets = np.append(0, np.cumsum(lists.value_lengths().to_numpy())).astype(np.int64)
+    return lists.flatten().to_numpy(), offsets, types
+
+
+def _windows(lists: pa.ListArray) -> pa.ListArray:
+    """Rows of ids → rows of one window of ids."""
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(lists) + 1, dtype=np.int32)), lists)

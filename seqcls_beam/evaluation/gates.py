@@ -1,0 +1,76 @@
+"""Gates: what a metric must be for a model to pass."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from seqcls_beam.config import GateOptions, option_fields
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What decides which metrics there are."""
+
+    problem: str
+    labels: int
+    scores: bool = True  # probabilities are known, not labels alone
+
+
+class _Gate(NamedTuple):
+    metric: str
+    problems: tuple[str, ...]
+    two: bool = False  # labels, no more and no fewer
+    scores: bool = False
+
+
+_GATES = {
+    "min_accuracy": _Gate("accuracy", ("single_label",)),
+    "min_f1": _Gate("macro_f1", ("single_label", "multi_label")),
+    "min_positive_f1": _Gate("positive_f1", ("single_label",), two=True),
+    "min_micro_f1": _Gate("micro_f1", ("multi_label",)),
+    "min_auc": _Gate("auc", ("single_label",), two=True, scores=True),
+    "min_map": _Gate("map", ("multi_label",), scores=True),
+    "min_pearson": _Gate("pearson", ("regression",)),
+    "min_spearman": _Gate("spearman", ("regression",)),
+    "max_mse": _Gate("mse", ("regression",)),
+    "max_ece": _Gate("ece", ("single_label", "multi_label"), scores=True),
+}
+
+
+def check(gates: GateOptions, kind: Kind) -> None:
+    """Raise `ValueError` for a gate on a metric that there will not be."""
+    for name, limit in _given(gates).items():
+        gate = _GATES[name]
+        if kind.problem not in gate.problems:
+            raise ValueError(
+                f"--{name}={limit:g} is for {' and '.join(gate.problems)} models, and this is a {kind.problem} one"
+            )
+        if gate.two and kind.labels != 2:
+            raise ValueError(f"--{name}={limit:g} is for two labels, and there are {kind.labels}")
+        if gate.scores and not kind.scores:
+            raise ValueError(f"--{name}={limit:g} needs the probabilities, and there is no column 'scores'")
+
+
+def judged(gates: GateOptions, metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The gates that were asked for: gate, metric, limit, value, ci, passed. An undefined metric does not pass."""
+    found = []
+    for name, limit in _given(gates).items():
+        metric = _GATES[name].metric
+        told = metrics.get(metric)
+        value = None if told is None else told["value"]
+        passed = value is not None and (value >= limit if name.startswith("min_") else value <= limit)
+        interval = None if told is None else told["ci"]
+        found.append({"gate": name, "metric": metric, "limit": limit, "value": value, "ci": interval, "passed": passed})
+    return found
+
+
+def sentence(gate: dict[str, Any]) -> str:
+    """Why a gate did not pass."""
+    if gate["value"] is None:
+        return f"--{gate['gate']}={gate['limit']:g}: {gate['metric']} is undefined on these rows"
+    interval = f" (95 % interval {gate['ci'][0]:.4f} to {gate['ci'][1]:.4f})" if gate["ci"] else ""
+    return f"--{gate['gate']}={gate['limit']:g}: {gate['metric']} is {gate['value']:.4f}{interval}"
+
+
+def _given(gates: GateOptions) -> dict[str, float]:
+    values = {each.name: getattr(gates, each.name) for each in option_fields(GateOptions)}
+    return {name: value for name, value in values.items() if value is not None}

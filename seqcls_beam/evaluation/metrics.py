@@ -1,0 +1,303 @@
+"""A tally → every metric of it, ready for JSON.
+
+scikit-learn computes what it has, from counts as weights; confidence intervals redraw the counts (`shares`).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcls_beam.evaluation import ranking, shares
+from seqcls_beam.evaluation.chance import stream
+from seqcls_beam.evaluation.extras import wanted
+from seqcls_beam.evaluation.groups import LENGTHS, Group
+from seqcls_beam.evaluation.headline import correlation, headline
+from seqcls_beam.evaluation.tally import Tally
+
+__all__ = ["headline", "measure"]
+
+Array = npt.NDArray[Any]
+
+_AT_ONCE = 1 << 22  # numbers that are drawn at once
+
+
+def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) -> dict[str, Any]:
+    """Everything that a tally of at least one row says.
+
+    metrics      name → {"value", "ci"}; `ci` is the 95 % interval [low, high] of a bootstrap, or None
+    classes      a label each, in order: precision, recall, f1, support, predicted, and so on
+    confusion    {"gold", "predicted", "rows"} lists of the pairs that occur, class numbers (single_label)
+    curves       of two classes, or of several labels together
+    calibration  `Calibration.measure`; None without scores
+    tuned        the best thresholds of several labels
+    baseline     what the most frequent class gets, said always
+    slices, lengths, worst
+
+    `positive` is, of two labels, the one that F1, AUC and average precision speak of (default: the last). With
+    `ordinal` labels are steps of a scale. A metric that is undefined is left out.
+    """
+    if not tally.all.rows:
+        raise ValueError("no row was scored")
+    problem, labels = tally.asked.problem, tally.asked.labels
+    made: dict[str, Any] = {"rows": tally.all.rows, "metrics": {}}
+    if problem == "regression":
+        _regression(tally, made)
+    elif problem == "multi_label":
+        _several(tally, made)
+    else:
+        _classes(tally, made, labels.index(positive) if positive is not None else len(labels) - 1, ordinal)
+    if tally.calibration is not None and tally.scored:
+        made["calibration"] = tally.calibration.measure()
+        made["metrics"] |= {name: _metric(made["calibration"][name]) for name in ("ece", "brier", "nll")}
+    made["slices"] = {
+        name: sorted(_groups(groups, problem), key=lambda group: (-group["rows"], group["value"]))
+        for name, groups in tally.slices.items()
+    }
+    ends = ["1", *(str(each + 1) for each in LENGTHS)]
+    names = [f"{low}-{high}" for low, high in zip(ends[:-1], LENGTHS, strict=True)] + [f"{ends[-1]}+"]
+    made["lengths"] = _groups(
+        {name: each for name, each in zip(names, tally.lengths, strict=True) if each.rows}, problem
+    )
+    made["worst"] = [_told(row, problem, labels, tally.asked.threshold) for row in tally.worst.rows()]
+    return made
+
+
+def _metric(value: float, drawn: Array | None = None) -> dict[str, Any]:
+    """A metric, with the percentiles of its replicates."""
+    interval = None
+    if drawn is not None and len(drawn) and np.isfinite(drawn).all():
+        interval = [float(each) for each in np.percentile(drawn, [2.5, 97.5])]
+    return {"value": float(value), "ci": interval}
+
+
+def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -> None:
+    sklearn = wanted("sklearn.metrics")
+    size = len(tally.asked.labels)
+    codes = np.array(sorted(tally.pairs), np.int64)
+    rows = np.array([tally.pairs[each] for each in codes.tolist()], np.int64)
+    gold, said = codes // size, codes % size
+    right, answers, support = tally.all.counts
+    occurring = answers + support > 0
+    tables = _redrawn(gold, said, rows, size, tally.asked.bootstrap, tally.asked.seed)
+    drawn = shares.of_classes(*tables[:3], occurring)
+    how: dict[str, Any] = {"sample_weight": rows}
+    values = {"accuracy": sklearn.accuracy_score(gold, said, **how)}
+    for average in ("macro", "weighted"):
+        found = sklearn.precision_recall_fscore_support(gold, said, average=average, zero_division=0, **how)
+        values |= {
+            f"{average}_{name}": each for name, each in zip(("precision", "recall", "f1"), found[:3], strict=True)
+        }
+    # scikit-learn's own warns of answers that no gold label has.
+    values["balanced_accuracy"] = float(shares.ratio(right, support)[support > 0].mean())
+    if occurring.sum() > 1:
+        values |= {
+            "kappa": sklearn.cohen_kappa_score(gold, said, **how),
+            "mcc": sklearn.matthews_corrcoef(gold, said, **how),
+        }
+    made["metrics"] |= {name: _metric(values[name], drawn[name]) for name in drawn if name in values}
+    by_class = shares.f1(*tables[:3])
+    if size == 2:
+        score = sklearn.f1_score(gold, said, labels=[positive], average="macro", zero_division=0, **how)
+        made["metrics"]["positive_f1"] = _metric(score, by_class[:, positive])
+        made["positive"] = tally.asked.labels[positive]
+        _ranked(tally, made, positive)
+    if ordinal:
+        _steps(tally, made, gold, said, rows, tables)
+    found = sklearn.precision_recall_fscore_support(
+        gold, said, labels=np.arange(size), average=None, zero_division=0, **how
+    )
+    made["classes"] = [
+        {
+            "label": name,
+            "precision": float(found[0][number]),
+            "recall": float(found[1][number]),
+            "f1": float(found[2][number]),
+            "ci": _metric(0, by_class[:, number])["ci"],
+            "support": int(support[number]),
+            "predicted": int(answers[number]),
+        }
+        for number, name in enumerate(tally.asked.labels)
+    ]
+    made["confusion"] = {"gold": gold.tolist(), "predicted": said.tolist(), "rows": rows.tolist()}
+    made["baseline"] = _majority(support, positive, size)
+
+
+def _ranked(tally: Tally, made: dict[str, Any], positive: int) -> None:
+    histogram = tally.odds[0] if positive == 1 else tally.odds[0, ::-1, ::-1]
+    replicates = tally.asked.bootstrap if histogram.any() else 0
+    drawn = ranking.redrawn(histogram, replicates, tally.asked.seed) if replicates else (None, None)
+    for name, value, each in (
+        ("auc", ranking.auc(histogram), drawn[0]),
+        ("average_precision", ranking.average_precision(histogram), drawn[1]),
+    ):
+        if value is not None:
+            made["metrics"][name] = _metric(value, each)
+    if histogram.any():
+        made["curves"] = ranking.curves(histogram)
+
+
+def _redrawn(
+    gold: Array, said: Array, rows: Array, size: int, replicates: int, seed: int
+) -> tuple[Array, Array, Array, Array]:
+    """Right answers, answers, gold labels, and rows by steps between those, each [replicates, labels].
+
+    As many rows are drawn anew from the cells of the confusion matrix, which is what drawing the rows themselves anew
+    comes to.
+    """
+    from scipy.sparse import csr_matrix
+
+    cells = len(rows)
+    drawn = np.zeros((replicates, cells))
+    draws = stream(seed, (0, 0), 3)
+    at_once = max(1, _AT_ONCE // cells)
+    for start in range(0, replicates, at_once):
+        part = slice(start, min(start + at_once, replicates))
+        drawn[part] = draws.multinomial(rows.sum(), rows / rows.sum(), part.stop - start)
+    right = np.flatnonzero(gold == said)
+
+    def summed(columns: Array, chosen: Array) -> Array:
+        to = csr_matrix((np.ones(len(chosen)), (chosen, columns[chosen])), (cells, size))
+        return np.asarray(drawn @ to)
+
+    everything = np.arange(cells)
+    return (
+        summed(gold, right),
+        summed(said, everything),
+        summed(gold, everything),
+        summed(np.abs(gold - said), everything),
+    )
+
+
+def _steps(tally: Tally, made: dict[str, Any], gold: Array, said: Array, rows: Array, tables: Any) -> None:
+    size = len(tally.asked.labels)
+    steps = np.bincount(np.abs(gold - said), rows, size)[None]
+    found = shares.of_steps(steps, tally.all.counts[1:2], tally.all.counts[2:3])
+    drawn = shares.of_steps(tables[3], tables[1], tables[2])
+    values = {name: float(each[0]) for name, each in found.items()}
+    if len({*gold.tolist(), *said.tolist()}) > 1:
+        values["quadratic_kappa"] = wanted("sklearn.metrics").cohen_kappa_score(
+            gold, said, labels=np.arange(size), weights="quadratic", sample_weight=rows
+        )
+    else:
+        del values["quadratic_kappa"]
+    made["metrics"] |= {name: _metric(value, drawn[name]) for name, value in values.items()}
+
+
+def _majority(support: Array, positive: int, size: int) -> dict[str, Any]:
+    most = int(support.argmax())
+    share = float(support[most] / support.sum())
+    score = 2 * share / (1 + share)
+    found = {"accuracy": share, "macro_f1": score / int((support > 0).sum())}
+    return {**found, "positive_f1": score if most == positive else 0.0} if size == 2 else found
+
+
+def _several(tally: Tally, made: dict[str, Any]) -> None:
+    right, said, gold = tally.all.counts
+    size = len(tally.asked.labels)
+    values = shares.of_labels(right[None], said[None], gold[None])
+    replicated = tally.replicated_counts
+    tables = replicated[:, : 3 * size].reshape(-1, 3, size)
+    drawn = shares.of_labels(tables[:, 0], tables[:, 1], tables[:, 2])
+    made["metrics"] |= {name: _metric(value[0], drawn[name]) for name, value in values.items()}
+    made["metrics"]["subset_accuracy"] = _metric(
+        tally.all.exact / tally.all.rows, shares.ratio(replicated[:, -2], replicated[:, -1])
+    )
+    by_label = shares.f1(tables[:, 0], tables[:, 1], tables[:, 2])
+    made["classes"] = [
+        {
+            "label": name,
+            "precision": float(shares.ratio(right[number], said[number])),
+            "recall": float(shares.ratio(right[number], gold[number])),
+            "f1": float(shares.f1(right[number], said[number], gold[number])),
+            "ci": _metric(0, by_label[:, number])["ci"],
+            "support": int(gold[number]),
+            "predicted": int(said[number]),
+        }
+        for number, name in enumerate(tally.asked.labels)
+    ]
+    if not tally.scored:
+        return
+    precisions = [ranking.average_precision(each) for each in tally.odds]
+    for each, precision in zip(made["classes"], precisions, strict=True):
+        each["average_precision"] = precision
+    known = [each for each in precisions if each is not None]
+    together = tally.odds.sum(axis=0)
+    if known:
+        made["metrics"]["map"] = _metric(float(np.mean(known)))
+        made["metrics"]["micro_average_precision"] = _metric(ranking.average_precision(together) or 0.0)
+    made["curves"] = ranking.curves(together)
+    made["tuned"] = ranking.tuned(tally.odds)
+
+
+def _regression(tally: Tally, made: dict[str, Any]) -> None:
+    assert tally.all.sums is not None and tally.sample is not None
+    values = shares.of_moments(tally.all.sums.values()[None])
+    drawn = shares.of_moments(tally.replicated_sums.values())
+    made["metrics"] |= {
+        name: _metric(value[0], drawn[name]) for name, value in values.items() if math.isfinite(value[0])
+    }
+    from scipy.stats import rankdata
+
+    pairs = tally.sample.values()
+    found = correlation(rankdata(pairs[:, 0]), rankdata(pairs[:, 1]))
+    if math.isfinite(found):
+        made["metrics"]["spearman"] = {"value": found, "ci": _of_ranks(found, len(pairs), tally.asked.bootstrap)}
+    if len(pairs) < tally.sample.seen:
+        made["spearman_rows"] = len(pairs)
+
+
+def _of_ranks(value: float, rows: int, bootstrap: int) -> list[float] | None:
+    """The interval of a rank correlation by Fisher's z, its variance as Bonett and Wright (2000) have it."""
+    if rows < 10 or not bootstrap or abs(value) == 1:
+        return None
+    width = 1.959964 * math.sqrt((1 + value**2 / 2) / (rows - 3))
+    return [math.tanh(math.atanh(value) - width), math.tanh(math.atanh(value) + width)]
+
+
+def _groups(groups: dict[str, Group], problem: str) -> list[dict[str, Any]]:
+    """The metrics of slices, or of buckets of lengths: two of each."""
+    if not groups:
+        return []
+    if problem == "regression":
+        found = shares.of_moments(np.stack([each.sums.values() for each in groups.values() if each.sums is not None]))
+        names = ("mse", "pearson")
+    else:
+        tables = np.stack([each.counts for each in groups.values()])
+        several = problem == "multi_label"
+        found = (shares.of_labels if several else shares.of_classes)(tables[:, 0], tables[:, 1], tables[:, 2])
+        names = ("micro_f1", "macro_f1") if several else ("accuracy", "macro_f1")
+    return [
+        {
+            "value": value,
+            "rows": group.rows,
+            **{name: float(found[name][number]) for name in names if math.isfinite(found[name][number])},
+        }
+        for number, (value, group) in enumerate(groups.items())
+    ]
+
+
+def _told(row: dict[str, Any], problem: str, labels: tuple[str, ...], threshold: float) -> dict[str, Any]:
+    """A row among the worst, with names for numbers; `probability` is that of what was answered, or of the labels
+    on which gold and answer differ.
+    """
+    told = {key: value for key, value in row.items() if key not in ("gold", "predicted", "scores")}
+    gold, predicted, scores = row["gold"], row["predicted"], row["scores"]
+    if problem == "regression":
+        return {**told, "gold": gold, "predicted": predicted}
+    if problem == "single_label":
+        return {
+            **told,
+            "gold": labels[gold],
+            "predicted": labels[predicted],
+            "probability": scores[predicted],
+            "gold_probability": scores[gold],
+        }
+    sets = [[name for name, there in zip(labels, each, strict=True) if there] for each in (gold, predicted)]
+    missed = {
+        name: score
+        for name, score, there, said in zip(labels, scores, gold, predicted, strict=True)
+        if bool(there) != bool(said)
+    }
+    return {**told, "gold": sets[0], "predicted": sets[1], "probability": missed}

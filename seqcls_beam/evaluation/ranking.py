@@ -1,0 +1,92 @@
+"""Ranking metrics from histograms of log-odds, [absent or present, cell] as `odds` has them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcls_beam.evaluation.chance import stream
+from seqcls_beam.evaluation.extras import wanted
+from seqcls_beam.evaluation.odds import edges
+from seqcls_beam.evaluation.shares import f1
+
+Array = npt.NDArray[Any]
+
+_POINTS = 200  # of a curve
+_REDRAWN = 2048  # cells that are redrawn in a bootstrap; of more, neighbours are put together
+_AT_ONCE = 50  # replicates
+
+
+def auc(histogram: Array) -> float | None:
+    """Area under the ROC curve; None where one kind of rows is missing."""
+    if not histogram.any(axis=1).all():
+        return None
+    truth, cell = np.nonzero(histogram)
+    return float(wanted("sklearn.metrics").roc_auc_score(truth, cell, sample_weight=histogram[truth, cell]))
+
+
+def average_precision(histogram: Array) -> float | None:
+    """Average precision, Σ precision · (recall gained); None where nothing is present."""
+    if not histogram[1].any():
+        return None
+    truth, cell = np.nonzero(histogram)
+    weight = histogram[truth, cell]
+    return float(wanted("sklearn.metrics").average_precision_score(truth, cell, sample_weight=weight))
+
+
+def redrawn(histogram: Array, replicates: int, seed: int) -> tuple[Array, Array]:
+    """(AUC, average precision) of each replicate in which as many rows are drawn from the cells anew; may be nan."""
+    full = histogram[:, histogram.any(axis=0)]
+    starts = np.unique(np.linspace(0, full.shape[1], _REDRAWN, endpoint=False).astype(np.int64))
+    few = np.add.reduceat(full, starts, axis=1)
+    rows = int(few.sum())
+    draws = stream(seed, (0, 0), 2)
+    found = []
+    for start in range(0, replicates, _AT_ONCE):
+        size = min(_AT_ONCE, replicates - start)
+        drawn = draws.multinomial(rows, few.ravel() / rows, size).reshape(size, *few.shape).astype(np.float64)
+        absent, present = drawn[:, 0], drawn[:, 1]
+        absents, presents = absent.sum(axis=1), present.sum(axis=1)
+        below = np.cumsum(absent, axis=1) - absent / 2
+        above = np.cumsum(present[:, ::-1], axis=1)
+        said = np.cumsum((present + absent)[:, ::-1], axis=1)
+        precision = np.divide(above, said, out=np.zeros_like(above), where=said > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            area = (present * below).sum(axis=1) / (absents * presents)
+            average = (present[:, ::-1] * precision).sum(axis=1) / presents
+        found.append(np.stack([area, average]))
+    both = np.concatenate(found, axis=1)
+    return both[0], both[1]
+
+
+def curves(histogram: Array) -> dict[str, list[list[float]]]:
+    """roc: points [false positive rate, true positive rate]; precision_recall: [recall, precision]; from strict on."""
+    absent, present = (np.cumsum(each[::-1]) for each in histogram)
+    taken = np.flatnonzero(histogram[:, ::-1].any(axis=0))
+    taken = np.unique(taken[np.linspace(0, len(taken) - 1, min(_POINTS, len(taken))).astype(np.int64)])
+    found = {}
+    if absent[-1] and present[-1]:
+        roc = np.stack([absent[taken] / absent[-1], present[taken] / present[-1]], axis=1)
+        found["roc"] = np.round(np.concatenate([[[0.0, 0.0]], roc]), 6).tolist()
+    if present[-1]:
+        recall, precision = present[taken] / present[-1], present[taken] / (absent[taken] + present[taken])
+        found["precision_recall"] = np.round(np.stack([recall, precision], axis=1), 6).tolist()
+    return found
+
+
+def tuned(histograms: Array) -> dict[str, dict[str, float]]:
+    """Histograms [labels, 2, cells] → the one threshold of all labels at which micro F1, and macro F1, is highest."""
+    reverse = np.cumsum(histograms[:, :, ::-1], axis=2)[:, :, ::-1]
+    right, said = reverse[:, 1], reverse.sum(axis=1)
+    gold = np.broadcast_to(right[:, :1], right.shape)
+    thresholds = edges(histograms.shape[2])
+    found = {}
+    for name, scores in (
+        ("micro_f1", f1(right.sum(axis=0), said.sum(axis=0), gold.sum(axis=0))),
+        ("macro_f1", f1(right, said, gold).mean(axis=0)),
+    ):
+        # Of thresholds that are equally good the one nearest to one half.
+        best = np.flatnonzero(scores == scores.max())
+        best = best[np.abs(thresholds[best] - 0.5).argmin()]
+        found[name] = {"threshold": float(thresholds[best]), "value": float(scores[best])}
+    return found
