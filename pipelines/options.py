@@ -57,8 +57,21 @@ def parse(
     Raises `UsageError` for an unknown flag or a value of the wrong kind.
     """
     parsed, rest = made.parse_known_args(argv)
-    beam_options = _beam_options(rest)
-    given = {
+    return _given(parsed, groups), parsed, _beam_options(rest)
+
+
+def parse_alone(
+    made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
+) -> dict[str, dict[str, Any]]:
+    """As `parse`, for a command that runs no pipeline and so takes none of Beam's options."""
+    parsed, rest = made.parse_known_args(argv)
+    if rest:
+        raise UsageError(f"unknown flag {' '.join(rest)}: --help lists the flags")
+    return _given(parsed, groups)
+
+
+def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dict[str, Any]]:
+    return {
         name: {
             each.name: tuple(value) if isinstance(value, list) else value
             for each in option_fields(group)
@@ -66,7 +79,6 @@ def parse(
         }
         for name, group in groups.items()
     }
-    return given, parsed, beam_options
 
 
 def name_runner(options: PipelineOptions) -> str:

@@ -7,7 +7,6 @@ saw raises. This file reads files and JSON; it neither tokenises nor knows torch
 """
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+
+from seqcls_beam import storage
 
 PACKAGED = {"sentiment": Path(__file__).with_name("sentiment")}
 """Checkpoints that come with the package."""
@@ -82,6 +83,14 @@ def resolve_tokenizer(model: str, revision: str | None = None) -> Checkpoint:
     return _resolve(model, revision, tokenizer_files, _describe_tokenizer)
 
 
+def resolve_base(model: str, revision: str | None = None) -> Checkpoint:
+    """Name → a model to begin with, whatever its head is; `labels` are those of a classifier, else there are none.
+
+    Raises `CheckpointError`.
+    """
+    return _resolve(model, revision, needed, _describe_base)
+
+
 def _resolve(
     model: str,
     revision: str | None,
@@ -103,7 +112,7 @@ def _resolve(
         files = _digests(folder, pick(each.name for each in folder.iterdir()))
         digest, described = _digest(files), describe(folder, model)
         if "://" in model:
-            with _locked(digest) as kept:
+            with storage.locked(digest) as kept:
                 if not kept.exists():
                     folder.rename(kept)
     return Checkpoint(name=model, location=location, revision=revision, digest=digest, files=files, **described)
@@ -230,6 +239,18 @@ def _describe_tokenizer(folder: Path, name: str) -> dict[str, Any]:
     return {"model_type": config.model_type, "labels": (), "problem": "", **_reading(folder, name, config)}
 
 
+def _describe_base(folder: Path, name: str) -> dict[str, Any]:
+    _check_weights(folder, name)
+    config = _config(folder, name)
+    names = config.id2label if (config.architectures or [""])[0].endswith("ForSequenceClassification") else {}
+    return {
+        "model_type": config.model_type,
+        "labels": tuple(str(names[i]) for i in sorted(names)),
+        "problem": (config.problem_type or "").removesuffix("_classification"),
+        **_reading(folder, name, config),
+    }
+
+
 def _config(folder: Path, name: str) -> Any:
     raw = _json(folder / "config.json", name)
     from transformers import AutoConfig
@@ -279,7 +300,7 @@ def _digest(files: dict[str, str]) -> str:
 def _local(checkpoint: Checkpoint) -> Path:
     name, location, files = checkpoint.name, checkpoint.location, list(checkpoint.files)
     if "://" in location:
-        with _locked(checkpoint.digest) as folder:
+        with storage.locked(checkpoint.digest) as folder:
             if folder.exists():
                 return _verified(folder, checkpoint)
             with _fetched(location, lambda _: files) as fetched:
@@ -306,24 +327,10 @@ def _verified(folder: Path, checkpoint: Checkpoint) -> Path:
     return folder
 
 
-def _cache() -> Path:
-    folder = Path(os.environ.get("SEQCLS_BEAM_CACHE") or "~/.cache/seqcls_beam").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextlib.contextmanager
-def _locked(digest: str) -> Iterator[Path]:
-    """The cache's folder for a digest, while no other process on this machine looks at it."""
-    with (_cache() / f"{digest}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield _cache() / digest
-
-
 @contextlib.contextmanager
 def _fetched(uri: str, pick: Callable[[Iterable[str]], list[str]]) -> Iterator[Path]:
     """The files of a URI in a new folder of the cache, to be renamed there; it is gone afterwards if it was not."""
-    folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=_cache()))
+    folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=storage.cache()))
     try:
         try:
             files, root = fsspec.core.url_to_fs(uri)

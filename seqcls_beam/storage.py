@@ -4,6 +4,7 @@ fsspec opens, lists and copies; this file adds what it leaves open: writing whol
 nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
 """
 
+import fcntl
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
@@ -174,6 +176,21 @@ def remove_if_empty(folder: str) -> None:
     if is_local(folder):
         with suppress(OSError):
             os.rmdir(connect(folder)[1])
+
+
+def cache() -> Path:
+    """The folder of this machine for what is fetched or derived and can be made again: SEQCLS_BEAM_CACHE."""
+    folder = Path(os.environ.get("SEQCLS_BEAM_CACHE") or "~/.cache/seqcls_beam").expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def locked(name: str) -> Iterator[Path]:
+    """The place in the cache for something called so, while no other process on this machine looks at it."""
+    with (cache() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield cache() / name
 
 
 def is_local(uri: str) -> bool:

@@ -9,7 +9,7 @@ import gcsfs
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import classify, prepare
+from pipelines import classify, finetune, prepare
 from seqcls_beam import storage
 from seqcls_beam.manifest import open_labels, read_manifest
 from tests import gcs, tiny
@@ -119,3 +119,25 @@ def test_a_preparation_in_a_bucket_is_that_of_a_disk(bucket, model, tmp_path, ca
     assert prepare.main([*flags, *remote, "--seed=1", "--overwrite"]) == 0
     replaced = read_manifest(f"{bucket}/prepared")
     assert replaced is not None and replaced["run_id"] != there["run_id"]
+
+
+def test_a_model_trained_from_a_bucket_into_a_bucket_is_that_of_a_disk(bucket, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "cache"))
+    fs = fsspec.filesystem("gs")
+    fs.put(str(model), "corpus/base", recursive=True)
+    source = write_jsonl(tmp_path / "in.jsonl", labelled(sentences(80, 12)))
+    data = [f"--input={source}", "--num_shards=2", "--split=stratified"]
+    assert prepare.main([*data, f"--model={bucket}/base", f"--output={bucket}/data"]) == 0
+    assert prepare.main([*data, f"--model={model}", f"--output={tmp_path}/data"]) == 0
+    how = ["--epochs=1", "--threads=1"]
+    remote = [*how, f"--data={bucket}/data", f"--model={bucket}/base", f"--output={bucket}/tuned"]
+    assert finetune.main(remote) == 0
+    assert finetune.main([*how, f"--data={tmp_path}/data", f"--model={model}", f"--output={tmp_path}/tuned"]) == 0
+    assert fs.cat_file("corpus/tuned/model.safetensors") == (tmp_path / "tuned" / "model.safetensors").read_bytes()
+    made = read_manifest(f"{bucket}/tuned")
+    assert made is not None
+    names = {name.removeprefix("corpus/tuned/") for name in fs.find("corpus/tuned", refresh=True)}
+    assert names == {"_MANIFEST.json", *(part["path"] for part in made["parts"])}
+    assert not list((tmp_path / "cache").glob("finetune-*"))
+    assert finetune.main(remote) == 0  # published already
+    assert classify.main([f"--model={bucket}/tuned", "--text", "a text"]) == 0

@@ -14,11 +14,11 @@ PACKAGE = ROOT / "seqcls_beam"
 # From the bottom to the top; a module imports only what stands before it.
 ORDER = [
     "schema", "config", "rows", "storage", "progress", "formats", "units", "records", "checkpoints", "tokens", "engine",
-    "predictions", "parts", "runs", "manifest", "commit", "preparation", "evaluation", "coder", "handler",
+    "predictions", "parts", "runs", "manifest", "commit", "preparation", "evaluation", "finetuning", "coder", "handler",
     "transforms", "stages",
 ]  # fmt: skip
 BEAM = {"coder", "handler", "transforms", "stages"}
-TORCH = {"engine"}
+TORCH = {"engine", "finetuning"}
 
 
 def sources(*folders: Path) -> list[Path]:
@@ -75,7 +75,7 @@ def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
 
 @pytest.mark.parametrize(
     "name",
-    ["pipelines.classify", "pipelines.prepare", "seqcls_beam.transforms"],
+    ["pipelines.classify", "pipelines.prepare", "pipelines.finetune", "seqcls_beam.transforms"],
 )
 def test_importing_a_command_does_not_import_torch(name):
     code = f"import sys, {name}; print([m for m in ('torch', 'transformers') if m in sys.modules])"

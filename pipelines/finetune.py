@@ -1,0 +1,226 @@
+"""Fine-tune a sequence classifier on prepared data, and publish a checkpoint that `pipelines.classify` takes.
+
+python -m pipelines.finetune --data=prepared --model=base --output=model
+torchrun --standalone --nproc_per_node=2 -m pipelines.finetune --data=prepared --model=base --output=model
+"""
+
+import sys
+import time
+from argparse import SUPPRESS
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import orjson
+import pyarrow as pa
+
+import seqcls_beam
+from pipelines import finetuned
+from pipelines.command import already_published, exit_code, flags, versions
+from pipelines.command import say as say_aloud
+from pipelines.options import UsageError, parse_alone, parser
+from seqcls_beam import commit, storage
+from seqcls_beam.checkpoints import resolve_base
+from seqcls_beam.config import (
+    FinetuneConfig,
+    MachineOptions,
+    OutputOptions,
+    RecipeOptions,
+    TrainDataOptions,
+    TrainOptions,
+    option_fields,
+)
+from seqcls_beam.finetuning import shards
+from seqcls_beam.finetuning.job import Job, processes, step_of
+from seqcls_beam.manifest import read_manifest, short
+from seqcls_beam.runs import Run, RunError, identity
+from seqcls_beam.schema import UNIT
+
+GROUPS: dict[str, type] = {
+    "data": TrainDataOptions,
+    "train": TrainOptions,
+    "machine": MachineOptions,
+    "recipe": RecipeOptions,
+    "output": OutputOptions,
+}
+
+EPILOG = """\
+several processes, one a GPU (or more than one on a CPU), train the same model on the same batches:
+  torchrun --standalone --nproc_per_node=N -m pipelines.finetune ...
+
+a training that was killed goes on from its last evaluation when the same command is run again
+
+exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
+
+
+def say(message: str, code: int) -> int:
+    """One sentence to the user, by the first process alone; the exit code."""
+    return say_aloud(message, code) if processes()[0] == 0 else code
+
+
+def _main(argv: list[str]) -> int:
+    try:
+        made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS, max_rejected=SUPPRESS)
+        job = prepare(configured(parse_alone(made, argv, GROUPS)))
+    except (ValueError, FileNotFoundError) as error:
+        return say(str(error), 2)
+    except (OSError, ImportError) as error:
+        return say(f"{type(error).__name__}: {error}", 1)
+    if processes()[0] > 0:
+        return 0 if commit.is_published(job.run.output, job.run.run_id) else _follow(job)
+    if already_published(job.run, finetuned.summary):
+        return 0
+    return _lead(job)
+
+
+def configured(given: dict[str, dict[str, Any]]) -> FinetuneConfig:
+    """Flags by group → options, a recipe's where there is no flag; raises `UsageError` or `ValueError`."""
+    for group, name, what in (
+        ("data", "data", "the folder that pipelines.prepare published"),
+        ("data", "model", "the model to begin with"),
+        ("output", "output", "the folder to publish into"),
+    ):
+        if name not in given[group]:
+            raise UsageError(f"--{name} is missing: name {what}")
+    recipe = RecipeOptions(**given["recipe"]).recipe
+    return FinetuneConfig(
+        data=TrainDataOptions(**given["data"]),
+        train=TrainOptions(**{**(_read_recipe(recipe) if recipe else {}), **given["train"]}),
+        machine=MachineOptions(**given["machine"]),
+        output=OutputOptions(**given["output"]),
+    )
+
+
+def prepare(config: FinetuneConfig) -> Job:
+    """Find the data and the base, check that they fit, and name the run.
+
+    Finishes a publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for what cannot be used.
+    """
+    _require("accelerate", "matplotlib", "sklearn")
+    prepared = shards.open_prepared(config.data.data)
+    base = resolve_base(config.data.model, config.data.revision)
+    shards.check_tokenizer(prepared, base)
+    if not prepared.has("train"):
+        raise ValueError(f"--data={prepared.folder} has no training rows")
+    weights = config.train.class_weights
+    if weights != "none" and "class_weights" not in prepared.manifest:
+        raise ValueError(f"--class_weights={weights} is for rows of one label each, and these are {prepared.problem}")
+    if config.train.early_stopping and not prepared.has("validation"):
+        raise ValueError(f"--early_stopping={config.train.early_stopping}: the data has no validation rows to judge by")
+    if config.train.label_smoothing and prepared.problem != "single_label":
+        raise ValueError(f"--label_smoothing is for rows of one label each, and these are {prepared.problem}")
+    if prepared.problem != "regression" and len(prepared.labels) < 2:
+        raise ValueError(f"--data={prepared.folder} has one label, {prepared.labels[0]!r}: there is nothing to learn")
+    output = storage.absolute(config.output.output)
+    if output == prepared.folder:
+        raise ValueError(f"--output={output} holds the data: name another folder")
+    if processes()[0] == 0:
+        commit.recover(output)
+    nothing = pa.RecordBatch.from_arrays([pa.nulls(0, each.type) for each in UNIT], schema=UNIT)
+    run_id = identity(
+        nothing,
+        command="finetune",
+        data=prepared.digest,
+        base=base.digest,
+        train={name: getattr(config.train, name) for name in _names(TrainOptions)},
+        version=seqcls_beam.__version__,
+    )
+    names = ("config.json", "model.safetensors", "README.md")
+    return Job(config, prepared, base, Run(output, run_id, config.output.overwrite, publishes=names))
+
+
+def _lead(job: Job) -> int:
+    """Train as the first process, which speaks and publishes."""
+    try:
+        storage.ensure_writable(job.run.attempt)
+        job.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--output={job.run.output} cannot be written: {error}") from error
+    facts = {
+        "started": time.time(),
+        "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
+        "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
+    }
+    rows, ranks = job.prepared.manifest["splits"]["train"]["rows"], processes()[1]
+    last = job.last_checkpoint()
+    say(
+        f"run {short(job.run.run_id)}: {rows:,} rows, {ranks} process{'es'[: 2 * (ranks != 1)]}"
+        + (f", going on from step {step_of(last):,}" if last else ""),
+        0,
+    )
+    from seqcls_beam.finetuning.training import train
+
+    with finetuned.watching(job) as tell:
+        trained = train(job, tell)
+    from seqcls_beam.finetuning import receipt
+
+    folder = job.work / "model"
+    manifest = receipt.write(job, trained, facts, folder)
+    _publish(job, folder, manifest)
+    finetuned.summary(job.run.output, read_manifest(job.run.output) or manifest)
+    return 0
+
+
+def _follow(job: Job) -> int:
+    """Train as another process."""
+    from seqcls_beam.finetuning.training import train
+
+    train(job, lambda _: None)
+    return 0
+
+
+def _publish(job: Job, folder: Path, manifest: dict[str, Any]) -> None:
+    aside = storage.join(job.run.attempt, "model")
+    if not storage.is_local(aside):
+        fs, path = storage.connect(aside)
+        for part in manifest["parts"]:
+            fs.put_file(str(folder / part["path"]), storage.join(path, part["path"]))
+    moves = [
+        {
+            "from": storage.join("_attempts", job.run.run_id, "model", part["path"]),
+            "to": part["path"],
+            "bytes": part["bytes"],
+        }
+        for part in manifest["parts"]
+    ]
+    commit.publish_parts(job.run, manifest, moves)
+    if job.work.is_dir():
+        storage.remove(str(job.work))
+
+
+def _read_recipe(path: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(storage.read(path))
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"--recipe={path} is not JSON: {error}") from error
+    kinds = get_type_hints(TrainOptions)
+    if not isinstance(found, dict) or set(found) - set(kinds):
+        unknown = sorted(set(found) - set(kinds)) if isinstance(found, dict) else [type(found).__name__]
+        raise ValueError(f"--recipe={path}: {unknown[0]!r} is none of {', '.join(_names(TrainOptions))}")
+    for name, value in found.items():
+        kind = kinds[name] | int if kinds[name] in (float, float | None) else kinds[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"--recipe={path}: {name} is {value!r}: expected {getattr(kind, '__name__', kind)}")
+    return found
+
+
+def _names(group: type) -> list[str]:
+    return [each.name for each in option_fields(group)]
+
+
+def _require(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [each for each in packages if find_spec(each) is None]
+    if missing:
+        raise ValueError(f"fine-tuning needs {', '.join(missing)}: pip install 'seqcls_beam[train]'")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

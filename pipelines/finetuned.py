@@ -1,0 +1,122 @@
+"""What a person sees of a fine-tuning: the live line, and the scores when it is done."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.display import PLAIN_SECONDS
+from seqcls_beam.finetuning.job import Job, Progress
+
+
+@contextmanager
+def watching(job: Job) -> Iterator[Callable[[Progress], None]]:
+    """Show how far a training is until the block ends; yields what is to be called with news of it."""
+    console = Console(stderr=True)
+    clock = _Clock(job.best_metric)
+    done = threading.Event()
+    show = _live if console.is_terminal else _plain
+    thread = threading.Thread(target=show, args=(console, clock, done), daemon=True)
+    thread.start()
+    try:
+        yield clock.tell
+    finally:
+        done.set()
+        thread.join()
+
+
+class _Clock:
+    """The last news, and the time that is left by the pace since this start began."""
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
+        self._began: float | None = None
+        self.now = Progress()
+
+    def tell(self, news: Progress) -> None:
+        if self._began is None:
+            self._began = time.monotonic()
+        self.now = news
+
+    def line(self) -> str:
+        now = self.now
+        if self._began is None:
+            return "loading the data and the model"
+        said = [f"step {now.step:,} of {now.steps:,}", f"epoch {now.epoch:.2f}"]
+        if now.loss is not None:
+            said.append(f"loss {now.loss:.4f}")
+        said += [f"validation {name} {value:.4f}" for name, value in now.metrics.items()]
+        made = now.step - now.began
+        if made:
+            left = (time.monotonic() - self._began) * (now.steps - now.step) / made
+            said.append(f"{_time(left)} left")
+        return ", ".join(said)
+
+
+def _live(console: Console, clock: _Clock, done: threading.Event) -> None:
+    with Bar(BarColumn(24), TextColumn("{task.description}"), console=console, transient=True) as bar:
+        task = bar.add_task("")
+        while not done.wait(0.5):
+            bar.update(task, description=clock.line(), completed=clock.now.step, total=clock.now.steps or None)
+
+
+def _plain(_: Console, clock: _Clock, done: threading.Event) -> None:
+    while not done.wait(PLAIN_SECONDS):
+        print(clock.line(), file=sys.stderr, flush=True)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def summary(output: str, manifest: dict[str, Any]) -> None:
+    """Print what was trained, and how good it is."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    rows, base, machine, best = (manifest[name] for name in ("data", "base", "machine", "best"))
+    facts.add_row("data", f"{rows['rows']['train']:,} training rows, {manifest['problem']}")
+    facts.add_row("base", Text(f"{base['name']} ({base['head']} head)"))
+    facts.add_row(
+        "training",
+        f"{manifest['steps']:,} steps in {_time(manifest['seconds'])}; step {best['step']:,} is published"
+        + (f", the best by validation {best['metric']}" if "validation" in manifest["scores"] else ""),
+    )
+    facts.add_row(
+        "machine",
+        Text(
+            f"{machine['processes']} × {machine['device']}, {machine['dtype']}, {machine['threads']} threads, "
+            f"{machine['padding']:.1%} padding"
+        ),
+    )
+    facts.add_row("output", Text(output))
+    console.print(facts)
+    if manifest["scores"]:
+        console.print(_scores(manifest))
+
+
+def _scores(manifest: dict[str, Any]) -> Table:
+    scores = manifest["scores"]
+    table = Table()
+    table.add_column("")
+    for split in scores:
+        table.add_column(split, justify="right")
+    for name in dict.fromkeys(name for each in scores.values() for name in each):
+        table.add_row(name, *(f"{each[name]:.4f}" if name in each else "" for each in scores.values()))
+    baseline = manifest["majority_baseline"]
+    if baseline:
+        shown = (f"{baseline[split]['accuracy']:.4f}" if split in baseline else "" for split in scores)
+        table.add_section()
+        table.add_row("majority accuracy", *shown)
+    return table

@@ -1,0 +1,1 @@
+"""Fine-tuning: prepared shards + a base model → a checkpoint."""

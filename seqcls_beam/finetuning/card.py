@@ -1,0 +1,118 @@
+"""The model card: what a person, and the Hugging Face Hub, want to know of a fine-tuned model."""
+
+from typing import Any
+
+_SAID = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "positive_f1": "F1 of the last label",
+    "auc": "ROC-AUC",
+    "micro_f1": "micro F1 at 0.5",
+    "map": "mean average precision",
+    "mse": "mean squared error",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "loss": "loss",
+}
+
+
+def card(manifest: dict[str, Any]) -> str:
+    """A manifest → Markdown, with the Hub's YAML on top."""
+    from huggingface_hub import ModelCardData
+
+    scores, labels, data, base = (manifest[name] for name in ("scores", "labels", "data", "base"))
+    yaml = ModelCardData(library_name="transformers", pipeline_tag="text-classification", metrics=_metrics(scores))
+    names = list(dict.fromkeys(name for each in scores.values() for name in each))
+    lines = [
+        "---",
+        yaml.to_yaml(),
+        "---",
+        "",
+        f"# A {len(labels)}-label sequence classifier"
+        if manifest["problem"] != "regression"
+        else "# A regression on texts",
+        "",
+        f"Fine-tuned from `{base['name']}` by seqcls_beam {manifest['versions']['seqcls_beam']}; `_MANIFEST.json` says "
+        "from what and how, and names every file with its digest.",
+        "",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        'pipeline("text-classification", "THIS FOLDER")("a text")',
+        "```",
+        "",
+        "```sh",
+        "python -m pipelines.classify --model='THIS FOLDER' --input='reviews/*.jsonl' --output=labels",
+        "```",
+        "",
+        f"- problem: {manifest['problem']}",
+        "- labels: " + ", ".join(f"{i} `{_cell(name)}`" for i, name in enumerate(labels)),
+        f"- reads: up to {data['max_length']} tokens, as it was trained",
+        "",
+    ]
+    if scores:
+        lines += [
+            "## Scores",
+            "",
+            "| " + " | ".join(["", *(f"{name}, {data['rows'][name]:,} rows" for name in scores)]) + " |",
+            "|---" * (len(scores) + 1) + "|",
+            *(
+                f"| {_SAID.get(name, name)} | " + " | ".join(_number(each.get(name)) for each in scores.values()) + " |"
+                for name in names
+            ),
+            *_majority(manifest),
+            "",
+            f"Of {manifest['steps']:,} steps these are the weights of step {manifest['best']['step']:,}, the best by "
+            f"{_SAID[manifest['best']['metric']]} on the validation rows; that choice makes the scores on those rows a "
+            "little too good.",
+            "",
+            "![learning curves](curves.png)",
+            "",
+        ]
+    else:
+        lines += ["The data has no validation and no test rows, so there are no scores.", ""]
+    lines += [
+        "## Training",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| data | {data['rows']['train']:,} rows, digest `{data['digest'][:16]}`, run `{data['run_id'][:8]}` |",
+        f"| base | `{base['name']}`, digest `{base['digest'][:16]}`, head {base['head']} |",
+        *(f"| {name} | {value} |" for name, value in manifest["recipe"].items()),
+        *(f"| {name} | {_cell(str(value))} |" for name, value in manifest["machine"].items()),
+        f"| seconds | {manifest['seconds']:,.0f} |",
+        "| versions | " + ", ".join(f"{name} {each}" for name, each in manifest["versions"].items()) + " |",
+        "",
+        "The same data, base, recipe and versions on the same machine give the same weights; elsewhere the last digits "
+        "of sums differ, and with them, after some steps, the weights.",
+        "",
+        "## Limits",
+        "",
+        "- It knows the language and the subjects of its data, and their faults: whoever labelled them is in it.",
+        "- Every text gets a label, also one that has nothing to do with any of them.",
+        "- Its probabilities are not calibrated; `python -m pipelines.evaluate` measures how far off they are.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _metrics(scores: dict[str, dict[str, float]]) -> list[str]:
+    known = {"accuracy": "accuracy", "macro_f1": "f1", "mse": "mse", "pearson": "pearsonr", "spearman": "spearmanr"}
+    return sorted({known[name] for each in scores.values() for name in each if name in known})
+
+
+def _majority(manifest: dict[str, Any]) -> list[str]:
+    known = manifest["majority_baseline"]
+    if not known:
+        return []
+    shown = (_number(known.get(name, {}).get("accuracy")) for name in manifest["scores"])
+    return ["| accuracy of the most frequent label | " + " | ".join(shown) + " |"]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", "\\|").replace("\n", " ")

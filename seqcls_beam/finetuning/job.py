@@ -1,0 +1,97 @@
+"""A fine-tuning as all of its processes know it, and what is told of it on the way and at the end. No torch."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from seqcls_beam import storage
+from seqcls_beam.checkpoints import Checkpoint
+from seqcls_beam.config import FinetuneConfig
+from seqcls_beam.finetuning.shards import Prepared
+from seqcls_beam.runs import Run
+
+_BEST = {"single_label": "accuracy", "multi_label": "map", "regression": "mse"}
+LESS_IS_BETTER = ("loss", "mse")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, from what, and where it goes."""
+
+    config: FinetuneConfig
+    prepared: Prepared
+    base: Checkpoint
+    run: Run
+
+    @property
+    def work(self) -> Path:
+        """The folder of this machine for checkpoints to resume from, and for the files that will be published."""
+        if storage.is_local(self.run.attempt):
+            return Path(self.run.attempt)
+        return storage.cache() / f"finetune-{self.run.run_id}"
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint of an earlier start that was written to its end: its state is written last."""
+        found = self.work.glob("checkpoint-*/trainer_state.json")
+        return max((path.parent for path in found if _is_json(path)), key=step_of, default=None)
+
+    @property
+    def best_metric(self) -> str:
+        """The validation metric by which checkpoints are compared, as `evaluation.headline` calls it, or "loss"."""
+        asked = self.config.train.best_metric
+        return _BEST[self.prepared.problem] if asked == "auto" else asked
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels of the head; the one number of a regression is called "value"."""
+        return self.prepared.labels or ("value",)
+
+    @property
+    def keeps_head(self) -> bool:
+        """Whether the base is a classifier of the same labels, whose head is trained on."""
+        return self.base.labels == self.label_names and self.base.problem in ("", self.prepared.problem)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    step: int = 0
+    steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None  # mean over the steps since the log before
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+    began: int = 0  # the step this start began at
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to."""
+
+    scores: dict[str, dict[str, float]]  # split → metrics of the published weights
+    history: list[dict[str, float]]  # logs in order: step, epoch, and loss or eval_* metrics
+    best_step: int  # the step whose weights these are …
+    steps: int  # … of how many that were made
+    seconds: float  # of this start
+    machine: dict[str, Any]  # device, dtype, processes, threads, share of padding
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def processes() -> tuple[int, int]:
+    """(rank of this process, how many there are), as torchrun says in the environment."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

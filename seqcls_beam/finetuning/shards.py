@@ -1,0 +1,219 @@
+"""Prepared shards → flat arrays, mapped into memory.
+
+Parquet must be decoded, so each split is decoded once per machine, row group by row group, into plain `.npy` files in
+the cache: the token ids of all rows one after the other, and where each row begins. All processes on the machine map
+the same files, and none holds more than the rows in hand. Arrow's own file format would cut the ids into record
+batches, each with offsets of its own.
+"""
+
+import hashlib
+import io
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seqcls_beam import storage
+from seqcls_beam.checkpoints import Checkpoint, tokenizer_files
+from seqcls_beam.manifest import read_manifest
+from seqcls_beam.runs import RunError
+
+Array = npt.NDArray[Any]
+
+SPLITS = ("train", "validation", "test")
+_DESCRIBING = {"config.json", "tokenizer_config.json", "special_tokens_map.json"}  # of them no token depends
+_CACHED = "rows1"  # what the files in the cache look like; another layout needs another name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `pipelines.prepare` published."""
+
+    folder: str
+    manifest: dict[str, Any]
+
+    @property
+    def problem(self) -> str:
+        """`single_label`, `multi_label` or `regression`."""
+        return str(self.manifest["problem"])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names in the order of their numbers; none for a regression."""
+        return tuple(self.manifest["labels"])
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the digests of all shards, in order: the same data, wherever it lies."""
+        return hashlib.sha256("".join(part["sha256"] for part in self.manifest["parts"]).encode()).hexdigest()
+
+    def shards(self, split: str) -> list[dict[str, Any]]:
+        """The files of a split, as the manifest names them."""
+        return [part for part in self.manifest["parts"] if part["path"].startswith(f"data/{split}-")]
+
+    def has(self, split: str) -> bool:
+        """Whether the split has rows."""
+        return any(part["rows"] for part in self.shards(split))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of a split, as flat arrays that are mapped, not read."""
+
+    ids: Array  # int32 [T], special tokens included
+    offsets: Array  # int64 [N + 1]: row i is ids[offsets[i] : offsets[i + 1]]
+    types: Array | None  # int8 [T], where the model tells sentences apart
+    labels: Array  # int64 [N] class numbers, float32 [N, classes] of 0 and 1, or float32 [N]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> Array:
+        """Tokens of each row, int64 [N]."""
+        return np.diff(self.offsets)
+
+
+def open_prepared(folder: str) -> Prepared:
+    """The manifest of prepared data. Raises `ValueError` where the folder holds none."""
+    folder = storage.absolute(folder)
+    try:
+        manifest = read_manifest(folder)
+    except RunError as error:
+        raise ValueError(f"--data={folder}: {error}") from error
+    if manifest is None:
+        raise ValueError(f"--data={folder}: there is no _MANIFEST.json; is this a folder that pipelines.prepare wrote?")
+    if manifest.get("kind") != "prepare":
+        raise ValueError(f"--data={folder}: it holds no prepared data; name a folder that pipelines.prepare wrote")
+    return Prepared(folder, manifest)
+
+
+def check_tokenizer(prepared: Prepared, tokenizer: Checkpoint) -> None:
+    """Raise `ValueError` where the shards were tokenised otherwise than the model's texts are."""
+    was = prepared.manifest["tokenizer"]
+    names = set(tokenizer_files({*was["files"], *tokenizer.files})) - _DESCRIBING
+    other = sorted(name for name in names if was["files"].get(name) != tokenizer.files.get(name))
+    if other:
+        raise ValueError(
+            f"--data={prepared.folder} was tokenised for {was['name']}, and the tokenizer of {tokenizer.name} is "
+            f"another one ({', '.join(other)} differ{'s'[: len(other) == 1]}): prepare the data with "
+            f"--model={tokenizer.name}"
+        )
+    if was["max_length"] > tokenizer.max_length:
+        raise ValueError(
+            f"--data={prepared.folder} has rows of up to {was['max_length']} tokens, and {tokenizer.name} reads "
+            f"{tokenizer.max_length}: prepare the data with --max_length={tokenizer.max_length}"
+        )
+
+
+def load_split(prepared: Prepared, split: str) -> Split:
+    """Decode a split into the cache of this machine, unless it is there, and map it.
+
+    Raises `RunError` for shards that are damaged, or whose labels are not those of the manifest.
+    """
+    digests = "".join(part["sha256"] for part in prepared.shards(split))
+    name = f"{_CACHED}-{hashlib.sha256(digests.encode()).hexdigest()[:32]}"
+    with storage.locked(name) as folder:
+        if not folder.exists():
+            aside = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage.cache()))
+            try:
+                _decode(prepared, split, aside)
+                aside.rename(folder)
+            except BaseException:
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
+    found = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    made = Split(found["ids"], found["offsets"], found.get("types"), found["labels"])
+    _check_labels(prepared, split, made)
+    return made
+
+
+def _decode(prepared: Prepared, split: str, folder: Path) -> None:
+    rows = sum(part["rows"] for part in prepared.shards(split))
+    tokens = int(prepared.manifest["splits"][split]["tokens"])
+    made: dict[str, Array] = {}
+    row = token = 0
+    for batch in _batches(prepared, split):
+        ids = batch["input_ids"]
+        columns = {"ids": _flat(ids), "labels": _labels(batch["labels"])}
+        if "token_type_ids" in batch.schema.names:
+            columns["types"] = _flat(batch["token_type_ids"])
+        lengths = np.diff(ids.offsets.to_numpy())
+        for name, values in {**columns, "offsets": lengths.astype(np.int64)}.items():
+            if name not in made:
+                size = {"labels": rows, "offsets": rows + 1}.get(name, tokens)
+                made[name] = np.lib.format.open_memmap(
+                    folder / f"{name}.npy", "w+", values.dtype, (size, *values.shape[1:])
+                )
+        for name, values in columns.items():
+            start = row if name == "labels" else token
+            made[name][start : start + len(values)] = values
+        made["offsets"][row + 1 : row + 1 + len(lengths)] = token + np.cumsum(lengths)
+        row, token = row + len(lengths), token + int(lengths.sum())
+    if (row, token) != (rows, tokens):
+        raise RunError(
+            f"{prepared.folder}: the {split} shards hold {row:,} rows of {token:,} tokens, and the manifest speaks of "
+            f"{rows:,} of {tokens:,}"
+        )
+    for values in made.values():
+        values.flush()  # type: ignore[attr-defined]
+
+
+def _batches(prepared: Prepared, split: str) -> Iterator[pa.RecordBatch]:
+    """The row groups of a split in order; the next shard is fetched while one is decoded."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(prepared.shards(split))
+        coming: Future[bytes] | None = pool.submit(_fetch, prepared, waiting.popleft())
+        while coming is not None:
+            data = coming.result()
+            coming = pool.submit(_fetch, prepared, waiting.popleft()) if waiting else None
+            file = pq.ParquetFile(io.BytesIO(data))
+            names = [name for name in ("input_ids", "token_type_ids", "labels") if name in file.schema_arrow.names]
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group, columns=names).combine_chunks().to_batches()
+
+
+def _fetch(prepared: Prepared, part: dict[str, Any]) -> bytes:
+    uri = storage.join(prepared.folder, part["path"])
+    try:
+        data = storage.read(uri)
+    except FileNotFoundError:
+        raise RunError(f"{uri} is gone; the manifest names it: prepare the data again") from None
+    if hashlib.sha256(data).hexdigest() != part["sha256"]:
+        raise RunError(f"{uri} does not have the bytes that its manifest speaks of: prepare the data again")
+    return data
+
+
+def _flat(lists: pa.ListArray) -> Array:
+    return np.asarray(lists.flatten().to_numpy(zero_copy_only=False))
+
+
+def _labels(values: pa.Array) -> Array:
+    if not pa.types.is_list(values.type):
+        return np.asarray(values.to_numpy(zero_copy_only=False))
+    return _flat(values).reshape(len(values), -1)
+
+
+def _check_labels(prepared: Prepared, split: str, rows: Split) -> None:
+    classes, labels = len(prepared.labels), rows.labels
+    wrong = None
+    if not len(rows):
+        return
+    if prepared.problem == "single_label":
+        if split != "test" and labels.min() < 0:
+            wrong = f"{int((labels < 0).sum()):,} rows have no label"
+        elif labels.max() >= classes:
+            wrong = f"a row has the class {labels.max()}, and there are {classes} labels"
+    elif prepared.problem == "multi_label" and labels.shape[1:] != (classes,):
+        wrong = f"a row has {labels.shape[1]} labels, and there are {classes}"
+    if wrong:
+        raise RunError(f"{prepared.folder}: {wrong}, in the {split} split: prepare the data again")

@@ -1,0 +1,120 @@
+"""What transformers' Trainer is given: our batches, our loss, the metrics, and who hears of it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from seqcls_beam.evaluation.headline import headline
+from seqcls_beam.finetuning.batches import Batches, Loader, as_it_is
+from seqcls_beam.finetuning.job import Job, Progress
+from seqcls_beam.finetuning.shards import Prepared
+from seqcls_beam.runs import RunError
+
+
+class BatchTrainer(Trainer):
+    """The stock Trainer, whose training batches are ours."""
+
+    batches: Batches
+
+    def get_train_dataloader(self) -> Loader:
+        """Batches of this process: not prepared by accelerate, which would deal them out a second time."""
+        return Loader(
+            self.train_dataset,
+            batch_sampler=self.batches,
+            collate_fn=as_it_is,
+            pin_memory=self.args.device.type == "cuda",
+        )
+
+
+class Loss:
+    """Logits and labels → the loss of a micro-batch: its part of the mean over the rows of the whole batch."""
+
+    def __init__(self, job: Job) -> None:
+        self._problem = job.prepared.problem
+        options = job.config.train
+        self._smoothing = options.label_smoothing
+        self._weights: Tensor | None = None
+        if options.class_weights != "none":
+            self._weights = torch.tensor(job.prepared.manifest["class_weights"][options.class_weights]).float()
+
+    def __call__(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        """float32 []. `num_items_in_batch` are the numbers in the labels of the whole batch, over all parts and
+        processes: as many as rows, or as rows times classes where a row has several labels."""
+        logits = outputs["logits"].float()
+        items = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        if self._problem == "multi_label":
+            total = functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+        elif self._problem == "regression":
+            total = functional.mse_loss(logits.squeeze(-1), labels, reduction="sum")
+        else:
+            each = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)
+            if self._weights is not None:
+                # Not divided by the sum of a batch's weights: then the parts of a batch add up to the whole.
+                each = each * self._weights.to(each.device)[labels]
+            total = each.sum()
+        return total / items
+
+
+class Metrics:
+    """Logits and labels of a whole split → `headline`."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+
+    def __call__(self, predicted: Any) -> dict[str, float]:
+        """What the Trainer calls once all rows of a split are through."""
+        logits, problem = torch.from_numpy(predicted.predictions).float(), self._prepared.problem
+        if problem == "regression":
+            scores = logits.squeeze(-1)
+        else:
+            scores = logits.sigmoid() if problem == "multi_label" else logits.softmax(-1)
+        return headline(problem, self._prepared.labels, predicted.label_ids, scores.numpy())
+
+
+class Watch(TrainerCallback):
+    """Tells of progress, and ends a training whose loss is no number."""
+
+    def __init__(self, job: Job, tell: Callable[[Progress], None]) -> None:
+        self._tell = tell
+        self._metric = job.best_metric
+        self._now = Progress()
+
+    def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **___: Any) -> None:
+        """Where this start begins, and what earlier ones saw."""
+        self._now = Progress(step=state.global_step, steps=state.max_steps, began=state.global_step)
+        for logs in state.log_history:
+            self._read(logs)
+        self._say(state)
+
+    def on_step_end(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **___: Any) -> None:
+        """One step more."""
+        self._now = replace(self._now, step=state.global_step, epoch=state.epoch)
+        self._say(state)
+
+    def on_log(
+        self, _: TrainingArguments, state: TrainerState, __: TrainerControl, logs: dict[str, Any], **___: Any
+    ) -> None:
+        """A loss or an evaluation."""
+        for name in ("loss", "eval_loss"):
+            if name in logs and not math.isfinite(logs[name]):
+                raise RunError(
+                    f"the loss is {logs[name]} at step {state.global_step}: lower --learning_rate, or give "
+                    "--dtype=float32; nothing was published"
+                )
+        self._read(logs)
+        self._say(state)
+
+    def _read(self, logs: dict[str, Any]) -> None:
+        metrics = {name: logs[f"eval_{name}"] for name in (self._metric, "loss") if f"eval_{name}" in logs}
+        loss = logs.get("loss", self._now.loss)
+        self._now = replace(self._now, loss=loss, metrics=metrics or self._now.metrics)
+
+    def _say(self, state: TrainerState) -> None:
+        if state.is_world_process_zero:
+            self._tell(self._now)

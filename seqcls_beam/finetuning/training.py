@@ -1,0 +1,178 @@
+"""The training, taken up where a start before was killed."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import EarlyStoppingCallback, TrainingArguments
+
+from seqcls_beam.checkpoints import load_tokenizer
+from seqcls_beam.engine.choosing import cores
+from seqcls_beam.finetuning import model as models
+from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
+from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes
+from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
+from seqcls_beam.finetuning.trainer import BatchTrainer, Loss, Metrics, Watch
+from seqcls_beam.runs import RunError
+
+EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
+LOGS = 200  # points of a learning curve, or so
+
+
+def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
+    """Train on all processes together; each returns when the first has written the model into `job.work / "model"`.
+
+    `tell` hears of every step, on the first process. Raises `RunError` for data or options that do not fit, or where
+    training cannot go on.
+    """
+    began = time.monotonic()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    options, (rank, ranks) = job.config.train, processes()
+    device = _device(job.config.machine.device)
+    dtype = _dtype(options.dtype, device)
+    threads = job.config.machine.threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(threads)
+    splits = {name: load_split(job.prepared, name) for name in SPLITS if job.prepared.has(name)}
+    padding = load_tokenizer(job.base.local(), job.base.name).pad_token_id or 0
+    batches = Batches(
+        splits["train"].lengths, options.batch_size, options.seed, options.gradient_accumulation, rank, ranks
+    )
+    transformers.set_seed(options.seed)
+    model = models.begin(job)
+    _check_ids(splits, model)
+    scored = {
+        name: Rows(split, padding, np.argsort(-split.lengths, kind="stable"))
+        for name, split in splits.items()
+        if name != "train" and (split.labels.dtype != np.int64 or split.labels.min() >= 0)
+    }
+    trainer = BatchTrainer(
+        model=model,
+        args=_arguments(job, device, dtype, len(batches) // options.gradient_accumulation, "validation" in scored),
+        data_collator=as_it_is,
+        train_dataset=Rows(splits["train"], padding),
+        eval_dataset=scored.get("validation"),
+        compute_metrics=Metrics(job.prepared),
+        compute_loss_func=Loss(job),
+        callbacks=_callbacks(job, tell, "validation" in scored),
+    )
+    trainer.batches = batches
+    trainer.remove_callback(transformers.PrinterCallback)
+    last = job.last_checkpoint()
+    try:
+        trainer.train(resume_from_checkpoint=last and str(last))
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"a batch does not fit into the memory of {device}: raise --gradient_accumulation, which changes nothing "
+            "else; nothing was published"
+        ) from error
+    history = list(trainer.state.log_history)
+    if rank == 0:
+        models.save(model, job, job.work / "model")
+    models.round_weights(model, job)
+    scores = {name: _scores(trainer.evaluate(rows)) for name, rows in scored.items()}
+    trainer.accelerator.wait_for_everyone()
+    return Trained(
+        scores=scores,
+        history=history,
+        best_step=int(trainer.state.best_global_step or trainer.state.global_step),
+        steps=trainer.state.global_step,
+        seconds=round(time.monotonic() - began, 1),
+        machine={
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "dtype": str(dtype).removeprefix("torch."),
+            "processes": ranks,
+            "threads": threads,
+            "padding": _padding(splits["train"], batches),
+        },
+    )
+
+
+def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, validates: bool) -> TrainingArguments:
+    """`epoch`: steps in one."""
+    options, metric = job.config.train, job.best_metric
+    steps = math.ceil(options.epochs * epoch)
+    every = min(options.eval_steps or epoch, steps)
+    return TrainingArguments(
+        output_dir=str(job.work),
+        max_steps=steps,
+        per_device_eval_batch_size=EVAL_ROWS,
+        gradient_accumulation_steps=options.gradient_accumulation,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(options.schedule, options.schedule),
+        warmup_steps=math.ceil(options.warmup * steps),
+        weight_decay=options.weight_decay,
+        max_grad_norm=options.max_grad_norm,
+        optim="adamw_torch_fused",
+        seed=options.seed,
+        ddp_find_unused_parameters=False,  # a classifier uses all it has
+        use_cpu=device.type == "cpu",
+        ddp_backend="gloo" if device.type == "cpu" and processes()[1] > 1 else None,
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
+        logging_steps=max(1, steps // LOGS),
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if validates else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=1,
+        load_best_model_at_end=validates,
+        metric_for_best_model=f"eval_{metric}" if validates else None,
+        greater_is_better=metric not in LESS_IS_BETTER if validates else None,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device.type == "cuda",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _callbacks(job: Job, tell: Callable[[Progress], None], validates: bool) -> list[Any]:
+    patience = job.config.train.early_stopping
+    return [Watch(job, tell), *([EarlyStoppingCallback(patience)] if patience and validates else [])]
+
+
+def _device(asked: str) -> torch.device:
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device=cuda: there is no CUDA device on this machine")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _dtype(asked: str, device: torch.device) -> torch.dtype:
+    if asked == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if asked == "float16" and device.type == "cpu":
+        raise RunError("--dtype=float16 is for GPUs: take bfloat16 on a CPU")
+    chosen: torch.dtype = getattr(torch, asked)
+    return chosen
+
+
+def _scores(metrics: dict[str, float]) -> dict[str, float]:
+    named = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
+    timing = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+    return {name: float(value) for name, value in named.items() if name not in timing}
+
+
+def _check_ids(splits: dict[str, Split], model: Any) -> None:
+    size = model.get_input_embeddings().num_embeddings
+    for name, split in splits.items():
+        if len(split.ids) and int(split.ids.max()) >= size:
+            raise RunError(
+                f"the {name} rows hold the token id {split.ids.max()}, and the model knows {size}: they were tokenised "
+                "for another model; prepare the data with this one"
+            )
+
+
+def _padding(split: Split, batches: Batches) -> float:
+    """Share of what this process's forward passes compute in the first epoch that is padding."""
+    lengths = split.lengths
+    batches.set_epoch(0)
+    parts = [lengths[rows] for rows in batches]
+    return round(1 - sum(int(each.sum()) for each in parts) / sum(len(each) * int(each.max()) for each in parts), 4)

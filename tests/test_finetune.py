@@ -1,0 +1,418 @@
+"""`python -m pipelines.finetune`: the real loop, from labelled rows to a model that classifies."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from pipelines import classify, finetune
+from seqcls_beam.manifest import read_manifest
+from tests import prepared, tiny
+from tests.corpora import labels as published
+from tests.corpora import plain_scores, texts, write_jsonl
+
+pytestmark = pytest.mark.engine
+
+QUICK = ["--learning_rate=3e-3", "--epochs=4", "--batch_size=16", "--threads=1"]
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    """A cache of our own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A tiny BERT that drops nothing out, so that the same batches give the same weights."""
+    return tiny.checkpoint(
+        tmp_path_factory.mktemp("base") / "bert",
+        labels=("x", "y", "z"),
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+def learnable(rows=960, seed=0):
+    """Texts whose label is the word that they hold."""
+    chance = random.Random(seed)
+    said = []
+    for i, text in enumerate(texts(rows, seed, longest=12)):
+        label = chance.choice(("bad", "good"))
+        words = [word for word in text.split() if word not in ("good", "bad")]
+        words.insert(chance.randint(0, len(words)), label)
+        said.append({"id": f"r{i}", "text": f"{i % 7} " + " ".join(words), "label": label})
+    return said
+
+
+FLAGS = ["--duplicates=keep", "--near_duplicates=off", "--split=stratified"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, base):
+    """Prepared rows that can be learned."""
+    return prepared.run(learnable(), tmp_path_factory.mktemp("data") / "prepared", f"--model={base}", *FLAGS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, base, data):
+    """A model fine-tuned on them."""
+    out = tmp_path_factory.mktemp("model") / "model"
+    assert run(data, base, out) == 0
+    return out
+
+
+def run(data, base, out, *flags):
+    """The command; its exit code."""
+    return finetune.main([f"--data={data}", f"--model={base}", f"--output={out}", *QUICK, *flags])
+
+
+def manifest(out):
+    """What was published."""
+    found = read_manifest(str(out))
+    assert found is not None
+    return found
+
+
+def losses(out):
+    """The learning curve: (step, loss)."""
+    history = json.loads((out / "metrics.json").read_text())["history"]
+    return [(each["step"], each["loss"]) for each in history if "loss" in each]
+
+
+def weights(out):
+    """The published weights as one vector."""
+    return np.concatenate([each.ravel() for _, each in sorted(load_file(out / "model.safetensors").items())])
+
+
+def test_a_model_is_published_that_classify_takes_and_that_has_learned(model, data, base, tmp_path):
+    made = manifest(model)
+    assert made["kind"] == "finetune" and made["labels"] == ["bad", "good"]
+    assert made["scores"]["test"]["accuracy"] >= 0.95 > made["majority_baseline"]["test"]["accuracy"]
+    rows = learnable(40, seed=9)
+    source = write_jsonl(tmp_path / "new.jsonl", rows)
+    flags = [f"--input={source}", f"--model={model}", f"--output={tmp_path / 'labels'}", "--keep_columns=label"]
+    assert classify.main(flags) == 0
+    found = published(tmp_path / "labels")
+    right = [a == b for a, b in zip(found["label"].to_pylist(), found["input_label"].to_pylist(), strict=True)]
+    assert sum(right) >= 38
+    expected = plain_scores(model, [row["text"] for row in rows])
+    assert np.allclose(np.array(found["scores"].to_pylist()), expected, atol=1e-5)
+
+
+def test_the_scores_are_those_of_plain_transformers(model, data):
+    """The rows of the test split by their ids, through the published folder, without any of our code."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    loaded = AutoModelForSequenceClassification.from_pretrained(model).eval()
+    rows = prepared.rows(data, "test")
+    with torch.no_grad():
+        logits = torch.cat([loaded(input_ids=torch.tensor([row["input_ids"]])).logits for row in rows])
+    gold = torch.tensor([row["labels"] for row in rows])
+    scores = manifest(model)["scores"]["test"]
+    assert scores["accuracy"] == pytest.approx((logits.argmax(-1) == gold).float().mean().item())
+    assert scores["loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, gold).item(), abs=1e-5)
+
+
+def test_what_lies_beside_the_weights(model, data, base):
+    made = manifest(model)
+    names = {part["path"] for part in made["parts"]}
+    assert names == {path.name for path in model.iterdir()} - {"_MANIFEST.json"}
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (model / name).read_bytes() == (base / name).read_bytes()
+    config = json.loads((model / "config.json").read_text())
+    assert config["id2label"] == {"0": "bad", "1": "good"} and config["label2id"] == {"bad": 0, "good": 1}
+    assert config["problem_type"] == "single_label_classification"
+    assert (model / "curves.png").read_bytes().startswith(b"\x89PNG")
+    card = (model / "README.md").read_text()
+    assert made["data"]["digest"][:16] in card and f"{made['scores']['test']['accuracy']:.4f}" in card
+    assert made["data"]["run_id"] == prepared.manifest(data)["run_id"]
+    steps = [step for step, _ in losses(model)]
+    assert steps == sorted(steps) and steps[-1] == made["steps"] == 4 * 48
+    history = json.loads((model / "metrics.json").read_text())["history"]
+    assert [each["step"] for each in history if "eval_accuracy" in each] == [48, 96, 144, 192]
+    best = max((each for each in history if "eval_accuracy" in each), key=lambda each: each["eval_accuracy"])
+    assert made["best"] == {"metric": "accuracy", "step": best["step"]}
+    assert made["scores"]["validation"]["accuracy"] == best["eval_accuracy"]
+
+
+def test_the_same_again_is_published_already_and_another_is_refused(model, data, base, capsys):
+    before = {path.name: path.stat().st_mtime_ns for path in model.iterdir()}
+    assert run(data, base, model) == 0
+    assert "already published" in capsys.readouterr().err
+    assert run(data, base, model, "--seed=1") == 1
+    assert "holds another run" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in model.iterdir()} == before
+
+
+def test_a_recipe_repeats_a_model_to_the_byte(model, data, base, tmp_path):
+    flags = [f"--data={data}", f"--model={base}", f"--recipe={model / 'recipe.json'}", "--threads=1"]
+    assert finetune.main([*flags, f"--output={tmp_path / 'again'}"]) == 0
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert manifest(tmp_path / "again")["run_id"] == manifest(model)["run_id"]
+    assert finetune.main([*flags, f"--output={tmp_path / 'other'}", "--epochs=1"]) == 0  # a flag comes before it
+    assert manifest(tmp_path / "other")["recipe"]["epochs"] == 1
+    assert manifest(tmp_path / "other")["recipe"]["learning_rate"] == 3e-3
+
+
+def test_overwrite_replaces_a_model(model, data, base, tmp_path):
+    out = shutil.copytree(model, tmp_path / "model")
+    assert run(data, base, out, "--seed=1", "--epochs=1", "--overwrite") == 0
+    assert manifest(out)["recipe"]["seed"] == 1 and not (out / "_attempts").exists()
+    assert not np.array_equal(weights(out), weights(model))
+    assert plain_scores(out, ["a good film"]).shape == (1, 2)
+
+
+def test_accumulated_parts_take_the_same_steps(model, data, base, tmp_path):
+    assert run(data, base, tmp_path / "parts", "--gradient_accumulation=4") == 0
+    assert np.allclose(losses(tmp_path / "parts"), losses(model), atol=2e-4)
+    assert manifest(tmp_path / "parts")["steps"] == manifest(model)["steps"]
+
+
+def torchrun(data, base, out, *flags, ranks=2):
+    """Start the command as several processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--standalone"]
+    command += ["-m", "pipelines.finetune", f"--data={data}", f"--model={base}", f"--output={out}", *QUICK, *flags]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_two_processes_draw_the_curve_of_one(model, data, base, tmp_path):
+    with torchrun(data, base, tmp_path / "two") as job:
+        said = job.communicate(timeout=90)[0]
+    assert job.returncode == 0, said
+    assert said.count("192 steps in") == 1  # one of them speaks
+    made = manifest(tmp_path / "two")
+    assert made["machine"]["processes"] == 2
+    # The sums of a batch are made in another order, and the weights drift apart by roundings.
+    assert np.allclose(losses(tmp_path / "two"), losses(model), atol=1e-3)
+    assert made["scores"]["test"]["accuracy"] == pytest.approx(manifest(model)["scores"]["test"]["accuracy"], abs=0.05)
+
+
+LONG = ("--epochs=10", "--eval_steps=20", "--learning_rate=1e-4")
+
+
+def wait_for(job, folder, pattern):
+    """Wait until a process has left a file."""
+    for _ in range(1200):
+        if list(folder.glob(pattern)):
+            return
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(0.05)
+    raise AssertionError(f"{pattern} did not come")
+
+
+def test_a_process_that_is_killed_ends_the_job_and_the_next_start_goes_on(data, base, tmp_path):
+    out = tmp_path / "model"
+    with torchrun(data, base, out, *LONG) as job:
+        wait_for(job, out, "_attempts/*/checkpoint-*/trainer_state.json")
+        ranks = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
+        said = job.communicate(timeout=100)[0]
+    assert job.returncode == 1 and "SIGKILL" in said.upper()
+    assert not (out / "_MANIFEST.json").exists()
+    done = max(int(path.name.rpartition("-")[2]) for path in out.glob("_attempts/*/checkpoint-*"))
+    with torchrun(data, base, out, *LONG) as job:
+        said = job.communicate(timeout=90)[0]
+    assert job.returncode == 0, said
+    steps = [step for step, _ in losses(out)]
+    assert len(steps) == len(set(steps)) and done > 0 and manifest(out)["steps"] == 480
+    assert f"going on from step {done}" in said
+
+
+def test_a_training_that_was_killed_comes_to_the_same_weights(data, base, tmp_path):
+    dropping = tiny.checkpoint(tmp_path / "base")  # its chance must go on where it was
+    shutil.copyfile(base / "tokenizer.json", dropping / "tokenizer.json")
+    assert run(data, dropping, tmp_path / "whole", *LONG) == 0
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "pipelines.finetune", f"--data={data}", f"--model={dropping}", f"--output={out}"]
+    with subprocess.Popen([*command, *QUICK, *LONG], cwd=ROOT, stderr=subprocess.DEVNULL) as job:
+        wait_for(job, out, "_attempts/*/checkpoint-*/trainer_state.json")
+        job.kill()
+    assert not (out / "_MANIFEST.json").exists()
+    assert run(data, dropping, out, *LONG) == 0
+    assert losses(out) == losses(tmp_path / "whole")
+    assert np.array_equal(weights(out), weights(tmp_path / "whole"))
+    assert not (out / "_attempts").exists()
+
+
+def test_several_labels_a_row(base, tmp_path):
+    rows = [{"text": row["text"], "label": [row["label"], "any"] if i % 3 else []} for i, row in enumerate(learnable())]
+    rows = [{**row, "label": row["label"] if row["label"] else ["none"]} for row in rows]
+    data = prepared.run(rows, tmp_path / "prepared", f"--model={base}", *FLAGS)
+    assert run(data, base, tmp_path / "model") == 0
+    made = manifest(tmp_path / "model")
+    assert made["labels"] == ["any", "bad", "good", "none"] and made["best"]["metric"] == "map"
+    assert made["scores"]["test"]["map"] > 0.5
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["problem_type"] == "multi_label_classification"
+    assert classify.main([f"--model={tmp_path / 'model'}", "--text", "a good film"]) == 0
+
+
+def test_a_number_a_row(base, tmp_path):
+    rows = [{"text": row["text"], "label": 1.5 if row["label"] == "good" else -1.5} for row in learnable()]
+    flags = (f"--model={base}", "--problem=regression", "--duplicates=keep", "--near_duplicates=off")
+    data = prepared.run(rows, tmp_path / "prepared", *flags)
+    assert run(data, base, tmp_path / "model", "--epochs=8") == 0
+    scores = manifest(tmp_path / "model")["scores"]["test"]
+    assert scores["pearson"] > 0.9 and scores["mse"] < 1.0 < np.var([1.5, -1.5])
+
+
+def test_pairs(base, tmp_path):
+    """Whether the second text holds the word of the first: the token types must reach the model."""
+    chance = random.Random(0)
+    rows = []
+    for text in texts(240, longest=5):
+        words = chance.choices(("good", "bad"), k=2)
+        rows.append({"a": f"{text} {words[0]}", "b": f"{words[1]} {text}", "label": words[1]})
+    flags = ("--text_column=a", "--text_pair_column=b", f"--model={base}", *FLAGS, "--conflicts=keep")
+    data = prepared.run(rows, tmp_path / "prepared", *flags)
+    assert run(data, base, tmp_path / "model", "--epochs=10") == 0
+    assert manifest(tmp_path / "model")["scores"]["test"]["accuracy"] > 0.85
+
+
+def test_a_head_for_the_same_labels_is_kept_and_another_is_not(model, data, base, tmp_path):
+    assert run(data, model, tmp_path / "more", "--epochs=0.1", "--learning_rate=0") == 0
+    assert manifest(tmp_path / "more")["base"]["head"] == "kept"
+    assert np.array_equal(weights(tmp_path / "more"), weights(model))
+    config = json.loads((model / "config.json").read_text())
+    other = shutil.copytree(model, tmp_path / "other")
+    config["id2label"], config["label2id"] = {"0": "no", "1": "yes"}, {"no": 0, "yes": 1}
+    (other / "config.json").write_text(json.dumps(config))
+    assert run(data, other, tmp_path / "fresh", "--epochs=0.1", "--learning_rate=0") == 0
+    assert manifest(tmp_path / "fresh")["base"]["head"] == "new"
+    before, after = (load_file(each / "model.safetensors") for each in (model, tmp_path / "fresh"))
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed and all(name.startswith("classifier") for name in changed)
+
+
+def test_weights_of_half_the_bytes_are_those_that_are_scored(data, base, tmp_path, model):
+    assert run(data, base, tmp_path / "half", "--stored_dtype=float16") == 0
+    stored = load_file(tmp_path / "half" / "model.safetensors")
+    assert {str(each.dtype) for each in stored.values()} == {"float16"}
+    full = weights(model)
+    assert np.array_equal(weights(tmp_path / "half"), full.astype(np.float16))
+    loss = manifest(tmp_path / "half")["scores"]["test"]["loss"]
+    assert loss != manifest(model)["scores"]["test"]["loss"]
+    assert loss == pytest.approx(manifest(model)["scores"]["test"]["loss"], abs=1e-3)
+
+
+def test_class_weights_change_what_is_learned(base, tmp_path):
+    rows = [row for i, row in enumerate(learnable(400)) if row["label"] == "bad" or i % 6 == 0]
+    data = prepared.run(rows, tmp_path / "prepared", f"--model={base}", *FLAGS)
+    for name in ("none", "inverse_frequency", "effective_number"):
+        flags = ("--epochs=1", "--learning_rate=1e-5")
+        assert run(data, base, tmp_path / name, f"--class_weights={name}", *flags) == 0
+    first = {name: losses(tmp_path / name)[0][1] for name in ("none", "inverse_frequency", "effective_number")}
+    assert len(set(first.values())) == 3
+
+
+def test_training_ends_early_when_nothing_gets_better(data, base, tmp_path):
+    flags = ("--learning_rate=0", "--early_stopping=2", "--epochs=30", "--best_metric=loss")
+    assert run(data, base, tmp_path / "model", *flags) == 0
+    made = manifest(tmp_path / "model")
+    assert made["steps"] == 3 * 48 and made["best"] == {"metric": "loss", "step": 48}
+
+
+def test_a_loss_that_is_no_number_ends_the_training(data, base, tmp_path, capsys):
+    assert run(data, base, tmp_path / "model", "--learning_rate=1e30", "--max_grad_norm=0", "--warmup=0") == 1
+    said = capsys.readouterr().err
+    assert "the loss is nan at step" in said and "lower --learning_rate" in said
+    assert not (tmp_path / "model" / "_MANIFEST.json").exists()
+
+
+def test_data_without_validation_rows(base, tmp_path):
+    flags = (f"--model={base}", *FLAGS, "--validation_fraction=0", "--test_fraction=0")
+    data = prepared.run(learnable(60), tmp_path / "prepared", *flags)
+    assert run(data, base, tmp_path / "model", "--epochs=1") == 0
+    assert manifest(tmp_path / "model")["scores"] == {}
+    assert "so there are no scores" in (tmp_path / "model" / "README.md").read_text()
+    assert run(data, base, tmp_path / "other", "--early_stopping=1") == 2
+
+
+def test_test_rows_without_labels_have_no_scores(base, tmp_path):
+    train = write_jsonl(tmp_path / "train.jsonl", learnable(120))
+    test = write_jsonl(tmp_path / "test.jsonl", [{"text": row["text"]} for row in learnable(30, seed=5)])
+    flags = [f"--input_train={train}", f"--input_test={test}", f"--model={base}", "--validation_fraction=0.2", *FLAGS]
+    data = prepared.run(None, tmp_path / "prepared", *flags)
+    assert {row["labels"] for row in prepared.rows(data, "test")} == {-1}
+    assert run(data, base, tmp_path / "model", "--epochs=1") == 0
+    assert set(manifest(tmp_path / "model")["scores"]) == {"validation"}
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(model, data, base, tmp_path):
+    out = tmp_path / "model"
+    half = out / "_attempts" / manifest(model)["run_id"] / "checkpoint-96"
+    half.mkdir(parents=True)
+    (half / "trainer_state.json").write_text('{"epoch": 2.0, ')
+    assert run(data, base, out) == 0
+    assert np.array_equal(weights(out), weights(model))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model=BASE", "--output=OUT"], "--data is missing"),
+        (["--data=DATA", "--output=OUT"], "--model is missing"),
+        (["--data=DATA", "--model=BASE"], "--output is missing"),
+        (["--data=nowhere", "--model=BASE", "--output=OUT"], "is this a folder that pipelines.prepare wrote"),
+        (["--data=MODEL", "--model=BASE", "--output=OUT"], "holds no prepared data"),
+        (["--data=DATA", "--model=nowhere/at/all", "--output=OUT"], "nowhere/at/all"),
+        (["--data=DATA", "--model=sentiment", "--output=OUT"], "prepare the data with --model=sentiment"),
+        (["--data=DATA", "--model=BASE", "--output=DATA"], "holds the data: name another folder"),
+        (["--data=DATA", "--model=BASE", "--output=OUT", "--epochs=0"], "--epochs=0.0: expected at least 0.001"),
+        (["--data=DATA", "--model=BASE", "--output=OUT", "--runner=DirectRunner"], "unknown flag --runner"),
+        (["--data=DATA", "--model=BASE", "--output=OUT", "--recipe=RECIPE"], "'lr' is none of epochs, batch_size"),
+        (["--data=DATA", "--model=BASE", "--output=OUT", "--recipe=nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(flags, said, data, base, model, tmp_path, capsys):
+    (tmp_path / "recipe.json").write_text('{"lr": 1}')
+    names = {"DATA": data, "BASE": base, "OUT": tmp_path / "out", "MODEL": model, "RECIPE": tmp_path / "recipe.json"}
+    for name, path in names.items():
+        flags = [flag.replace(f"={name}", f"={path}") for flag in flags]
+    assert finetune.main(flags) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and shown.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_holds_numbers_and_nothing_else(data, base, tmp_path, capsys):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"epochs": 1, "dropout": 0, "learning_rate": 0.003}')
+    flags = [f"--data={data}", f"--model={base}", f"--output={tmp_path / 'out'}", f"--recipe={recipe}"]
+    assert finetune.main(flags) == 0
+    for wrong in ('{"epochs": "3"}', '{"batch_size": 1.5}', '{"seed": true}'):
+        recipe.write_text(wrong)
+        assert finetune.main(flags) == 2
+        assert "expected" in capsys.readouterr().err
+    for wrong in ("[]", '{"epochs": '):
+        recipe.write_text(wrong)
+        assert finetune.main(flags) == 2
+
+
+def test_dropout_is_that_of_the_base_or_what_is_asked_for(data, tmp_path, base):
+    dropping = tiny.checkpoint(tmp_path / "base", "distilbert")
+    shutil.copyfile(base / "tokenizer.json", dropping / "tokenizer.json")
+    assert run(data, dropping, tmp_path / "own", "--epochs=0.1") == 0
+    assert run(data, dropping, tmp_path / "none", "--epochs=0.1", "--dropout=0") == 0
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("own", "none")]
+    names = ("dropout", "attention_dropout", "seq_classif_dropout")
+    assert [configs[0][name] for name in names] == [0.1, 0.1, 0.2]
+    assert [configs[1][name] for name in names] == [0, 0, 0]
+
+
+def test_a_batch_too_small_for_its_parts(data, base, tmp_path, capsys):
+    assert run(data, base, tmp_path / "out", "--batch_size=2", "--gradient_accumulation=4") == 1
+    assert "cannot be cut for 1 processes of 4 parts each" in capsys.readouterr().err
