@@ -67,7 +67,7 @@ def finish(run: Run, work: Callable[[], None]) -> dict[str, Any]:
         work()
     except Exception as error:
         if not commit.is_published(run.output, run.run_id):
-            raise _explained(error) from error
+            raise explained(error) from error
         say("another process published this same run meanwhile", 0)
     manifest = read_manifest(run.output)
     if manifest is None or manifest["run_id"] != run.run_id:
@@ -75,7 +75,7 @@ def finish(run: Run, work: Callable[[], None]) -> dict[str, Any]:
     return manifest
 
 
-def _explained(error: Exception) -> Exception:
+def explained(error: Exception) -> Exception:
     """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
     said = display.EXPECTED.findall(f"{type(error).__name__}: {error}")
     return RunError(said[-1]) if said else error

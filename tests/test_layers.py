@@ -15,9 +15,9 @@ PACKAGE = ROOT / "seqcls_beam"
 ORDER = [
     "schema", "config", "rows", "storage", "progress", "formats", "units", "records", "checkpoints", "tokens", "engine",
     "predictions", "parts", "runs", "manifest", "commit", "preparation", "evaluation", "finetuning", "coder", "handler",
-    "transforms", "stages",
+    "transforms", "stages", "scoring",
 ]  # fmt: skip
-BEAM = {"coder", "handler", "transforms", "stages"}
+BEAM = {"coder", "handler", "transforms", "stages", "scoring"}
 TORCH = {"engine", "finetuning"}
 
 
@@ -75,7 +75,7 @@ def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
 
 @pytest.mark.parametrize(
     "name",
-    ["pipelines.classify", "pipelines.prepare", "pipelines.finetune", "seqcls_beam.transforms"],
+    ["pipelines.classify", "pipelines.prepare", "pipelines.finetune", "pipelines.evaluate", "seqcls_beam.transforms"],
 )
 def test_importing_a_command_does_not_import_torch(name):
     code = f"import sys, {name}; print([m for m in ('torch', 'transformers') if m in sys.modules])"

@@ -1,0 +1,333 @@
+"""Evaluate a classifier: gold labels beside a model's answers → metrics, with a report.
+
+python -m pipelines.evaluate --input=reviews.jsonl --text_column=review --label_column=stars --model=my-checkpoint
+python -m pipelines.evaluate --data=prepared --split=test --model=my-checkpoint --output=evaluation
+python -m pipelines.evaluate --labeled=labels --label_column=stars --min_accuracy=0.9
+"""
+
+import sys
+import tempfile
+import time
+from argparse import SUPPRESS
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+import orjson
+from apache_beam.options.pipeline_options import PipelineOptions
+from rich import filesize
+
+from pipelines import display, evaluated
+from pipelines.command import EPILOG, exit_code, explained, flags, say, threads_per_worker, versions
+from pipelines.options import UsageError, name_runner, parse, parser
+from pipelines.sources import Plan, plan
+from seqcls_beam import storage
+from seqcls_beam.checkpoints import Checkpoint, load_tokenizer
+from seqcls_beam.config import (
+    AnswerOptions,
+    EvaluateConfig,
+    GateOptions,
+    GoldOptions,
+    MeasureOptions,
+    ModelOptions,
+    ReadOptions,
+    ReportOptions,
+    option_fields,
+)
+from seqcls_beam.evaluation import files, gates
+from seqcls_beam.evaluation.evidence import Evidence
+from seqcls_beam.evaluation.extras import wanted
+from seqcls_beam.evaluation.metrics import measure
+from seqcls_beam.predictions import first_sequences
+from seqcls_beam.records import read_unit
+from seqcls_beam.runs import RunError
+from seqcls_beam.scoring import ReadParquet, SaveEvidence, Score, ShardTokens, load
+from seqcls_beam.transforms import Classify, ReadRecords, Tokenize
+from seqcls_beam.units import list_files, plan_units
+
+GROUPS: dict[str, type] = {
+    "read": ReadOptions,
+    "answers": AnswerOptions,
+    "gold": GoldOptions,
+    "model": ModelOptions,
+    "measure": MeasureOptions,
+    "gates": GateOptions,
+    "report": ReportOptions,
+}
+NAME, REPORT = "evaluation.json", "report.html"
+FORMAT_VERSION = 1
+UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several workers have some
+_EXIT_CODES = """\
+exit codes: 0 evaluated, every gate passed; 1 failed, or a gate did not pass; 2 wrong usage
+"""
+_LOCAL = "FnApiRunner"
+_SHOWN_CHARACTERS = 500
+
+
+def build(root: beam.Pipeline, planned: Plan, uri: str, progress: str | None = None) -> None:
+    """The pipeline: rows are read, labelled if need be, and counted, in one stage; then counts are added up."""
+    config = planned.config
+    rows: Any
+    if planned.files is not None:
+        rows = root | ReadParquet(planned.files)
+    else:
+        rows = root | ReadRecords(config.read, layout=planned.layout)
+    if planned.checkpoint is not None:
+        tokens = rows | (Tokenize(planned.checkpoint, config.model) if planned.layout is not None else ShardTokens())
+        rows = tokens | Classify(planned.checkpoint, config.model, progress, planned.first)
+    rows | Score(planned.sheet, progress) | SaveEvidence(uri)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> int:
+    try:
+        epilog = EPILOG[: EPILOG.index("exit codes")] + _EXIT_CODES
+        made = parser(
+            "pipelines.evaluate", (__doc__ or "").strip(), epilog, GROUPS, keep_columns=SUPPRESS, unit_bytes=UNIT_BYTES
+        )
+        given, _, beam_options = parse(made, argv, GROUPS)
+        runner = name_runner(beam_options)
+        config = configured(given)
+        if runner != _LOCAL and config.report.output is None:
+            raise UsageError(f"--output is missing: with --runner={runner} workers need a folder that all of them see")
+        for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
+            wanted(package)
+        planned = plan(config)
+        gates.check(config.gates, planned.kind)
+    except (ValueError, FileNotFoundError) as error:
+        return say(str(error), 2)
+    except ImportError as error:
+        return say(str(error), 1)
+    except OSError as error:
+        return say(f"{type(error).__name__}: {error}", 1)
+    try:
+        return _launch(planned, runner, beam_options)
+    except KeyboardInterrupt:
+        return say("interrupted: nothing was written", 130)
+
+
+def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
+    """Flags by group → options; raises `UsageError` or `ValueError`."""
+    answers = AnswerOptions(**given["answers"])
+    sources = {"input": given["read"].get("input"), "data": answers.data, "labeled": answers.labeled}
+    named = [name for name, value in sources.items() if value]
+    if len(named) != 1:
+        said = f"--{' and --'.join(named)} are given" if named else "nothing to evaluate"
+        raise UsageError(
+            f"{said}: give one of --input (rows to run a model on), --data (prepared shards, likewise) and --labeled "
+            "(rows with answers)"
+        )
+    for group, names in _TAKEN[named[0]].items():
+        for name in given[group]:
+            if name not in names:
+                raise UsageError(f"--{name} does nothing with --{named[0]}: leave it out")
+    return EvaluateConfig(
+        read=ReadOptions(**{"input": (), "unit_bytes": UNIT_BYTES, **given["read"]}),
+        answers=answers,
+        gold=GoldOptions(**given["gold"]),
+        model=ModelOptions(**given["model"]),
+        measure=MeasureOptions(**given["measure"]),
+        gates=GateOptions(**given["gates"]),
+        report=ReportOptions(**given["report"]),
+    )
+
+
+_TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
+    "input": {},
+    "data": {
+        "read": ("batch_rows", "unit_bytes"),
+        "gold": (),
+        "model": ("model", "revision", "threshold", "device", "dtype", "threads", "batch_tokens", "compile"),
+    },
+    "labeled": {
+        "read": ("text_column", "text_pair_column", "id_column", "batch_rows", "unit_bytes"),
+        "model": ("threshold",),
+    },
+}
+"""The options of a group that say something of a source, by source; where a group is not named, all do."""
+
+
+def _command(config: EvaluateConfig) -> str:
+    """The command line, with the options that say something of its source."""
+    source = "data" if config.answers.data is not None else "labeled" if config.answers.labeled else "input"
+    idle = {
+        each.name
+        for group, names in _TAKEN[source].items()
+        for each in option_fields(GROUPS[group])
+        if each.name not in names
+    }
+    told = (flag for flag in flags(config) if flag.removeprefix("--").split("=")[0].split()[0] not in idle)
+    return " ".join(["python -m pipelines.evaluate", *told])
+
+
+def _launch(planned: Plan, runner: str, beam_options: PipelineOptions) -> int:
+    display.log_to_stderr()
+    config = planned.config
+    output = None if config.report.output is None else storage.absolute(config.report.output)
+    if output is not None:
+        if storage.size(storage.join(output, NAME)) is not None and not config.report.overwrite:
+            raise RunError(f"{output} holds an evaluation already; give --overwrite to replace it")
+        storage.ensure_writable(output)
+    started = time.time()
+    say(f"evaluating {_named(planned)}: {filesize.decimal(planned.size)}", 0)
+    evidence = _run(planned, runner, beam_options, output)
+    _refuse_rejected(evidence, config)
+    found = _assembled(planned, evidence, runner, started)
+    if output is not None:
+        from seqcls_beam.evaluation.report import page
+
+        storage.put(storage.join(output, REPORT), page(found).encode())
+        storage.put(storage.join(output, NAME), orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    evaluated.summary(found, output)
+    failed = [gate for gate in found["gates"] if not gate["passed"]]
+    for gate in failed:
+        say(gates.sentence(gate), 1)
+    return 1 if failed else 0
+
+
+def _run(planned: Plan, runner: str, beam_options: PipelineOptions, output: str | None) -> Evidence:
+    """Run the pipeline; what it counted. Raises `RunError` with the one sentence behind a failure."""
+    threads = planned.config.model.threads or threads_per_worker(beam_options)
+    planned = replace(planned, config=replace(planned.config, model=replace(planned.config.model, threads=threads)))
+    with ExitStack() as stack:
+        # Workers elsewhere see the output, those of this machine a folder of its own.
+        if runner == _LOCAL or output is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seqcls_beam-"))
+        else:
+            folder = storage.join(output, f"_evidence-{time.time_ns():x}")
+            stack.callback(storage.remove, folder)
+        uri = storage.join(folder, "evidence")
+        try:
+            planned = replace(planned, first=_first(planned))
+            with display.watching(planned.size) as watched:
+                pipeline = beam.Pipeline(options=beam_options)
+                build(pipeline, planned, uri, watched)
+                pipeline.run().wait_until_finish()
+        except Exception as error:
+            raise explained(error) from error
+        return load(uri)
+
+
+def _first(planned: Plan) -> Any:
+    """Sequences of the corpus, where int8 needs them."""
+    if planned.checkpoint is None or planned.config.model.dtype != "int8":
+        return None
+    if planned.files is not None:
+        return files.first_sequences(planned.files)
+    assert planned.layout is not None
+    units = plan_units(list_files(planned.config.read), planned.config.read.unit_bytes)
+    records = (batch for unit in units for batch in read_unit(unit, planned.layout))
+    return first_sequences(records, planned.checkpoint, planned.config.model)
+
+
+def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
+    """Raise `RunError` where too many rows cannot be scored, or none."""
+    account = evidence.account
+    rejected = sum(account.rejected.values())
+    reasons = ", ".join(f"{name} {count:,}" for name, count in account.rejected.most_common())
+    names = ", ".join(map(repr, account.unknown))
+    if names:
+        reasons += f"; the unknown labels begin with {names}, and the model's are "
+        reasons += ", ".join(map(repr, evidence.tally.asked.labels[:20])) + " (see --labels)"
+    if rejected > config.report.max_rejected * account.rows:
+        raise RunError(
+            f"{rejected:,} of {account.rows:,} rows were rejected, more than --max_rejected="
+            f"{config.report.max_rejected:g} allows ({reasons})"
+        )
+    if not account.rows:
+        raise RunError("no row could be scored: there are no rows")
+    if not account.scored:
+        raise RunError(
+            f"no row could be scored: of {account.rows:,} rows {account.unlabelled:,} have no gold label, and "
+            f"{rejected:,} were rejected" + (f" ({reasons})" if rejected else "")
+        )
+
+
+def _assembled(planned: Plan, evidence: Evidence, runner: str, started: float) -> dict[str, Any]:
+    """What evaluation.json says. No environment, no flags of the runner: they hold secrets."""
+    config, account, checkpoint = planned.config, evidence.account, planned.checkpoint
+    began = time.time()
+    found = measure(evidence.tally, config.measure.positive_label, config.measure.ordinal)
+    del found["rows"]
+    if checkpoint is not None:
+        _decode(found["worst"], checkpoint)
+    finished = time.time()
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": "evaluate",
+        "command": _command(config),
+        "versions": versions(*_PACKAGES, *(("torch", "transformers") if checkpoint is not None else ())),
+        "runner": runner,
+        "started": _iso(started),
+        "finished": _iso(finished),
+        "data": planned.data,
+        "model": None
+        if checkpoint is None
+        else {
+            "name": storage.without_password(checkpoint.name),
+            "revision": checkpoint.revision,
+            "digest": checkpoint.digest,
+            "files": checkpoint.files,
+        },
+        "problem": planned.kind.problem,
+        "labels": list(evidence.tally.asked.labels),
+        "threshold": config.model.threshold if planned.kind.problem == "multi_label" else None,
+        "bootstrap": {"replicates": config.measure.bootstrap, "seed": config.measure.seed},
+        "engines": [account.engines[key] for key in sorted(account.engines)],
+        "rows": {
+            "in": account.rows,
+            "scored": account.scored,
+            "unlabelled": account.unlabelled,
+            "rejected": sum(account.rejected.values()),
+            "rejected_by_reason": dict(sorted(account.rejected.items(), key=_most_first)),
+            "unknown_labels": list(account.unknown),
+        },
+        "tokens": account.tokens,
+        "truncated_rows": account.truncated,
+        **found,
+        "gates": gates.judged(config.gates, found["metrics"]),
+        "seconds": {
+            **{stage: round(spent, 3) for stage, spent in sorted(account.seconds.items())},
+            "measure": round(finished - began, 3),
+            "wall": round(finished - started, 3),
+        },
+    }
+
+
+_PACKAGES = ("apache-beam", "numpy", "pyarrow", "scikit-learn", "scipy")
+
+
+def _most_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def _decode(worst: list[dict[str, Any]], checkpoint: Checkpoint) -> None:
+    """The texts of rows of which only token ids are known."""
+    if not any("input_ids" in row for row in worst):
+        return
+    tokenizer = load_tokenizer(checkpoint.local(), checkpoint.name)
+    for row in worst:
+        text = tokenizer.decode(row.pop("input_ids"), skip_special_tokens=True)
+        row["text"] = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _named(planned: Plan) -> str:
+    model = "" if planned.checkpoint is None else f"{storage.without_password(planned.checkpoint.name)} on "
+    if planned.data["kind"] == "prepared":
+        return f"{model}the {planned.data['split']} split of {planned.data['folder']}"
+    count = len(planned.data["inputs"])
+    return f"{model}{count:,} file{'s'[: count != 1]}"
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

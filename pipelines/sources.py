@@ -1,0 +1,329 @@
+"""Where the rows of an evaluation come from: files to label, prepared shards, or rows that have their answers."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from seqcls_beam import storage
+from seqcls_beam.checkpoints import Checkpoint, resolve
+from seqcls_beam.config import EvaluateConfig
+from seqcls_beam.evaluation.evidence import Sheet
+from seqcls_beam.evaluation.files import Files, listed, schema_of
+from seqcls_beam.evaluation.gates import Kind
+from seqcls_beam.evaluation.gold import Gold, values_of
+from seqcls_beam.evaluation.tally import Asked
+from seqcls_beam.finetuning.shards import Prepared, check_tokenizer, open_prepared
+from seqcls_beam.manifest import read_manifest
+from seqcls_beam.preparation.labels import canonical, pinned, refuse_many, vocabulary
+from seqcls_beam.records import Layout, plan_layout
+from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, TOKENS
+from seqcls_beam.tokens import Sequences, add_tokens
+from seqcls_beam.units import list_files
+
+_ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
+_LISTS = (pa.types.is_list, pa.types.is_large_list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known of an evaluation before it starts."""
+
+    config: EvaluateConfig
+    kind: Kind
+    sheet: Sheet
+    size: int  # bytes of the files
+    data: dict[str, Any]  # what is told of them
+    checkpoint: Checkpoint | None = None  # the model that is run
+    layout: Layout | None = None  # of files that are read as records
+    files: Files | None = None  # of Parquet that is read as it is
+    first: Sequences | None = None  # of the corpus, where int8 needs them
+
+
+def plan(config: EvaluateConfig) -> Plan:
+    """Find the rows and the model; raises `ValueError` or `FileNotFoundError` for what cannot be used."""
+    if config.answers.data is not None:
+        return _prepared(config, open_prepared(config.answers.data))
+    return _labeled(config) if config.answers.labeled else _rows(config)
+
+
+def _rows(config: EvaluateConfig) -> Plan:
+    read, column = config.read, config.gold.label_column
+    checkpoint = resolve(config.model.model, config.model.revision)
+    pairs = read.text_pair_column is not None
+    probe = {"text": pa.array(["."]), **({"text_pair": pa.array(["."])} if pairs else {})}
+    add_tokens(pa.record_batch({**probe, "reject": pa.nulls(1, REJECT_VALUE)}), checkpoint, config.model)
+    files = list_files(read)
+    texts = {"text": read.text_column, **({"text_pair": read.text_pair_column} if pairs else {})}
+    shown = {**({"id": read.id_column} if read.id_column is not None else {}), **texts}
+    names = dict.fromkeys([column, *(config.measure.slice_by or ()), *shown.values()])
+    read = replace(read, keep_columns=tuple(name for name in names if name is not None))
+    try:
+        layout = plan_layout(files, read)
+    except ValueError as error:
+        raise ValueError(f"{error}; --label_column={column}, --slice_by={','.join(read.keep_columns or ())}") from error
+    _check_kinds(layout.keep, config, column)
+    gold = Gold(
+        checkpoint.problem,
+        checkpoint.labels,
+        _values(config, checkpoint.problem, checkpoint.labels),
+        _separator(config, checkpoint.problem, layout.keep.field(column).type),
+    )
+    told = (*((name, f"keep.{value}") for name, value in shown.items()), ("source", "source"), ("position", "position"))
+    return Plan(
+        config,
+        Kind(checkpoint.problem, len(checkpoint.labels)),
+        Sheet(_asked(config, checkpoint.problem, checkpoint.labels), gold, column, told, kept=True),
+        pc.sum(files["size"]).as_py() or 0,
+        {"kind": "rows", "inputs": _inputs(files)},
+        checkpoint,
+        layout=layout,
+    )
+
+
+def _prepared(config: EvaluateConfig, prepared: Prepared) -> Plan:
+    there = [name for name in ("test", "validation", "train") if prepared.has(name)]
+    split = config.answers.split or next((name for name in there if name != "train"), None)
+    if split not in there:
+        raise ValueError(
+            f"--split={split}: {prepared.folder} holds {', '.join(there)}"
+            if split is not None
+            else f"--data={prepared.folder} holds neither test nor validation rows; name the split with --split"
+        )
+    checkpoint = resolve(config.model.model, config.model.revision)
+    check_tokenizer(prepared, checkpoint)
+    if prepared.problem != checkpoint.problem:
+        raise ValueError(
+            f"--data={prepared.folder} is {prepared.problem} data, and {checkpoint.name} a {checkpoint.problem} model"
+        )
+    if checkpoint.problem != "regression" and prepared.labels != checkpoint.labels:
+        raise ValueError(
+            f"--data={prepared.folder} has the labels {_quoted(prepared.labels)}, and {checkpoint.name} "
+            f"{_quoted(checkpoint.labels)}: prepare the data with --labels, in the model's order"
+        )
+    paths = tuple(storage.join(prepared.folder, part["path"]) for part in prepared.shards(split) if part["rows"])
+    schema = schema_of(paths[0])
+    slices = config.measure.slice_by or ()
+    _require(slices, [name for name in schema.names if name not in ("input_ids", "token_type_ids")], "slice_by")
+    _check_kinds(schema, config, "labels")
+    there = [name for name in ("id", "text", "text_pair") if name in schema.names]
+    shown = [*there, *(["input_ids"] if "text" not in there else [])]
+    types = [name for name in ("token_type_ids",) if name in schema.names]
+    columns = tuple(dict.fromkeys(["input_ids", *types, "labels", *there, *slices]))
+    files = Files(paths, columns, config.read.batch_rows, config.read.unit_bytes)
+    told = (*((name, f"keep.{name}") for name in shown), ("source", "source"), ("position", "position"))
+    return Plan(
+        config,
+        Kind(checkpoint.problem, len(checkpoint.labels)),
+        Sheet(
+            _asked(config, checkpoint.problem, checkpoint.labels),
+            Gold(checkpoint.problem, checkpoint.labels, numbers=True),
+            "labels",
+            told,
+            kept=True,
+        ),
+        _size(listed(files)),
+        {
+            "kind": "prepared",
+            "folder": storage.without_password(prepared.folder),
+            "run_id": prepared.manifest["run_id"],
+            "split": split,
+            "shards": len(paths),
+        },
+        checkpoint,
+        files=files,
+    )
+
+
+def _labeled(config: EvaluateConfig) -> Plan:
+    paths: list[str] = []
+    runs: list[dict[str, Any]] = []
+    for pattern in config.answers.labeled:
+        folder = storage.absolute(pattern)
+        manifest = read_manifest(folder) if not folder.endswith(".parquet") else None
+        if manifest is None:
+            paths.append(pattern)
+            continue
+        if manifest.get("kind") == "prepare":
+            raise ValueError(f"--labeled={pattern}: it holds prepared data, which has no answers: give it as --data")
+        runs.append({"folder": storage.without_password(folder), **{key: manifest[key] for key in ("run_id", "model")}})
+        paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
+    if not paths:
+        raise ValueError(f"--labeled={config.answers.labeled[0]} holds no rows")
+    files = Files(tuple(paths), (), config.read.batch_rows, config.read.unit_bytes)
+    units = listed(files)
+    schema = schema_of(units["path"][0].as_py())
+    column = _gold_column(config.gold.label_column, schema)
+    slices = config.measure.slice_by or ()
+    _require(slices, schema.names, "slice_by")
+    _check_kinds(schema, config, column)
+    problem, labels = _said(config, schema, runs[0]["model"] if runs else None, column, units)
+    answers = [name for name in ("scores", "labels" if problem == "multi_label" else "label") if name in schema.names]
+    if problem == "regression":
+        answers = ["score"]
+    # Texts are welcome where they are; what was asked for by name must be there.
+    for option in ("id_column", "text_column", "text_pair_column"):
+        name = getattr(config.read, option)
+        if name is not None and (option, name) != ("text_column", "text"):
+            _require([name], schema.names, option)
+    shown = {"id": config.read.id_column, "text": config.read.text_column, "text_pair": config.read.text_pair_column}
+    shown = {name: value for name, value in shown.items() if value in schema.names}
+    others = [name for name in ("tokens", "truncated") if name in schema.names]
+    columns = tuple(dict.fromkeys([*answers, *others, column, *slices, *filter(None, shown.values())]))
+    told = (*((name, str(value)) for name, value in shown.items()), ("source", "source"), ("position", "position"))
+    scores = problem == "regression" or "scores" in answers
+    gold = Gold(
+        problem, labels, _values(config, problem, labels), _separator(config, problem, schema.field(column).type)
+    )
+    return Plan(
+        config,
+        Kind(problem, len(labels), scores),
+        Sheet(
+            _asked(config, problem, labels),
+            gold,
+            column,
+            told,
+            kept=False,
+            summing=problem == "single_label" and not runs,
+        ),
+        _size(units),
+        {"kind": "labeled", "runs": runs, "inputs": _inputs(units)},
+        files=replace(files, columns=columns),
+    )
+
+
+def _asked(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> Asked:
+    measure = config.measure
+    if measure.positive_label is not None and (problem != "single_label" or len(labels) != 2):
+        raise ValueError(f"--positive_label={measure.positive_label} is for one of two labels a row")
+    if measure.positive_label is not None and measure.positive_label not in labels:
+        raise ValueError(f"--positive_label={measure.positive_label}: the labels are {_quoted(labels)}")
+    if measure.ordinal and problem != "single_label":
+        raise ValueError(f"--ordinal is for one label a row, and this is a {problem} model")
+    return Asked(
+        problem,
+        labels,
+        config.model.threshold,
+        measure.slice_by or (),
+        measure.worst,
+        measure.bootstrap,
+        measure.seed,
+    )
+
+
+def _values(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    if problem != "regression":
+        return values_of(labels, config.gold.labels)
+    if config.gold.labels is not None:
+        raise ValueError("--labels is for classes, and this is a regression")
+    return ()
+
+
+def _separator(config: EvaluateConfig, problem: str, kind: pa.DataType) -> str | None:
+    """The separator of gold labels; raises `ValueError` where the column does not fit the problem."""
+    name, separator = config.gold.label_column, config.gold.label_separator
+    lists = any(check(kind) for check in _LISTS)
+    if problem == "multi_label":
+        if not lists and separator is None:
+            raise ValueError(
+                f"--label_column={name} holds {kind}, and the model gives several labels a row: name a "
+                "--label_separator, or a column of lists"
+            )
+    elif lists or separator is not None:
+        raise ValueError(f"--label_column={name}: the model is a {problem} one, and has one answer a row")
+    return None if lists else separator
+
+
+def _gold_column(name: str, schema: pa.Schema) -> str:
+    """The column of gold labels beside answers: `classify` renames one that is called as its own."""
+    if name in _ANSWERS:
+        if f"input_{name}" in schema.names:
+            return f"input_{name}"
+        others = [each for each in schema.names if each not in _ANSWERS]
+        raise ValueError(
+            f"--label_column={name} is what the model said; name the column of the gold labels: {_quoted(others)}"
+            if others
+            else f"--labeled has no columns but the answers ({_quoted(schema.names)}): keep the gold labels with "
+            "--keep_columns when classifying"
+        )
+    _require([name], schema.names, "label_column")
+    return name
+
+
+def _said(
+    config: EvaluateConfig, schema: pa.Schema, model: dict[str, Any] | None, column: str, units: pa.RecordBatch
+) -> tuple[str, tuple[str, ...]]:
+    """(problem, labels) of files with answers: told by the manifest or the files, else found in the rows."""
+    if model is not None:
+        return str(model["problem"]), tuple(model["labels"])
+    named = (schema.metadata or {}).get(b"seqcls_beam.labels")
+    labels: tuple[str, ...] | None = tuple(map(str, orjson.loads(named))) if named else None
+    if labels is None and config.gold.labels is not None:
+        labels = tuple(pinned(config.gold.labels)[0])
+    if "labels" in schema.names:
+        problem = "multi_label"
+    elif "label" in schema.names and (labels is None or len(labels) > 1):
+        problem = "single_label"
+    elif "score" in schema.names:
+        return "regression", labels or ("value",)
+    else:
+        raise ValueError(
+            f"--labeled has no column of answers ('label', 'labels' or 'score'); the columns there are "
+            f"{_quoted(schema.names)}"
+        )
+    if labels is not None:
+        return problem, labels
+    if "scores" in schema.names:
+        raise ValueError(
+            "--labeled has scores, and nothing says which label each is for: give the labels in their order with "
+            "--labels"
+        )
+    return problem, _found(config, problem, column, units)
+
+
+def _found(config: EvaluateConfig, problem: str, column: str, units: pa.RecordBatch) -> tuple[str, ...]:
+    """The labels that stand in two columns, by a look through all rows."""
+    said = "labels" if problem == "multi_label" else "label"
+    names: set[str] = set()
+    fs = storage.connect(units["path"][0].as_py())[0]
+    files = ds.dataset(
+        [storage.connect(path)[1] for path in units["path"].to_pylist()], filesystem=fs, format="parquet"
+    )
+    for batch in files.to_batches(columns=[said, column]):
+        for values, separator in ((batch[said], None), (batch[column], config.gold.label_separator)):
+            plain, _ = canonical(values, problem, separator)
+            names |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist())
+        refuse_many(names - {None}, column)
+    return tuple(vocabulary({name for name in names if name is not None}))
+
+
+def _check_kinds(schema: pa.Schema, config: EvaluateConfig, label_column: str) -> None:
+    """Raise `ValueError` for columns of values that are no labels, or that cannot be told apart by their text."""
+    for option, names in (("label_column", (label_column,)), ("slice_by", config.measure.slice_by or ())):
+        for name in names:
+            kind = schema.field(name).type
+            lists = option == "label_column" and any(check(kind) for check in _LISTS)
+            if (pa.types.is_nested(kind) and not lists) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+                raise ValueError(f"--{option}={name} holds {kind}: expected strings, numbers or booleans")
+
+
+def _require(names: tuple[str, ...] | list[str], there: list[str], option: str) -> None:
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ValueError(f"--{option}={','.join(missing)}: no such column; those there are {_quoted(there)}")
+
+
+def _quoted(names: Any) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _inputs(files: pa.RecordBatch) -> list[dict[str, Any]]:
+    rows = files.select(["path", "size", "version"]).to_pylist()
+    return [{**row, "path": storage.without_password(row["path"])} for row in rows]
+
+
+def _size(files: pa.RecordBatch) -> int:
+    return pc.sum(files["size"]).as_py() or 0

@@ -1,0 +1,454 @@
+"""`pipelines.evaluate` from end to end, as its user runs it, against metrics computed by another route."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics as sk
+from transformers import AutoTokenizer
+
+from pipelines import classify, evaluate
+from tests import prepared, tiny
+from tests.corpora import plain_scores, texts, write_jsonl
+
+pytestmark = pytest.mark.engine
+
+LABELS = ("negative", "positive")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def gold_rows(size: int = 240, seed: int = 4) -> list[dict[str, Any]]:
+    draws = np.random.default_rng(seed)
+    return [
+        {
+            "id": f"r{i}",
+            "text": text,
+            "label": LABELS[draws.integers(0, 2)],
+            "shop": ["[bold]x", "<b>y", None][draws.integers(0, 3)],
+        }
+        for i, text in enumerate(texts(size, seed=seed))
+    ]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_jsonl(tmp_path_factory.mktemp("corpus") / "gold.jsonl", gold_rows())
+
+
+def run(*flags: str, code: int = 0) -> None:
+    assert evaluate.main([*flags]) == code
+
+
+def evaluated(out: Path, *flags: str, code: int = 0) -> dict[str, Any]:
+    run(*flags, f"--output={out}", "--threads=1", code=code)
+    return read(out)
+
+
+def read(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "evaluation.json").read_text())
+    return found
+
+
+def values(found: dict[str, Any]) -> dict[str, float]:
+    return {name: each["value"] for name, each in found["metrics"].items()}
+
+
+def lasting(found: dict[str, Any]) -> dict[str, Any]:
+    """All but times, and what names the run."""
+    own = ("started", "finished", "seconds", "command", "runner", "data")
+    return {key: value for key, value in found.items() if key not in own}
+
+
+def test_metrics_are_those_of_plain_transformers(tmp_path, model, corpus, capsys):
+    flags = (f"--input={corpus}", f"--model={model}", "--id_column=id", "--slice_by=shop", "--worst=3")
+    found = evaluated(tmp_path / "out", *flags)
+    source = gold_rows()
+    scores = plain_scores(model, [row["text"] for row in source])
+    gold = np.array([LABELS.index(row["label"]) for row in source])
+    told = values(found)
+    assert told["accuracy"] == sk.accuracy_score(gold, scores.argmax(axis=1))
+    assert told["auc"] == pytest.approx(sk.roc_auc_score(gold, scores[:, 1]), abs=1e-4)
+    assert told["nll"] == pytest.approx(sk.log_loss(gold, scores), abs=1e-5)
+    assert found["rows"]["in"] == found["rows"]["scored"] == 240
+    assert {group["value"] for group in found["slices"]["shop"]} == {"[bold]x", "<b>y", "(none)"}
+    worst = np.argsort(scores[np.arange(240), gold])[:3]
+    assert [row["id"] for row in found["worst"]] == [f"r{i}" for i in worst]
+    assert [row["text"] for row in found["worst"]] == [source[i]["text"] for i in worst]
+    assert found["worst"][0]["source"] == str(corpus)
+    data = corpus.read_bytes()
+    assert data[found["worst"][0]["position"] :].startswith(b'{"id": "' + found["worst"][0]["id"].encode())
+    assert found["model"]["name"] == str(model) and len(found["model"]["digest"]) == 64
+    assert found["engines"][0]["device"] == "cpu"
+    shown = capsys.readouterr().out
+    assert "[bold]x" in shown and "<b>y" in shown and f"{told['accuracy']:.4f}" in shown
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;b&gt;y" in report and "<b>y" not in report
+
+
+def test_three_sources_of_the_same_rows_say_the_same(tmp_path, model, corpus):
+    rows = evaluated(tmp_path / "a", f"--input={corpus}", f"--model={model}", "--id_column=id", "--slice_by=shop")
+    others = [{**row, "id": f"x{i}"} for i, row in enumerate(gold_rows(20))]
+    shards = prepared.run(
+        None,
+        tmp_path / "prepared",
+        f"--input_train={write_jsonl(tmp_path / 'train.jsonl', others)}",
+        f"--input_test={corpus}",
+        f"--model={model}",
+        "--profile=benchmark",
+        "--id_column=id",
+        "--labels=negative,positive",
+    )
+    from_shards = evaluated(tmp_path / "b", f"--data={shards}", f"--model={model}")
+    flags = [f"--input={corpus}", f"--model={model}", f"--output={tmp_path}/labels", "--threads=1"]
+    assert classify.main([*flags, "--id_column=id", "--keep_columns=id,text,label,shop"]) == 0
+    flags = [f"--labeled={tmp_path}/labels", "--id_column=id", "--slice_by=shop"]
+    run(*flags, f"--output={tmp_path}/c")
+    from_answers = read(tmp_path / "c")
+    for other in (from_shards, from_answers):
+        assert values(other) == pytest.approx(values(rows), abs=1e-9)
+        assert other["lengths"] == rows["lengths"]
+        for part in ("classes", "confusion", "baseline"):
+            assert other[part] == rows[part]
+        assert [row["id"] for row in other["worst"]] == [row["id"] for row in rows["worst"]]
+    assert from_answers["slices"] == rows["slices"]
+    assert from_answers["model"] is None and from_answers["data"]["runs"][0]["model"]["labels"] == list(LABELS)
+    assert from_shards["data"]["split"] == "test"
+    # Of shards without texts the ids are decoded.
+    words = AutoTokenizer.from_pretrained(model)
+    said = [
+        words.decode(words(row["text"], truncation=True)["input_ids"], skip_special_tokens=True)
+        for row in rows["worst"]
+    ]
+    assert [row["text"] for row in from_shards["worst"]] == said
+
+
+@pytest.mark.parametrize("problem", ["single_label", "regression"])
+def test_it_does_not_matter_who_works(tmp_path, problem):
+    draws = np.random.default_rng(0)
+    for number in range(5):
+        share = draws.random(700).astype(np.float32)
+        columns = {"id": list(range(700)), "tokens": draws.integers(2, 99, 700), "shop": draws.integers(0, 9, 700)}
+        if problem == "regression":
+            columns |= {"gold": draws.normal(size=700), "score": share}
+        else:
+            columns |= {"gold": [LABELS[i] for i in draws.integers(0, 2, 700)]}
+            columns |= {"label": [LABELS[i] for i in (share < 0.5).astype(int)]}
+            columns |= {"scores": [[float(each), float(1 - each)] for each in share]}
+        pq.write_table(pa.table(columns), tmp_path / f"{number}.parquet", row_group_size=100)
+    flags = [f"--labeled={tmp_path}/*.parquet", "--label_column=gold", "--slice_by=shop", "--unit_bytes=3000"]
+    flags += ["--id_column=id", *(["--labels=negative,positive"] if problem == "single_label" else [])]
+    run(*flags, "--batch_rows=37", f"--output={tmp_path}/here")
+    here = read(tmp_path / "here")
+    command = [sys.executable, "-m", "pipelines.evaluate", *flags, "--batch_rows=37", f"--output={tmp_path}/there"]
+    how = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    done = subprocess.run([*command, *how], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert lasting(read(tmp_path / "there")) == lasting(here)
+    run(*flags, f"--output={tmp_path}/other")
+    other = read(tmp_path / "other")
+    assert values(other) == pytest.approx(values(here), abs=1e-12)
+    assert other["worst"] == here["worst"] and here["rows"]["scored"] == 3500
+
+
+def test_several_labels_a_row(tmp_path):
+    names = ("joy", "anger", "1 star")
+    folder = tiny.checkpoint(tmp_path / "model", labels=names, problem="multi_label_classification")
+    said = texts(60, seed=3)
+    draws = np.random.default_rng(0)
+    gold = draws.random((60, 3)) < 0.4
+    (tmp_path / "gold.tsv").write_text(
+        "".join(
+            f"{text}\t{','.join(str(i) for i in np.flatnonzero(row))}\n" for text, row in zip(said, gold, strict=True)
+        )
+    )
+    flags = ["--column_names=text,tags", "--label_column=tags", "--label_separator=,", "--threshold=0.4"]
+    found = evaluated(tmp_path / "out", f"--input={tmp_path}/gold.tsv", f"--model={folder}", *flags)
+    there = gold.any(axis=1)
+    scores = plain_scores(folder, said)[there]
+    told = values(found)
+    assert found["rows"]["unlabelled"] == (~there).sum() and found["rows"]["scored"] == there.sum()
+    assert told["micro_f1"] == pytest.approx(sk.f1_score(gold[there], scores >= 0.4, average="micro"))
+    assert told["map"] == pytest.approx(sk.average_precision_score(gold[there], scores, average="macro"), abs=1e-4)
+    rows = [
+        {"text": text, "tags": [names[i] for i in np.flatnonzero(row)]} for text, row in zip(said, gold, strict=True)
+    ]
+    lists = write_jsonl(tmp_path / "lists.jsonl", rows)
+    found = evaluated(tmp_path / "b", f"--input={lists}", f"--model={folder}", "--label_column=tags")
+    # A list that is empty says that no label applies.
+    assert found["rows"]["scored"] == 60
+    run(f"--input={lists}", f"--model={folder}", "--label_column=text", code=2)
+
+
+def test_a_regression(tmp_path):
+    folder = tiny.checkpoint(tmp_path / "model", labels=("stars",))
+    said = texts(80, seed=6)
+    gold = np.random.default_rng(1).normal(size=80).round(3)
+    source = write_jsonl(
+        tmp_path / "in.jsonl", [{"text": t, "stars": g} for t, g in zip(said, gold.tolist(), strict=True)]
+    )
+    found = evaluated(
+        tmp_path / "out", f"--input={source}", f"--model={folder}", "--label_column=stars", "--max_mse=100"
+    )
+    expected = plain_scores(folder, said)[:, 0]
+    told = values(found)
+    assert told["mse"] == pytest.approx(sk.mean_squared_error(gold, expected), abs=1e-5)
+    assert told["pearson"] == pytest.approx(np.corrcoef(gold, expected)[0, 1], abs=1e-5)
+    assert found["gates"][0]["passed"]
+    flags = [f"--model={folder}", f"--output={tmp_path}/labels", "--keep_columns=stars", "--threads=1"]
+    assert classify.main([f"--input={source}", *flags]) == 0
+    run(f"--labeled={tmp_path}/labels", "--label_column=stars", f"--output={tmp_path}/b")
+    assert values(read(tmp_path / "b")) == pytest.approx(told)
+
+
+def test_rows_that_cannot_be_scored_are_counted_and_told(tmp_path, model, capsys):
+    source = gold_rows(100)
+    for number in (3, 50):
+        source[number]["label"] = None
+    for number, label in ((4, "great"), (9, "<i>"), (20, "great")):
+        source[number]["label"] = label
+    path = write_jsonl(tmp_path / "in.jsonl", source)
+    path.write_text(path.read_text() + '{"text": \n')
+    found = evaluated(tmp_path / "out", f"--input={path}", f"--model={model}")
+    assert found["rows"] == {
+        "in": 101,
+        "scored": 95,
+        "unlabelled": 2,
+        "rejected": 4,
+        "rejected_by_reason": {"unknown_label": 3, "invalid_json": 1},
+        "unknown_labels": ["great", "<i>"],
+    }
+    capsys.readouterr()
+    run(f"--input={path}", f"--model={model}", "--max_rejected=0.03", f"--output={tmp_path}/no", code=1)
+    said = capsys.readouterr().err
+    assert "4 of 101 rows were rejected, more than --max_rejected=0.03" in said
+    assert "the unknown labels begin with 'great', '<i>', and the model's are 'negative', 'positive'" in said
+    assert not (tmp_path / "no" / "evaluation.json").exists()
+
+
+def test_labels_may_be_numbers_or_be_named(tmp_path, model, corpus):
+    expected = values(evaluated(tmp_path / "a", f"--input={corpus}", f"--model={model}"))
+    source = gold_rows()
+    numbers = write_jsonl(tmp_path / "n.jsonl", [{**row, "label": LABELS.index(row["label"])} for row in source])
+    assert values(evaluated(tmp_path / "b", f"--input={numbers}", f"--model={model}")) == expected
+    named = write_jsonl(tmp_path / "s.jsonl", [{**row, "label": row["label"].upper()} for row in source])
+    flags = [f"--input={named}", f"--model={model}", "--labels=NEGATIVE:negative,POSITIVE:positive"]
+    assert values(evaluated(tmp_path / "c", *flags)) == expected
+
+
+def test_rows_of_shards_without_a_label_are_not_scored(tmp_path, model):
+    source = gold_rows(60)
+    train = write_jsonl(tmp_path / "train.jsonl", source)
+    test = write_jsonl(
+        tmp_path / "test.jsonl", [{"id": f"t{i}", "text": row["text"]} for i, row in enumerate(source[:40])]
+    )
+    flags = [f"--input_train={train}", f"--model={model}", "--profile=benchmark", "--keep_text", "--id_column=id"]
+    shards = prepared.run(None, tmp_path / "prepared", f"--input_test={test}", *flags, "--labels=negative,positive")
+    run(f"--data={shards}", f"--model={model}", code=1)
+    found = evaluated(tmp_path / "out", f"--data={shards}", "--split=train", f"--model={model}")
+    assert found["rows"]["scored"] == 60
+    told = {row["id"]: row["text"] for row in found["worst"]}
+    assert told.items() <= {row["id"]: row["text"] for row in source}.items()
+
+
+def test_gates_decide_the_exit_code_after_all_is_written(tmp_path, model, corpus, capsys):
+    flags = [f"--input={corpus}", f"--model={model}"]
+    found = evaluated(tmp_path / "out", *flags, "--min_accuracy=0.99", "--min_f1=0.1", "--max_ece=0.001", code=1)
+    assert [(gate["gate"], gate["passed"]) for gate in found["gates"]] == [
+        ("min_accuracy", False),
+        ("min_f1", True),
+        ("max_ece", False),
+    ]
+    said = capsys.readouterr()
+    assert f"--min_accuracy=0.99: accuracy is {values(found)['accuracy']:.4f} (95 % interval 0." in said.err
+    assert "FAILED: accuracy" in said.out and "passed: macro_f1" in said.out
+    assert "not passed" in (tmp_path / "out" / "report.html").read_text()
+    run(*flags, "--min_auc=0.01")
+
+
+def test_an_evaluation_is_replaced_only_when_told(tmp_path, model, corpus, capsys):
+    flags = [f"--input={corpus}", f"--model={model}"]
+    evaluated(tmp_path / "out", *flags)
+    before = (tmp_path / "out" / "evaluation.json").read_bytes()
+    evaluated(tmp_path / "out", *flags, "--bootstrap=0", code=1)
+    assert "give --overwrite to replace it" in capsys.readouterr().err
+    assert (tmp_path / "out" / "evaluation.json").read_bytes() == before
+    found = evaluated(tmp_path / "out", *flags, "--bootstrap=0", "--overwrite")
+    assert found["metrics"]["accuracy"]["ci"] is None
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.json", "report.html"]
+
+
+def parquet(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_answers_of_others_need_no_manifest(tmp_path, capsys):
+    gold = ["a", "b", "c", "a", "b", None]
+    said = ["a", "b", "b", "a", "c", "a"]
+    plain = parquet(tmp_path / "plain.parquet", gold=gold, label=said)
+    run(f"--labeled={plain}", "--label_column=gold", f"--output={tmp_path}/out", "--min_accuracy=0.6")
+    found = read(tmp_path / "out")
+    assert found["labels"] == ["a", "b", "c"] and found["rows"]["unlabelled"] == 1
+    assert values(found)["macro_f1"] == pytest.approx(sk.f1_score(gold[:5], said[:5], average="macro"))
+    assert "ece" not in found["metrics"] and found["worst"] == []
+    run(f"--labeled={plain}", "--label_column=gold", "--max_ece=0.1", code=2)
+    assert "--max_ece=0.1 needs the probabilities" in capsys.readouterr().err
+    scores = [[0.9, 0.1], [0.2, 0.8]]
+    scored = parquet(tmp_path / "scored.parquet", gold=["x", "y"], label=["x", "y"], scores=scores)
+    run(f"--labeled={scored}", "--label_column=gold", code=2)
+    assert "give the labels in their order with --labels" in capsys.readouterr().err
+    run(f"--labeled={scored}", "--label_column=gold", "--labels=x,y", f"--output={tmp_path}/two")
+    assert values(read(tmp_path / "two"))["auc"] == 1
+    bad = parquet(tmp_path / "bad.parquet", gold=["x", "y"], label=["x", "y"], scores=[[0.9, 0.3], [0.2, 0.8]])
+    run(f"--labeled={bad}", "--label_column=gold", "--labels=x,y", code=1)
+    assert "do not sum up to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("columns", "code", "said"),
+    [
+        ({"gold": ["x", "y"], "label": ["x", "y"], "scores": [[0.9, 0.1], [float("nan"), 0.5]]}, 1, "no probabilities"),
+        ({"gold": ["x", "y"], "label": ["x", "y"], "scores": [[0.9, 0.1, 0.0]] * 2}, 1, "rows of 3 values"),
+        ({"gold": [1.0, 2.0], "score": [float("inf"), 0.5]}, 1, "no finite numbers"),
+        ({"gold": [{"a": 1}], "label": ["x"]}, 2, "--label_column=gold holds struct<a: int64>"),
+        ({"gold": ["x"], "label": ["x"], "shop": [b"x"]}, 2, "--slice_by=shop holds binary"),
+        ({"gold": ["x"]}, 2, "no column of answers"),
+        ({"gold": ["x"], "label": ["x"], "shop": ["s"], "x": [1]}, 0, ""),
+    ],
+)
+def test_answers_that_cannot_be_used_are_told(tmp_path, capsys, columns, code, said):
+    source = parquet(tmp_path / "in.parquet", **columns)
+    flags = ["--labels=x,y"] * ("score" not in columns) + ["--slice_by=shop"] * ("shop" in columns)
+    run(f"--labeled={source}", "--label_column=gold", *flags, code=code)
+    assert said in capsys.readouterr().err
+
+
+def test_labels_numbers_and_lists_of_any_arrow_type(tmp_path):
+    said, scores = ["a", "b", "a"], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]
+    told = []
+    for number, (gold, kind) in enumerate(
+        [
+            (pa.array(["a", "b", "b"]).dictionary_encode(), pa.list_(pa.float32(), 2)),
+            (pa.array(["a", "b", "b"], pa.large_string()), pa.large_list(pa.float64())),
+            (pa.array([0, 1, 1], pa.int8()), pa.list_(pa.float32())),
+        ]
+    ):
+        source = parquet(tmp_path / f"{number}.parquet", gold=gold, label=said, scores=pa.array(scores, kind))
+        out = tmp_path / str(number)
+        # The numbers of labels count only where no --labels says otherwise.
+        labels = "--labels=a,b" if number < 2 else "--labels=0:a,1:b"
+        run(f"--labeled={source}", "--label_column=gold", labels, f"--output={out}")
+        told.append(values(read(out)))
+    assert told[0] == told[1] == told[2] and told[0]["accuracy"] == 2 / 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((), "nothing to evaluate: give one of --input"),
+        (("--input=x", "--data=y"), "--input and --data are given: give one of"),
+        (("--data={tmp}/none", "--model={model}"), "there is no _MANIFEST.json"),
+        (("--input={tmp}/none.jsonl",), "matches no file"),
+        (("--input={corpus}", "--model={model}", "--label_column=gold"), "'id', 'text', 'label', 'shop'"),
+        (("--input={corpus}", "--model={model}", "--slice_by=country"), "no column 'country'"),
+        (("--input={corpus}", "--model={model}", "--labels=bad,good"), "--labels names 'bad', 'good'"),
+        (("--input={corpus}", "--model={model}", "--min_pearson=0.5"), "--min_pearson=0.5 is for regression models"),
+        (("--input={corpus}", "--model={model}", "--positive_label=good"), "the labels are 'negative', 'positive'"),
+        (("--input={corpus}", "--model={model}", "--label_separator=,"), "has one answer a row"),
+        (("--input={corpus}", "--model={tmp}/nothing"), "nothing"),
+        (("--input={corpus}", "--min_f1=2"), "--min_f1=2.0: expected at most 1"),
+        (("--data=x", "--max_length=9"), "--max_length does nothing with --data"),
+        (("--labeled=x", "--model=y"), "--model does nothing with --labeled"),
+        (("--split=test", "--input={corpus}"), "--split=test is for --data"),
+        (("--input={corpus}", "--wrong=1"), "unknown flag --wrong=1"),
+        (("--input={corpus}", "--runner=DataflowRunner"), "--output is missing"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_runs(tmp_path, model, corpus, capsys, flags, said):
+    given = [each.format(tmp=tmp_path, model=model, corpus=corpus) for each in flags]
+    run(*given, code=2)
+    assert said in capsys.readouterr().err
+
+
+def test_shards_of_another_model_are_refused(tmp_path, model, corpus, capsys):
+    flags = ["--profile=benchmark", "--test_fraction=0.2", "--validation_fraction=0"]
+    shards = prepared.run(corpus, tmp_path / "prepared", *flags, f"--model={model}", "--labels=positive,negative")
+    run(f"--data={shards}", f"--model={model}", code=2)
+    assert "has the labels 'positive', 'negative'" in capsys.readouterr().err
+    other = tiny.checkpoint(tmp_path / "other", "roberta", labels=("positive", "negative"))
+    run(f"--data={shards}", f"--model={other}", code=2)
+    assert "the tokenizer of" in capsys.readouterr().err
+    several = shutil.copytree(model, tmp_path / "several")
+    config = json.loads((several / "config.json").read_text())
+    (several / "config.json").write_text(json.dumps({**config, "problem_type": "multi_label_classification"}))
+    run(f"--data={shards}", f"--model={several}", code=2)
+    assert "is single_label data" in capsys.readouterr().err
+    run(f"--data={shards}", "--split=validation", f"--model={model}", code=2)
+    assert "holds test, train" in capsys.readouterr().err
+    run(f"--labeled={shards}", code=2)
+    assert "give it as --data" in capsys.readouterr().err
+
+
+def test_the_command_that_is_told_can_be_run(tmp_path, model, corpus):
+    first = evaluated(tmp_path / "a", f"--input={corpus}", f"--model={model}", "--slice_by=shop")
+    words = shlex.split(first["command"])
+    assert words[:3] == ["python", "-m", "pipelines.evaluate"]
+    run(*words[3:], "--overwrite")
+    assert lasting(read(tmp_path / "a")) == lasting(first)
+    answers = parquet(tmp_path / "in.parquet", gold=["x", "y"], label=["x", "x"])
+    run(f"--labeled={answers}", "--label_column=gold", f"--output={tmp_path}/b")
+    run(*shlex.split(read(tmp_path / "b")["command"])[3:], "--overwrite")
+
+
+def test_windows_whose_maxima_are_taken_are_scored(tmp_path, model, corpus):
+    flags = ["--overflow=window", "--pooling=max", "--max_length=32", "--stride=8"]
+    found = evaluated(tmp_path / "out", f"--input={corpus}", f"--model={model}", *flags)
+    assert found["rows"]["scored"] == 240
+
+
+def test_no_rows_are_no_evaluation(tmp_path, model, capsys):
+    (tmp_path / "in.jsonl").write_text("")
+    run(f"--input={tmp_path}/in.jsonl", f"--model={model}", code=1)
+    assert "no row could be scored: there are no rows" in capsys.readouterr().err
+
+
+def test_rows_of_one_class_are_evaluated(tmp_path, model):
+    rows = [{**row, "label": "positive"} for row in gold_rows(30)]
+    found = evaluated(tmp_path / "out", f"--input={write_jsonl(tmp_path / 'in.jsonl', rows)}", f"--model={model}")
+    assert "auc" not in found["metrics"] and found["baseline"]["accuracy"] == 1
+
+
+def test_a_missing_package_is_one_sentence(corpus, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    run(f"--input={corpus}", code=1)
+    said = capsys.readouterr().err
+    assert said == ("seqcls_beam: scikit-learn is missing, which evaluation needs: pip install 'seqcls_beam[train]'\n")
+
+
+def test_an_interruption_writes_nothing(tmp_path, model, corpus, monkeypatch, capsys):
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "build", interrupted)
+    run(f"--input={corpus}", f"--model={model}", f"--output={tmp_path}/out", code=130)
+    assert "interrupted: nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.shared
+def test_the_bundled_checkpoint_on_sst2(tmp_path, shared):
+    flags = [f"--input={shared}/sst2/dev.tsv", "--text_column=sentence", "--labels=0:negative,1:positive"]
+    found = evaluated(tmp_path / "out", *flags)
+    assert values(found)["accuracy"] == pytest.approx(0.882, abs=0.0005)
