@@ -2,9 +2,12 @@
 
 import gzip
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.engine import table
-from pipelines import classify, prepare
+from pipelines import classify, evaluate, finetune, prepare
 from pipelines.classify import GROUPS
 from pipelines.options import parse, parser
 from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions
@@ -21,25 +24,26 @@ from tests import tiny
 from tests.corpora import labels, texts, write_jsonl
 from tests.prepared import sentences
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
-def recipes(command):
+def recipes(command, text):
     """The calls of a command in the README's shell blocks, each on one line."""
     return [
         each.replace("\\\n", " ")
-        for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
         for each in re.findall(rf"^python -m pipelines\.{command} (?:.*\\\n)*.*$", block, re.MULTILINE)
     ]
 
 
-RECIPES, PREPARING = recipes("classify"), recipes("prepare")
+MAKING = README[README.index("## Fine-tune and evaluate") : README.index("## Output")]
+RECIPES, PREPARING = recipes("classify", README.replace(MAKING, "")), recipes("prepare", README.replace(MAKING, ""))
 
 
 def test_the_figures_of_the_preparation_are_the_measured_ones():
-    root = Path(__file__).parent.parent
-    shown = (root / "docs" / "prepare.md").read_text()
-    measured = json.loads((root / "benchmarks" / "results" / "prepare.json").read_text())
+    shown = (ROOT / "docs" / "prepare.md").read_text()
+    measured = json.loads((ROOT / "benchmarks" / "results" / "prepare.json").read_text())
     for name in ("imdb", "million"):
         each = measured[name]
         assert f"{each['seqcls_beam']['seconds']:.1f} s, {each['seqcls_beam']['peak_mb']:,} MB" in shown
@@ -50,9 +54,8 @@ def test_the_figures_of_the_preparation_are_the_measured_ones():
 
 
 def test_the_table_of_the_engine_is_the_measured_one():
-    root = Path(__file__).parent.parent
-    shown = (root / "docs" / "engine.md").read_text()
-    measured = json.loads((root / "benchmarks" / "results" / "engine-cpu.json").read_text())
+    shown = (ROOT / "docs" / "engine.md").read_text()
+    measured = json.loads((ROOT / "benchmarks" / "results" / "engine-cpu.json").read_text())
     assert table(measured).strip() in shown
 
 
@@ -124,6 +127,33 @@ def test_a_recipe_for_preparing_runs_as_it_stands(recipe, labelled_files, monkey
     shutil.rmtree("prepared", ignore_errors=True)
     assert prepare.main(shlex.split(recipe, comments=True)[3:]) == 0
     assert "0 rejected" in capsys.readouterr().out
+
+
+@pytest.mark.engine
+def test_the_way_from_labelled_rows_to_labels_runs_as_it_stands(labelled_files, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "cache"))
+    shutil.copy(labelled_files / "stars.jsonl", "stars.jsonl")
+    tiny.checkpoint(tmp_path / "base")
+    (block,) = re.findall(r"```sh\n(.*?)```", MAKING, re.DOTALL)
+    lines = [each for each in block.replace("\\\n", " ").splitlines() if each and not each.startswith("#")]
+    assert len(lines) == 8
+    mains = {"prepare": prepare.main, "finetune": finetune.main, "evaluate": evaluate.main, "classify": classify.main}
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "torchrun":
+            command = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
+            env = {**os.environ, "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=200)
+            assert done.returncode == 0, done.stderr
+            continue
+        code = mains[words[2].removeprefix("pipelines.")](words[3:])
+        said = capsys.readouterr().err
+        # A model of random weights and random words is not good enough, and the gate says so.
+        assert code == (1 if "--min_accuracy" in line else 0), said
+        assert "--min_accuracy" not in line or "accuracy" in said
+    for name in ("model/curves.png", "model-2/model.safetensors", "model-3/README.md", "evaluation/report.html"):
+        assert Path(name).stat().st_size > 0
 
 
 @pytest.mark.engine
