@@ -416,3 +416,19 @@ def test_dropout_is_that_of_the_base_or_what_is_asked_for(data, tmp_path, base):
 def test_a_batch_too_small_for_its_parts(data, base, tmp_path, capsys):
     assert run(data, base, tmp_path / "out", "--batch_size=2", "--gradient_accumulation=4") == 1
     assert "cannot be cut for 1 processes of 4 parts each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("family", "longest"), [*((family, 32) for family in tiny.FAMILIES), ("bert", 512), ("deberta-v2", 512)]
+)
+def test_every_family_trains_at_any_length(family, longest, tmp_path, monkeypatch):
+    base = tiny.checkpoint(tmp_path / "base", family, max_position_embeddings=520)
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": longest}))
+    rows = [{**row, "text": row["text"] + " so" * (longest // 2 * (i % 9 == 0))} for i, row in enumerate(learnable(40))]
+    data = prepared.run(rows, tmp_path / "prepared", f"--model={base}", *FLAGS)
+    assert run(data, base, tmp_path / "model", "--epochs=0.5") == 0
+    used = manifest(tmp_path / "model")["machine"]["attention"]
+    assert used == ("sdpa" if (family, longest) == ("bert", 512) else "eager")
+    expected = plain_scores(tmp_path / "model", ["a good film"])
+    assert expected.shape == (1, 2) and np.isfinite(expected).all()

@@ -53,6 +53,18 @@ def test_the_figures_of_the_preparation_are_the_measured_ones():
     assert f"{measured['near']['seqcls_beam']['documents_a_second']:,}" in shown
 
 
+def test_the_figures_of_the_fine_tuning_are_the_measured_ones():
+    shown = (ROOT / "docs" / "finetune.md").read_text()
+    measured = json.loads((ROOT / "benchmarks" / "results" / "finetune.json").read_text())
+    batch, training = measured["batch"], measured["training"]
+    assert (
+        f"| {batch['seqcls_beam']:.0f} µs |" in shown and f"DataCollatorWithPadding {batch['datasets']:.0f} µs" in shown
+    )
+    assert f"| {batch['ratio']:.1f} × ({batch['ratio_to_the_collator_alone']:.1f} × the collator alone) |" in shown
+    assert f"| {training['seqcls_beam']:.1f} s |" in shown and f"{training['ratio']:.2f} × |" in shown
+    assert f"leave {measured['padding']['seqcls_beam']:.1%} of the positions" in shown
+
+
 def test_the_table_of_the_engine_is_the_measured_one():
     shown = (ROOT / "docs" / "engine.md").read_text()
     measured = json.loads((ROOT / "benchmarks" / "results" / "engine-cpu.json").read_text())

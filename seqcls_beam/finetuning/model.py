@@ -17,9 +17,11 @@ _PROBLEMS = {
 }
 
 
-def begin(job: Job) -> Any:
-    """The base in float32. Its head stays where it is one for the same labels; else it is drawn anew, from torch's
-    random state."""
+def begin(job: Job, attention: str | None) -> Any:
+    """The base in float32, with one of transformers' implementations of attention, or the one that it would choose.
+
+    Its head stays where it is one for the same labels; else it is drawn anew, from torch's random state.
+    """
     folder, keep = job.base.local(), job.keeps_head
     names = {} if keep else {"id2label": dict(enumerate(job.label_names))}
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **names)
@@ -36,6 +38,7 @@ def begin(job: Job) -> Any:
         local_files_only=True,
         trust_remote_code=False,
         ignore_mismatched_sizes=True,
+        attn_implementation=attention,
     )
     if job.base.labels and not keep:
         # transformers draws a head of another size anew by itself; one of the same size is of other labels.

