@@ -4,10 +4,14 @@ python -m pipelines.finetune --data=prepared --model=base --output=model
 torchrun --standalone --nproc_per_node=2 -m pipelines.finetune --data=prepared --model=base --output=model
 """
 
+import fcntl
+import hashlib
+import os
 import sys
 import time
 from argparse import SUPPRESS
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -20,7 +24,7 @@ from pipelines.command import already_published, exit_code, flags, versions
 from pipelines.command import say as say_aloud
 from pipelines.options import UsageError, parse_alone, parser
 from seqcls_beam import commit, storage
-from seqcls_beam.checkpoints import resolve_base
+from seqcls_beam.checkpoints import CheckpointError, resolve_base
 from seqcls_beam.config import (
     FinetuneConfig,
     MachineOptions,
@@ -30,6 +34,7 @@ from seqcls_beam.config import (
     TrainOptions,
     option_fields,
 )
+from seqcls_beam.config.finetune import METRICS, TWO_LABELS
 from seqcls_beam.finetuning import shards
 from seqcls_beam.finetuning.job import Job, processes, step_of
 from seqcls_beam.manifest import read_manifest, short
@@ -54,6 +59,10 @@ exit codes: 0 published (or already published), 1 failed and nothing published, 
 """
 
 
+_OF_THE_MACHINE = ("gradient_accumulation", "best_metric")
+"""Options whose value does not change what is trained, or that is resolved first."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
@@ -72,11 +81,18 @@ def _main(argv: list[str]) -> int:
         return say(str(error), 2)
     except (OSError, ImportError) as error:
         return say(f"{type(error).__name__}: {error}", 1)
-    if processes()[0] > 0:
-        return 0 if commit.is_published(job.run.output, job.run.run_id) else _follow(job)
-    if already_published(job.run, finetuned.summary):
-        return 0
-    return _lead(job)
+    try:
+        return _follow(job) if processes()[0] > 0 else _lead(job)
+    except (RunError, CheckpointError) as error:
+        return say(str(error), 1)
+    except OSError as error:
+        return say(f"{error}; nothing was published", 1)
+    except RuntimeError as error:
+        if "PytorchStreamWriter" in str(error) or "inline_container" in str(
+            error
+        ):  # how torch says that a disk is full
+            return say(f"a checkpoint cannot be written into {job.work}: is the disk full? Nothing was published", 1)
+        raise
 
 
 def configured(given: dict[str, dict[str, Any]]) -> FinetuneConfig:
@@ -108,6 +124,7 @@ def prepare(config: FinetuneConfig) -> Job:
     shards.check_tokenizer(prepared, base)
     if not prepared.has("train"):
         raise ValueError(f"--data={prepared.folder} has no training rows")
+    _check_metric(config.train, prepared)
     weights = config.train.class_weights
     if weights != "none" and "class_weights" not in prepared.manifest:
         raise ValueError(f"--class_weights={weights} is for rows of one label each, and these are {prepared.problem}")
@@ -120,6 +137,12 @@ def prepare(config: FinetuneConfig) -> Job:
     output = storage.absolute(config.output.output)
     if output == prepared.folder:
         raise ValueError(f"--output={output} holds the data: name another folder")
+    local, all_ = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), processes()[1]
+    if local < all_ and not storage.is_local(output):
+        raise ValueError(
+            f"--output={output}: processes on several machines go on from checkpoints on a disk that all of them see; "
+            "name a folder there"
+        )
     if processes()[0] == 0:
         commit.recover(output)
     nothing = pa.RecordBatch.from_arrays([pa.nulls(0, each.type) for each in UNIT], schema=UNIT)
@@ -128,7 +151,8 @@ def prepare(config: FinetuneConfig) -> Job:
         command="finetune",
         data=prepared.digest,
         base=base.digest,
-        train={name: getattr(config.train, name) for name in _names(TrainOptions)},
+        train={name: getattr(config.train, name) for name in _names(TrainOptions) if name not in _OF_THE_MACHINE},
+        best_metric=_best(config.train, prepared.problem),
         version=seqcls_beam.__version__,
     )
     names = ("config.json", "model.safetensors", "README.md")
@@ -136,43 +160,77 @@ def prepare(config: FinetuneConfig) -> Job:
 
 
 def _lead(job: Job) -> int:
-    """Train as the first process, which speaks and publishes."""
+    """Train as the first process, which decides, speaks and publishes."""
+    with _alone(job):
+        published = already_published(job.run, finetuned.summary)
+        trained = None if published else job.trained()
+        if not published:
+            _begin(job)
+        _decide("train" if not published and trained is None else "end")
+        if published:
+            _clear(job)
+            return 0
+        started = time.time()
+        if trained is None:
+            from seqcls_beam.finetuning.training import train
+
+            with finetuned.watching(job) as tell:
+                trained = train(job, tell)
+        from seqcls_beam.finetuning import receipt
+
+        facts = {
+            "started": started,
+            "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
+            "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
+        }
+        manifest = receipt.write(job, trained, facts, job.work / "model")
+        _publish(job, job.work / "model", manifest)
+        finetuned.summary(job.run.output, read_manifest(job.run.output) or manifest)
+    return 0
+
+
+def _follow(job: Job) -> int:
+    """Train as another process, if the first one says so."""
+    if _decide(None) == "train":
+        from seqcls_beam.finetuning.training import train
+
+        train(job, lambda _: None)
+    return 0
+
+
+def _decide(word: str | None) -> str:
+    """What the first process says, to all; None on the others, which wait for it."""
+    if processes()[1] == 1:
+        return str(word)
+    from seqcls_beam.finetuning.agreement import agree
+
+    return agree(word)
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Hold a lock of this machine, or raise `RunError`: two starts of one run would take each other's checkpoints."""
+    name = hashlib.blake2b(f"{job.run.output} {job.run.run_id}".encode(), digest_size=8).hexdigest()
+    with (storage.cache() / f"finetune-{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another process is training this very run into {job.run.output}") from None
+        yield
+
+
+def _begin(job: Job) -> None:
     try:
         storage.ensure_writable(job.run.attempt)
         job.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"--output={job.run.output} cannot be written: {error}") from error
-    facts = {
-        "started": time.time(),
-        "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
-        "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
-    }
-    rows, ranks = job.prepared.manifest["splits"]["train"]["rows"], processes()[1]
-    last = job.last_checkpoint()
+    rows, ranks, last = job.prepared.manifest["splits"]["train"]["rows"], processes()[1], job.last_checkpoint()
     say(
         f"run {short(job.run.run_id)}: {rows:,} rows, {ranks} process{'es'[: 2 * (ranks != 1)]}"
         + (f", going on from step {step_of(last):,}" if last else ""),
         0,
     )
-    from seqcls_beam.finetuning.training import train
-
-    with finetuned.watching(job) as tell:
-        trained = train(job, tell)
-    from seqcls_beam.finetuning import receipt
-
-    folder = job.work / "model"
-    manifest = receipt.write(job, trained, facts, folder)
-    _publish(job, folder, manifest)
-    finetuned.summary(job.run.output, read_manifest(job.run.output) or manifest)
-    return 0
-
-
-def _follow(job: Job) -> int:
-    """Train as another process."""
-    from seqcls_beam.finetuning.training import train
-
-    train(job, lambda _: None)
-    return 0
 
 
 def _publish(job: Job, folder: Path, manifest: dict[str, Any]) -> None:
@@ -190,6 +248,10 @@ def _publish(job: Job, folder: Path, manifest: dict[str, Any]) -> None:
         for part in manifest["parts"]
     ]
     commit.publish_parts(job.run, manifest, moves)
+    _clear(job)
+
+
+def _clear(job: Job) -> None:
     if job.work.is_dir():
         storage.remove(str(job.work))
 
@@ -207,7 +269,24 @@ def _read_recipe(path: str) -> dict[str, Any]:
         kind = kinds[name] | int if kinds[name] in (float, float | None) else kinds[name]
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"--recipe={path}: {name} is {value!r}: expected {getattr(kind, '__name__', kind)}")
+        if kind != kinds[name] and value is not None:
+            found[name] = float(value)  # or 1 and 1.0 were two runs
     return found
+
+
+def _best(options: TrainOptions, problem: str) -> str:
+    return METRICS[problem][0] if options.best_metric == "auto" else options.best_metric
+
+
+def _check_metric(options: TrainOptions, prepared: shards.Prepared) -> None:
+    asked = options.best_metric
+    if asked == "auto":
+        return
+    if not prepared.has("validation"):
+        raise ValueError(f"--best_metric={asked}: the data has no validation rows to judge by")
+    fit = [name for name in METRICS[prepared.problem] if name not in TWO_LABELS or len(prepared.labels) == 2]
+    if asked not in fit:
+        raise ValueError(f"--best_metric={asked}: the data is {prepared.problem}, of which there are {', '.join(fit)}")
 
 
 def _names(group: type) -> list[str]:

@@ -50,20 +50,23 @@ class _Clock:
         now = self.now
         if self._began is None:
             return "loading the data and the model"
-        said = [f"step {now.step:,} of {now.steps:,}", f"epoch {now.epoch:.2f}"]
-        if now.loss is not None:
-            said.append(f"loss {now.loss:.4f}")
-        said += [f"validation {name} {value:.4f}" for name, value in now.metrics.items()]
+        said = [f"step {now.step:,} of {now.steps:,}"]
         made = now.step - now.began
-        if made:
+        if now.evaluating:
+            said.append("evaluating")
+        elif made:
             left = (time.monotonic() - self._began) * (now.steps - now.step) / made
             said.append(f"{_time(left)} left")
+        if now.loss is not None:
+            said.append(f"loss {now.loss:.3f}")
+        if now.judged is not None:
+            said.append(f"validation {self._metric} {now.judged:.3f}")
         return ", ".join(said)
 
 
 def _live(console: Console, clock: _Clock, done: threading.Event) -> None:
     with Bar(BarColumn(24), TextColumn("{task.description}"), console=console, transient=True) as bar:
-        task = bar.add_task("")
+        task = bar.add_task(clock.line())
         while not done.wait(0.5):
             bar.update(task, description=clock.line(), completed=clock.now.step, total=clock.now.steps or None)
 
@@ -90,13 +93,13 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
     facts.add_row("base", Text(f"{base['name']} ({base['head']} head)"))
     facts.add_row(
         "training",
-        f"{manifest['steps']:,} steps in {_time(manifest['seconds'])}; step {best['step']:,} is published"
-        + (f", the best by validation {best['metric']}" if "validation" in manifest["scores"] else ""),
+        f"{manifest['steps']:,} steps{_in_the_end(manifest)}{_time(manifest['seconds'])}; step {best['step']:,} is "
+        "published" + (f", the best by validation {best['metric']}" if "validation" in manifest["scores"] else ""),
     )
     facts.add_row(
         "machine",
         Text(
-            f"{machine['processes']} × {machine['device']}, {machine['dtype']}, {machine['threads']} threads, "
+            f"{machine['processes']} × {machine['device']}, {machine['computed_in']}, {machine['threads']} threads, "
             f"{machine['padding']:.1%} padding"
         ),
     )
@@ -104,6 +107,11 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
     console.print(facts)
     if manifest["scores"]:
         console.print(_scores(manifest))
+
+
+def _in_the_end(manifest: dict[str, Any]) -> str:
+    made = manifest["steps"] - manifest["resumed_at"]
+    return f", the last {made:,} of them in " if manifest["resumed_at"] else " in "
 
 
 def _scores(manifest: dict[str, Any]) -> Table:

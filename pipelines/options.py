@@ -122,7 +122,7 @@ def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
     facts = each.metadata
     text = facts["help"].replace("%", "%%")
     if facts["minimum"] is not None and facts["maximum"] is not None:
-        text += f"; {facts['minimum']:g} to {facts['maximum']:g}"
+        text += f"; {_number(facts['minimum'])} to {_number(facts['maximum'])}"
     if shown is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):
         text += f" (default: {shown})"
     if each.type is bool:
@@ -145,6 +145,10 @@ def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _names(value: str) -> tuple[str, ...]:

@@ -38,6 +38,11 @@ _OFFSET_POSITIONS = {
     *("camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta"),
     *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 }
+# What settings of tokenizers treat apart: case, accents, ligatures, scripts, special tokens, blanks of all kinds.
+_PROBE = (
+    "The  Quick caf\u00e9, na\u00efve STRASSE \u00df don't \u201cquote\u201d 3.14 #tag [MASK] <mask> "
+    "a\u0301 \ufb01 \u0130 \u6771\u4eac \u043f\u0440\u0438 \U0001f642\t\n"
+)
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 into tokenizer_config.json for "no limit"
 _USUAL_LIMIT = 512  # for relative positions, where neither config nor tokenizer sets a limit
 
@@ -60,6 +65,7 @@ class Checkpoint:
     problem: str  # "single_label", "multi_label" or "regression"
     max_length: int  # the checkpoint's own limit, in tokens with the special ones
     sentence_ids: bool  # the model tells the two sentences of a pair apart by token_type_ids
+    reads: str  # digest of what its tokenizer makes of texts, whatever files say so
 
     def local(self) -> Path:
         """The folder on this machine, fetched once into the cache if need be and verified once per process."""
@@ -274,7 +280,16 @@ def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
     return {
         "max_length": _limit(config, tokenizer.model_max_length),
         "sentence_ids": types > 1 and "token_type_ids" in tokenizer.model_input_names,
+        "reads": _fingerprint(tokenizer),
     }
+
+
+def _fingerprint(tokenizer: Any) -> str:
+    """Two tokenizers with one vocabulary that take the probes apart alike are one: their files may still differ in
+    names, limits and order, and the same tokenizer.json is another tokenizer under other settings beside it."""
+    made = [tokenizer(_PROBE, truncation=False)["input_ids"], tokenizer("Ä b", "c D", truncation=False)["input_ids"]]
+    said = json.dumps([sorted(tokenizer.get_vocab().items()), made])
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def _limit(config: Any, tokenizer_limit: int) -> int:

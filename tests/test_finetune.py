@@ -100,14 +100,14 @@ def weights(out):
 def test_a_model_is_published_that_classify_takes_and_that_has_learned(model, data, base, tmp_path):
     made = manifest(model)
     assert made["kind"] == "finetune" and made["labels"] == ["bad", "good"]
-    assert made["scores"]["test"]["accuracy"] >= 0.95 > made["majority_baseline"]["test"]["accuracy"]
+    assert made["scores"]["test"]["accuracy"] >= 0.75 > made["majority_baseline"]["test"]["accuracy"] + 0.2
     rows = learnable(40, seed=9)
     source = write_jsonl(tmp_path / "new.jsonl", rows)
     flags = [f"--input={source}", f"--model={model}", f"--output={tmp_path / 'labels'}", "--keep_columns=label"]
     assert classify.main(flags) == 0
     found = published(tmp_path / "labels")
     right = [a == b for a, b in zip(found["label"].to_pylist(), found["input_label"].to_pylist(), strict=True)]
-    assert sum(right) >= 38
+    assert sum(right) >= 30
     expected = plain_scores(model, [row["text"] for row in rows])
     assert np.allclose(np.array(found["scores"].to_pylist()), expected, atol=1e-5)
 
@@ -163,6 +163,10 @@ def test_a_recipe_repeats_a_model_to_the_byte(model, data, base, tmp_path):
     assert finetune.main([*flags, f"--output={tmp_path / 'again'}"]) == 0
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
     assert manifest(tmp_path / "again")["run_id"] == manifest(model)["run_id"]
+    recipe = json.loads((model / "recipe.json").read_text())
+    (tmp_path / "whole.json").write_text(json.dumps({**recipe, "epochs": 4, "best_metric": "accuracy"}))
+    same = [*flags[:2], f"--recipe={tmp_path / 'whole.json'}", "--threads=1"]  # other words for the same
+    assert finetune.main([*same, f"--output={tmp_path / 'again'}"]) == 0
     assert finetune.main([*flags, f"--output={tmp_path / 'other'}", "--epochs=1"]) == 0  # a flag comes before it
     assert manifest(tmp_path / "other")["recipe"]["epochs"] == 1
     assert manifest(tmp_path / "other")["recipe"]["learning_rate"] == 3e-3
@@ -198,7 +202,23 @@ def test_two_processes_draw_the_curve_of_one(model, data, base, tmp_path):
     assert made["machine"]["processes"] == 2
     # The sums of a batch are made in another order, and the weights drift apart by roundings.
     assert np.allclose(losses(tmp_path / "two"), losses(model), atol=1e-3)
-    assert made["scores"]["test"]["accuracy"] == pytest.approx(manifest(model)["scores"]["test"]["accuracy"], abs=0.05)
+    assert made["scores"]["test"]["loss"] == pytest.approx(manifest(model)["scores"]["test"]["loss"], abs=0.02)
+    with torchrun(data, base, tmp_path / "two") as job:
+        said = job.communicate(timeout=90)[0]
+    assert job.returncode == 0 and said.count("already published") == 1
+
+
+def test_two_processes_score_every_row_once(base, tmp_path):
+    """30 rows in batches for two: accelerate fills up the last ones."""
+    flags = [f"--model={base}", *FLAGS, "--validation_fraction=0.1", "--test_fraction=0.25"]
+    data = prepared.run(learnable(120), tmp_path / "prepared", *flags)
+    assert run(data, base, tmp_path / "one", "--learning_rate=0", "--epochs=1") == 0
+    with torchrun(data, base, tmp_path / "two", "--learning_rate=0", "--epochs=1") as job:
+        said = job.communicate(timeout=90)[0]
+    assert job.returncode == 0, said
+    one, two = manifest(tmp_path / "one")["scores"], manifest(tmp_path / "two")["scores"]
+    for split in ("validation", "test"):
+        assert two[split] == pytest.approx(one[split], abs=1e-5)
 
 
 LONG = ("--epochs=10", "--eval_steps=20", "--learning_rate=1e-4")
@@ -223,7 +243,8 @@ def test_a_process_that_is_killed_ends_the_job_and_the_next_start_goes_on(data, 
         said = job.communicate(timeout=100)[0]
     assert job.returncode == 1 and "SIGKILL" in said.upper()
     assert not (out / "_MANIFEST.json").exists()
-    done = max(int(path.name.rpartition("-")[2]) for path in out.glob("_attempts/*/checkpoint-*"))
+    whole = out.glob("_attempts/*/checkpoint-*/trainer_state.json")
+    done = max(int(path.parent.name.rpartition("-")[2]) for path in whole)
     with torchrun(data, base, out, *LONG) as job:
         said = job.communicate(timeout=90)[0]
     assert job.returncode == 0, said
@@ -273,13 +294,13 @@ def test_pairs(base, tmp_path):
     """Whether the second text holds the word of the first: the token types must reach the model."""
     chance = random.Random(0)
     rows = []
-    for text in texts(240, longest=5):
+    for text in texts(800, longest=5):
         words = chance.choices(("good", "bad"), k=2)
         rows.append({"a": f"{text} {words[0]}", "b": f"{words[1]} {text}", "label": words[1]})
     flags = ("--text_column=a", "--text_pair_column=b", f"--model={base}", *FLAGS, "--conflicts=keep")
     data = prepared.run(rows, tmp_path / "prepared", *flags)
-    assert run(data, base, tmp_path / "model", "--epochs=10") == 0
-    assert manifest(tmp_path / "model")["scores"]["test"]["accuracy"] > 0.85
+    assert run(data, base, tmp_path / "model", "--epochs=6") == 0
+    assert manifest(tmp_path / "model")["scores"]["test"]["accuracy"] > 0.7
 
 
 def test_a_head_for_the_same_labels_is_kept_and_another_is_not(model, data, base, tmp_path):
@@ -353,11 +374,99 @@ def test_test_rows_without_labels_have_no_scores(base, tmp_path):
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(model, data, base, tmp_path):
     out = tmp_path / "model"
-    half = out / "_attempts" / manifest(model)["run_id"] / "checkpoint-96"
-    half.mkdir(parents=True)
+    half, gone = (out / "_attempts" / manifest(model)["run_id"] / f"checkpoint-{step}" for step in (96, 144))
+    for each in (half, gone):
+        each.mkdir(parents=True)
+        for name in ("optimizer.pt", "scheduler.pt"):
+            (each / name).write_bytes(b"")
+    (half / "model.safetensors").write_bytes(b"")
     (half / "trainer_state.json").write_text('{"epoch": 2.0, ')
+    (gone / "trainer_state.json").write_text("{}")  # and its weights are gone
     assert run(data, base, out) == 0
     assert np.array_equal(weights(out), weights(model))
+
+
+@pytest.mark.parametrize("flags", [(), ("--epochs=1.5", "--schedule=constant")])
+def test_what_fails_after_the_training_does_not_cost_the_training(flags, data, base, tmp_path, monkeypatch, capsys):
+    assert run(data, base, tmp_path / "whole", *flags) == 0
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqcls_beam.finetuning.receipt.card", full)
+        assert run(data, base, tmp_path / "model", *flags) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr("seqcls_beam.finetuning.training.train", full)
+        assert run(data, base, tmp_path / "model", *flags) == 0
+    assert np.array_equal(weights(tmp_path / "model"), weights(tmp_path / "whole"))
+    assert losses(tmp_path / "model") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("flags", [("--epochs=1.5", "--schedule=constant"), ("--early_stopping=1",)])
+def test_a_start_after_the_last_step_takes_no_step(flags, data, base, tmp_path, monkeypatch):
+    """Killed while the final scores were made."""
+    assert run(data, base, tmp_path / "whole", *flags) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("seqcls_beam.finetuning.training.models.save", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(data, base, tmp_path / "model", *flags)
+    assert run(data, base, tmp_path / "model", *flags) == 0
+    assert manifest(tmp_path / "model")["steps"] == manifest(tmp_path / "whole")["steps"]
+    assert manifest(tmp_path / "model")["best"] == manifest(tmp_path / "whole")["best"]
+    assert np.array_equal(weights(tmp_path / "model"), weights(tmp_path / "whole"))
+
+
+def test_two_starts_of_one_run_do_not_meet(model, data, base, tmp_path, capsys):
+    command = [sys.executable, "-m", "pipelines.finetune", f"--data={data}", f"--model={base}"]
+    command += [f"--output={tmp_path / 'model'}", *QUICK, *LONG]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
+        wait_for(job, tmp_path / "model", "_attempts/*/checkpoint-*/trainer_state.json")
+        assert run(data, base, tmp_path / "model", *LONG) == 1
+        assert "another process is training this very run" in capsys.readouterr().err
+        job.wait(timeout=90)
+    assert job.returncode == 0 and manifest(tmp_path / "model")["steps"] == 480
+
+
+def test_the_loss_that_is_told_is_the_plain_one(data, base, tmp_path):
+    for name, flags in (("plain", ()), ("smooth", ("--label_smoothing=0.5",))):
+        assert run(data, base, tmp_path / name, "--learning_rate=0", "--epochs=0.1", *flags) == 0
+    plain, smooth = (manifest(tmp_path / name)["scores"] for name in ("plain", "smooth"))
+    assert plain == smooth
+
+
+def test_scores_are_those_of_float32_whatever_it_trained_in(data, base, tmp_path):
+    flags = ("--dtype=bfloat16", "--epochs=0.1", "--learning_rate=0")
+    assert run(data, base, tmp_path / "half", *flags) == 0
+    assert run(data, base, tmp_path / "full", *flags[1:]) == 0
+    half, full = (manifest(tmp_path / name) for name in ("half", "full"))
+    assert half["machine"]["computed_in"] == "bfloat16" and half["scores"] == full["scores"]
+
+
+def test_a_cache_without_room_is_said(data, base, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "cache"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        assert run(data, base, tmp_path / "model") == 1
+    assert "SEQCLS_BEAM_CACHE names another folder" in capsys.readouterr().err
+    assert run(data, base, tmp_path / "model", "--epochs=0.1") == 0
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "file"))
+    assert run(data, base, tmp_path / "other") == 1
+
+
+def test_the_card_of_data_without_validation_rows_claims_no_choice(base, tmp_path):
+    flags = (f"--model={base}", *FLAGS, "--validation_fraction=0", "--test_fraction=0.2")
+    data = prepared.run(learnable(60), tmp_path / "prepared", *flags)
+    assert run(data, base, tmp_path / "model", "--epochs=1") == 0
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "the weights after the last of 3 steps" in card and "the best by" not in card
+    assert run(data, base, tmp_path / "other", "--best_metric=accuracy") == 2
 
 
 @pytest.mark.parametrize(
@@ -372,6 +481,8 @@ def test_a_checkpoint_that_was_cut_short_is_passed_over(model, data, base, tmp_p
         (["--data=DATA", "--model=sentiment", "--output=OUT"], "prepare the data with --model=sentiment"),
         (["--data=DATA", "--model=BASE", "--output=DATA"], "holds the data: name another folder"),
         (["--data=DATA", "--model=BASE", "--output=OUT", "--epochs=0"], "--epochs=0.0: expected at least 0.001"),
+        (["--data=DATA", "--model=BASE", "--output=OUT", "--epochs=inf"], "--epochs=inf: expected at most"),
+        (["--data=DATA", "--model=BASE", "--output=OUT", "--best_metric=map"], "the data is single_label, of which"),
         (["--data=DATA", "--model=BASE", "--output=OUT", "--runner=DirectRunner"], "unknown flag --runner"),
         (["--data=DATA", "--model=BASE", "--output=OUT", "--recipe=RECIPE"], "'lr' is none of epochs, batch_size"),
         (["--data=DATA", "--model=BASE", "--output=OUT", "--recipe=nowhere.json"], "nowhere.json"),

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.option import check, option
 
-METRICS = (
-    "auto", "loss", "accuracy", "macro_f1", "weighted_f1", "positive_f1", "auc", "micro_f1", "map", "mse", "pearson",
-    "spearman",
-)  # fmt: skip
+METRICS = {
+    "single_label": ("accuracy", "macro_f1", "weighted_f1", "positive_f1", "auc", "loss"),
+    "multi_label": ("map", "micro_f1", "macro_f1", "loss"),
+    "regression": ("mse", "pearson", "spearman", "loss"),
+}
+"""By problem, what a checkpoint can be chosen by; the first is the default. Some are for two labels alone."""
+
+TWO_LABELS = ("positive_f1", "auc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ class TrainDataOptions:
 class TrainOptions:
     """Training."""
 
-    epochs: float = option("passes over the training rows; may be a fraction", default=3.0, minimum=0.001)
+    epochs: float = option("passes over the training rows; may be a fraction", default=3.0, minimum=0.001, maximum=1e6)
     batch_size: int = option(
         "rows per step of the optimizer, over all processes together", default=32, minimum=1, maximum=1_000_000
     )
@@ -37,7 +41,7 @@ class TrainOptions:
         default=1,
         minimum=1,
     )
-    learning_rate: float = option("highest learning rate of AdamW", default=3e-5, minimum=0)
+    learning_rate: float = option("highest learning rate of AdamW", default=3e-5, minimum=0, maximum=1e30)
     schedule: str = option(
         "how the rate falls after the warm-up: linear or cosine to zero, or constant",
         default="linear",
@@ -70,7 +74,7 @@ class TrainOptions:
         "validation metric by which the best checkpoint is kept; auto: accuracy, map where rows have several labels, "
         "mse for numbers",
         default="auto",
-        choices=METRICS,
+        choices=("auto", *dict.fromkeys(name for names in METRICS.values() for name in names)),
     )
     early_stopping: int = option(
         "evaluations without a better metric after which training ends (0: never)", default=0, minimum=0

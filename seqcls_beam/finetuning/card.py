@@ -23,6 +23,7 @@ def card(manifest: dict[str, Any]) -> str:
 
     scores, labels, data, base = (manifest[name] for name in ("scores", "labels", "data", "base"))
     yaml = ModelCardData(library_name="transformers", pipeline_tag="text-classification", metrics=_metrics(scores))
+    example = '{"text": "one", "text_pair": "other"}' if data["pairs"] else '"a text"'
     names = list(dict.fromkeys(name for each in scores.values() for name in each))
     lines = [
         "---",
@@ -39,7 +40,7 @@ def card(manifest: dict[str, Any]) -> str:
         "```python",
         "from transformers import pipeline",
         "",
-        'pipeline("text-classification", "THIS FOLDER")("a text")',
+        f'pipeline("text-classification", "THIS FOLDER")({example})',
         "```",
         "",
         "```sh",
@@ -48,7 +49,7 @@ def card(manifest: dict[str, Any]) -> str:
         "",
         f"- problem: {manifest['problem']}",
         "- labels: " + ", ".join(f"{i} `{_cell(name)}`" for i, name in enumerate(labels)),
-        f"- reads: up to {data['max_length']} tokens, as it was trained",
+        f"- trained on texts of up to {data['max_length']} tokens",
         "",
     ]
     if scores:
@@ -63,9 +64,7 @@ def card(manifest: dict[str, Any]) -> str:
             ),
             *_majority(manifest),
             "",
-            f"Of {manifest['steps']:,} steps these are the weights of step {manifest['best']['step']:,}, the best by "
-            f"{_SAID[manifest['best']['metric']]} on the validation rows; that choice makes the scores on those rows a "
-            "little too good.",
+            _chosen(manifest),
             "",
             "![learning curves](curves.png)",
             "",
@@ -81,11 +80,13 @@ def card(manifest: dict[str, Any]) -> str:
         f"| base | `{base['name']}`, digest `{base['digest'][:16]}`, head {base['head']} |",
         *(f"| {name} | {value} |" for name, value in manifest["recipe"].items()),
         *(f"| {name} | {_cell(str(value))} |" for name, value in manifest["machine"].items()),
-        f"| seconds | {manifest['seconds']:,.0f} |",
+        f"| seconds | {manifest['seconds']:,.0f}"
+        + (f", from step {manifest['resumed_at']:,} on" if manifest["resumed_at"] else "")
+        + " |",
         "| versions | " + ", ".join(f"{name} {each}" for name, each in manifest["versions"].items()) + " |",
         "",
-        "The same data, base, recipe and versions on the same machine give the same weights; elsewhere the last digits "
-        "of sums differ, and with them, after some steps, the weights.",
+        "The same data, base, recipe and versions on the same CPU give the same weights; elsewhere the last digits of "
+        "sums differ, and with them, after some steps, the weights.",
         "",
         "## Limits",
         "",
@@ -95,6 +96,16 @@ def card(manifest: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _chosen(manifest: dict[str, Any]) -> str:
+    if "validation" not in manifest["scores"]:
+        return f"These are the weights after the last of {manifest['steps']:,} steps."
+    return (
+        f"Of {manifest['steps']:,} steps these are the weights of step {manifest['best']['step']:,}, the best by "
+        f"{_SAID[manifest['best']['metric']]} on the validation rows; that choice makes the scores on those rows a "
+        "little too good."
+    )
 
 
 def _metrics(scores: dict[str, dict[str, float]]) -> list[str]:

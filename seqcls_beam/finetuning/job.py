@@ -1,7 +1,7 @@
 """A fine-tuning as all of its processes know it, and what is told of it on the way and at the end. No torch."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,25 @@ import orjson
 from seqcls_beam import storage
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import FinetuneConfig
+from seqcls_beam.config.finetune import METRICS
 from seqcls_beam.finetuning.shards import Prepared
 from seqcls_beam.runs import Run
 
-_BEST = {"single_label": "accuracy", "multi_label": "map", "regression": "mse"}
+_OVER = "trained.json"
 LESS_IS_BETTER = ("loss", "mse")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to."""
+
+    scores: dict[str, dict[str, float]]  # split → metrics of the published weights
+    history: list[dict[str, float]]  # logs in order: step, epoch, and loss or eval_* metrics
+    best_step: int  # the step whose weights these are …
+    steps: int  # … of how many that were made
+    began: int  # the step that the last start began at …
+    seconds: float  # … and the time it took
+    machine: dict[str, Any]  # device, dtype, processes, threads, share of padding
 
 
 @dataclass(frozen=True)
@@ -34,15 +48,25 @@ class Job:
         return storage.cache() / f"finetune-{self.run.run_id}"
 
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint of an earlier start that was written to its end: its state is written last."""
-        found = self.work.glob("checkpoint-*/trainer_state.json")
-        return max((path.parent for path in found if _is_json(path)), key=step_of, default=None)
+        """The newest whole checkpoint of an earlier start, if there is one: a kill may leave parts of one."""
+        return max(filter(_is_whole, self.work.glob("checkpoint-*")), key=step_of, default=None)
+
+    def keep(self, trained: Trained) -> None:
+        """Leave word that training is over, so that whatever fails after it need not train again."""
+        (self.work / _OVER).write_bytes(orjson.dumps(asdict(trained)))
+
+    def trained(self) -> Trained | None:
+        """What an earlier start came to, if it came to the end."""
+        try:
+            return Trained(**orjson.loads((self.work / _OVER).read_bytes()))
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            return None
 
     @property
     def best_metric(self) -> str:
         """The validation metric by which checkpoints are compared, as `evaluation.headline` calls it, or "loss"."""
         asked = self.config.train.best_metric
-        return _BEST[self.prepared.problem] if asked == "auto" else asked
+        return METRICS[self.prepared.problem][0] if asked == "auto" else asked
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -61,22 +85,10 @@ class Progress:
 
     step: int = 0
     steps: int = 0
-    epoch: float = 0.0
     loss: float | None = None  # mean over the steps since the log before
-    metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+    judged: float | None = None  # the metric that chooses the checkpoint, at the last evaluation
+    evaluating: bool = False
     began: int = 0  # the step this start began at
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training came to."""
-
-    scores: dict[str, dict[str, float]]  # split → metrics of the published weights
-    history: list[dict[str, float]]  # logs in order: step, epoch, and loss or eval_* metrics
-    best_step: int  # the step whose weights these are …
-    steps: int  # … of how many that were made
-    seconds: float  # of this start
-    machine: dict[str, Any]  # device, dtype, processes, threads, share of padding
 
 
 def step_of(checkpoint: Path) -> int:
@@ -84,9 +96,12 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _is_json(path: Path) -> bool:
+def _is_whole(checkpoint: Path) -> bool:
+    names = ("trainer_state.json", "optimizer.pt", "scheduler.pt")  # the state is written last
+    if not all((checkpoint / name).is_file() for name in names) or not any(checkpoint.glob("model*.safetensors")):
+        return False
     try:
-        orjson.loads(path.read_bytes())
+        orjson.loads((checkpoint / names[0]).read_bytes())
     except orjson.JSONDecodeError:
         return False
     return True

@@ -60,8 +60,9 @@ def save(model: Any, job: Job, folder: Path) -> None:
         for name, each in model.state_dict().items()
     }
     model.save_pretrained(folder, state_dict=weights)
+    usual = (folder / "config.json").stat().st_mode
     for path in folder.glob("*.safetensors"):
-        path.chmod(0o644)  # safetensors makes them private, and others are to read them
+        path.chmod(usual)  # safetensors makes them private, whatever the umask says
     source = job.base.local()
     for name in tokenizer_files(path.name for path in source.iterdir()):
         if name != "config.json":

@@ -42,6 +42,7 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
             "run_id": prepared["run_id"],
             "digest": job.prepared.digest,
             "max_length": prepared["tokenizer"]["max_length"],
+            "pairs": job.prepared.pairs,
             "rows": {name: each["rows"] for name, each in prepared["splits"].items()},
         },
         "base": {
@@ -53,6 +54,7 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
         "recipe": recipe(job),
         "machine": trained.machine,
         "seconds": trained.seconds,
+        "resumed_at": trained.began,
         "steps": trained.steps,
         "best": {"metric": job.best_metric, "step": trained.best_step},
         "scores": trained.scores,

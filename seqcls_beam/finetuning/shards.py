@@ -8,8 +8,8 @@ batches, each with offsets of its own.
 
 import hashlib
 import io
+import os
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,14 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
-from seqcls_beam.checkpoints import Checkpoint, tokenizer_files
+from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.manifest import read_manifest
 from seqcls_beam.runs import RunError
 
 Array = npt.NDArray[Any]
 
 SPLITS = ("train", "validation", "test")
-_DESCRIBING = {"config.json", "tokenizer_config.json", "special_tokens_map.json"}  # of them no token depends
 _CACHED = "rows1"  # what the files in the cache look like; another layout needs another name
 
 
@@ -55,6 +54,11 @@ class Prepared:
     def digest(self) -> str:
         """sha256 over the digests of all shards, in order: the same data, wherever it lies."""
         return hashlib.sha256("".join(part["sha256"] for part in self.manifest["parts"]).encode()).hexdigest()
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row has two texts."""
+        return bool(self.manifest["tokenizer"]["pairs"])
 
     def shards(self, split: str) -> list[dict[str, Any]]:
         """The files of a split, as the manifest names them."""
@@ -100,13 +104,10 @@ def open_prepared(folder: str) -> Prepared:
 def check_tokenizer(prepared: Prepared, tokenizer: Checkpoint) -> None:
     """Raise `ValueError` where the shards were tokenised otherwise than the model's texts are."""
     was = prepared.manifest["tokenizer"]
-    names = set(tokenizer_files({*was["files"], *tokenizer.files})) - _DESCRIBING
-    other = sorted(name for name in names if was["files"].get(name) != tokenizer.files.get(name))
-    if other:
+    if was["reads"] != tokenizer.reads:
         raise ValueError(
-            f"--data={prepared.folder} was tokenised for {was['name']}, and the tokenizer of {tokenizer.name} is "
-            f"another one ({', '.join(other)} differ{'s'[: len(other) == 1]}): prepare the data with "
-            f"--model={tokenizer.name}"
+            f"--data={prepared.folder} was tokenised for {was['name']}, and the tokenizer of {tokenizer.name} reads "
+            f"texts otherwise: prepare the data with --model={tokenizer.name}"
         )
     if was["max_length"] > tokenizer.max_length:
         raise ValueError(
@@ -122,15 +123,19 @@ def load_split(prepared: Prepared, split: str) -> Split:
     """
     digests = "".join(part["sha256"] for part in prepared.shards(split))
     name = f"{_CACHED}-{hashlib.sha256(digests.encode()).hexdigest()[:32]}"
-    with storage.locked(name) as folder:
-        if not folder.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage.cache()))
-            try:
+    try:
+        with storage.locked(name) as folder:
+            if not folder.exists():
+                aside = folder.with_suffix(".aside")  # what a killed process left there is overwritten
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.mkdir()
                 _decode(prepared, split, aside)
                 aside.rename(folder)
-            except BaseException:
-                shutil.rmtree(aside, ignore_errors=True)
-                raise
+    except OSError as error:
+        raise RunError(
+            f"the {split} rows of {prepared.folder} cannot be decoded into the cache ({error}); SEQCLS_BEAM_CACHE "
+            "names another folder for it"
+        ) from error
     found = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     made = Split(found["ids"], found["offsets"], found.get("types"), found["labels"])
     _check_labels(prepared, split, made)
@@ -151,9 +156,10 @@ def _decode(prepared: Prepared, split: str, folder: Path) -> None:
         for name, values in {**columns, "offsets": lengths.astype(np.int64)}.items():
             if name not in made:
                 size = {"labels": rows, "offsets": rows + 1}.get(name, tokens)
-                made[name] = np.lib.format.open_memmap(
-                    folder / f"{name}.npy", "w+", values.dtype, (size, *values.shape[1:])
-                )
+                path = folder / f"{name}.npy"
+                made[name] = np.lib.format.open_memmap(path, "w+", values.dtype, (size, *values.shape[1:]))
+                with path.open("r+b") as file:  # a disk that is full must say so now, not kill who writes to the map
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         for name, values in columns.items():
             start = row if name == "labels" else token
             made[name][start : start + len(values)] = values

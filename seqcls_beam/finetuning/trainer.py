@@ -13,7 +13,6 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning.batches import Batches, Loader, as_it_is
 from seqcls_beam.finetuning.job import Job, Progress
-from seqcls_beam.finetuning.shards import Prepared
 from seqcls_beam.runs import RunError
 
 
@@ -62,19 +61,39 @@ class Loss:
 
 
 class Metrics:
-    """Logits and labels of a whole split → `headline`."""
+    """Logits and labels of a whole split → `headline`, and the plain loss.
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+    That takes the place of the Trainer's, which is the mean over batches that accelerate has filled up with rows that
+    were there already, and is weighted and smoothed as the training is.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._prepared = job.prepared
+        self._metric = job.best_metric
 
     def __call__(self, predicted: Any) -> dict[str, float]:
-        """What the Trainer calls once all rows of a split are through."""
-        logits, problem = torch.from_numpy(predicted.predictions).float(), self._prepared.problem
+        """What the Trainer calls once all rows of a split are through. Raises `RunError` for logits that are no
+        numbers."""
+        logits, gold = torch.from_numpy(predicted.predictions).float(), torch.from_numpy(predicted.label_ids)
+        if not logits.isfinite().all():
+            raise RunError(
+                "the model answers with numbers that are not finite: lower --learning_rate, or give --dtype=float32 "
+                "and --stored_dtype=float32; nothing was published"
+            )
+        problem = self._prepared.problem
         if problem == "regression":
             scores = logits.squeeze(-1)
+            loss = functional.mse_loss(scores, gold)
+        elif problem == "multi_label":
+            scores = logits.sigmoid()
+            loss = functional.binary_cross_entropy_with_logits(logits, gold)
         else:
-            scores = logits.sigmoid() if problem == "multi_label" else logits.softmax(-1)
-        return headline(problem, self._prepared.labels, predicted.label_ids, scores.numpy())
+            scores = logits.softmax(-1)
+            loss = functional.cross_entropy(logits, gold)
+        found = {"loss": loss.item(), **headline(problem, self._prepared.labels, gold.numpy(), scores.numpy())}
+        if self._metric in ("pearson", "spearman"):
+            found.setdefault(self._metric, -1.0)  # of answers that are all the same there is none
+        return found
 
 
 class Watch(TrainerCallback):
@@ -94,8 +113,14 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **___: Any) -> None:
         """One step more."""
-        self._now = replace(self._now, step=state.global_step, epoch=state.epoch)
+        self._now = replace(self._now, step=state.global_step)
         self._say(state)
+
+    def on_prediction_step(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **___: Any) -> None:
+        """A part of an evaluation."""
+        if not self._now.evaluating:
+            self._now = replace(self._now, evaluating=True)
+            self._say(state)
 
     def on_log(
         self, _: TrainingArguments, state: TrainerState, __: TrainerControl, logs: dict[str, Any], **___: Any
@@ -111,9 +136,8 @@ class Watch(TrainerCallback):
         self._say(state)
 
     def _read(self, logs: dict[str, Any]) -> None:
-        metrics = {name: logs[f"eval_{name}"] for name in (self._metric, "loss") if f"eval_{name}" in logs}
-        loss = logs.get("loss", self._now.loss)
-        self._now = replace(self._now, loss=loss, metrics=metrics or self._now.metrics)
+        judged = logs.get(f"eval_{self._metric}", self._now.judged)
+        self._now = replace(self._now, loss=logs.get("loss", self._now.loss), judged=judged, evaluating=False)
 
     def _say(self, state: TrainerState) -> None:
         if state.is_world_process_zero:

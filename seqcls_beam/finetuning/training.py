@@ -5,24 +5,30 @@ import math
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
 
 from seqcls_beam.checkpoints import load_tokenizer
 from seqcls_beam.engine.choosing import cores
 from seqcls_beam.finetuning import model as models
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
-from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes
+from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes, step_of
 from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Loss, Metrics, Watch
 from seqcls_beam.runs import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
 LOGS = 200  # points of a learning curve, or so
+# Families all of whose parameters have a part in every answer; of others DDP must find out in every step.
+_USE_ALL = (
+    "bert", "distilbert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl", "albert", "deberta-v2", "modernbert",
+    "camembert", "ernie", "convbert", "mobilebert", "mpnet", "rembert",
+)  # fmt: skip
 EAGER_LENGTH = 256  # up to here plain matrix products are the faster attention to train with on a CPU
 
 
@@ -56,21 +62,23 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         for name, split in splits.items()
         if name != "train" and (split.labels.dtype != np.int64 or split.labels.min() >= 0)
     }
+    arguments = _arguments(job, device, dtype, len(batches) // options.gradient_accumulation, "validation" in scored)
     trainer = BatchTrainer(
         model=model,
-        args=_arguments(job, device, dtype, len(batches) // options.gradient_accumulation, "validation" in scored),
+        args=arguments,
         data_collator=as_it_is,
         train_dataset=Rows(splits["train"], padding),
         eval_dataset=scored.get("validation"),
-        compute_metrics=Metrics(job.prepared),
+        compute_metrics=Metrics(job),
         compute_loss_func=Loss(job),
         callbacks=_callbacks(job, tell, "validation" in scored),
     )
     trainer.batches = batches
     trainer.remove_callback(transformers.PrinterCallback)
+    transformers.set_seed(options.seed + rank)  # every process drops out what it likes
     last = job.last_checkpoint()
     try:
-        trainer.train(resume_from_checkpoint=last and str(last))
+        _train(trainer, last)
     except torch.OutOfMemoryError as error:
         raise RunError(
             f"a batch does not fit into the memory of {device}: raise --gradient_accumulation, which changes nothing "
@@ -80,23 +88,45 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     if rank == 0:
         models.save(model, job, job.work / "model")
     models.round_weights(model, job)
-    scores = {name: _scores(trainer.evaluate(rows)) for name, rows in scored.items()}
-    trainer.accelerator.wait_for_everyone()
-    return Trained(
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # scores are those of float32
+    scores = {name: _scores(trainer.evaluate(rows, metric_key_prefix=name), name) for name, rows in scored.items()}
+    trained = Trained(
         scores=scores,
         history=history,
         best_step=int(trainer.state.best_global_step or trainer.state.global_step),
         steps=trainer.state.global_step,
+        began=step_of(last) if last else 0,
         seconds=round(time.monotonic() - began, 1),
         machine={
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-            "dtype": str(dtype).removeprefix("torch."),
+            "computed_in": str(dtype).removeprefix("torch."),
             "processes": ranks,
             "threads": threads,
             "attention": model.config._attn_implementation,
             "padding": _padding(splits["train"], batches),
         },
     )
+    if rank == 0:
+        job.keep(trained)
+    trainer.accelerator.wait_for_everyone()
+    return trained
+
+
+def _train(trainer: BatchTrainer, last: Path | None) -> None:
+    """Train to the end, from a checkpoint where there is one; the model then has the weights that were best."""
+    state = TrainerState.load_from_json(str(last / "trainer_state.json")) if last else None
+    control = state.stateful_callbacks.get("TrainerControl", {}).get("args", {}) if state else {}
+    if (
+        last is None
+        or state is None
+        or not (state.global_step >= trainer.args.max_steps or control.get("should_training_stop"))
+    ):
+        trainer.train(resume_from_checkpoint=last and str(last))
+        return
+    # An earlier start came to the end; the Trainer would take a step more before it sees that.
+    trainer.state = state
+    best = Path(state.best_model_checkpoint or last)
+    trainer._load_from_checkpoint(str(best if best.is_dir() else last))
 
 
 def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, validates: bool) -> TrainingArguments:
@@ -104,7 +134,7 @@ def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, v
     options, metric = job.config.train, job.best_metric
     steps = math.ceil(options.epochs * epoch)
     every = min(options.eval_steps or epoch, steps)
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(job.work),
         max_steps=steps,
         per_device_eval_batch_size=EVAL_ROWS,
@@ -116,7 +146,7 @@ def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, v
         max_grad_norm=options.max_grad_norm,
         optim="adamw_torch_fused",
         seed=options.seed,
-        ddp_find_unused_parameters=False,  # a classifier uses all it has
+        ddp_find_unused_parameters=job.base.model_type not in _USE_ALL,
         use_cpu=device.type == "cpu",
         ddp_backend="gloo" if device.type == "cpu" and processes()[1] > 1 else None,
         bf16=dtype == torch.bfloat16,
@@ -127,7 +157,7 @@ def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, v
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=1,
+        save_total_limit=2,
         load_best_model_at_end=validates,
         metric_for_best_model=f"eval_{metric}" if validates else None,
         greater_is_better=metric not in LESS_IS_BETTER if validates else None,
@@ -136,6 +166,9 @@ def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, v
         report_to="none",
         disable_tqdm=True,
     )
+    if made.device.type == "cuda":
+        made._n_gpu = 1  # several GPUs are for several processes: DataParallel would scale the loss once more
+    return made
 
 
 def _callbacks(job: Job, tell: Callable[[Progress], None], validates: bool) -> list[Any]:
@@ -158,8 +191,8 @@ def _dtype(asked: str, device: torch.device) -> torch.dtype:
     return chosen
 
 
-def _scores(metrics: dict[str, float]) -> dict[str, float]:
-    named = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
+def _scores(metrics: dict[str, float], split: str) -> dict[str, float]:
+    named = {name.removeprefix(f"{split}_"): value for name, value in metrics.items() if name.startswith(f"{split}_")}
     timing = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
     return {name: float(value) for name, value in named.items() if name not in timing}
 

@@ -1,0 +1,27 @@
+"""One word from the first process to all, before they train.
+
+Processes that looked for themselves whether there is anything to do could see different things, since the first one may
+be publishing at that moment; then some would wait for others that are gone.
+"""
+
+import os
+from datetime import timedelta
+
+from torch.distributed.rendezvous import rendezvous
+
+LONGEST = timedelta(
+    hours=6
+)  # a publication of a large model into a bucket, finished by the first process, takes a while
+
+
+def agree(word: str | None) -> str:
+    """The word that the first process gives; the others give None, and wait.
+
+    Through the store that torchrun set up for the processes to meet.
+    """
+    store, _, __ = next(iter(rendezvous("env://", timeout=LONGEST)))
+    key = f"seqcls_beam/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if word is not None:
+        store.set(key, word)
+    said: str = store.get(key).decode()
+    return said
