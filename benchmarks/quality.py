@@ -97,12 +97,12 @@ def sst2(bench: Bench) -> dict[str, Any]:
         "imdb-train", "--input_train", str(bench.shared / "imdb" / "train.parquet"), "--max_length=128"
     )
     before = bench.finetune("imdb-train", reviews, "imdb", "--epochs=1")
-    made: dict[str, Any] = {"baselines": bench.baselines(data)}
+    made: dict[str, Any] = {}
     for name, base in (("after IMDb", before), ("encoder", str(encoder()))):
         model = bench.finetune(f"sst2-{name.replace(' ', '-').lower()}", data, "sst2", base=base)
         found = bench.evaluate(name.replace(" ", "-").lower(), model, f"--data={data}", "--split=validation")
         made[name] = {"dev": brief(found), "training": training(model)}
-    return made
+    return {**made, "baselines": bench.baselines(data)}
 
 
 def imdb(bench: Bench) -> dict[str, Any]:
@@ -235,6 +235,68 @@ def training(model: str) -> dict[str, Any]:
 ALL: dict[str, Callable[[Bench], dict[str, Any]]] = {
     each.__name__: each for each in (sst2, imdb, mrpc, stars, goemotions, conflicts)
 }
+
+
+def table(recipes: dict[str, Any]) -> str:
+    """What docs/quality.md shows of the results: a Markdown table of what was measured."""
+    rows = []
+    if "sst2" in recipes:
+        each = recipes["sst2"]
+        for name, told in (("encoder", "the encoder"), ("after IMDb", "the encoder, fine-tuned on IMDb before")):
+            rows.append(("SST-2, dev", told, _percent(each[name]["dev"], "accuracy"), _minutes(each[name]["training"])))
+        rows += [("SST-2, dev", *row) for row in _scratch(each["baselines"], "validation")]
+    for length in ("128", "256") if "imdb" in recipes else ():
+        each = recipes["imdb"][length]
+        name = f"IMDb, test, {length} tokens, of {IMDB_ROWS:,} rows"
+        rows.append((name, "the encoder", _percent(each["test"], "accuracy"), _minutes(each["training"])))
+        rows += [(name, *row) for row in _scratch(each["baselines"], "test")]
+    if "mrpc" in recipes:
+        each = recipes["mrpc"]
+        shown = [
+            f"{100 * each[name]['mean']:.1f} ({100 * each[name]['lowest']:.1f}-{100 * each[name]['highest']:.1f})"
+            for name in ("accuracy", "positive_f1")
+        ]
+        rows.append(("MRPC, dev", "the encoder, mean of three seeds", f"{shown[0]} %, {shown[1]} F1", ""))
+        rows.append(("MRPC, dev", "always paraphrase", _baseline(each["seeds"]["0"]["dev"]), ""))
+    if "stars" in recipes:
+        found = recipes["stars"]["test"]
+        near = f"within one {100 * found['within_one']:.1f} %, MAE {found['mae_steps']:.3f}"
+        shown = f"{_percent(found, 'accuracy')}, {near}"
+        rows.append(("clothing reviews, test", "the encoder", shown, _minutes(recipes["stars"]["training"])))
+    for profile in ("benchmark", "clean") if "goemotions" in recipes else ():
+        each = recipes["goemotions"][profile]
+        for part in ("all", "unseen"):
+            micro, macro = each[f"{part}, micro_f1"]["micro_f1"], each[f"{part}, macro_f1"]["macro_f1"]
+            told = f"trained on the {'rows as published' if profile == 'benchmark' else 'rows without leaks'}"
+            name = "GoEmotions, test" + (", rows that are not in train" if part == "unseen" else "")
+            rows.append((name, told, f"micro F1 {micro:.3f}, macro F1 {macro:.3f}", _minutes(each["training"])))
+    for how in ("keep", "majority", "drop") if "conflicts" in recipes else ():
+        each = recipes["conflicts"][how]
+        rows.append(
+            ("SST-2, dev, one epoch", f"{how}: {each['train_rows']:,} rows", _percent(each["dev"], "accuracy"), "")
+        )
+    head = ["| data | model | measured | minutes of training |", "|---|---|---|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _percent(found: dict[str, Any], name: str) -> str:
+    low, high = found["ci"][name]
+    return f"{100 * found[name]:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _minutes(trained: dict[str, Any]) -> str:
+    return f"{trained['seconds'] / 60:.0f}"
+
+
+def _scratch(models: dict[str, Any], split: str) -> list[tuple[str, str, str]]:
+    return [
+        (f"{name}, from scratch", f"{100 * each['scores'][split]['accuracy']:.1f} %", f"{each['seconds'] / 60:.0f}")
+        for name, each in models.items()
+    ]
+
+
+def _baseline(found: dict[str, Any]) -> str:
+    return f"{100 * found['baseline']['accuracy']:.1f} %, {100 * found['baseline']['positive_f1']:.1f} F1"
 
 
 def main() -> None:
