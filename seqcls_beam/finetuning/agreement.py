@@ -4,8 +4,10 @@ Processes that looked for themselves whether there is anything to do could see d
 be publishing at that moment; then some would wait for others that are gone.
 """
 
+import functools
 import os
 from datetime import timedelta
+from typing import Any
 
 from torch.distributed.rendezvous import rendezvous
 
@@ -19,9 +21,15 @@ def agree(word: str | None) -> str:
 
     Through the store that torchrun set up for the processes to meet.
     """
-    store, _, __ = next(iter(rendezvous("env://", timeout=LONGEST)))
+    store = _store()
     key = f"seqcls_beam/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     if word is not None:
         store.set(key, word)
     said: str = store.get(key).decode()
     return said
+
+
+@functools.cache  # where no torchrun keeps it, it lives in the first process, as long as it is held there
+def _store() -> Any:
+    store, _, __ = next(iter(rendezvous("env://", timeout=LONGEST)))
+    return store
