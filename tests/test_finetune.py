@@ -543,3 +543,12 @@ def test_every_family_trains_at_any_length(family, longest, tmp_path, monkeypatc
     assert used == ("sdpa" if (family, longest) == ("bert", 512) else "eager")
     expected = plain_scores(tmp_path / "model", ["a good film"])
     assert expected.shape == (1, 2) and np.isfinite(expected).all()
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_the_curve_of_a_cpu(model, data, base, tmp_path):
+    assert run(data, base, tmp_path / "full", "--device=cuda", "--dtype=float32") == 0
+    assert np.allclose(losses(tmp_path / "full"), losses(model), atol=5e-3)
+    assert run(data, base, tmp_path / "half", "--device=cuda") == 0
+    assert manifest(tmp_path / "half")["machine"]["computed_in"] in ("bfloat16", "float32")
+    assert manifest(tmp_path / "half")["scores"]["test"]["accuracy"] > 0.75
