@@ -174,6 +174,7 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
             "problem": job.checkpoint.problem,
             "labels": job.checkpoint.labels,
         },
+        "threshold": job.config.model.threshold if job.checkpoint.problem == "multi_label" else None,
         "columns": [{"name": each.name, "type": str(each.type)} for each in job.layout.keep],
     }
 

@@ -39,14 +39,21 @@ def _unexpected(record: logging.LogRecord) -> bool:
     return not EXPECTED.search(logging.Formatter().format(record))
 
 
+_SAID = {"labelled": ("labelling", "texts", "loading the model"), "scored": ("scoring", "rows", "reading")}
+"""What is done to rows → how it is called while it lasts, what is counted by the second, and what comes before."""
+
+
 @contextmanager
-def watching(total_bytes: int) -> Iterator[str]:
-    """Show how far a run is until the block ends; yields the folder that workers of this machine report to."""
+def watching(total_bytes: int, verb: str = "labelled") -> Iterator[str]:
+    """Show how far a run is until the block ends; yields the folder that workers of this machine report to.
+
+    `verb` says what is done to rows: "labelled" or "scored".
+    """
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="seqcls_beam-") as folder:
         done = threading.Event()
         show = _live if console.is_terminal else _plain
-        thread = threading.Thread(target=show, args=(console, folder, max(total_bytes, 1), done), daemon=True)
+        thread = threading.Thread(target=show, args=(console, folder, max(total_bytes, 1), done, verb), daemon=True)
         thread.start()
         try:
             yield folder
@@ -57,20 +64,22 @@ def watching(total_bytes: int) -> Iterator[str]:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['rows']:,} rows  {task.fields['rate']:,.0f} texts/s")
+        return Text(f"{task.fields['rows']:,} rows  {task.fields['rate']:,.0f} {task.fields['unit']}/s")
 
 
-def _live(console: Console, folder: str, total: int, done: threading.Event) -> None:
-    columns = (TextColumn("labelling"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
+def _live(console: Console, folder: str, total: int, done: threading.Event, verb: str) -> None:
+    during, unit, _ = _SAID[verb]
+    columns = (TextColumn(during), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, rows=0, rate=0.0)
+        task = bar.add_task("", total=1.0, rows=0, rate=0.0, unit=unit)
         meter = _Meter(folder, total)
         while not done.wait(0.5):
             meter.read()
             bar.update(task, completed=meter.share, rows=meter.rows, rate=meter.rate)
 
 
-def _plain(_: Console, folder: str, total: int, done: threading.Event) -> None:
+def _plain(_: Console, folder: str, total: int, done: threading.Event, verb: str) -> None:
+    unit, before = _SAID[verb][1:]
     meter = _Meter(folder, total)
     while not done.wait(PLAIN_SECONDS):
         meter.read()
@@ -79,8 +88,8 @@ def _plain(_: Console, folder: str, total: int, done: threading.Event) -> None:
             share = f" ({meter.share:.0%})"
             left = f", {meter.seconds * (1 - meter.share) / meter.share:,.0f} s left"
         rejected = f", {meter.rejected:,} rejected" if meter.rejected else ""
-        line = f"labelled {meter.rows:,} rows{share}, {meter.rate:,.0f} texts/s{rejected}{left}"
-        print(line if meter.rows else "loading the model", file=sys.stderr, flush=True)
+        line = f"{verb} {meter.rows:,} rows{share}, {meter.rate:,.0f} {unit}/s{rejected}{left}"
+        print(line if meter.rows else before, file=sys.stderr, flush=True)
 
 
 class _Meter:

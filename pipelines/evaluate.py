@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from argparse import SUPPRESS
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -39,6 +39,7 @@ from seqcls_beam.config import (
 from seqcls_beam.evaluation import files, gates
 from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.extras import wanted
+from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
 from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.predictions import first_sequences
 from seqcls_beam.records import read_unit
@@ -64,6 +65,7 @@ exit codes: 0 evaluated, every gate passed; 1 failed, or a gate did not pass; 2 
 """
 _LOCAL = "FnApiRunner"
 _SHOWN_CHARACTERS = 500
+_MANY_UNLABELLED = 0.05  # of the rows: a gate is then told of
 
 
 def build(root: beam.Pipeline, planned: Plan, uri: str, progress: str | None = None) -> None:
@@ -98,7 +100,7 @@ def _main(argv: list[str]) -> int:
             raise UsageError(f"--output is missing: with --runner={runner} workers need a folder that all of them see")
         for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
             wanted(package)
-        planned = plan(config)
+        planned = plan(config, given["model"].get("threshold"))
         gates.check(config.gates, planned.kind)
     except (ValueError, FileNotFoundError) as error:
         return say(str(error), 2)
@@ -171,24 +173,48 @@ def _launch(planned: Plan, runner: str, beam_options: PipelineOptions) -> int:
     config = planned.config
     output = None if config.report.output is None else storage.absolute(config.report.output)
     if output is not None:
-        if storage.size(storage.join(output, NAME)) is not None and not config.report.overwrite:
-            raise RunError(f"{output} holds an evaluation already; give --overwrite to replace it")
-        storage.ensure_writable(output)
+        _refuse_taken(output, config.report.overwrite)
     started = time.time()
     say(f"evaluating {_named(planned)}: {filesize.decimal(planned.size)}", 0)
+    for remark in planned.remarks:
+        say(remark, 0)
     evidence = _run(planned, runner, beam_options, output)
+    evidence.account.reject(planned.rejected)
+    _refuse_mixed(evidence)
+    _refuse_counted(evidence, planned)
     _refuse_rejected(evidence, config)
+    _refuse_unlabelled(evidence, config)
     found = _assembled(planned, evidence, runner, started)
     if output is not None:
-        from seqcls_beam.evaluation.report import page
-
-        storage.put(storage.join(output, REPORT), page(found).encode())
-        storage.put(storage.join(output, NAME), orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        _write(output, found)
     evaluated.summary(found, output)
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
         say(gates.sentence(gate), 1)
     return 1 if failed else 0
+
+
+def _refuse_taken(output: str, overwrite: bool) -> None:
+    """Raise `RunError` where an evaluation cannot be written to a folder."""
+    try:
+        if storage.size(storage.join(output, NAME)) is not None and not overwrite:
+            raise RunError(f"{output} holds an evaluation already; give --overwrite to replace it")
+        storage.ensure_writable(output)
+    except OSError as error:
+        raise RunError(f"--output={output} cannot be written: {error}") from error
+
+
+def _write(output: str, found: dict[str, Any]) -> None:
+    """Both files, made before either is written. Where evaluation.json is, the report beside it is of the same rows."""
+    from seqcls_beam.evaluation.report import page
+
+    report, numbers = page(found).encode(), orjson.dumps(found, option=orjson.OPT_INDENT_2)
+    try:
+        storage.remove(storage.join(output, NAME))
+        storage.put(storage.join(output, REPORT), report)
+        storage.put(storage.join(output, NAME), numbers)
+    except OSError as error:
+        raise RunError(f"--output={output} cannot be written: {error}") from error
 
 
 def _run(planned: Plan, runner: str, beam_options: PipelineOptions, output: str | None) -> Evidence:
@@ -205,7 +231,7 @@ def _run(planned: Plan, runner: str, beam_options: PipelineOptions, output: str 
         uri = storage.join(folder, "evidence")
         try:
             planned = replace(planned, first=_first(planned))
-            with display.watching(planned.size) as watched:
+            with display.watching(planned.size, "labelled" if planned.checkpoint is not None else "scored") as watched:
                 pipeline = beam.Pipeline(options=beam_options)
                 build(pipeline, planned, uri, watched)
                 pipeline.run().wait_until_finish()
@@ -226,15 +252,58 @@ def _first(planned: Plan) -> Any:
     return first_sequences(records, planned.checkpoint, planned.config.model)
 
 
+def _refuse_mixed(evidence: Evidence) -> None:
+    """Raise `RunError` where some gold labels are names of labels, and others their numbers."""
+    account = evidence.account
+    if account.ways[NAMES] and account.ways[NUMBERS]:
+        name, count = (account.examples[way][1] for way in (NAMES, NUMBERS))
+        raise RunError(
+            f"the gold labels are a mix: {account.ways[NAMES]:,} rows hold a label's name, such as {name!r}, and "
+            f"{account.ways[NUMBERS]:,} what would be its number, such as {count!r}; say with --labels what stands for "
+            "what"
+        )
+
+
+def _refuse_counted(evidence: Evidence, planned: Plan) -> None:
+    """Raise `RunError` where gold labels are numbers, and names with digits leave open from where they count."""
+    labels = evidence.tally.asked.labels
+    if planned.kind.problem == "regression" or planned.config.gold.labels is not None or countable(labels, None):
+        return
+    places = {str(number) for number in range(len(labels))}
+    if not places.isdisjoint(name.removesuffix(".0") for name in evidence.account.unknown):
+        raise RunError(
+            f"the gold labels hold {', '.join(map(repr, evidence.account.unknown))}, and the model's labels are "
+            f"{_quoted(labels)}: whether their numbers count from 0 cannot be told; say with --labels what stands for "
+            "what, as VALUE:NAME"
+        )
+
+
+def _refuse_unlabelled(evidence: Evidence, config: EvaluateConfig) -> None:
+    """Raise `RunError` where too many rows have no gold label; warn where a gate stands on what is left of them."""
+    account = evidence.account
+    told = f"{account.unlabelled:,} of {account.rows:,} rows have no gold label"
+    if account.unlabelled > config.report.max_unlabelled * account.rows:
+        raise RunError(f"{told}, more than --max_unlabelled={config.report.max_unlabelled:g} allows")
+    if account.unlabelled > _MANY_UNLABELLED * account.rows and gates.given(config.gates):
+        say(f"warning: {told}, and the gates see only the others (see --max_unlabelled)", 0)
+
+
 def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
     """Raise `RunError` where too many rows cannot be scored, or none."""
     account = evidence.account
     rejected = sum(account.rejected.values())
     reasons = ", ".join(f"{name} {count:,}" for name, count in account.rejected.most_common())
     names = ", ".join(map(repr, account.unknown))
-    if names:
-        reasons += f"; the unknown labels begin with {names}, and the model's are "
-        reasons += ", ".join(map(repr, evidence.tally.asked.labels[:20])) + " (see --labels)"
+    if names and evidence.tally.asked.problem == "regression":
+        reasons += f"; the column has what is no finite number: {names}"
+    elif names:
+        reasons += f"; the unknown labels begin with {names}, and "
+        if config.gold.labels is not None:
+            reasons += f"--labels has {_quoted(tuple(value for value, _ in pairs_of(config.gold.labels)))}"
+        else:
+            reasons += (
+                f"the model's are {_quoted(evidence.tally.asked.labels)} (see --labels{_truths(account.unknown)})"
+            )
     if rejected > config.report.max_rejected * account.rows:
         raise RunError(
             f"{rejected:,} of {account.rows:,} rows were rejected, more than --max_rejected="
@@ -247,6 +316,16 @@ def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
             f"no row could be scored: of {account.rows:,} rows {account.unlabelled:,} have no gold label, and "
             f"{rejected:,} were rejected" + (f" ({reasons})" if rejected else "")
         )
+
+
+def _truths(unknown: Iterable[str]) -> str:
+    """What to write for booleans."""
+    found = [name for name in unknown if name.casefold() in ("true", "false")]
+    return f", such as {found[0]}:NAME" if found else ""
+
+
+def _quoted(labels: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, labels[:20])) + (" …" if len(labels) > 20 else "")
 
 
 def _assembled(planned: Plan, evidence: Evidence, runner: str, started: float) -> dict[str, Any]:
@@ -277,6 +356,10 @@ def _assembled(planned: Plan, evidence: Evidence, runner: str, started: float) -
         },
         "problem": planned.kind.problem,
         "labels": list(evidence.tally.asked.labels),
+        "gold": {
+            "column": planned.sheet.label_column,
+            "read_as": NUMBERS if account.ways[NUMBERS] else planned.sheet.gold.way,
+        },
         "threshold": config.model.threshold if planned.kind.problem == "multi_label" else None,
         "bootstrap": {"replicates": config.measure.bootstrap, "seed": config.measure.seed},
         "engines": [account.engines[key] for key in sorted(account.engines)],
@@ -289,7 +372,7 @@ def _assembled(planned: Plan, evidence: Evidence, runner: str, started: float) -
             "unknown_labels": list(account.unknown),
         },
         "tokens": account.tokens,
-        "truncated_rows": account.truncated,
+        "truncated_rows": account.truncated if planned.truncations else None,
         **found,
         "gates": gates.judged(config.gates, found["metrics"]),
         "seconds": {

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from seqcls_beam.evaluation.tally import MOST_VALUES
 from seqcls_beam.evaluation.told import METRICS, cell, matrix, number
 
 MOST_CLASSES = 30
@@ -54,6 +55,7 @@ def _facts(found: dict[str, Any]) -> Table:
         facts.add_row("rejects", ", ".join(f"{name} {count:,}" for name, count in rows["rejected_by_reason"].items()))
     if rows["unknown_labels"]:
         facts.add_row("unknown", Text(", ".join(map(repr, rows["unknown_labels"]))))
+    facts.add_row("gold", Text(f"column {found['gold']['column']!r}, read as {found['gold']['read_as']}"))
     if found["truncated_rows"]:
         facts.add_row("truncated", f"{found['truncated_rows']:,} (texts longer than the model reads)")
     busy = sum(found["seconds"].get(stage, 0.0) for stage in ("read", "tokenize", "classify"))
@@ -127,7 +129,7 @@ def _matrix(found: dict[str, Any]) -> Table | None:
 def _slices(groups: list[dict[str, Any]], in_order: bool = False) -> Table | None:
     if not groups:
         return None
-    names = [name for name in groups[0] if name not in ("value", "rows")]
+    names = list(dict.fromkeys(name for group in groups for name in group if name not in ("value", "rows")))
     table = Table()
     table.add_column("", max_width=50, overflow="ellipsis", no_wrap=True)
     for name in ("rows", *names):
@@ -187,6 +189,9 @@ def _remarks(found: dict[str, Any], output: str | None) -> list[tuple[str, str]]
             f"{METRICS[name]} {each['value']:.4f} at {each['threshold']:.3f}" for name, each in tuned.items()
         )
         remarks.append(("best threshold", f"{told} (found on these very rows)"))
+    if found["ranked"] == "histogram":
+        remarks.append(("ranked", "AUC and average precision are those of a histogram: there are many decisions"))
+    remarks += [("not sliced", f"{name} has more than {MOST_VALUES:,} values") for name in found["unsliced"]]
     if "spearman_rows" in found:
         remarks.append(("sampled", f"the Spearman correlation is that of {found['spearman_rows']:,} rows"))
     remarks += [

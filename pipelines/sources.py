@@ -1,24 +1,25 @@
 """Where the rows of an evaluation come from: files to label, prepared shards, or rows that have their answers."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from seqcls_beam import storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
-from seqcls_beam.config import EvaluateConfig
+from seqcls_beam.config import EvaluateConfig, ReadOptions
 from seqcls_beam.evaluation.evidence import Sheet
-from seqcls_beam.evaluation.files import Files, listed, schema_of
+from seqcls_beam.evaluation.files import Files, labels_of, listed, schema_of
 from seqcls_beam.evaluation.gates import Kind
-from seqcls_beam.evaluation.gold import Gold, values_of
+from seqcls_beam.evaluation.gold import Gold, countable, names_of, values_of
 from seqcls_beam.evaluation.tally import Asked
 from seqcls_beam.finetuning.shards import Prepared, check_tokenizer, open_prepared
+from seqcls_beam.formats.columns import TYPES
 from seqcls_beam.manifest import read_manifest
-from seqcls_beam.preparation.labels import canonical, pinned, refuse_many, vocabulary
+from seqcls_beam.preparation.labels import canonical, refuse_many, vocabulary
 from seqcls_beam.records import Layout, plan_layout
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, TOKENS
 from seqcls_beam.tokens import Sequences, add_tokens
@@ -41,13 +42,19 @@ class Plan:
     layout: Layout | None = None  # of files that are read as records
     files: Files | None = None  # of Parquet that is read as it is
     first: Sequences | None = None  # of the corpus, where int8 needs them
+    rejected: dict[str, int] = field(default_factory=dict)  # rows by reason that are not in the files any more
+    truncations: bool = True  # whether it is known which texts were longer than the model reads
+    remarks: tuple[str, ...] = ()  # sentences for the user
 
 
-def plan(config: EvaluateConfig) -> Plan:
-    """Find the rows and the model; raises `ValueError` or `FileNotFoundError` for what cannot be used."""
+def plan(config: EvaluateConfig, threshold: float | None = None) -> Plan:
+    """Find the rows and the model; raises `ValueError` or `FileNotFoundError` for what cannot be used.
+
+    `threshold` is what --threshold said, None where it was not given: then that of the run whose answers are there.
+    """
     if config.answers.data is not None:
         return _prepared(config, open_prepared(config.answers.data))
-    return _labeled(config) if config.answers.labeled else _rows(config)
+    return _labeled(config, threshold) if config.answers.labeled else _rows(config)
 
 
 def _rows(config: EvaluateConfig) -> Plan:
@@ -59,18 +66,19 @@ def _rows(config: EvaluateConfig) -> Plan:
     files = list_files(read)
     texts = {"text": read.text_column, **({"text_pair": read.text_pair_column} if pairs else {})}
     shown = {**({"id": read.id_column} if read.id_column is not None else {}), **texts}
-    names = dict.fromkeys([column, *(config.measure.slice_by or ()), *shown.values()])
-    read = replace(read, keep_columns=tuple(name for name in names if name is not None))
+    slices = config.measure.slice_by or ()
+    names = dict.fromkeys([column, *slices, *filter(None, shown.values())])
     try:
-        layout = plan_layout(files, read)
+        layout = plan_layout(files, replace(read, keep_columns=_requests(tuple(names), files, read)))
     except ValueError as error:
-        raise ValueError(f"{error}; --label_column={column}, --slice_by={','.join(read.keep_columns or ())}") from error
+        raise ValueError(f"{error}; --label_column={column}, --slice_by={','.join(slices)}") from error
     _check_kinds(layout.keep, config, column)
     gold = Gold(
         checkpoint.problem,
         checkpoint.labels,
         _values(config, checkpoint.problem, checkpoint.labels),
         _separator(config, checkpoint.problem, layout.keep.field(column).type),
+        numbered=countable(checkpoint.labels, config.gold.labels),
     )
     told = (*((name, f"keep.{value}") for name, value in shown.items()), ("source", "source"), ("position", "position"))
     return Plan(
@@ -82,6 +90,25 @@ def _rows(config: EvaluateConfig) -> Plan:
         checkpoint,
         layout=layout,
     )
+
+
+def _requests(names: tuple[str, ...], files: pa.RecordBatch, read: ReadOptions) -> tuple[str, ...]:
+    """Names of columns → `keep_columns` that mean them, and not NAME:TYPE; raises `ValueError` for one that is none."""
+    made = []
+    for name in names:
+        plain, _, kind = name.rpartition(":")
+        if name != "*" and not (plain and kind in TYPES):
+            made.append(name)
+            continue
+        there = plan_layout(files, replace(read, keep_columns=("*",))).keep
+        if name not in there.names:
+            raise ValueError(
+                f"no column {name!r} in the first files; the columns there are {_quoted(there.names)}: give a name "
+                "alone, without a type"
+            )
+        kinds = {each: known for known, each in TYPES.items()}
+        made.append(f"{name}:{kinds.get(there.field(name).type, 'string')}")
+    return tuple(made)
 
 
 def _prepared(config: EvaluateConfig, prepared: Prepared) -> Plan:
@@ -135,35 +162,48 @@ def _prepared(config: EvaluateConfig, prepared: Prepared) -> Plan:
         },
         checkpoint,
         files=files,
+        truncations=False,
     )
 
 
-def _labeled(config: EvaluateConfig) -> Plan:
+def _labeled(config: EvaluateConfig, threshold: float | None) -> Plan:
     paths: list[str] = []
+    manifests: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
     for pattern in config.answers.labeled:
         folder = storage.absolute(pattern)
-        manifest = read_manifest(folder) if not folder.endswith(".parquet") else None
+        manifest = _manifest(folder)
         if manifest is None:
             paths.append(pattern)
             continue
         if manifest.get("kind") == "prepare":
             raise ValueError(f"--labeled={pattern}: it holds prepared data, which has no answers: give it as --data")
-        runs.append({"folder": storage.without_password(folder), **{key: manifest[key] for key in ("run_id", "model")}})
+        manifests.append(manifest)
+        run = {key: manifest.get(key) for key in ("run_id", "model")}
+        runs.append({"folder": storage.without_password(folder), **run})
         paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
     if not paths:
         raise ValueError(f"--labeled={config.answers.labeled[0]} holds no rows")
     files = Files(tuple(paths), (), config.read.batch_rows, config.read.unit_bytes)
-    units = listed(files)
+    try:
+        units = listed(files)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(str(error).replace("--input=", "--labeled=")) from error
     schema = schema_of(units["path"][0].as_py())
     column = _gold_column(config.gold.label_column, schema)
     slices = config.measure.slice_by or ()
     _require(slices, schema.names, "slice_by")
     _check_kinds(schema, config, column)
-    problem, labels = _said(config, schema, runs[0]["model"] if runs else None, column, units)
+    problem, labels = _said(config, schema, _one_model(runs), column, units)
+    remarks = []
+    if problem == "multi_label":
+        config, said = _with_threshold(config, threshold, manifests)
+        remarks += said
     answers = [name for name in ("scores", "labels" if problem == "multi_label" else "label") if name in schema.names]
     if problem == "regression":
         answers = ["score"]
+    # Where the user names the threshold, labels that were assigned from another are not what is asked for.
+    checked = len(answers) == 2 and (problem == "single_label" or threshold is None)
     # Texts are welcome where they are; what was asked for by name must be there.
     for option in ("id_column", "text_column", "text_pair_column"):
         name = getattr(config.read, option)
@@ -174,13 +214,20 @@ def _labeled(config: EvaluateConfig) -> Plan:
     others = [name for name in ("tokens", "truncated") if name in schema.names]
     columns = tuple(dict.fromkeys([*answers, *others, column, *slices, *filter(None, shown.values())]))
     told = (*((name, str(value)) for name, value in shown.items()), ("source", "source"), ("position", "position"))
-    scores = problem == "regression" or "scores" in answers
+    named = labels_of(schema)
     gold = Gold(
-        problem, labels, _values(config, problem, labels), _separator(config, problem, schema.field(column).type)
+        problem,
+        labels,
+        _values(config, problem, labels),
+        _separator(config, problem, schema.field(column).type),
+        numbered=(bool(runs) or named is not None) and countable(labels, config.gold.labels),
     )
+    rejected: Counter[str] = Counter()
+    for manifest in manifests:
+        rejected.update(manifest["rows"]["rejected_by_reason"])
     return Plan(
         config,
-        Kind(problem, len(labels), scores),
+        Kind(problem, len(labels), problem == "regression" or "scores" in answers),
         Sheet(
             _asked(config, problem, labels),
             gold,
@@ -188,11 +235,60 @@ def _labeled(config: EvaluateConfig) -> Plan:
             told,
             kept=False,
             summing=problem == "single_label" and not runs,
+            answers=tuple(answers if checked else answers[:1]),
+            checked=checked,
         ),
         _size(units),
         {"kind": "labeled", "runs": runs, "inputs": _inputs(units)},
-        files=replace(files, columns=columns),
+        files=replace(
+            files,
+            columns=columns,
+            labels=None if problem == "regression" else labels,
+            named=bool(runs) or named is not None,
+        ),
+        rejected=dict(rejected),
+        truncations="truncated" in others,
+        remarks=tuple(remarks),
     )
+
+
+def _manifest(folder: str) -> dict[str, Any] | None:
+    """The manifest in a folder; None where it is none, or a file."""
+    try:
+        return None if folder.endswith(".parquet") else read_manifest(folder)
+    except NotADirectoryError:
+        return None
+
+
+def _one_model(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The model of runs; raises `ValueError` where their answers are not of one kind."""
+    known = [run for run in runs if run["model"] is not None]
+    for run in known[1:]:
+        one, other = (each["model"] for each in (known[0], run))
+        if one["problem"] != other["problem"] or (one["problem"] != "regression" and one["labels"] != other["labels"]):
+            raise ValueError(
+                f"--labeled names runs of different models: {known[0]['folder']} is {one['problem']} with the labels "
+                f"{_quoted(one['labels'])}, {run['folder']} {other['problem']} with {_quoted(other['labels'])}; "
+                "evaluate them one by one"
+            )
+    return known[0]["model"] if known else None
+
+
+def _with_threshold(
+    config: EvaluateConfig, given: float | None, manifests: list[dict[str, Any]]
+) -> tuple[EvaluateConfig, list[str]]:
+    """The threshold of several labels: what was given, else what the runs had; and what is to be told of it."""
+    were = sorted({manifest["threshold"] for manifest in manifests if manifest.get("threshold") is not None})
+    if given is not None:
+        others = ", ".join(f"{each:g}" for each in were if each != given)
+        told = f"; the answers were assigned from {others} on" if others else ""
+        return config, [f"--threshold={given:g} decides which labels are assigned{told}"]
+    if len(were) > 1:
+        raise ValueError(
+            f"--labeled names runs that assigned labels from {' and '.join(f'{each:g}' for each in were)} on: evaluate "
+            "them one by one, or give the --threshold"
+        )
+    return replace(config, model=replace(config.model, threshold=were[0])) if were else config, []
 
 
 def _asked(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> Asked:
@@ -217,7 +313,7 @@ def _asked(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> Ask
 def _values(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     if problem != "regression":
         return values_of(labels, config.gold.labels)
-    if config.gold.labels is not None:
+    if config.gold.labels not in (None, labels):
         raise ValueError("--labels is for classes, and this is a regression")
     return ()
 
@@ -259,14 +355,18 @@ def _said(
     """(problem, labels) of files with answers: told by the manifest or the files, else found in the rows."""
     if model is not None:
         return str(model["problem"]), tuple(model["labels"])
-    named = (schema.metadata or {}).get(b"seqcls_beam.labels")
-    labels: tuple[str, ...] | None = tuple(map(str, orjson.loads(named))) if named else None
+    labels = labels_of(schema)
     if labels is None and config.gold.labels is not None:
-        labels = tuple(pinned(config.gold.labels)[0])
+        labels = names_of(config.gold.labels)
     if "labels" in schema.names:
         problem = "multi_label"
     elif "label" in schema.names and (labels is None or len(labels) > 1):
         problem = "single_label"
+        if labels is None and "score" in schema.names and pa.types.is_floating(schema.field("label").type):
+            raise ValueError(
+                f"--labeled has 'label' ({schema.field('label').type}) and 'score': are the answers classes, or the "
+                "numbers of a regression? For classes give --labels, for a regression --labels with one name"
+            )
     elif "score" in schema.names:
         return "regression", labels or ("value",)
     else:
@@ -285,19 +385,34 @@ def _said(
 
 
 def _found(config: EvaluateConfig, problem: str, column: str, units: pa.RecordBatch) -> tuple[str, ...]:
-    """The labels that stand in two columns, by a look through all rows."""
+    """The labels that the answers have, by a look through all rows.
+
+    Raises `ValueError` where there are none, or no gold label is among them: then the two speak of different things.
+    """
     said = "labels" if problem == "multi_label" else "label"
-    names: set[str] = set()
+    names: dict[str, set[str]] = {said: set(), column: set()}
     fs = storage.connect(units["path"][0].as_py())[0]
     files = ds.dataset(
         [storage.connect(path)[1] for path in units["path"].to_pylist()], filesystem=fs, format="parquet"
     )
     for batch in files.to_batches(columns=[said, column]):
-        for values, separator in ((batch[said], None), (batch[column], config.gold.label_separator)):
-            plain, _ = canonical(values, problem, separator)
-            names |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist())
-        refuse_many(names - {None}, column)
-    return tuple(vocabulary({name for name in names if name is not None}))
+        for name, separator in ((said, None), (column, config.gold.label_separator)):
+            plain, _ = canonical(batch[name], problem, separator)
+            names[name] |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist()) - {None}
+            refuse_many(names[name], name)
+    answers, gold = names[said], names[column]
+    if not answers:
+        raise ValueError(f"--labeled has no answers: nothing stands in {said!r}")
+    if gold and answers.isdisjoint(gold):
+        raise ValueError(
+            f"--label_column={column} holds {_few(gold)}, and the answers are {_few(answers)}: they have nothing in "
+            "common; say with --labels what stands for what, as VALUE:NAME (a regression has 'score' and no 'label')"
+        )
+    return tuple(vocabulary(answers))
+
+
+def _few(names: set[str]) -> str:
+    return _quoted(sorted(names)[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _check_kinds(schema: pa.Schema, config: EvaluateConfig, label_column: str) -> None:

@@ -57,6 +57,7 @@ Read from the top: a file imports only files above it.
     finetuning/      prepared shards + a base → a checkpoint
         shards.py      shards → flat arrays, mapped into memory
         job.py         a fine-tuning as its processes know it
+        agreement.py   one word from the first process to all
         batches.py     which rows make a step, and the batch that they make
         model.py       a base → a model with the right head, and a model → a folder
         trainer.py     what transformers' Trainer is given

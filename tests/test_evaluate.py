@@ -5,6 +5,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 from sklearn import metrics as sk
 from transformers import AutoTokenizer
 
-from pipelines import classify, evaluate
+from pipelines import classify, display, evaluate
+from seqcls_beam import progress, storage
+from seqcls_beam.evaluation import plots
 from tests import prepared, tiny
 from tests.corpora import plain_scores, texts, write_jsonl
 
@@ -27,6 +31,13 @@ LABELS = ("negative", "positive")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny.checkpoint(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    """Half the time of a run; `test_evaluation` has them, and the runs in processes of their own."""
+    for name in ("confusion", "reliability", "curves", "classes", "slices"):
+        monkeypatch.setattr(plots, name, lambda _: None)
 
 
 def gold_rows(size: int = 240, seed: int = 4) -> list[dict[str, Any]]:
@@ -92,6 +103,7 @@ def test_metrics_are_those_of_plain_transformers(tmp_path, model, corpus, capsys
     assert found["model"]["name"] == str(model) and len(found["model"]["digest"]) == 64
     assert found["engines"][0]["device"] == "cpu"
     shown = capsys.readouterr().out
+    assert "column 'label', read as names" in shown
     assert "[bold]x" in shown and "<b>y" in shown and f"{told['accuracy']:.4f}" in shown
     report = (tmp_path / "out" / "report.html").read_text()
     assert "&lt;b&gt;y" in report and "<b>y" not in report
@@ -111,6 +123,8 @@ def test_three_sources_of_the_same_rows_say_the_same(tmp_path, model, corpus):
         "--labels=negative,positive",
     )
     from_shards = evaluated(tmp_path / "b", f"--data={shards}", f"--model={model}")
+    assert from_shards["truncated_rows"] is None and rows["truncated_rows"] == 0
+    assert from_shards["gold"] == {"column": "labels", "read_as": "numbers from 0"}
     flags = [f"--input={corpus}", f"--model={model}", f"--output={tmp_path}/labels", "--threads=1"]
     assert classify.main([*flags, "--id_column=id", "--keep_columns=id,text,label,shop"]) == 0
     flags = [f"--labeled={tmp_path}/labels", "--id_column=id", "--slice_by=shop"]
@@ -151,10 +165,13 @@ def test_it_does_not_matter_who_works(tmp_path, problem):
     flags += ["--id_column=id", *(["--labels=negative,positive"] if problem == "single_label" else [])]
     run(*flags, "--batch_rows=37", f"--output={tmp_path}/here")
     here = read(tmp_path / "here")
-    command = [sys.executable, "-m", "pipelines.evaluate", *flags, "--batch_rows=37", f"--output={tmp_path}/there"]
-    how = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    done = subprocess.run([*command, *how], capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    there = [*flags, "--batch_rows=37", f"--output={tmp_path}/there", "--direct_num_workers=2"]
+    if problem == "regression":
+        run(*there, "--direct_running_mode=multi_threading")
+    else:
+        command = [sys.executable, "-m", "pipelines.evaluate", *there, "--direct_running_mode=multi_processing"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
     assert lasting(read(tmp_path / "there")) == lasting(here)
     run(*flags, f"--output={tmp_path}/other")
     other = read(tmp_path / "other")
@@ -174,13 +191,14 @@ def test_several_labels_a_row(tmp_path):
         )
     )
     flags = ["--column_names=text,tags", "--label_column=tags", "--label_separator=,", "--threshold=0.4"]
+    flags += ["--labels=0:joy,1:anger,2:1 star"]
     found = evaluated(tmp_path / "out", f"--input={tmp_path}/gold.tsv", f"--model={folder}", *flags)
     there = gold.any(axis=1)
     scores = plain_scores(folder, said)[there]
     told = values(found)
     assert found["rows"]["unlabelled"] == (~there).sum() and found["rows"]["scored"] == there.sum()
     assert told["micro_f1"] == pytest.approx(sk.f1_score(gold[there], scores >= 0.4, average="micro"))
-    assert told["map"] == pytest.approx(sk.average_precision_score(gold[there], scores, average="macro"), abs=1e-4)
+    assert told["map"] == pytest.approx(sk.average_precision_score(gold[there], scores, average="macro"), abs=1e-6)
     rows = [
         {"text": text, "tags": [names[i] for i in np.flatnonzero(row)]} for text, row in zip(said, gold, strict=True)
     ]
@@ -244,7 +262,61 @@ def test_labels_may_be_numbers_or_be_named(tmp_path, model, corpus):
     assert values(evaluated(tmp_path / "b", f"--input={numbers}", f"--model={model}")) == expected
     named = write_jsonl(tmp_path / "s.jsonl", [{**row, "label": row["label"].upper()} for row in source])
     flags = [f"--input={named}", f"--model={model}", "--labels=NEGATIVE:negative,POSITIVE:positive"]
-    assert values(evaluated(tmp_path / "c", *flags)) == expected
+    found = evaluated(tmp_path / "c", *flags)
+    assert values(found) == expected
+    assert found["gold"] == {"column": "label", "read_as": "mapped"}
+    assert read(tmp_path / "b")["gold"]["read_as"] == "numbers from 0"
+    assert read(tmp_path / "a")["gold"]["read_as"] == "names"
+    # As pandas writes whole numbers of a column with gaps; and several values may mean one label.
+    lines = [
+        f"{i},{row['text']},{[1, 2, 4, 5][2 * LABELS.index(row['label']) + i % 2]}.0" for i, row in enumerate(source)
+    ]
+    (tmp_path / "f.csv").write_text("\n".join(["id,text,label", *lines]) + "\n")
+    flags = [f"--input={tmp_path}/f.csv", f"--model={model}"]
+    labels = "--labels=1:negative,2:negative,4:positive,5:positive"
+    assert values(evaluated(tmp_path / "d", *flags, labels)) == expected
+
+
+def named(path: Path, labels: tuple[str, ...], **columns: Any) -> Path:
+    """Answers in a file that names its labels, as `pipelines.classify` writes it."""
+    pq.write_table(pa.table(columns).replace_schema_metadata({"seqcls_beam.labels": json.dumps(labels)}), path)
+    return path
+
+
+def test_numbers_and_names_with_digits_are_not_guessed_at(tmp_path, capsys):
+    said = [LABELS[i % 2] for i in range(60)]
+    gold = [str(i // 7 % 2) if i < 30 else LABELS[i // 7 % 2] for i in range(60)]
+    mixed = named(tmp_path / "mixed.parquet", LABELS, gold=gold, label=said)
+    run(f"--labeled={mixed}", "--label_column=gold", "--batch_rows=20", code=1)
+    told = capsys.readouterr().err
+    assert "the gold labels are a mix: 30 rows hold a label's name, such as 'negative'" in told
+    assert "and 30 what would be its number, such as '0'" in told
+    expected = np.mean([LABELS[i // 7 % 2] == LABELS[i % 2] for i in range(60)])
+    labels = "--labels=0:negative,1:positive,negative:negative,positive:positive"
+    run(f"--labeled={mixed}", "--label_column=gold", labels, f"--output={tmp_path}/mixed")
+    assert values(read(tmp_path / "mixed"))["accuracy"] == expected
+    for first, names in ((0, ("1", "2", "3")), (1, ("1 star", "2 stars", "3 stars"))):
+        # The names "1" to "3" are there; only the 0 tells that they are not what is meant.
+        numbers = [first + (i // 7) % 3 if i % 50 or first else 0 for i in range(60)]
+        source = named(tmp_path / f"{first}.parquet", names, gold=numbers, label=[names[i % 3] for i in range(60)])
+        flags = [f"--labeled={source}", "--label_column=gold"]
+        run(*flags, "--max_rejected=1", code=1)
+        told = capsys.readouterr().err
+        assert f"the model's labels are {', '.join(map(repr, names))}: whether their numbers count from 0" in told
+        assert "say with --labels what stands for what" in told
+        run(
+            *flags,
+            "--labels=" + ",".join(f"{first + i}:{name}" for i, name in enumerate(names)),
+            f"--output={tmp_path}/o",
+        )
+        right = np.mean([number - first == i % 3 for i, number in enumerate(numbers)])
+        assert values(read(tmp_path / "o"))["accuracy"] == pytest.approx(right)
+        shutil.rmtree(tmp_path / "o")
+    run(*flags, "--labels=2:1 star,3:2 stars,4:3 stars", code=1)
+    assert "the unknown labels begin with '1', and --labels has '2', '3', '4'" in capsys.readouterr().err
+    truths = named(tmp_path / "b.parquet", LABELS, gold=[True, False], label=LABELS)
+    run(f"--labeled={truths}", "--label_column=gold", code=1)
+    assert "(see --labels, such as true:NAME)" in capsys.readouterr().err
 
 
 def test_rows_of_shards_without_a_label_are_not_scored(tmp_path, model):
@@ -316,6 +388,263 @@ def test_answers_of_others_need_no_manifest(tmp_path, capsys):
     assert "do not sum up to 1" in capsys.readouterr().err
 
 
+def answered(tmp_path: Path, name: str, folder: Path, rows: list[dict[str, Any]], *flags: str) -> Path:
+    """What `pipelines.classify` makes of rows."""
+    source, out = write_jsonl(tmp_path / f"{name}.jsonl", rows), tmp_path / name
+    assert classify.main([f"--input={source}", f"--model={folder}", f"--output={out}", "--threads=1", *flags]) == 0
+    return out
+
+
+def test_runs_of_different_models_are_not_evaluated_together(tmp_path, model, capsys):
+    keep = "--keep_columns=label"
+    one = answered(tmp_path, "one", model, gold_rows(40), keep)
+    more = answered(tmp_path, "more", model, gold_rows(40, seed=5), keep)
+    other = answered(tmp_path, "other", tiny.checkpoint(tmp_path / "m", labels=LABELS[::-1]), gold_rows(40), keep)
+    run("--labeled", f"{one}", f"{more}", f"--output={tmp_path}/out")
+    told = [pq.read_table(next((each / "labels").glob("*.parquet"))) for each in (one, more)]
+    right = [
+        a == b for each in told for a, b in zip(*(each[n].to_pylist() for n in ("label", "input_label")), strict=True)
+    ]
+    assert values(read(tmp_path / "out"))["accuracy"] == np.mean(right)
+    run("--labeled", f"{one}", f"{other}", code=2)
+    said = capsys.readouterr().err
+    assert "runs of different models" in said and "'negative', 'positive'" in said and "'positive', 'negative'" in said
+    # Files are known by what they name themselves.
+    run("--labeled", f"{one}", f"{more}/labels/*.parquet", f"--output={tmp_path}/b")
+    assert values(read(tmp_path / "b")) == values(read(tmp_path / "out"))
+    run("--labeled", f"{one}", f"{other}/labels/*.parquet", code=1)
+    assert "has the labels 'positive', 'negative', and the other files have" in capsys.readouterr().err
+    bare = tmp_path / "bare.parquet"
+    pq.write_table(told[0].replace_schema_metadata(None), bare)
+    run("--labeled", f"{one}", f"{bare}", code=1)
+    assert "bare.parquet does not name its labels" in capsys.readouterr().err
+
+
+def test_rows_that_the_run_rejected_are_counted(tmp_path, model, capsys):
+    source = gold_rows(50)
+    for number in range(10):
+        source[number]["text"] = ""
+    out = answered(tmp_path, "out", model, source, "--keep_columns=label", "--max_rejected=0.5")
+    run(f"--labeled={out}", code=1)
+    assert "10 of 50 rows were rejected, more than --max_rejected=0.05" in capsys.readouterr().err
+    run(f"--labeled={out}", "--max_rejected=0.2", f"--output={tmp_path}/told")
+    found = read(tmp_path / "told")["rows"]
+    assert (found["in"], found["scored"], found["rejected_by_reason"]) == (50, 40, {"empty_text": 10})
+
+
+def test_the_threshold_is_that_of_the_run(tmp_path, capsys):
+    names = ("joy", "anger", "fear")
+    folder = tiny.checkpoint(tmp_path / "model", labels=names, problem="multi_label_classification")
+    draws = np.random.default_rng(0)
+    source: list[dict[str, Any]] = [
+        {"text": text, "tags": [name for name in names if draws.random() < 0.4]} for text in texts(60, seed=3)
+    ]
+    out = answered(tmp_path, "out", folder, source, "--keep_columns=tags", "--threshold=0.2")
+    gold = np.array([[name in row["tags"] for name in names] for row in source])
+    scores = plain_scores(folder, [row["text"] for row in source])
+    run(f"--labeled={out}", "--label_column=tags", f"--output={tmp_path}/a")
+    found = read(tmp_path / "a")
+    assert found["threshold"] == 0.2
+    assert values(found)["micro_f1"] == pytest.approx(sk.f1_score(gold, scores >= 0.2, average="micro"))
+    capsys.readouterr()
+    run(f"--labeled={out}", "--label_column=tags", "--threshold=0.4", f"--output={tmp_path}/b")
+    assert "--threshold=0.4 decides which labels are assigned; the answers were assigned from 0.2 on" in (
+        capsys.readouterr().err
+    )
+    assert values(read(tmp_path / "b"))["micro_f1"] == pytest.approx(sk.f1_score(gold, scores >= 0.4, average="micro"))
+    other = answered(tmp_path, "other", folder, source, "--keep_columns=tags")
+    run("--labeled", f"{out}", f"{other}", "--label_column=tags", code=2)
+    assert "assigned labels from 0.2 and 0.5 on" in capsys.readouterr().err
+    # Without the manifest nothing says what the threshold was, and the two columns do not fit.
+    run(f"--labeled={out}/labels/*.parquet", "--label_column=tags", code=1)
+    assert "the scores contradict the column 'labels'" in capsys.readouterr().err
+
+
+def test_labels_that_contradict_their_scores_are_refused(tmp_path, capsys):
+    said, scores = ["x", "y"] * 20, [[0.9, 0.1], [0.2, 0.8]] * 20
+    flags = [
+        f"--labeled={parquet(tmp_path / 'in.parquet', gold=said, label=said, scores=scores)}",
+        "--label_column=gold",
+    ]
+    run(*flags, "--labels=y,x", code=1)
+    assert (
+        "the scores contradict the column 'label': it says 'x' where they say y 0.9, x 0.1" in capsys.readouterr().err
+    )
+    tied = parquet(tmp_path / "tied.parquet", gold=said, label=["y", "y"] * 20, scores=[[0.5, 0.5], [0.2, 0.8]] * 20)
+    run(f"--labeled={tied}", "--label_column=gold", "--labels=x,y")
+    # The numbers of labels are understood beside scores.
+    counted = parquet(tmp_path / "n.parquet", gold=said, label=[0, 1] * 20, scores=scores)
+    run(f"--labeled={counted}", "--label_column=gold", "--labels=x,y", f"--output={tmp_path}/out")
+    assert values(read(tmp_path / "out"))["accuracy"] == 1
+
+
+def test_only_what_answers_say_is_known_of_labels(tmp_path, capsys):
+    said = ["neg", "pos"] * 30
+    gold = [*said[:-2], "Pos", "???"]
+    source = parquet(tmp_path / "in.parquet", gold=gold, label=said)
+    run(f"--labeled={source}", "--label_column=gold", f"--output={tmp_path}/a")
+    found = read(tmp_path / "a")
+    assert found["labels"] == ["neg", "pos"] and found["rows"]["unknown_labels"] == ["Pos", "???"]
+    assert found["rows"]["rejected_by_reason"] == {"unknown_label": 2} and values(found)["macro_f1"] == 1
+    run(f"--labeled={source}", "--label_column=gold", "--labels=neg,pos,Pos,???", f"--output={tmp_path}/b")
+    expected = sk.f1_score(gold, said, average="macro", zero_division=0)
+    assert values(read(tmp_path / "b"))["macro_f1"] == pytest.approx(expected)
+    numbers = parquet(tmp_path / "n.parquet", gold=[0, 1] * 30, label=said)
+    run(f"--labeled={numbers}", "--label_column=gold", code=2)
+    assert "holds '0', '1', and the answers are 'neg', 'pos': they have nothing in common" in capsys.readouterr().err
+    run(f"--labeled={numbers}", "--label_column=gold", "--labels=0:neg,1:pos", f"--output={tmp_path}/c")
+    assert values(read(tmp_path / "c"))["accuracy"] == 1
+
+
+def test_gold_and_answers_that_are_nothing_are_counted(tmp_path, capsys):
+    gold = ["1.5", "2", "4,5", "n/a", "", None] * 10
+    source = parquet(tmp_path / "in.parquet", gold=gold, score=[1.0, 2, 3, 4, 5, 6] * 10)
+    run(f"--labeled={source}", "--label_column=gold", "--max_mse=5", code=1)
+    said = capsys.readouterr().err
+    assert "20 of 60 rows were rejected" in said and "what is no finite number: '4,5', 'n/a'" in said
+    flags = [f"--labeled={source}", "--label_column=gold", "--max_rejected=0.4", "--max_mse=5"]
+    run(*flags, f"--output={tmp_path}/out")
+    assert "warning: 20 of 60 rows have no gold label, and the gates see only the others" in capsys.readouterr().err
+    told = read(tmp_path / "out")["rows"]
+    assert (told["scored"], told["unlabelled"], told["rejected"]) == (20, 20, 20)
+    run(*flags, "--max_unlabelled=0.3", code=1)
+    assert "20 of 60 rows have no gold label, more than --max_unlabelled=0.3 allows" in capsys.readouterr().err
+    empty = parquet(tmp_path / "empty.parquet", gold=["a", "b", "a", "b"], label=["a", "", "b", "b"])
+    run(f"--labeled={empty}", "--label_column=gold", "--max_rejected=0.5", f"--output={tmp_path}/e")
+    assert read(tmp_path / "e")["rows"]["rejected_by_reason"] == {"missing_answer": 1}
+    assert values(read(tmp_path / "e"))["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_whatever_identifies_a_row_is_shown_as_text(tmp_path):
+    columns = {
+        "id": pa.array([Decimal("1.5"), Decimal("2")]),
+        "day": pa.array([1, None], pa.date32()),
+        "gold": ["a", "b"],
+        "label": ["a", "a"],
+        "scores": [[0.8, 0.2], [0.7, 0.3]],
+    }
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold", "--labels=a,b"]
+    run(*flags, "--id_column=id", "--slice_by=day", f"--output={tmp_path}/out")
+    assert [row["id"] for row in read(tmp_path / "out")["worst"]] == ["2.0", "1.5"]
+
+
+def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path, monkeypatch, capsys):
+    source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
+    flags = [f"--labeled={source}", "--label_column=gold", f"--output={tmp_path}/out"]
+    run(*flags)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    put = storage.put
+
+    def full(uri: str, data: bytes, scratch: str | None = None) -> None:
+        if uri.endswith(".json"):
+            raise OSError(28, "No space left on device")
+        put(uri, data, scratch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "put", full)
+        run(*flags, "--overwrite", "--bootstrap=0", code=1)
+    assert "cannot be written: [Errno 28] No space left" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
+    run(*flags)
+    monkeypatch.setattr("seqcls_beam.evaluation.report.page", lambda found: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(*flags, "--overwrite")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(before)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_an_output_that_cannot_be_is_one_sentence(tmp_path, capsys, place):
+    (tmp_path / "file").write_text("mine")
+    source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
+    run(f"--labeled={source}", "--label_column=gold", f"--output={tmp_path}/{place}", code=1)
+    said = capsys.readouterr().err
+    assert said.startswith(f"seqcls_beam: --output={tmp_path}/{place} cannot be written: ") and said.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_columns_are_named_without_types(tmp_path, model, capsys):
+    rows = [{**row, "a:bool": row["label"] == "positive", "b:string": "x"} for row in gold_rows(40)]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    for flag in ("--slice_by=shop:string", "--label_column=label:string", "--slice_by=*"):
+        run(f"--input={source}", f"--model={model}", flag, code=2)
+        said = capsys.readouterr().err
+        assert f"no column {flag.split('=')[1]!r} in the first files" in said and "without a type" in said
+    found = evaluated(tmp_path / "out", f"--input={source}", f"--model={model}", "--slice_by=a:bool,b:string")
+    assert {group["value"]: group["rows"] for group in found["slices"]["a:bool"]} == {
+        "true": sum(row["label"] == "positive" for row in rows),
+        "false": sum(row["label"] == "negative" for row in rows),
+    }
+    assert [group["value"] for group in found["slices"]["b:string"]] == ["x"]
+
+
+def test_a_slice_without_a_metric_takes_no_column_away(tmp_path, capsys):
+    gold = [*[1.0] * 20, *np.arange(10.0)]
+    columns = {
+        "gold": gold,
+        "score": np.arange(30.0),
+        "shop": ["a"] * 20 + ["b"] * 10,
+        "key": list(map(str, range(30))),
+    }
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold"]
+    run(*flags, "--slice_by=shop")
+    assert "Pearson correlation" in capsys.readouterr().out.split("by shop")[1]
+
+
+def test_a_column_of_too_many_values_is_told_and_left_out(tmp_path, capsys):
+    columns = {"gold": ["a", "b"] * 600, "label": ["a", "a"] * 600, "key": list(range(1200)), "shop": ["s"] * 1200}
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold", "--labels=a,b"]
+    run(*flags, "--slice_by=key,shop", f"--output={tmp_path}/out")
+    found = read(tmp_path / "out")
+    assert found["unsliced"] == ["key"] and list(found["slices"]) == ["shop"]
+    assert "key has more than 1,000 values" in capsys.readouterr().out
+    assert "key has too many values to slice by" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_classes_and_numbers_are_not_mistaken(tmp_path, capsys):
+    columns = {"gold": [1.0, 2.0, 3.0], "label": [1.0, 2.5, 3.0], "score": [1.0, 2.5, 3.0]}
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold"]
+    run(*flags, code=2)
+    assert "are the answers classes, or the numbers of a regression?" in capsys.readouterr().err
+    run(*flags, "--labels=stars", f"--output={tmp_path}/out")
+    found = read(tmp_path / "out")
+    assert found["problem"] == "regression" and values(found)["mse"] == pytest.approx(0.25 / 3)
+
+
+def test_the_pattern_that_finds_nothing_is_named(tmp_path, capsys):
+    run(f"--labeled={tmp_path}/*.parquet", code=2)
+    assert f"--labeled={tmp_path}/*.parquet matches no file" in capsys.readouterr().err
+    (tmp_path / "x.csv").write_text("a,b\n")
+    run(f"--labeled={tmp_path}/x.csv", code=2)
+    assert "x.csv is no Parquet file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "first", "then"), [("scored", "reading", "rows/s"), ("labelled", "loading the model", "texts/s")]
+)
+def test_progress_says_what_is_done(monkeypatch, capsys, verb, first, then):
+    monkeypatch.setattr(display, "PLAIN_SECONDS", 0.05)
+    with display.watching(100, verb) as folder:
+        time.sleep(0.2)
+        progress.report(folder, rows=5, bytes=50)
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == first and lines[-1].startswith(f"{verb} 5 rows (50%), ") and then in lines[-1]
+
+
+def test_progress_of_answers_is_that_of_scoring(tmp_path, monkeypatch):
+    told = []
+    watching = display.watching
+
+    def noted(size: int, verb: str) -> Any:
+        told.append(verb)
+        return watching(size, verb)
+
+    monkeypatch.setattr(display, "watching", noted)
+    source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
+    run(f"--labeled={source}", "--label_column=gold")
+    assert told == ["scored"]
+
+
 @pytest.mark.parametrize(
     ("columns", "code", "said"),
     [
@@ -325,12 +654,13 @@ def test_answers_of_others_need_no_manifest(tmp_path, capsys):
         ({"gold": [{"a": 1}], "label": ["x"]}, 2, "--label_column=gold holds struct<a: int64>"),
         ({"gold": ["x"], "label": ["x"], "shop": [b"x"]}, 2, "--slice_by=shop holds binary"),
         ({"gold": ["x"]}, 2, "no column of answers"),
+        ({"gold": [["x"]], "labels": [[]], "nobody": [1]}, 2, "nothing stands in 'labels'"),
         ({"gold": ["x"], "label": ["x"], "shop": ["s"], "x": [1]}, 0, ""),
     ],
 )
 def test_answers_that_cannot_be_used_are_told(tmp_path, capsys, columns, code, said):
     source = parquet(tmp_path / "in.parquet", **columns)
-    flags = ["--labels=x,y"] * ("score" not in columns) + ["--slice_by=shop"] * ("shop" in columns)
+    flags = ["--labels=x,y"] * (not {"score", "nobody"} & set(columns)) + ["--slice_by=shop"] * ("shop" in columns)
     run(f"--labeled={source}", "--label_column=gold", *flags, code=code)
     assert said in capsys.readouterr().err
 
@@ -408,7 +738,7 @@ def test_the_command_that_is_told_can_be_run(tmp_path, model, corpus):
     run(*words[3:], "--overwrite")
     assert lasting(read(tmp_path / "a")) == lasting(first)
     answers = parquet(tmp_path / "in.parquet", gold=["x", "y"], label=["x", "x"])
-    run(f"--labeled={answers}", "--label_column=gold", f"--output={tmp_path}/b")
+    run(f"--labeled={answers}", "--label_column=gold", "--labels=x,y", f"--output={tmp_path}/b")
     run(*shlex.split(read(tmp_path / "b")["command"])[3:], "--overwrite")
 
 

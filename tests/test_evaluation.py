@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
-from seqcls_beam.evaluation import odds, ranking
+from seqcls_beam.evaluation import metrics, odds, ranking
 from seqcls_beam.evaluation.calibration import Calibration
 from seqcls_beam.evaluation.chance import Sample
-from seqcls_beam.evaluation.gold import Gold, values_of
+from seqcls_beam.evaluation.decisions import Decisions
+from seqcls_beam.evaluation.gold import Gold, countable, values_of
 from seqcls_beam.evaluation.metrics import headline, measure
 from seqcls_beam.evaluation.outcomes import Outcomes
 from seqcls_beam.evaluation.report import page, section
@@ -119,6 +121,116 @@ def test_ranking_from_histograms_is_that_of_the_sorted_rows(spread, size):
     assert ranking.average_precision(histogram) == pytest.approx(sk.average_precision_score(gold, logits), abs=1e-4)
 
 
+def two(logits: np.ndarray) -> np.ndarray:
+    """Log-odds → float32 probabilities of two labels."""
+    return np.exp(-np.logaddexp(0, np.stack([logits, -logits], axis=1))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("centre", "spread"), [(0, 1e-4), (-7, 1e-3), (0, 2)])
+def test_ranking_is_exact_where_scores_are_all_alike(centre, spread):
+    draws = np.random.default_rng(3)
+    gold = draws.integers(0, 2, 6000)
+    scores = two(centre + spread * (draws.normal(size=6000) + gold))
+    found = measure(
+        tallied(
+            "single_label",
+            2,
+            *(Outcomes(gold[i::3], scores[i::3], slices={"shop": np.full(2000, "a")}) for i in range(3)),
+        )
+    )
+    odds_of = np.log(scores[:, 1].astype(float)) - np.log(scores[:, 0].astype(float))
+    assert found["ranked"] == "exact"
+    assert values(found)["auc"] == pytest.approx(sk.roc_auc_score(gold, odds_of), abs=1e-12)
+    assert values(found)["average_precision"] == pytest.approx(sk.average_precision_score(gold, odds_of), abs=1e-12)
+
+
+def test_average_precision_of_rare_labels_of_many_is_exact():
+    draws = np.random.default_rng(5)
+    gold = (draws.random((1500, 150)) < 0.01).astype(np.float32)
+    scores = (1 / (1 + np.exp(7 - 2.5 * gold - draws.normal(size=gold.shape)))).astype(np.float32)
+    parts = [Outcomes(gold[i::2], scores[i::2], slices={"shop": np.full(750, "a")}) for i in range(2)]
+    found = measure(tallied("multi_label", 150, *parts))
+    expected = sk.average_precision_score(gold, scores, average=None)
+    assert [row["average_precision"] for row in found["classes"]] == pytest.approx(expected.tolist(), abs=1e-12)
+    assert values(found)["map"] == pytest.approx(expected.mean(), abs=1e-12)
+    micro = sk.average_precision_score(gold, scores, average="micro")
+    assert values(found)["micro_average_precision"] == pytest.approx(micro, abs=1e-12)
+
+
+def test_more_decisions_than_are_kept_are_those_of_the_histogram():
+    data = rows("single_label", 3000)
+    whole = tallied("single_label", 2)
+    whole.decisions = Decisions(1, most=2500)
+    for order in ([0, 1, 2], [2, 0, 1]):
+        merged = tallied("single_label", 2)
+        merged.decisions = Decisions(1, most=2500)
+        for i in order:
+            part = tallied("single_label", 2)
+            part.decisions = Decisions(1, most=2500)
+            part.add(Outcomes(data.gold[i::3], data.scores[i::3], slices={"shop": data.slices["shop"][i::3]}))
+            assert part.decisions.exact
+            merged.merge(part)
+        assert len(pickle.dumps(merged.decisions)) < 1000
+        found = measure(merged)
+        assert found["ranked"] == "histogram"
+        assert values(found)["auc"] == pytest.approx(sk.roc_auc_score(data.gold, data.scores[:, 1]), abs=1e-4)
+
+
+@pytest.mark.parametrize("most", [0, 1 << 22])
+@pytest.mark.parametrize(("size", "rare", "shift"), [(20_000, 0.01, 7), (20_000, 0.001, 12), (3000, 0.5, 0.5)])
+def test_intervals_of_ranking_hold_what_they_are_of(most, size, rare, shift):
+    for seed in range(3):
+        draws = np.random.default_rng(seed)
+        gold = (draws.random(size) < rare).astype(int)
+        logits = draws.normal(-5, 1.5, size) + shift * gold
+        tally = tallied("single_label", 2, bootstrap=150, seed=seed)
+        tally.decisions = Decisions(1, most=most)
+        tally.add(Outcomes(gold, two(logits), slices={"shop": np.full(size, "a")}))
+        found = measure(tally)["metrics"]
+        drawn = []
+        for _ in range(40):
+            some = draws.integers(0, size, size)
+            drawn.append(sk.average_precision_score(gold[some], logits[some]))
+        for name in ("auc", "average_precision"):
+            low, high = found[name]["ci"]
+            assert 0 <= low <= found[name]["value"] <= high <= 1
+        low, high = found["average_precision"]["ci"]
+        assert 0.5 < (high - low + 1e-3) / (np.ptp(drawn) + 1e-3) < 1.8
+
+
+def test_cells_of_the_confusion_matrix_are_not_all_drawn_at_once(monkeypatch):
+    draws = np.random.default_rng(0)
+    gold, said = draws.integers(0, 200, (2, 20_000))
+    tally = tallied("single_label", 200, bootstrap=300)
+    tally.add(Outcomes(gold, None, said, slices={"shop": np.full(20_000, "a")}))
+    expected = measure(tally)["metrics"]
+    monkeypatch.setattr(metrics, "_AT_ONCE", 1 << 16)
+    tracemalloc.start()
+    assert measure(tally)["metrics"] == expected
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(tally.pairs) * 300 * 8 > 30e6 and peak < 20e6
+
+
+@pytest.mark.parametrize(("right", "size"), [(30, 30), (29, 30), (500, 1000), (0, 7)])
+def test_shares_of_rows_have_wilsons_interval(right, size):
+    gold = np.zeros(size, np.int64)
+    said = (np.arange(size) >= right).astype(np.int64)
+    expected = stats.binomtest(right, size).proportion_ci(0.95, method="wilson")
+    one = measure(
+        tallied("single_label", 3, Outcomes(gold, None, said * 2, slices={"shop": np.full(size, "a")}), bootstrap=9),
+        ordinal=True,
+    )
+    rows_of = np.stack([gold, 1 - gold], axis=1).astype(np.float32)
+    other = np.stack([said, 1 - said], axis=1).astype(np.float32)
+    several = measure(
+        tallied("multi_label", 2, Outcomes(rows_of, None, other, slices={"shop": np.full(size, "a")}), bootstrap=9)
+    )
+    for found, name in ((one, "accuracy"), (one, "within_one"), (several, "subset_accuracy")):
+        assert found["metrics"][name]["value"] == right / size
+        assert found["metrics"][name]["ci"] == pytest.approx([expected.low, expected.high], abs=1e-6)
+
+
 def test_multi_label_metrics_are_scikit_learns():
     data = rows("multi_label", 2500, 6)
     found = measure(tallied("multi_label", 6, data, threshold=0.4))
@@ -165,6 +277,34 @@ def test_regression_metrics_are_scikit_learns(offset):
         "spearman": stats.spearmanr(gold, said).statistic,
     }
     assert told == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(1e5, 0.1), (1e6, 0.5), (-2e6, 0.5)])
+def test_a_spread_that_is_small_beside_the_mean_is_not_rounded_off(offset, spread):
+    draws = np.random.default_rng(1)
+    gold = (offset + draws.normal(0, spread, 20_000)).astype(np.float32)
+    said = (gold + draws.normal(0, spread, 20_000)).astype(np.float32)
+    shops = SHOPS[draws.integers(0, 3, 20_000)]
+
+    def found(less: float) -> dict:
+        some = [
+            Outcomes(gold[at] - np.float32(less), said[at] - np.float32(less), slices={"shop": shops[at]})
+            for at in (slice(i, i + 3000) for i in range(0, 20_000, 3000))
+        ]
+        return measure(tallied("regression", 1, *some, bootstrap=50))
+
+    exact = gold.astype(np.float64), said.astype(np.float64)
+    made = found(0)
+    told = values(made)
+    assert told["r2"] == pytest.approx(sk.r2_score(*exact), abs=1e-9)
+    assert told["pearson"] == pytest.approx(stats.pearsonr(*exact).statistic, abs=1e-9)
+    for group in made["slices"]["shop"]:
+        there = shops == group["value"]
+        expected = stats.pearsonr(exact[0][there], exact[1][there]).statistic
+        assert group["pearson"] == pytest.approx(expected, abs=1e-9)
+    # The difference of two float32 that are near is a float32, so these are the same rows about 0.
+    for name in ("r2", "pearson", "mse"):
+        assert made["metrics"][name]["ci"] == pytest.approx(found(offset)["metrics"][name]["ci"], abs=1e-9)
 
 
 def test_a_sample_keeps_the_same_rows_however_they_come():
@@ -317,11 +457,20 @@ def test_a_slice_of_one_class_is_judged_by_that_class():
     assert second["macro_f1"] == pytest.approx(sk.f1_score([1, 1], [1, 0], average="macro", zero_division=0))
 
 
-def test_too_many_values_of_a_slice_are_refused():
-    outcomes = rows("single_label", MOST_VALUES + 1)
-    outcomes.slices = {"shop": np.array([f"v{i}" for i in range(MOST_VALUES + 1)])}
-    with pytest.raises(RunError, match=r"--slice_by=shop: the column has more than 1,000 different values"):
-        tallied("single_label", 2, outcomes)
+def test_a_column_of_too_many_values_is_not_sliced_by():
+    half = MOST_VALUES // 2 + 1
+    parts = [rows("single_label", half, seed=i) for i in range(2)]
+    for number, part in enumerate(parts):
+        part.slices = {"shop": np.array([f"v{number}-{i}" for i in range(half)])}
+    one = measure(tallied("single_label", 2, parts[0]))
+    assert len(one["slices"]["shop"]) == half and one["unsliced"] == []
+    for order in (parts, parts[::-1]):
+        merged = tallied("single_label", 2, order[0])
+        merged.merge(tallied("single_label", 2, order[1]))
+        merged.merge(tallied("single_label", 2, order[1]))
+        for tally in (merged, tallied("single_label", 2, *order, order[0])):
+            found = measure(tally)
+            assert found["slices"] == {} and found["unsliced"] == ["shop"] and found["rows"] == 3 * half
 
 
 @pytest.mark.parametrize("problem", ["single_label", "multi_label", "regression"])
@@ -424,30 +573,77 @@ def test_cells_rise_and_their_edges_are_probabilities():
 
 def test_gold_labels_are_names_numbers_or_what_was_said():
     names = ("negative", "positive")
-    plain = Gold("single_label", names, values_of(names, None))
-    read = plain.read(pa.array(["positive", "0", None, "1", "", "great", " negative "]))
-    assert read.gold[[0, 1, 3, 6]].tolist() == [1, 0, 1, 0]
-    assert read.missing.tolist() == [False, False, True, False, True, False, False]
-    assert read.unknown == {5: "great"}
-    # A number that is a name is that name.
-    stars = Gold("single_label", ("2", "1"), values_of(("2", "1"), None))
-    assert stars.read(pa.array([1, 2, 0])).gold.tolist()[:2] == [1, 0]
-    assert stars.read(pa.array([1.0, 2.0])).gold.tolist() == [1, 0]
+    plain = Gold("single_label", names, values_of(names, None), numbered=countable(names, None))
+    read = plain.read(pa.array(["positive", "0", None, "1", "", "great", " negative ", "1.0", "0.50"]))
+    assert read.gold[[0, 1, 3, 6, 7]].tolist() == [1, 0, 1, 0, 1]
+    assert read.missing.tolist() == [False, False, True, False, True, False, False, False, False]
+    assert read.unknown == {5: "great", 8: "0.50"}
+    assert {way: found.tolist() for way, found in read.ways.items()} == {"names": [0, 6], "numbers from 0": [1, 3, 7]}
+    assert read.first == {"names": "positive", "numbers from 0": "0"}
     mapped = Gold("single_label", names, values_of(names, ("bad:negative", "good:positive")))
     assert mapped.read(pa.array(["good", "bad", "negative"])).unknown == {2: "negative"}
+    assert mapped.way == "mapped" and plain.way == "names"
     with pytest.raises(ValueError, match=r"--labels names 'nice', and the model's labels are 'negative', 'positive'"):
         values_of(names, ("nice", "positive"))
 
 
+def test_names_with_digits_are_never_read_as_numbers():
+    for names in (("1", "2", "3"), ("1 star", "2 stars", "3 stars"), ("LABEL_0", "LABEL_1", "LABEL_2")):
+        gold = Gold("single_label", names, values_of(names, None), numbered=countable(names, None))
+        read = gold.read(pa.array([names[0], "0", names[2]]))
+        assert read.unknown == {1: "0"} and read.gold[[0, 2]].tolist() == [0, 2]
+    stars = Gold("single_label", ("2", "1"), values_of(("2", "1"), None))
+    assert stars.read(pa.array([1.0, 2.0])).gold.tolist() == [1, 0]
+    assert stars.read(pa.array(["1.0", "2.0"])).gold.tolist() == [1, 0]
+
+
+def test_several_values_may_mean_one_label():
+    names = ("negative", "positive")
+    values = values_of(names, ("1:negative", "2:negative", "4:positive", "5:positive"))
+    read = Gold("single_label", names, values).read(pa.array([1, 2, 3, 4, 5]))
+    assert read.gold[[0, 1, 3, 4]].tolist() == [0, 0, 1, 1] and read.unknown == {2: "3"}
+    with pytest.raises(ValueError, match="the value '1' is there twice"):
+        values_of(names, ("1:negative", "1:positive"))
+
+
+def test_gold_numbers_that_are_none_are_unknown():
+    gold = Gold("regression", ("stars",))
+    read = gold.read(pa.array(["1.5", "n/a", None, "", "4,5", " ", "1e39", "-2"]))
+    assert read.missing.tolist() == [False, False, True, True, False, True, False, False]
+    assert read.unknown == {1: "n/a", 4: "4,5", 6: "1e39"}
+    assert read.gold[[0, 7]].tolist() == [1.5, -2]
+    floats = gold.read(pa.array([1.0, float("nan"), float("inf"), None]))
+    assert floats.missing.tolist() == [False, True, False, True] and floats.unknown == {2: "inf"}
+
+
 def test_several_gold_labels_a_row():
     names = ("a", "b", "c")
-    gold = Gold("multi_label", names, values_of(names, None), separator=",")
+    gold = Gold("multi_label", names, values_of(names, None), separator=",", numbered=True)
     read = gold.read(pa.array(["a,c", "b", None, "2,0", "a,z,y"]))
     assert read.gold[[0, 1, 3]].tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     assert read.missing.tolist() == [False, False, True, False, False]
     assert read.unknown == {4: "y"}
+    assert read.ways["numbers from 0"].tolist() == [3] and read.ways["names"].tolist() == [0, 1, 4]
     lists = Gold("multi_label", names, values_of(names, None))
     assert lists.read(pa.array([[], ["b"], None])).gold.tolist()[:2] == [[0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("problem", "column", "said"),
+    [
+        ("single_label", pa.array([0, 3]), "class number 3, and the model has 3 labels, 0 to 2"),
+        ("single_label", pa.array([0, -2]), "class number -2"),
+        ("multi_label", pa.array([[0.0, 1.0]]), "must hold 3 numbers a row, each 0 or 1"),
+        ("multi_label", pa.array([[0.0, 1.0, 2.0]]), "must hold 3 numbers a row, each 0 or 1"),
+        ("regression", pa.array([1.0, float("nan")]), "no finite numbers"),
+    ],
+)
+def test_numbers_of_shards_are_those_of_the_labels(problem, column, said):
+    gold = Gold(problem, ("a", "b", "c"), numbers=True)
+    with pytest.raises(RunError, match=said):
+        gold.read(column)
+    if problem == "multi_label":
+        assert gold.read(pa.array([[0.0, 1.0, 0.0], None])).missing.tolist() == [False, True]
 
 
 def evaluation(problem: str, labels: tuple[str, ...], slice_value: str = "a") -> dict:

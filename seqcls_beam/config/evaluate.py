@@ -42,8 +42,9 @@ class GoldOptions:
         "character between the gold labels of a row that has several; a column of lists needs none", default=None
     )
     labels: tuple[str, ...] | None = option(
-        "what stands in the column for the model's labels, comma-separated, each NAME, or VALUE:NAME; other values "
-        "are rejected (default: the model's names, or their numbers from 0)",
+        "what stands in the column for the model's labels, comma-separated, each NAME, or VALUE:NAME, where several "
+        "values may have one name; other values are rejected (default: the model's names; or their numbers from 0, "
+        "unless a name has a digit)",
         default=None,
         metavar="NAMES",
     )
@@ -116,6 +117,9 @@ class ReportOptions:
         default=0.05,
         minimum=0,
         maximum=1,
+    )
+    max_unlabelled: float = option(
+        "fraction of rows that may have no gold label; above it the command fails", default=1.0, minimum=0, maximum=1
     )
 
     def __post_init__(self) -> None:

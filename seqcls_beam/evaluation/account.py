@@ -8,6 +8,9 @@ import orjson
 
 _NAMED = 10  # unknown labels that are told by name
 
+Place = tuple[int, int, int]
+"""Unit, batch in it, row in that."""
+
 
 @dataclass
 class Account:
@@ -19,7 +22,9 @@ class Account:
     rejected: Counter[str] = field(default_factory=Counter)  # by reason
     tokens: int = 0
     truncated: int = 0
-    unknown: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # label → where it stands first
+    unknown: dict[str, Place] = field(default_factory=dict)  # label → where it stands first
+    ways: Counter[str] = field(default_factory=Counter)  # rows by how their gold labels were read, see `gold.Read`
+    examples: dict[str, tuple[Place, str]] = field(default_factory=dict)  # way → the first value that was read so
     engines: dict[bytes, dict[str, Any]] = field(default_factory=dict)  # what classified rows, once each
     seconds: Counter[str] = field(default_factory=Counter)  # by stage
 
@@ -34,19 +39,31 @@ class Account:
         self.engines |= other.engines
         self.seconds.update(other.seconds)
         self.name_unknown(other.unknown)
+        for way, count in other.ways.items():
+            self.read(way, count, *other.examples[way])
 
     def ran(self, engine: dict[str, Any]) -> None:
         """Note an engine."""
         if engine:
             self.engines.setdefault(orjson.dumps(engine, option=orjson.OPT_SORT_KEYS), engine)
 
-    def name_unknown(self, found: dict[str, tuple[int, int, int]]) -> None:
-        """Note unknown labels, each with the first place (unit, batch, row); the first of all are kept."""
+    def reject(self, reasons: dict[str, int]) -> None:
+        """Count rows that were rejected before, and are not there any more."""
+        self.rows += sum(reasons.values())
+        self.rejected.update(reasons)
+
+    def read(self, way: str, rows: int, place: Place, value: str) -> None:
+        """Note rows whose gold labels were read in a way, and the first of them."""
+        self.ways[way] += rows
+        self.examples[way] = min((place, value), self.examples.get(way, (place, value)))
+
+    def name_unknown(self, found: dict[str, Place]) -> None:
+        """Note unknown labels, each with the first place; the first of all are kept."""
         for name, place in found.items():
             self.unknown[name] = min(place, self.unknown.get(name, place))
         first = sorted(self.unknown.items(), key=_place)[:_NAMED]
         self.unknown = dict(first)
 
 
-def _place(item: tuple[str, tuple[int, int, int]]) -> tuple[int, int, int]:
+def _place(item: tuple[str, Place]) -> Place:
     return item[1]

@@ -54,8 +54,9 @@ class Calibration:
         for number, temperature in enumerate(TEMPERATURES):
             if several:
                 odds = (logs - others) / temperature
-                sure = np.exp(-np.logaddexp(0, -odds)).ravel()
-                losses.append(np.logaddexp(0, np.where(gold > 0, -odds, odds)).sum())
+                present = np.logaddexp(0, -odds)  # -ln p; of absence it is more by the log-odds
+                sure = np.exp(-present).ravel()
+                losses.append((present + np.where(gold > 0, 0, odds)).sum())
             else:
                 scaled = logs / temperature
                 scaled -= scaled.max(axis=1, keepdims=True)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation.account import Account
-from seqcls_beam.evaluation.gold import Gold
+from seqcls_beam.evaluation.gold import Gold, countable
 from seqcls_beam.evaluation.outcomes import Outcomes
 from seqcls_beam.evaluation.tally import Asked, Tally
 from seqcls_beam.runs import RunError
@@ -35,6 +35,8 @@ class Sheet:
     shown: tuple[tuple[str, str], ...]  # what is told of the worst rows → its column; nothing more is known of them
     kept: bool  # the columns are those of `keep` (PREDICTION), or stand beside the answers
     summing: bool = False  # the probabilities of a row must sum up to 1: they come from elsewhere
+    answers: tuple[str, ...] = ()  # the columns that must hold something, of files that have their answers
+    checked: bool = False  # labels that stand beside probabilities must be those that the probabilities say
 
 
 class Evidence:
@@ -54,8 +56,10 @@ class Evidence:
             fields = [field.name for field in batch.schema.field("keep").type]
             columns |= {f"keep.{name}": column for name, column in zip(fields, batch["keep"].flatten(), strict=True)}
         prefix = "keep." if sheet.kept else ""
-        good = self._answered(batch)
+        good = self._answered(batch, sheet)
         read = sheet.gold.read(columns[prefix + sheet.label_column])
+        for way, found in read.ways.items():
+            self.account.read(way, len(found), (*place, int(found[0])), read.first[way])
         known = good & ~read.missing
         unknown = {row: value for row, value in read.unknown.items() if known[row]}
         scored = known.copy()
@@ -82,14 +86,19 @@ class Evidence:
         self.tally.merge(other.tally)
         self.account.merge(other.account)
 
-    def _answered(self, batch: pa.RecordBatch) -> Array:
+    def _answered(self, batch: pa.RecordBatch, sheet: Sheet) -> Array:
         """Which rows have an answer; the others are counted as rejected."""
         if "reject" in batch.schema.names:
             for each in pc.value_counts(pc.struct_field(batch["reject"].drop_null(), "reason")).to_pylist():
                 self.account.rejected[each["values"]] += each["counts"]
             return np.asarray(batch["reject"].is_null().to_numpy(zero_copy_only=False))
-        answers = [name for name in ("scores", "label", "labels", "score") if name in batch.schema.names]
-        good = np.asarray(batch[answers[0]].is_valid().to_numpy(zero_copy_only=False))
+        good = np.ones(len(batch), bool)
+        for name in sheet.answers:
+            column = batch[name]
+            good &= column.is_valid().to_numpy(zero_copy_only=False)
+            if pa.types.is_string(column.type):  # a label; one that is empty is none
+                empty = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(column, "")), "")
+                good &= ~empty.to_numpy(zero_copy_only=False)
         if not good.all():
             self.account.rejected["missing_answer"] += int((~good).sum())
         return good
@@ -98,6 +107,8 @@ class Evidence:
 def _outcomes(columns: dict[str, pa.Array], gold: Array, sheet: Sheet, prefix: str, place: tuple[int, int]) -> Outcomes:
     """Outcomes of rows that all have an answer and a gold label."""
     scores = _scores(columns, sheet)
+    if scores is not None and sheet.checked:
+        _check_answers(scores, columns, sheet)
     tokens = columns.get("tokens")
     return Outcomes(
         gold,
@@ -133,28 +144,71 @@ def _scores(columns: dict[str, pa.Array], sheet: Sheet) -> Array | None:
 
 
 def _answers(columns: dict[str, pa.Array], sheet: Sheet) -> Array:
-    """The column `label` or `labels` → numbers; raises `RunError` for one that is not among the names."""
-    several = sheet.asked.problem == "multi_label"
-    names = tuple((name, name) for name in sheet.asked.labels)
-    read = Gold(sheet.asked.problem, sheet.asked.labels, names).read(columns["labels" if several else "label"])
+    """The column `label` or `labels` → numbers; raises `RunError` for one that is not among the names.
+
+    Beside scores, which say what is meant, an answer may also be its label's number.
+    """
+    asked = sheet.asked
+    names = tuple((name, name) for name in asked.labels)
+    numbered = sheet.checked and countable(asked.labels, None)
+    gold = Gold(asked.problem, asked.labels, names, numbered=numbered)
+    read = gold.read(columns["labels" if asked.problem == "multi_label" else "label"])
     for value in read.unknown.values():
-        raise RunError(
-            f"an answer is {value!r}, which is none of the labels {', '.join(map(repr, sheet.asked.labels))}"
-        )
+        raise RunError(f"an answer is {value!r}, which is none of the labels {', '.join(map(repr, asked.labels))}")
     return read.gold
 
 
+def _check_answers(scores: Array, columns: dict[str, pa.Array], sheet: Sheet) -> None:
+    """Raise `RunError` where a label beside scores is not what they say; of equal scores it may be either."""
+    asked = sheet.asked
+    said = _answers(columns, sheet)
+    if asked.problem == "single_label":
+        wrong = scores[np.arange(len(said)), said] < scores.max(axis=1)
+    else:
+        edge = scores == np.float32(asked.threshold)
+        wrong = (((scores.astype(np.float64) >= asked.threshold) != (said > 0)) & ~edge).any(axis=1)
+    if not wrong.any():
+        return
+    row = int(np.flatnonzero(wrong)[0])
+    told = ", ".join(f"{name} {score:.4g}" for name, score in list(zip(asked.labels, scores[row], strict=True))[:5])
+    where = f"{storage.without_password(str(columns['source'][row]))}, row {columns['position'][row]}"
+    if asked.problem == "single_label":
+        raise RunError(
+            f"the scores contradict the column 'label': it says {asked.labels[said[row]]!r} where they say {told} "
+            f"({where}): are the labels in the order of the scores (see --labels)?"
+        )
+    names = [name for name, there in zip(asked.labels, said[row], strict=True) if there > 0]
+    raise RunError(
+        f"the scores contradict the column 'labels': it says {', '.join(map(repr, names)) or 'none'} where they say "
+        f"{told}, and the threshold is {asked.threshold:g} ({where}): are the labels in the order of the scores (see "
+        "--labels), and is that the threshold they were assigned with (see --threshold)?"
+    )
+
+
 def _values(column: pa.Array) -> Array:
-    return np.asarray(pc.fill_null(column.cast(pa.string()), NO_VALUE).to_numpy(zero_copy_only=False))
+    return np.asarray(pc.fill_null(_as_text(column), NO_VALUE).to_numpy(zero_copy_only=False))
 
 
 def _shown(column: pa.Array) -> pa.Array:
-    """Texts cut, names of files without passwords; anything else as it is."""
+    """What JSON can hold: numbers and booleans as they are, texts cut, names of files without passwords."""
     if pa.types.is_dictionary(column.type):
         names = [storage.without_password(name) for name in column.dictionary.to_pylist()]
         return pa.array(names, pa.string()).take(column.indices)
-    if not pa.types.is_string(column.type):
+    kind = column.type
+    if pa.types.is_floating(kind):
+        return column.cast(pa.float64())
+    ids = pa.types.is_list(kind) and pa.types.is_integer(kind.value_type)  # of tokens, which are decoded later
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or ids:
         return column
-    long = pc.greater(pc.utf8_length(column), _SHOWN_CHARACTERS)
-    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(column, 0, _SHOWN_CHARACTERS - 1), "…", "")
-    return pc.if_else(long, cut, column)
+    texts = _as_text(column)
+    long = pc.greater(pc.utf8_length(texts), _SHOWN_CHARACTERS)
+    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, _SHOWN_CHARACTERS - 1), "…", "")
+    return pc.if_else(long, cut, texts)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Values of any type as strings."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:  # bytes that are no UTF-8, and types that Arrow cannot write
+        return pa.array([None if each is None else str(each) for each in column.to_pylist()], pa.string())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,6 +32,8 @@ class Files:
     columns: tuple[str, ...]
     batch_rows: int
     unit_bytes: int
+    labels: tuple[str, ...] | None = None  # that every file must be for, in the order of its scores
+    named: bool = False  # and must name, as what `classify` writes does
 
 
 def listed(files: Files) -> pa.RecordBatch:
@@ -53,10 +56,16 @@ def schema_of(uri: str) -> pa.Schema:
         raise ValueError(f"{uri} is no Parquet file ({error})") from error
 
 
+def labels_of(schema: pa.Schema) -> tuple[str, ...] | None:
+    """The labels that a file names as those of its scores, in their order; None where it names none."""
+    named = (schema.metadata or {}).get(b"seqcls_beam.labels")
+    return tuple(map(str, orjson.loads(named))) if named else None
+
+
 def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:
     """UNIT → batches of the columns, with `source` and `position` as in RECORD; the last has `last` set.
 
-    Raises `RunError` for a file that is gone, damaged or without one of the columns.
+    Raises `RunError` for a file that is gone, damaged, without one of the columns, or for other labels.
     """
     mark = Mark.of(unit)
     sequence = rows = 0
@@ -90,6 +99,7 @@ def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBat
             missing = [name for name in files.columns if name not in parquet.schema_arrow.names]
             if missing:
                 raise RunError(f"{uri} has no column {missing[0]!r}, which the first file has")
+            _check_labels(labels_of(parquet.schema_arrow), files, uri)
             end = parquet.num_row_groups if piece["end"] < 0 else piece["end"]
             groups = range(piece["start"], end)
             position = sum(parquet.metadata.row_group(group).num_rows for group in range(piece["start"]))
@@ -102,6 +112,16 @@ def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBat
         raise RunError(f"{uri} was there when the run was planned, and is gone") from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _check_labels(labels: tuple[str, ...] | None, files: Files, uri: str) -> None:
+    """Raise `RunError` where scores of the files would be for different labels."""
+    if files.labels is None or labels == files.labels or (labels is None and not files.named):
+        return
+    told = "does not name its labels" if labels is None else f"has the labels {', '.join(map(repr, labels))}"
+    raise RunError(
+        f"{uri} {told}, and the other files have {', '.join(map(repr, files.labels))}: evaluate them one by one"
+    )
 
 
 def _placed(batch: pa.RecordBatch, uri: str, position: int) -> pa.RecordBatch:

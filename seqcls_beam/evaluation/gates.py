@@ -38,7 +38,7 @@ _GATES = {
 
 def check(gates: GateOptions, kind: Kind) -> None:
     """Raise `ValueError` for a gate on a metric that there will not be."""
-    for name, limit in _given(gates).items():
+    for name, limit in given(gates).items():
         gate = _GATES[name]
         if kind.problem not in gate.problems:
             raise ValueError(
@@ -53,7 +53,7 @@ def check(gates: GateOptions, kind: Kind) -> None:
 def judged(gates: GateOptions, metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The gates that were asked for: gate, metric, limit, value, ci, passed. An undefined metric does not pass."""
     found = []
-    for name, limit in _given(gates).items():
+    for name, limit in given(gates).items():
         metric = _GATES[name].metric
         told = metrics.get(metric)
         value = None if told is None else told["value"]
@@ -71,6 +71,7 @@ def sentence(gate: dict[str, Any]) -> str:
     return f"--{gate['gate']}={gate['limit']:g}: {gate['metric']} is {gate['value']:.4f}{interval}"
 
 
-def _given(gates: GateOptions) -> dict[str, float]:
+def given(gates: GateOptions) -> dict[str, float]:
+    """The gates that were asked for, with their limits."""
     values = {each.name: getattr(gates, each.name) for each in option_fields(GateOptions)}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,5 +1,7 @@
 """Gold labels: from what stands in a column to the numbers of the model's labels."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,9 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.preparation.labels import canonical, numbered, pinned
+from seqcls_beam.preparation.labels import canonical, numbered
+from seqcls_beam.runs import RunError
 
 Array = npt.NDArray[Any]
+
+NAMES, NUMBERS = "names", "numbers from 0"
+"""How a value may be read: as what was named for a label, or, where there is no such name, as the label's number."""
+
+_WHOLE = r"^([+-]?[0-9]+)\.0*$"
 
 
 class Read(NamedTuple):
@@ -19,6 +27,8 @@ class Read(NamedTuple):
     gold: Array  # as in `Outcomes`
     missing: Array  # bool [rows]: there is no label
     unknown: dict[int, str]  # rows whose label is none of the model's → what stands there
+    ways: dict[str, Array]  # NAMES, NUMBERS → the rows, int64, in which values were read so; absent where none were
+    first: dict[str, str]  # and the first such value
 
 
 @dataclass(frozen=True)
@@ -30,36 +40,86 @@ class Gold:
     values: tuple[tuple[str, str], ...] = ()  # what stands in the column → the model's label
     separator: str | None = None
     numbers: bool = False  # the column holds what a model is trained with, as prepared shards do; -1 is no label
+    numbered: bool = False  # a value that is none of `values` may be a label's number from 0
+
+    @property
+    def way(self) -> str:
+        """How the column is read where it holds no value that says: NAMES, NUMBERS, "mapped" or "numbers"."""
+        if self.problem == "regression":
+            return "numbers"
+        if self.numbers:
+            return NUMBERS
+        return NAMES if all(value == name for value, name in self.values) else "mapped"
 
     def read(self, column: pa.Array) -> Read:
-        """A column → its labels."""
+        """A column → its labels. Raises `RunError` for numbers of a shard that are none of the model's labels."""
         if self.numbers:
             return self._read_numbers(column)
         plain, missing = canonical(column, self.problem, self.separator)
         gone = missing.to_numpy(zero_copy_only=False)
         if self.problem == "regression":
-            return Read(pc.fill_null(plain, 0.0).to_numpy().astype(np.float32), gone, {})
-        flat = plain.flatten() if self.problem == "multi_label" else plain
-        place = pc.index_in(flat, pa.array([value for value, _ in self.values], pa.string()))
-        names = pa.array([name for _, name in self.values], pa.string()).take(place)
-        strange = np.flatnonzero(pc.and_(pc.is_valid(flat), pc.is_null(place)).to_numpy(zero_copy_only=False))
+            unknown = _no_numbers(column, gone)
+            gone = gone.copy()
+            gone[list(unknown)] = False
+            return Read(pc.fill_null(plain, 0.0).to_numpy().astype(np.float32), gone, unknown, {}, {})
+        several = self.problem == "multi_label"
+        flat = plain.flatten() if several else plain
+        lengths = pc.fill_null(pc.list_value_length(plain), 0).to_numpy() if several else np.ones(len(plain), np.int64)
+        owner = np.repeat(np.arange(len(plain)), lengths)
+        names, by = self._named(flat)
+        ways = {way: np.unique(owner[rows]) for way, rows in by.items()}
+        first = {way: flat[int(rows[0])].as_py() for way, rows in by.items()}
+        strange = np.flatnonzero(pc.and_(pc.is_valid(flat), pc.is_null(names)).to_numpy(zero_copy_only=False))
         told = flat.take(pa.array(strange)).to_pylist()
-        if self.problem == "multi_label":
-            lengths = pc.fill_null(pc.list_value_length(plain), 0).to_numpy()
-            rows = np.repeat(np.arange(len(plain)), lengths)[strange]
+        if several:
             names = pa.ListArray.from_arrays(pa.array(np.append(0, np.cumsum(lengths)), pa.int32()), names)
-        else:
-            rows = strange
         gold = numbered(names, list(self.labels), self.problem)
-        unknown = dict(zip(rows[::-1].tolist(), told[::-1], strict=True))  # of several in a row the first
-        return Read(self._array(gold), gone, unknown)
+        # Of several in a row the first.
+        unknown = dict(zip(owner[strange][::-1].tolist(), told[::-1], strict=True))
+        return Read(self._array(gold), gone, unknown, ways, first)
+
+    def _named(self, flat: pa.Array) -> tuple[pa.Array, dict[str, Array]]:
+        """Values → (the labels that they mean, null for none; which were read in which way, where any were)."""
+        # A whole number may be written as pandas writes a column with gaps: 1.0.
+        whole = pc.replace_substring_regex(flat, _WHOLE, r"\1")
+        values = pa.array([value for value, _ in self.values], pa.string())
+        place = pc.coalesce(pc.index_in(flat, values), pc.index_in(whole, values))
+        names = pa.array([name for _, name in self.values], pa.string()).take(place)
+        by = {NAMES: place}
+        if self.numbered:
+            digits = pa.array([str(number) for number in range(len(self.labels))], pa.string())
+            by[NUMBERS] = pc.if_else(pc.is_null(place), pc.index_in(whole, digits), None)
+            names = pc.coalesce(names, pa.array(self.labels, pa.string()).take(by[NUMBERS]))
+        rows = {way: np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False)) for way, found in by.items()}
+        return names, {way: found for way, found in rows.items() if len(found)}
 
     def _read_numbers(self, column: pa.Array) -> Read:
         missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+        size = len(self.labels)
         if self.problem == "single_label":
             gold = pc.fill_null(column, -1).to_numpy()
-            return Read(np.maximum(gold, 0), gold < 0, {})
-        return Read(self._array(column), missing, {})
+            strange = gold[(gold < -1) | (gold >= size)]
+            if len(strange):
+                raise RunError(
+                    f"the column 'labels' of the shards holds class number {strange[0]}, and the model has {size:,} "
+                    f"labels, 0 to {size - 1:,}: the shards are not those that the manifest speaks of"
+                )
+            return Read(np.maximum(gold, 0), gold < 0, {}, {}, {})
+        if self.problem == "multi_label":
+            lengths = pc.unique(pc.list_value_length(column.drop_null())).to_pylist()
+            flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+            if lengths not in ([], [size]) or not np.isin(flat, (0, 1)).all():
+                raise RunError(
+                    f"the column 'labels' of the shards must hold {size:,} numbers a row, each 0 or 1, one for each of "
+                    "the model's labels: the shards are not those that the manifest speaks of"
+                )
+            filled = np.zeros((len(column), size), np.float32)
+            filled[~missing] = flat.reshape(-1, size)
+            return Read(filled, missing, {}, {}, {})
+        gold = pc.fill_null(column, 0.0).to_numpy()
+        if not np.isfinite(gold).all():
+            raise RunError("the column 'labels' of the shards holds values that are no finite numbers")
+        return Read(gold, missing, {}, {}, {})
 
     def _array(self, numbers: pa.Array) -> Array:
         if self.problem == "multi_label":
@@ -67,20 +127,53 @@ class Gold:
         return np.asarray(numbers.to_numpy(zero_copy_only=False))
 
 
-def values_of(labels: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[tuple[str, str], ...]:
-    """`--labels`, or its absence → what may stand in the column for each of a model's labels.
+def _no_numbers(column: pa.Array, gone: Array) -> dict[int, str]:
+    """Of the rows without a finite number those in which something stands, and what."""
+    rows = np.flatnonzero(gone)
+    values = column.take(pa.array(rows)).to_pylist()
+    told = {row: str(value).strip() for row, value in zip(rows.tolist(), values, strict=True) if value is not None}
+    # A nan of a float column is what pandas has for nothing.
+    nothing = ("", "nan") if pa.types.is_floating(column.type) else ("",)
+    return {row: value for row, value in told.items() if value not in nothing}
 
-    Without `asked` that is the label's name, or its number from 0 where that is no name. Raises `ValueError` for a
-    name that the model does not have.
+
+def pairs_of(asked: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """`--labels` → (value in the column, name of the label). Each is NAME, or VALUE:NAME.
+
+    Several values may have one name. Raises `ValueError` for a value that is there twice.
+    """
+    pairs = [each.split(":", 1) if ":" in each else [each, each] for each in asked]
+    twice = [value for value, count in Counter(value for value, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"--labels: the value {twice[0]!r} is there twice")
+    return tuple((value, name) for value, name in pairs)
+
+
+def names_of(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """`--labels` → the names in it, in order, each once."""
+    return tuple(dict.fromkeys(name for _, name in pairs_of(asked)))
+
+
+def values_of(labels: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[tuple[str, str], ...]:
+    """`--labels`, or its absence → what may stand in the column for each of a model's labels: without, its name.
+
+    Raises `ValueError` for a name that the model does not have.
     """
     if asked is None:
-        numbers = {str(number): name for number, name in enumerate(labels)}
-        return tuple({**numbers, **{name: name for name in labels}}.items())
-    names, values = pinned(asked)
-    strange = [name for name in names if name not in labels]
+        return tuple((name, name) for name in labels)
+    pairs = pairs_of(asked)
+    strange = [name for name in names_of(asked) if name not in labels]
     if strange:
         raise ValueError(
             f"--labels names {', '.join(map(repr, strange))}, and the model's labels are "
             f"{', '.join(map(repr, labels))}: give VALUE:NAME with the name that the model has"
         )
-    return tuple(values.items())
+    return pairs
+
+
+def countable(labels: tuple[str, ...], asked: tuple[str, ...] | None) -> bool:
+    """Whether a number in the column may stand for a label's place: not where `--labels` says what stands there.
+
+    Nor where a name has a digit: "1" to "5", or "1 star" to "5 stars", are likelier to be coded from 1 than from 0.
+    """
+    return asked is None and not any(re.search(r"\d", name) for name in labels)

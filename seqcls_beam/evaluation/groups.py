@@ -5,15 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.sums import Sums, total
+from seqcls_beam.evaluation.moments import Moments
 
 Array = npt.NDArray[Any]
 
 LENGTHS = (16, 32, 64, 128, 256)
 """Upper ends of the buckets of lengths, in tokens; the last bucket has no end."""
-
-MOMENTS = 8
-"""Sums over the rows of a regression; see `moments`."""
 
 
 class Group:
@@ -21,19 +18,19 @@ class Group:
 
     counts  int64 [3, labels]: right answers, answers and gold labels of each label (classification)
     exact   rows whose every label is right
-    sums    `moments` (regression)
+    sums    `Moments` (regression)
     """
 
     def __init__(self, problem: str, labels: int) -> None:
         self.rows = self.exact = 0
         self.counts = np.zeros((3, 0 if problem == "regression" else labels), np.int64)
-        self.sums = Sums(MOMENTS) if problem == "regression" else None
+        self.sums = Moments() if problem == "regression" else None
 
     def add(self, facts: Array) -> None:
         """The `facts` of some rows."""
         self.rows += len(facts)
         if self.sums is not None:
-            self.sums.add(total(facts))
+            self.sums.add(facts)
         elif facts.ndim == 2:  # class numbers: gold, answer
             size = self.counts.shape[1]
             gold, answer = facts[:, 0], facts[:, 1]
@@ -58,24 +55,14 @@ def facts(problem: str, gold: Array, chosen: Array) -> Array:
 
     single_label  int64 [rows, 2]: gold class, answer
     multi_label   int8 [rows, 3, labels]: right, answered, gold; 0 or 1
-    regression    float64 [rows, MOMENTS]: `moments`
+    regression    float64 [rows, 2]: gold, predicted
     """
     if problem == "regression":
-        return moments(gold, chosen)
+        return np.stack([gold, chosen], axis=1).astype(np.float64)
     if problem == "single_label":
         return np.stack([gold, chosen], axis=1).astype(np.int64)
     present, said = gold > 0, chosen > 0
     return np.stack([present & said, said, present], axis=1).astype(np.int8)
-
-
-def moments(gold: Array, predicted: Array) -> Array:
-    """float64 [rows, 8]: 1, gold y, predicted x, y², x², xy, (y - x)², |y - x|.
-
-    Values are float32, whose products are exact in float64, and sums over batches are exact: variances from these
-    sums lose no more than a batch's own sum rounds off.
-    """
-    y, x = gold.astype(np.float64), predicted.astype(np.float64)
-    return np.stack([np.ones_like(y), y, x, y * y, x * x, x * y, (y - x) ** 2, np.abs(y - x)], axis=1)
 
 
 def bucket(tokens: Array) -> Array:

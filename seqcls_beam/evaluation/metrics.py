@@ -26,14 +26,17 @@ _AT_ONCE = 1 << 22  # numbers that are drawn at once
 def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) -> dict[str, Any]:
     """Everything that a tally of at least one row says.
 
-    metrics      name → {"value", "ci"}; `ci` is the 95 % interval [low, high] of a bootstrap, or None
+    metrics      name → {"value", "ci"}; `ci` is the 95 % interval [low, high], or None
     classes      a label each, in order: precision, recall, f1, support, predicted, and so on
     confusion    {"gold", "predicted", "rows"} lists of the pairs that occur, class numbers (single_label)
     curves       of two classes, or of several labels together
+    ranked       what AUC and average precision are computed from: "exact", every decision, or "histogram"; None
+                 where there are neither
     calibration  `Calibration.measure`; None without scores
     tuned        the best thresholds of several labels
     baseline     what the most frequent class gets, said always
     slices, lengths, worst
+    unsliced     columns that have too many values for `slices`
 
     `positive` is, of two labels, the one that F1, AUC and average precision speak of (default: the last). With
     `ordinal` labels are steps of a scale. A metric that is undefined is left out.
@@ -41,7 +44,7 @@ def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) ->
     if not tally.all.rows:
         raise ValueError("no row was scored")
     problem, labels = tally.asked.problem, tally.asked.labels
-    made: dict[str, Any] = {"rows": tally.all.rows, "metrics": {}}
+    made: dict[str, Any] = {"rows": tally.all.rows, "metrics": {}, "ranked": None}
     if problem == "regression":
         _regression(tally, made)
     elif problem == "multi_label":
@@ -54,7 +57,9 @@ def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) ->
     made["slices"] = {
         name: sorted(_groups(groups, problem), key=lambda group: (-group["rows"], group["value"]))
         for name, groups in tally.slices.items()
+        if name not in tally.unsliced
     }
+    made["unsliced"] = sorted(tally.unsliced)
     ends = ["1", *(str(each + 1) for each in LENGTHS)]
     names = [f"{low}-{high}" for low, high in zip(ends[:-1], LENGTHS, strict=True)] + [f"{ends[-1]}+"]
     made["lengths"] = _groups(
@@ -80,7 +85,7 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
     gold, said = codes // size, codes % size
     right, answers, support = tally.all.counts
     occurring = answers + support > 0
-    tables = _redrawn(gold, said, rows, size, tally.asked.bootstrap, tally.asked.seed)
+    tables = _redrawn(gold, said, rows, size, tally.asked.bootstrap, tally.asked.seed, ordinal)
     drawn = shares.of_classes(*tables[:3], occurring)
     how: dict[str, Any] = {"sample_weight": rows}
     values = {"accuracy": sklearn.accuracy_score(gold, said, **how)}
@@ -97,6 +102,8 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
             "mcc": sklearn.matthews_corrcoef(gold, said, **how),
         }
     made["metrics"] |= {name: _metric(values[name], drawn[name]) for name in drawn if name in values}
+    for name in ("accuracy", "weighted_recall"):  # which are the same
+        made["metrics"][name] = _share(right.sum(), rows.sum(), tally.asked.bootstrap)
     by_class = shares.f1(*tables[:3])
     if size == 2:
         score = sklearn.f1_score(gold, said, labels=[positive], average="macro", zero_division=0, **how)
@@ -125,49 +132,64 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
 
 
 def _ranked(tally: Tally, made: dict[str, Any], positive: int) -> None:
-    histogram = tally.odds[0] if positive == 1 else tally.odds[0, ::-1, ::-1]
-    replicates = tally.asked.bootstrap if histogram.any() else 0
+    if not tally.scored:
+        return
+    histogram = _histograms(tally, made)[1]
+    histogram = histogram if positive == 1 else histogram[::-1, ::-1]
+    replicates = tally.asked.bootstrap
     drawn = ranking.redrawn(histogram, replicates, tally.asked.seed) if replicates else (None, None)
     for name, value, each in (
         ("auc", ranking.auc(histogram), drawn[0]),
         ("average_precision", ranking.average_precision(histogram), drawn[1]),
     ):
         if value is not None:
-            made["metrics"][name] = _metric(value, each)
-    if histogram.any():
-        made["curves"] = ranking.curves(histogram)
+            made["metrics"][name] = _around(_metric(value, each))
+    made["curves"] = ranking.curves(histogram)
+
+
+def _histograms(tally: Tally, made: dict[str, Any]) -> tuple[list[Array], Array]:
+    """What is ranked: for each label, and for all of them together."""
+    made["ranked"] = "exact" if tally.decisions.exact else "histogram"
+    return tally.decisions.histograms() if tally.decisions.exact else (list(tally.odds), tally.odds.sum(axis=0))
+
+
+def _around(metric: dict[str, Any]) -> dict[str, Any]:
+    """A metric whose interval holds it: of a few positives replicates lie to one side now and then."""
+    if metric["ci"] is not None:
+        metric["ci"] = [min(metric["ci"][0], metric["value"]), max(metric["ci"][1], metric["value"])]
+    return metric
+
+
+def _share(right: float, rows: float, bootstrap: int) -> dict[str, Any]:
+    """A share of rows, with Wilson's interval where intervals are wanted."""
+    return {"value": float(right / rows), "ci": shares.wilson(float(right), float(rows)) if bootstrap else None}
 
 
 def _redrawn(
-    gold: Array, said: Array, rows: Array, size: int, replicates: int, seed: int
+    gold: Array, said: Array, rows: Array, size: int, replicates: int, seed: int, ordinal: bool
 ) -> tuple[Array, Array, Array, Array]:
-    """Right answers, answers, gold labels, and rows by steps between those, each [replicates, labels].
+    """Right answers, answers, gold labels, and where `ordinal` rows by steps between those, [replicates, labels] each.
 
     As many rows are drawn anew from the cells of the confusion matrix, which is what drawing the rows themselves anew
-    comes to.
+    comes to. The cells that are drawn are summed up at once: there may be as many as rows.
     """
     from scipy.sparse import csr_matrix
 
     cells = len(rows)
-    drawn = np.zeros((replicates, cells))
+    right = np.flatnonzero(gold == said)
+    everything = np.arange(cells)
+    tables = [(gold, right), (said, everything), (gold, everything)]
+    tables += [(np.abs(gold - said), everything)] if ordinal else []
+    sums = [csr_matrix((np.ones(len(chosen)), (chosen, columns[chosen])), (cells, size)) for columns, chosen in tables]
+    found = np.zeros((4, replicates, size))
     draws = stream(seed, (0, 0), 3)
     at_once = max(1, _AT_ONCE // cells)
     for start in range(0, replicates, at_once):
         part = slice(start, min(start + at_once, replicates))
-        drawn[part] = draws.multinomial(rows.sum(), rows / rows.sum(), part.stop - start)
-    right = np.flatnonzero(gold == said)
-
-    def summed(columns: Array, chosen: Array) -> Array:
-        to = csr_matrix((np.ones(len(chosen)), (chosen, columns[chosen])), (cells, size))
-        return np.asarray(drawn @ to)
-
-    everything = np.arange(cells)
-    return (
-        summed(gold, right),
-        summed(said, everything),
-        summed(gold, everything),
-        summed(np.abs(gold - said), everything),
-    )
+        drawn = draws.multinomial(rows.sum(), rows / rows.sum(), part.stop - start).astype(np.float64)
+        for number, each in enumerate(sums):
+            found[number, part] = drawn @ each
+    return found[0], found[1], found[2], found[3]
 
 
 def _steps(tally: Tally, made: dict[str, Any], gold: Array, said: Array, rows: Array, tables: Any) -> None:
@@ -183,6 +205,7 @@ def _steps(tally: Tally, made: dict[str, Any], gold: Array, said: Array, rows: A
     else:
         del values["quadratic_kappa"]
     made["metrics"] |= {name: _metric(value, drawn[name]) for name, value in values.items()}
+    made["metrics"]["within_one"] = _share(steps[0, :2].sum(), rows.sum(), tally.asked.bootstrap)
 
 
 def _majority(support: Array, positive: int, size: int) -> dict[str, Any]:
@@ -197,13 +220,10 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
     right, said, gold = tally.all.counts
     size = len(tally.asked.labels)
     values = shares.of_labels(right[None], said[None], gold[None])
-    replicated = tally.replicated_counts
-    tables = replicated[:, : 3 * size].reshape(-1, 3, size)
+    tables = tally.replicated_counts.reshape(-1, 3, size)
     drawn = shares.of_labels(tables[:, 0], tables[:, 1], tables[:, 2])
     made["metrics"] |= {name: _metric(value[0], drawn[name]) for name, value in values.items()}
-    made["metrics"]["subset_accuracy"] = _metric(
-        tally.all.exact / tally.all.rows, shares.ratio(replicated[:, -2], replicated[:, -1])
-    )
+    made["metrics"]["subset_accuracy"] = _share(tally.all.exact, tally.all.rows, tally.asked.bootstrap)
     by_label = shares.f1(tables[:, 0], tables[:, 1], tables[:, 2])
     made["classes"] = [
         {
@@ -219,11 +239,11 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
     ]
     if not tally.scored:
         return
-    precisions = [ranking.average_precision(each) for each in tally.odds]
+    histograms, together = _histograms(tally, made)
+    precisions = [ranking.average_precision(each) for each in histograms]
     for each, precision in zip(made["classes"], precisions, strict=True):
         each["average_precision"] = precision
     known = [each for each in precisions if each is not None]
-    together = tally.odds.sum(axis=0)
     if known:
         made["metrics"]["map"] = _metric(float(np.mean(known)))
         made["metrics"]["micro_average_precision"] = _metric(ranking.average_precision(together) or 0.0)
@@ -233,8 +253,8 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
 
 def _regression(tally: Tally, made: dict[str, Any]) -> None:
     assert tally.all.sums is not None and tally.sample is not None
-    values = shares.of_moments(tally.all.sums.values()[None])
-    drawn = shares.of_moments(tally.replicated_sums.values())
+    values = shares.of_moments(tally.all.sums.centred())
+    drawn = shares.of_moments(tally.replicated_sums.centred())
     made["metrics"] |= {
         name: _metric(value[0], drawn[name]) for name, value in values.items() if math.isfinite(value[0])
     }
@@ -261,7 +281,9 @@ def _groups(groups: dict[str, Group], problem: str) -> list[dict[str, Any]]:
     if not groups:
         return []
     if problem == "regression":
-        found = shares.of_moments(np.stack([each.sums.values() for each in groups.values() if each.sums is not None]))
+        found = shares.of_moments(
+            np.concatenate([each.sums.centred() for each in groups.values() if each.sums is not None])
+        )
         names = ("mse", "pearson")
     else:
         tables = np.stack([each.counts for each in groups.values()])

@@ -1,9 +1,10 @@
-"""Histograms of log-odds, fine enough that what is read off them is what sorting all rows would give.
+"""Histograms of log-odds, from which is read off what sorting all rows would give, where there are too many to sort.
 
 A probability near 0 or 1 says its news in its last digits, so the axis is the log-odds z, squeezed by
 sign(z) ln(1 + |z|), which no float32 probability runs out of: of two labels in 262,144 cells, 0.00004 wide at z = 0 and
 0.0006 at z = 16; of several in fewer, 1 million for all of them. Rows of one cell count as tied: the area under the ROC
-curve is off by half the share of pairs that fall into one cell, at the most.
+curve is off by half the share of pairs that fall into one cell, at the most. That may be much of scores that are nearly
+all alike, and of hundreds of labels.
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""Ranking metrics from histograms of log-odds, [absent or present, cell] as `odds` has them."""
+"""Ranking metrics from counts, int64 [absent or present, cell], the cells in rising order of the score.
+
+A cell is one score (`decisions`), and what is computed is exact, or a stretch of log-odds (`odds`).
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ from seqcls_beam.evaluation.shares import f1
 Array = npt.NDArray[Any]
 
 _POINTS = 200  # of a curve
-_REDRAWN = 2048  # cells that are redrawn in a bootstrap; of more, neighbours are put together
+_REDRAWN = 4096  # cells that are redrawn in a bootstrap; of more, neighbours are put together
 _AT_ONCE = 50  # replicates
 
 
@@ -22,7 +25,8 @@ def auc(histogram: Array) -> float | None:
     if not histogram.any(axis=1).all():
         return None
     truth, cell = np.nonzero(histogram)
-    return float(wanted("sklearn.metrics").roc_auc_score(truth, cell, sample_weight=histogram[truth, cell]))
+    found = wanted("sklearn.metrics").roc_auc_score(truth, cell, sample_weight=histogram[truth, cell])
+    return float(min(found, 1.0))  # it is a sum, and may be more by rounding
 
 
 def average_precision(histogram: Array) -> float | None:
@@ -31,14 +35,37 @@ def average_precision(histogram: Array) -> float | None:
         return None
     truth, cell = np.nonzero(histogram)
     weight = histogram[truth, cell]
-    return float(wanted("sklearn.metrics").average_precision_score(truth, cell, sample_weight=weight))
+    found = wanted("sklearn.metrics").average_precision_score(truth, cell, sample_weight=weight)
+    return float(min(found, 1.0))
 
 
 def redrawn(histogram: Array, replicates: int, seed: int) -> tuple[Array, Array]:
-    """(AUC, average precision) of each replicate in which as many rows are drawn from the cells anew; may be nan."""
-    full = histogram[:, histogram.any(axis=0)]
-    starts = np.unique(np.linspace(0, full.shape[1], _REDRAWN, endpoint=False).astype(np.int64))
+    """(AUC, average precision) of each replicate in which as many rows are drawn from the cells anew; may be nan.
+
+    Cells without a present row between two with some are as good as one. Where more are left than can be redrawn,
+    neighbours count as tied, and what that alone changes is taken off the replicates again.
+    """
+    full = _few_absent(histogram[:, histogram.any(axis=0)])
+    starts = np.unique(np.linspace(0, full.shape[1], min(_REDRAWN, full.shape[1]), endpoint=False).astype(np.int64))
     few = np.add.reduceat(full, starts, axis=1)
+    drawn = _drawn(few, replicates, seed)
+    if few.shape == full.shape:
+        return drawn
+    return (
+        np.clip(drawn[0] + ((auc(histogram) or 0.0) - (auc(few) or 0.0)), 0, 1),
+        np.clip(drawn[1] + ((average_precision(histogram) or 0.0) - (average_precision(few) or 0.0)), 0, 1),
+    )
+
+
+def _few_absent(full: Array) -> Array:
+    """Neighbouring cells that hold nothing present → one cell, which changes neither of the two metrics."""
+    present = full[1] > 0
+    begins = np.ones(full.shape[1], bool)
+    begins[1:] = present[1:] | present[:-1]
+    return np.add.reduceat(full, np.flatnonzero(begins), axis=1)
+
+
+def _drawn(few: Array, replicates: int, seed: int) -> tuple[Array, Array]:
     rows = int(few.sum())
     draws = stream(seed, (0, 0), 2)
     found = []
@@ -52,8 +79,8 @@ def redrawn(histogram: Array, replicates: int, seed: int) -> tuple[Array, Array]
         said = np.cumsum((present + absent)[:, ::-1], axis=1)
         precision = np.divide(above, said, out=np.zeros_like(above), where=said > 0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            area = (present * below).sum(axis=1) / (absents * presents)
-            average = (present[:, ::-1] * precision).sum(axis=1) / presents
+            area = np.minimum((present * below).sum(axis=1) / (absents * presents), 1)
+            average = np.minimum((present[:, ::-1] * precision).sum(axis=1) / presents, 1)
         found.append(np.stack([area, average]))
     both = np.concatenate(found, axis=1)
     return both[0], both[1]
@@ -75,7 +102,7 @@ def curves(histogram: Array) -> dict[str, list[list[float]]]:
 
 
 def tuned(histograms: Array) -> dict[str, dict[str, float]]:
-    """Histograms [labels, 2, cells] → the one threshold of all labels at which micro F1, and macro F1, is highest."""
+    """Histograms [labels, 2, cells] of log-odds → the one threshold of all labels with the best micro, and macro F1."""
     reverse = np.cumsum(histograms[:, :, ::-1], axis=2)[:, :, ::-1]
     right, said = reverse[:, 1], reverse.sum(axis=1)
     gold = np.broadcast_to(right[:, :1], right.shape)

@@ -88,6 +88,9 @@ def _facts(found: dict[str, Any]) -> str:
         told.append(f"{rows['rejected']:,} rejected ({reasons})")
     if rows["unknown_labels"]:
         told.append("unknown labels " + ", ".join(map(repr, rows["unknown_labels"])))
+    if "gold" in found:
+        told.append(f"gold labels in {found['gold']['column']!r}, read as {found['gold']['read_as']}")
+    told += [f"{name} has too many values to slice by" for name in found.get("unsliced", ())]
     if found["truncated_rows"]:
         told.append(f"{found['truncated_rows']:,} texts longer than the model reads")
     return f'<p class="facts">{escape("; ".join(told))}.</p>'

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+_DEVIATIONS = 1.959964  # of a normal distribution, either way: 95 %
+
 
 def ratio(above: Array, below: Array) -> Array:
     """float64; 0 where `below` is."""
@@ -82,29 +84,37 @@ def of_steps(steps: Array, said: Array, gold: Array) -> dict[str, Array]:
     }
 
 
-def of_moments(sums: Array) -> dict[str, Array]:
-    """Metrics of a regression from `groups.moments` summed, [groups, MOMENTS]; nan where one is undefined."""
-    rows, y, x, yy, xx, xy, squared, absolute = np.asarray(sums, np.float64).T
+def of_moments(centred: Array) -> dict[str, Array]:
+    """Metrics of a regression from `Moments.centred`, [groups, 6]; nan where one is undefined."""
+    rows, gold, said, both, squared, absolute = np.asarray(centred, np.float64).T
     rows = np.where(rows > 0, rows, np.nan)
-    gold, said, both = (_spread(a, b, ab, rows) for a, b, ab in ((y, y, yy), (x, x, xx), (y, x, xy)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            "mse": squared / rows,
-            "rmse": np.sqrt(squared / rows),
-            "mae": absolute / rows,
-            "r2": np.where(gold > 0, 1 - squared / np.where(gold > 0, gold, 1), np.nan),
-            "pearson": np.where(
-                (gold > 0) & (said > 0),
-                np.clip(both / np.sqrt(np.where((gold > 0) & (said > 0), gold * said, 1)), -1, 1),
-                np.nan,
-            ),
-        }
+    varying = (gold > 0) & (said > 0)
+    return {
+        "mse": squared / rows,
+        "rmse": np.sqrt(squared / rows),
+        "mae": absolute / rows,
+        "r2": np.where(gold > 0, 1 - squared / np.where(gold > 0, gold, 1), np.nan),
+        # Of each its own root: their product may be less than float64 knows.
+        "pearson": np.where(
+            varying,
+            np.clip(both / np.where(varying, np.sqrt(gold) * np.sqrt(said), 1), -1, 1),
+            np.nan,
+        ),
+    }
 
 
-def _spread(a: Array, b: Array, ab: Array, rows: Array) -> Array:
-    """Σ(a - mean)(b - mean); 0 where it is nothing but rounding."""
-    found = ab - a * b / rows
-    return np.where(np.abs(found) > 1e-13 * np.abs(ab), found, 0.0)
+def wilson(right: float, rows: float) -> list[float] | None:
+    """The 95 % interval of a share by Wilson's score (1927), [low, high]; None of no rows.
+
+    It says something also of few rows, and of rows that are all right, of which drawing anew knows nothing.
+    """
+    if not rows:
+        return None
+    share, square = right / rows, _DEVIATIONS**2 / rows
+    middle = share + square / 2
+    width = np.sqrt(square * (share * (1 - share) + square / 4))
+    low, high = (middle - width) / (1 + square), (middle + width) / (1 + square)
+    return [float(min(max(low, 0), share)), float(max(min(high, 1), share))]
 
 
 def _mean(values: Array, where: Array) -> Array:

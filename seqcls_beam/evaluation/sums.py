@@ -5,12 +5,12 @@ So a part, a float64, is added to an integer that counts units of 2^-1074, the l
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-_PLACES = 1074
+PLACES = 1074
+"""Binary places of the unit."""
 
 
 class Sums:
@@ -24,7 +24,11 @@ class Sums:
         """Add finite numbers of this shape."""
         array = np.asarray(values, np.float64)
         assert array.shape == self.shape, (array.shape, self.shape)
-        self._add(map(_units, array.ravel().tolist()))
+        self._add(map(units, array.ravel().tolist()))
+
+    def add_units(self, values: list[int]) -> None:
+        """Add numbers of this shape that are units already, in the order of a flat array."""
+        self._add(values)
 
     def merge(self, other: "Sums") -> None:
         """Add what another has summed."""
@@ -32,18 +36,18 @@ class Sums:
 
     def values(self) -> npt.NDArray[np.float64]:
         """The sums, each rounded once; float64 [shape]."""
-        one = 1 << _PLACES
+        one = 1 << PLACES
         return np.array([each / one for each in self._units], np.float64).reshape(self.shape)
 
-    def _add(self, units: Iterable[int]) -> None:
-        self._units = [mine + more for mine, more in zip(self._units, units, strict=True)]
+    def units(self) -> list[int]:
+        """The sums themselves, exact, in the order of a flat array."""
+        return self._units
+
+    def _add(self, values: Iterable[int]) -> None:
+        self._units = [mine + more for mine, more in zip(self._units, values, strict=True)]
 
 
-def _units(value: float) -> int:
+def units(value: float) -> int:
+    """A finite number as units of 2^-1074, exactly."""
     numerator, denominator = value.as_integer_ratio()
-    return numerator << (_PLACES + 1 - denominator.bit_length())
-
-
-def total(values: Any) -> npt.NDArray[np.float64]:
-    """Sums over the rows of float64 [rows, …]."""
-    return np.asarray(values, np.float64).sum(axis=0)
+    return numerator << (PLACES + 1 - denominator.bit_length())
