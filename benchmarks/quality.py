@@ -261,8 +261,8 @@ def table(recipes: dict[str, Any]) -> str:
     if "stars" in recipes:
         found = recipes["stars"]["test"]
         near = f"within one {100 * found['within_one']:.1f} %, MAE {found['mae_steps']:.3f}"
-        shown = f"{_percent(found, 'accuracy')}, {near}"
-        rows.append(("clothing reviews, test", "the encoder", shown, _minutes(recipes["stars"]["training"])))
+        told = f"{_percent(found, 'accuracy')}, {near}"
+        rows.append(("clothing reviews, test", "the encoder", told, _minutes(recipes["stars"]["training"])))
     for profile in ("benchmark", "clean") if "goemotions" in recipes else ():
         each = recipes["goemotions"][profile]
         for part in ("all", "unseen"):
