@@ -23,6 +23,7 @@ from tests.corpora import plain_scores, texts, write_jsonl
 pytestmark = pytest.mark.engine
 
 QUICK = ["--learning_rate=3e-3", "--epochs=4", "--batch_size=16", "--threads=1"]
+GENTLY = "--learning_rate=1e-4"
 ROOT = Path(__file__).parent.parent
 
 
@@ -71,6 +72,14 @@ def model(tmp_path_factory, base, data):
     """A model fine-tuned on them."""
     out = tmp_path_factory.mktemp("model") / "model"
     assert run(data, base, out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def gentle(tmp_path_factory, base, data):
+    """One trained in small steps: what a sum in another order changes stays small."""
+    out = tmp_path_factory.mktemp("gentle") / "model"
+    assert run(data, base, out, GENTLY) == 0
     return out
 
 
@@ -180,10 +189,17 @@ def test_overwrite_replaces_a_model(model, data, base, tmp_path):
     assert plain_scores(out, ["a good film"]).shape == (1, 2)
 
 
-def test_accumulated_parts_take_the_same_steps(model, data, base, tmp_path):
-    assert run(data, base, tmp_path / "parts", "--gradient_accumulation=4") == 0
-    assert np.allclose(losses(tmp_path / "parts"), losses(model), atol=2e-4)
-    assert manifest(tmp_path / "parts")["steps"] == manifest(model)["steps"]
+def same(out, other):
+    """Whether two models were trained alike: the curve, the scores of every split, each row counted once."""
+    assert np.allclose(losses(out), losses(other), atol=2e-4)
+    for split, scores in manifest(other)["scores"].items():
+        assert manifest(out)["scores"][split] == pytest.approx(scores, abs=2e-4)
+    return True
+
+
+def test_accumulated_parts_take_the_same_steps(gentle, data, base, tmp_path):
+    assert run(data, base, tmp_path / "parts", GENTLY, "--gradient_accumulation=4") == 0
+    assert same(tmp_path / "parts", gentle)
 
 
 def torchrun(data, base, out, *flags, ranks=2):
@@ -193,32 +209,17 @@ def torchrun(data, base, out, *flags, ranks=2):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_two_processes_draw_the_curve_of_one(model, data, base, tmp_path):
-    with torchrun(data, base, tmp_path / "two") as job:
+def test_two_processes_are_as_one(gentle, data, base, tmp_path):
+    """The 96 rows of a split do not come out even: the second process has 32 of them, and accelerate adds others."""
+    with torchrun(data, base, tmp_path / "two", GENTLY) as job:
         said = job.communicate(timeout=90)[0]
     assert job.returncode == 0, said
     assert said.count("192 steps in") == 1  # one of them speaks
-    made = manifest(tmp_path / "two")
-    assert made["machine"]["processes"] == 2
-    # The sums of a batch are made in another order, and the weights drift apart by roundings.
-    assert np.allclose(losses(tmp_path / "two"), losses(model), atol=1e-3)
-    assert made["scores"]["test"]["loss"] == pytest.approx(manifest(model)["scores"]["test"]["loss"], abs=0.02)
-    with torchrun(data, base, tmp_path / "two") as job:
+    assert manifest(tmp_path / "two")["machine"]["processes"] == 2
+    assert same(tmp_path / "two", gentle)
+    with torchrun(data, base, tmp_path / "two", GENTLY) as job:
         said = job.communicate(timeout=90)[0]
     assert job.returncode == 0 and said.count("already published") == 1
-
-
-def test_two_processes_score_every_row_once(base, tmp_path):
-    """30 rows in batches for two: accelerate fills up the last ones."""
-    flags = [f"--model={base}", *FLAGS, "--validation_fraction=0.1", "--test_fraction=0.25"]
-    data = prepared.run(learnable(120), tmp_path / "prepared", *flags)
-    assert run(data, base, tmp_path / "one", "--learning_rate=0", "--epochs=1") == 0
-    with torchrun(data, base, tmp_path / "two", "--learning_rate=0", "--epochs=1") as job:
-        said = job.communicate(timeout=90)[0]
-    assert job.returncode == 0, said
-    one, two = manifest(tmp_path / "one")["scores"], manifest(tmp_path / "two")["scores"]
-    for split in ("validation", "test"):
-        assert two[split] == pytest.approx(one[split], abs=1e-5)
 
 
 LONG = ("--epochs=10", "--eval_steps=20", "--learning_rate=1e-4")
@@ -418,15 +419,17 @@ def test_a_start_after_the_last_step_takes_no_step(flags, data, base, tmp_path, 
     assert np.array_equal(weights(tmp_path / "model"), weights(tmp_path / "whole"))
 
 
-def test_two_starts_of_one_run_do_not_meet(model, data, base, tmp_path, capsys):
-    command = [sys.executable, "-m", "pipelines.finetune", f"--data={data}", f"--model={base}"]
-    command += [f"--output={tmp_path / 'model'}", *QUICK, *LONG]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
-        wait_for(job, tmp_path / "model", "_attempts/*/checkpoint-*/trainer_state.json")
-        assert run(data, base, tmp_path / "model", *LONG) == 1
+def test_two_starts_of_one_run_do_not_meet(data, base, tmp_path, monkeypatch, capsys):
+    from seqcls_beam.finetuning import training
+
+    def meanwhile(job, tell, train=training.train):
+        assert run(data, base, tmp_path / "model") == 1
         assert "another process is training this very run" in capsys.readouterr().err
-        job.wait(timeout=90)
-    assert job.returncode == 0 and manifest(tmp_path / "model")["steps"] == 480
+        return train(job, tell)
+
+    monkeypatch.setattr(training, "train", meanwhile)
+    assert run(data, base, tmp_path / "model") == 0
+    assert manifest(tmp_path / "model")["steps"] == 192
 
 
 def test_the_loss_that_is_told_is_the_plain_one(data, base, tmp_path):
@@ -546,9 +549,9 @@ def test_every_family_trains_at_any_length(family, longest, tmp_path, monkeypatc
 
 
 @pytest.mark.gpu
-def test_a_gpu_draws_the_curve_of_a_cpu(model, data, base, tmp_path):
-    assert run(data, base, tmp_path / "full", "--device=cuda", "--dtype=float32") == 0
-    assert np.allclose(losses(tmp_path / "full"), losses(model), atol=5e-3)
+def test_a_gpu_draws_the_curve_of_a_cpu(gentle, data, base, tmp_path):
+    assert run(data, base, tmp_path / "full", GENTLY, "--device=cuda", "--dtype=float32") == 0
+    assert np.allclose(losses(tmp_path / "full"), losses(gentle), atol=2e-3)
     assert run(data, base, tmp_path / "half", "--device=cuda") == 0
     assert manifest(tmp_path / "half")["machine"]["computed_in"] in ("bfloat16", "float32")
     assert manifest(tmp_path / "half")["scores"]["test"]["accuracy"] > 0.75

@@ -38,7 +38,7 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
         "problem": job.prepared.problem,
         "labels": list(job.label_names),
         "data": {
-            "path": storage.without_password(job.prepared.folder),
+            "path": storage.without_password(job.config.data.data),
             "run_id": prepared["run_id"],
             "digest": job.prepared.digest,
             "max_length": prepared["tokenizer"]["max_length"],
