@@ -104,6 +104,10 @@ def open_prepared(folder: str) -> Prepared:
 def check_tokenizer(prepared: Prepared, tokenizer: Checkpoint) -> None:
     """Raise `ValueError` where the shards were tokenised otherwise than the model's texts are."""
     was = prepared.manifest["tokenizer"]
+    if "reads" not in was:
+        raise ValueError(
+            f"--data={prepared.folder} is of an earlier version, which did not say enough: prepare it again"
+        )
     if was["reads"] != tokenizer.reads:
         raise ValueError(
             f"--data={prepared.folder} was tokenised for {was['name']}, and the tokenizer of {tokenizer.name} reads "
