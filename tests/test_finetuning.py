@@ -25,6 +25,9 @@ from tests import prepared, tiny
 from tests.corpora import texts
 
 
+pytestmark = pytest.mark.engine
+
+
 @pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory):
     """A cache of our own."""

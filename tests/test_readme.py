@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import quality
 from benchmarks.engine import table
 from pipelines import classify, evaluate, finetune, prepare
 from pipelines.classify import GROUPS
@@ -63,6 +64,11 @@ def test_the_figures_of_the_fine_tuning_are_the_measured_ones():
     assert f"| {batch['ratio']:.1f} × ({batch['ratio_to_the_collator_alone']:.1f} × the collator alone) |" in shown
     assert f"| {training['seqcls_beam']:.1f} s |" in shown and f"{training['ratio']:.2f} × |" in shown
     assert f"leave {measured['padding']['seqcls_beam']:.1%} of the positions" in shown
+
+
+def test_the_table_of_the_quality_is_the_measured_one():
+    measured = json.loads((ROOT / "benchmarks" / "results" / "quality.json").read_text())
+    assert quality.table(measured["recipes"]) in (ROOT / "docs" / "quality.md").read_text()
 
 
 def test_the_table_of_the_engine_is_the_measured_one():
