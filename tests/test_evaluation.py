@@ -394,6 +394,7 @@ def test_the_best_temperature_is_the_optimisers(problem):
     assert best["ece"] < made.measure()["ece"]
 
 
+@pytest.mark.engine  # seconds each
 def test_intervals_are_those_of_drawing_rows_anew():
     data = rows("single_label", 400, 3)
     said = data.scores.argmax(axis=1)
@@ -412,6 +413,7 @@ def test_intervals_are_those_of_drawing_rows_anew():
     assert measure(tallied("single_label", 3, data))["metrics"]["macro_f1"]["ci"] is None
 
 
+@pytest.mark.engine  # seconds each
 @pytest.mark.parametrize("problem", ["multi_label", "regression", "auc"])
 def test_intervals_of_other_problems_are_those_of_drawing_rows_anew(problem):
     data = rows("single_label" if problem == "auc" else problem, 500, 2 if problem == "auc" else 4)
@@ -666,6 +668,7 @@ def evaluation(problem: str, labels: tuple[str, ...], slice_value: str = "a") ->
     }  # fmt: skip
 
 
+@pytest.mark.engine  # seconds each
 @pytest.mark.parametrize(
     ("problem", "labels"),
     [

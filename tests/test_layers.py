@@ -73,11 +73,8 @@ def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
             assert not {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.PTransform"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["pipelines.classify", "pipelines.prepare", "pipelines.finetune", "pipelines.evaluate", "seqcls_beam.transforms"],
-)
-def test_importing_a_command_does_not_import_torch(name):
-    code = f"import sys, {name}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+def test_importing_a_command_does_not_import_torch():
+    names = [f"pipelines.{name}" for name in ("classify", "prepare", "finetune", "evaluate")]
+    code = f"import sys, {', '.join(names)}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.strip() == "[]"
