@@ -24,7 +24,6 @@ from seqcls_beam.runs import RunError
 from tests import prepared, tiny
 from tests.corpora import texts
 
-
 pytestmark = pytest.mark.engine
 
 
