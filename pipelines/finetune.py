@@ -34,7 +34,7 @@ from seqcls_beam.config import (
     TrainOptions,
     option_fields,
 )
-from seqcls_beam.config.finetune import METRICS, TWO_LABELS
+from seqcls_beam.config.finetune import METRICS, TWO_LABELS, best_metric
 from seqcls_beam.finetuning import shards
 from seqcls_beam.finetuning.job import Job, processes, step_of
 from seqcls_beam.manifest import read_manifest, short
@@ -88,9 +88,7 @@ def _main(argv: list[str]) -> int:
     except OSError as error:
         return say(f"{error}; nothing was published", 1)
     except RuntimeError as error:
-        if "PytorchStreamWriter" in str(error) or "inline_container" in str(
-            error
-        ):  # how torch says that a disk is full
+        if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):  # torch's words for a full disk
             return say(f"a checkpoint cannot be written into {job.work}: is the disk full? Nothing was published", 1)
         raise
 
@@ -152,7 +150,7 @@ def prepare(config: FinetuneConfig) -> Job:
         data=prepared.digest,
         base=base.digest,
         train={name: getattr(config.train, name) for name in _names(TrainOptions) if name not in _OF_THE_MACHINE},
-        best_metric=_best(config.train, prepared.problem),
+        best_metric=best_metric(config.train, prepared.problem),
         version=seqcls_beam.__version__,
     )
     names = ("config.json", "model.safetensors", "README.md")
@@ -272,10 +270,6 @@ def _read_recipe(path: str) -> dict[str, Any]:
         if kind != kinds[name] and value is not None:
             found[name] = float(value)  # or 1 and 1.0 were two runs
     return found
-
-
-def _best(options: TrainOptions, problem: str) -> str:
-    return METRICS[problem][0] if options.best_metric == "auto" else options.best_metric
 
 
 def _check_metric(options: TrainOptions, prepared: shards.Prepared) -> None:

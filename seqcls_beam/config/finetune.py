@@ -98,6 +98,11 @@ class TrainOptions:
         check(self)
 
 
+def best_metric(options: TrainOptions, problem: str) -> str:
+    """The validation metric by which checkpoints are compared, as `evaluation.headline` calls it, or "loss"."""
+    return METRICS[problem][0] if options.best_metric == "auto" else options.best_metric
+
+
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions:
     """The machine."""

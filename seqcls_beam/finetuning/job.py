@@ -10,7 +10,7 @@ import orjson
 from seqcls_beam import storage
 from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import FinetuneConfig
-from seqcls_beam.config.finetune import METRICS
+from seqcls_beam.config.finetune import best_metric
 from seqcls_beam.finetuning.shards import Prepared
 from seqcls_beam.runs import Run
 
@@ -64,9 +64,8 @@ class Job:
 
     @property
     def best_metric(self) -> str:
-        """The validation metric by which checkpoints are compared, as `evaluation.headline` calls it, or "loss"."""
-        asked = self.config.train.best_metric
-        return METRICS[self.prepared.problem][0] if asked == "auto" else asked
+        """The validation metric by which checkpoints are compared."""
+        return best_metric(self.config.train, self.prepared.problem)
 
     @property
     def label_names(self) -> tuple[str, ...]:

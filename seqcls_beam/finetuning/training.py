@@ -15,6 +15,7 @@ from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
 
 from seqcls_beam.checkpoints import load_tokenizer
 from seqcls_beam.engine.choosing import cores
+from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning import model as models
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes, step_of
@@ -62,6 +63,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         for name, split in splits.items()
         if name != "train" and (split.labels.dtype != np.int64 or split.labels.min() >= 0)
     }
+    if "validation" in scored:
+        _check_metric(job, splits["validation"])
     arguments = _arguments(job, device, dtype, len(batches) // options.gradient_accumulation, "validation" in scored)
     trainer = BatchTrainer(
         model=model,
@@ -205,6 +208,17 @@ def _check_ids(splits: dict[str, Split], model: Any) -> None:
                 f"the {name} rows hold the token id {split.ids.max()}, and the model knows {size}: they were tokenised "
                 "for another model; prepare the data with this one"
             )
+
+
+def _check_metric(job: Job, validation: Split) -> None:
+    """Raise `RunError` where the validation rows are such that no answers, not even right ones, have the metric."""
+    gold = validation.labels
+    right = np.eye(len(job.prepared.labels), dtype=np.float32)[gold] if gold.dtype == np.int64 else gold
+    if job.best_metric not in ("loss", *headline(job.prepared.problem, job.prepared.labels, gold, right)):
+        raise RunError(
+            f"--best_metric={job.best_metric} cannot be computed on the validation rows, whose labels are all the "
+            "same: name another, such as loss"
+        )
 
 
 def _padding(split: Split, batches: Batches) -> float:
