@@ -26,7 +26,8 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
-from benchmarks.embedded_checkpoint import DEVICE, LABELS, accuracy, encoder, read_imdb, read_sst2, save, train
+from benchmarks.embedded_checkpoint import DEVICE, LABELS, accuracy, read_imdb, read_sst2, save, train
+from benchmarks.small_base import encoder
 
 NAMES = ("minilm", "bert-base", "distilbert")
 REVIEWS = 3000  # of IMDb train; more would teach the short texts of SST-2 less in the same time

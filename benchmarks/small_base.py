@@ -13,7 +13,7 @@ import collections
 import importlib.util
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,13 @@ def _batched(texts: Iterator[str], size: int) -> Iterator[list[str]]:
         yield some
 
 
-def prune_tokenizer(base: Path, output: Path, paths: list[Path], size: int) -> list[int]:
-    """Write the tokenizer with only `size` word pieces; the ids they had in the base."""
+def prune_tokenizer(base: Path, output: Path, texts: Iterable[str], size: int) -> list[int]:
+    """Write the tokenizer with only the `size` word pieces that texts use most; the ids they had in the base."""
     spec = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     old: dict[str, int] = spec["model"]["vocab"]
     tokenizer = AutoTokenizer.from_pretrained(base, model_max_length=MAX_LENGTH)
     counts: collections.Counter[int] = collections.Counter()
-    for some in _batched(itertools.chain.from_iterable(map(lines, paths)), 1000):
+    for some in _batched(iter(texts), 1000):
         for ids in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
             counts.update(ids)
     kept = {token["id"] for token in spec["added_tokens"]}
@@ -99,7 +99,8 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=6500, help="word pieces that stay")
     parser.add_argument("--width", type=int, default=736, help="feed-forward neurons that stay in each layer")
     args = parser.parse_args()
-    kept = prune_tokenizer(encoder(), args.to, args.texts, args.vocabulary)
+    texts = itertools.chain.from_iterable(map(lines, args.texts))
+    kept = prune_tokenizer(encoder(), args.to, texts, args.vocabulary)
     model = AutoModel.from_pretrained(encoder(), dtype=torch.float32)
     small = shrink(model, kept, args.width)
     small.save_pretrained(args.to)
