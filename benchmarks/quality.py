@@ -52,7 +52,9 @@ class Bench:
     def run(self, command: str, *flags: str) -> None:
         """One of the commands, in a process of its own; what it says goes to a log."""
         told = " ".join([f"python -m pipelines.{command}", *(shlex.quote(flag) for flag in flags)])
-        self.commands.append(told.replace(str(self.work), "WORK").replace(str(self.shared), "DATA"))
+        for path, name in ((self.work, "WORK"), (self.shared, "DATA"), (encoder(), "ENCODER"), (RECIPES, "RECIPES")):
+            told = told.replace(str(path), name)
+        self.commands.append(told)
         print(f"$ {self.commands[-1]}", flush=True)
         done = subprocess.run([sys.executable, "-m", f"pipelines.{command}", *flags], capture_output=True, text=True)
         with (self.work / "log.txt").open("a") as log:
