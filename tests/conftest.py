@@ -1,6 +1,7 @@
 """What many tests need: the public datasets, where they are."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,11 @@ def shared() -> Path:
     if not folder:
         pytest.skip("SEQCLS_BEAM_SHARED names no folder of public datasets")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache that nobody else has: what is decoded into it is gone with the tests of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

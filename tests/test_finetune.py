@@ -20,19 +20,11 @@ from tests import prepared, tiny
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
 QUICK = ["--learning_rate=3e-3", "--epochs=4", "--batch_size=16", "--threads=1"]
 GENTLY = "--learning_rate=1e-4"
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    """A cache of our own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

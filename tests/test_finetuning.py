@@ -24,15 +24,7 @@ from seqcls_beam.runs import RunError
 from tests import prepared, tiny
 from tests.corpora import texts
 
-pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    """A cache of our own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
 
 @pytest.fixture(scope="module")
