@@ -41,6 +41,7 @@ from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
 from seqcls_beam.evaluation.metrics import measure
+from seqcls_beam.manifest import iso
 from seqcls_beam.predictions import first_sequences
 from seqcls_beam.records import read_unit
 from seqcls_beam.runs import RunError
@@ -343,8 +344,8 @@ def _assembled(planned: Plan, evidence: Evidence, runner: str, started: float) -
         "command": _command(config),
         "versions": versions(*_PACKAGES, *(("torch", "transformers") if checkpoint is not None else ())),
         "runner": runner,
-        "started": _iso(started),
-        "finished": _iso(finished),
+        "started": iso(started),
+        "finished": iso(finished),
         "data": planned.data,
         "model": None
         if checkpoint is None
@@ -406,10 +407,6 @@ def _named(planned: Plan) -> str:
         return f"{model}the {planned.data['split']} split of {planned.data['folder']}"
     count = len(planned.data["inputs"])
     return f"{model}{count:,} file{'s'[: count != 1]}"
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 if __name__ == "__main__":

@@ -106,8 +106,8 @@ def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, 
     return {
         "format_version": FORMAT_VERSION,
         "run_id": run_id,
-        "started": _iso(facts["started"]) if "started" in facts else None,
-        "finished": _iso(finished),
+        "started": iso(facts["started"]) if "started" in facts else None,
+        "finished": iso(finished),
         **{key: value for key, value in facts.items() if key not in ("started", "units")},
         "engines": engines,
         "rows": {
@@ -131,7 +131,8 @@ def _wall(facts: dict[str, Any], finished: float) -> dict[str, float]:
     return {"wall": round(finished - facts["started"], 3)} if "started" in facts else {}
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Seconds since 1970 → a time as manifests have it, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 

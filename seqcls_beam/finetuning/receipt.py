@@ -12,7 +12,7 @@ from seqcls_beam import storage
 from seqcls_beam.finetuning.card import card
 from seqcls_beam.finetuning.curves import curves
 from seqcls_beam.finetuning.job import Job, Trained
-from seqcls_beam.manifest import FORMAT_VERSION
+from seqcls_beam.manifest import FORMAT_VERSION, iso
 
 
 def recipe(job: Job) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
         "format_version": FORMAT_VERSION,
         "kind": "finetune",
         "run_id": job.run.run_id,
-        "started": _iso(facts["started"]),
-        "finished": _iso(finished),
+        "started": iso(facts["started"]),
+        "finished": iso(finished),
         "command": facts["command"],
         "versions": facts["versions"],
         "problem": job.prepared.problem,
@@ -75,7 +75,3 @@ def _part(path: Path) -> dict[str, Any]:
 
 def _json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

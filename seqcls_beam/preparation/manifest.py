@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcls_beam import storage
+from seqcls_beam.manifest import iso
 from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs import RunError
@@ -44,8 +45,8 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         "format_version": FORMAT_VERSION,
         "kind": "prepare",
         "run_id": job.run.run_id,
-        "started": _iso(facts["started"]),
-        "finished": _iso(finished),
+        "started": iso(facts["started"]),
+        "finished": iso(finished),
         **{key: value for key, value in facts.items() if key not in ("started", "units")},
         "unicode": unicodedata.unidata_version,
         "tokenizer": {
@@ -261,7 +262,3 @@ def _inputs(read: list[dict[str, Any]]) -> list[dict[str, Any]]:
             )
             file["rows"] += piece["rows"]
     return sorted(files.values(), key=lambda file: str(file["path"]))
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
