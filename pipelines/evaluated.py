@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from seqcls_beam.evaluation.formatting import METRICS, cell, matrix, number
 from seqcls_beam.evaluation.tally import MOST_VALUES
-from seqcls_beam.evaluation.told import METRICS, cell, matrix, number
 
 MOST_CLASSES = 30
 MOST_MATRIX = 10

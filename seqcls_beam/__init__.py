@@ -40,11 +40,11 @@ Read from the top: a file imports only files above it.
         extras.py      packages that only this and fine-tuning need
         outcomes.py    gold labels and scores of a batch
         sums.py        sums in any order, to the last bit
-        odds.py        log-odds, in cells
-        chance.py      what is drawn by lot
+        histograms.py  log-odds, in cells
+        sampling.py    bootstrap weights, samples of rows
         calibration.py, groups.py, worst.py   what is counted of rows …
         tally.py       … all of it, additive
-        shares.py      counts → precision, recall, F1, for many groups at once
+        counts.py      counts → precision, recall, F1, for many groups at once
         ranking.py     cells → AUC, average precision, best thresholds
         headline.py    a few metrics, straight from arrays
         metrics.py     a tally → every metric of it
@@ -53,7 +53,7 @@ Read from the top: a file imports only files above it.
         evidence.py    a batch → tally and account
         files.py       shards, and rows with answers → batches
         gates.py       what a metric must be
-        told.py, plots.py, report.py   what people see
+        formatting.py, plots.py, report.py   what people see
     finetuning/      prepared shards + a base → a checkpoint
         shards.py      shards → flat arrays, mapped into memory
         job.py         a fine-tuning as its processes know it

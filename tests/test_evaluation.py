@@ -16,14 +16,14 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
-from seqcls_beam.evaluation import metrics, odds, ranking
+from seqcls_beam.evaluation import histograms, metrics, ranking
 from seqcls_beam.evaluation.calibration import Calibration
-from seqcls_beam.evaluation.chance import Sample
 from seqcls_beam.evaluation.decisions import Decisions
 from seqcls_beam.evaluation.gold import Gold, countable, values_of
 from seqcls_beam.evaluation.metrics import headline, measure
 from seqcls_beam.evaluation.outcomes import Outcomes
 from seqcls_beam.evaluation.report import page, section
+from seqcls_beam.evaluation.sampling import Sample
 from seqcls_beam.evaluation.sums import Sums
 from seqcls_beam.evaluation.tally import MOST_VALUES, Tally
 from seqcls_beam.runs import RunError
@@ -565,12 +565,12 @@ def test_a_headline_of_few_rows_is_free_of_nan():
 
 def test_cells_rise_and_their_edges_are_probabilities():
     share = np.linspace(0.0001, 0.9999, 5001)
-    for count in (odds.cells(2), odds.cells(2000)):
-        cells = odds.cell(odds.log_odds(share, 1 - share), count)
+    for count in (histograms.cells(2), histograms.cells(2000)):
+        cells = histograms.cell(histograms.log_odds(share, 1 - share), count)
         assert (np.diff(cells) >= 0).all()
-        edges = odds.edges(count)
+        edges = histograms.edges(count)
         assert (edges[cells] <= share + 1e-12).all() and (share < edges[cells + 1] + 1e-12).all()
-    assert odds.cell(np.array([-np.inf, np.inf]), 100).tolist() == [0, 99]
+    assert histograms.cell(np.array([-np.inf, np.inf]), 100).tolist() == [0, 99]
 
 
 def test_gold_labels_are_names_numbers_or_what_was_said():

@@ -1,6 +1,6 @@
 """A tally → every metric of it, ready for JSON.
 
-scikit-learn computes what it has, from counts as weights; confidence intervals redraw the counts (`shares`).
+scikit-learn computes what it has, from counts as weights; confidence intervals redraw the counts (`counts`).
 """
 
 import math
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation import ranking, shares
-from seqcls_beam.evaluation.chance import stream
+from seqcls_beam.evaluation import counts, ranking
 from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.groups import LENGTHS, Group
 from seqcls_beam.evaluation.headline import correlation, headline
+from seqcls_beam.evaluation.sampling import stream
 from seqcls_beam.evaluation.tally import Tally
 
 __all__ = ["headline", "measure"]
@@ -86,7 +86,7 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
     right, answers, support = tally.all.counts
     occurring = answers + support > 0
     tables = _redrawn(gold, said, rows, size, tally.asked.bootstrap, tally.asked.seed, ordinal)
-    drawn = shares.of_classes(*tables[:3], occurring)
+    drawn = counts.of_classes(*tables[:3], occurring)
     how: dict[str, Any] = {"sample_weight": rows}
     values = {"accuracy": sklearn.accuracy_score(gold, said, **how)}
     for average in ("macro", "weighted"):
@@ -95,7 +95,7 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
             f"{average}_{name}": each for name, each in zip(("precision", "recall", "f1"), found[:3], strict=True)
         }
     # scikit-learn's own warns of answers that no gold label has.
-    values["balanced_accuracy"] = float(shares.ratio(right, support)[support > 0].mean())
+    values["balanced_accuracy"] = float(counts.ratio(right, support)[support > 0].mean())
     if occurring.sum() > 1:
         values |= {
             "kappa": sklearn.cohen_kappa_score(gold, said, **how),
@@ -104,7 +104,7 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
     made["metrics"] |= {name: _metric(values[name], drawn[name]) for name in drawn if name in values}
     for name in ("accuracy", "weighted_recall"):  # which are the same
         made["metrics"][name] = _share(right.sum(), rows.sum(), tally.asked.bootstrap)
-    by_class = shares.f1(*tables[:3])
+    by_class = counts.f1(*tables[:3])
     if size == 2:
         score = sklearn.f1_score(gold, said, labels=[positive], average="macro", zero_division=0, **how)
         made["metrics"]["positive_f1"] = _metric(score, by_class[:, positive])
@@ -162,7 +162,7 @@ def _around(metric: dict[str, Any]) -> dict[str, Any]:
 
 def _share(right: float, rows: float, bootstrap: int) -> dict[str, Any]:
     """A share of rows, with Wilson's interval where intervals are wanted."""
-    return {"value": float(right / rows), "ci": shares.wilson(float(right), float(rows)) if bootstrap else None}
+    return {"value": float(right / rows), "ci": counts.wilson(float(right), float(rows)) if bootstrap else None}
 
 
 def _redrawn(
@@ -195,8 +195,8 @@ def _redrawn(
 def _steps(tally: Tally, made: dict[str, Any], gold: Array, said: Array, rows: Array, tables: Any) -> None:
     size = len(tally.asked.labels)
     steps = np.bincount(np.abs(gold - said), rows, size)[None]
-    found = shares.of_steps(steps, tally.all.counts[1:2], tally.all.counts[2:3])
-    drawn = shares.of_steps(tables[3], tables[1], tables[2])
+    found = counts.of_steps(steps, tally.all.counts[1:2], tally.all.counts[2:3])
+    drawn = counts.of_steps(tables[3], tables[1], tables[2])
     values = {name: float(each[0]) for name, each in found.items()}
     if len({*gold.tolist(), *said.tolist()}) > 1:
         values["quadratic_kappa"] = wanted("sklearn.metrics").cohen_kappa_score(
@@ -219,18 +219,18 @@ def _majority(support: Array, positive: int, size: int) -> dict[str, Any]:
 def _several(tally: Tally, made: dict[str, Any]) -> None:
     right, said, gold = tally.all.counts
     size = len(tally.asked.labels)
-    values = shares.of_labels(right[None], said[None], gold[None])
+    values = counts.of_labels(right[None], said[None], gold[None])
     tables = tally.replicated_counts.reshape(-1, 3, size)
-    drawn = shares.of_labels(tables[:, 0], tables[:, 1], tables[:, 2])
+    drawn = counts.of_labels(tables[:, 0], tables[:, 1], tables[:, 2])
     made["metrics"] |= {name: _metric(value[0], drawn[name]) for name, value in values.items()}
     made["metrics"]["subset_accuracy"] = _share(tally.all.exact, tally.all.rows, tally.asked.bootstrap)
-    by_label = shares.f1(tables[:, 0], tables[:, 1], tables[:, 2])
+    by_label = counts.f1(tables[:, 0], tables[:, 1], tables[:, 2])
     made["classes"] = [
         {
             "label": name,
-            "precision": float(shares.ratio(right[number], said[number])),
-            "recall": float(shares.ratio(right[number], gold[number])),
-            "f1": float(shares.f1(right[number], said[number], gold[number])),
+            "precision": float(counts.ratio(right[number], said[number])),
+            "recall": float(counts.ratio(right[number], gold[number])),
+            "f1": float(counts.f1(right[number], said[number], gold[number])),
             "ci": _metric(0, by_label[:, number])["ci"],
             "support": int(gold[number]),
             "predicted": int(said[number]),
@@ -253,8 +253,8 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
 
 def _regression(tally: Tally, made: dict[str, Any]) -> None:
     assert tally.all.sums is not None and tally.sample is not None
-    values = shares.of_moments(tally.all.sums.centred())
-    drawn = shares.of_moments(tally.replicated_sums.centred())
+    values = counts.of_moments(tally.all.sums.centred())
+    drawn = counts.of_moments(tally.replicated_sums.centred())
     made["metrics"] |= {
         name: _metric(value[0], drawn[name]) for name, value in values.items() if math.isfinite(value[0])
     }
@@ -281,14 +281,14 @@ def _groups(groups: dict[str, Group], problem: str) -> list[dict[str, Any]]:
     if not groups:
         return []
     if problem == "regression":
-        found = shares.of_moments(
+        found = counts.of_moments(
             np.concatenate([each.sums.centred() for each in groups.values() if each.sums is not None])
         )
         names = ("mse", "pearson")
     else:
         tables = np.stack([each.counts for each in groups.values()])
         several = problem == "multi_label"
-        found = (shares.of_labels if several else shares.of_classes)(tables[:, 0], tables[:, 1], tables[:, 2])
+        found = (counts.of_labels if several else counts.of_classes)(tables[:, 0], tables[:, 1], tables[:, 2])
         names = ("micro_f1", "macro_f1") if several else ("accuracy", "macro_f1")
     return [
         {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seqcls_beam.evaluation.extras import wanted
-from seqcls_beam.evaluation.told import METRICS, matrix
+from seqcls_beam.evaluation.formatting import METRICS, matrix
 
 MOST_CLASSES = 30
 MOST_SLICES = 20

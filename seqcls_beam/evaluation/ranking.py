@@ -1,6 +1,6 @@
 """Ranking metrics from counts, int64 [absent or present, cell], the cells in rising order of the score.
 
-A cell is one score (`decisions`), and what is computed is exact, or a stretch of log-odds (`odds`).
+A cell is one score (`decisions`), and what is computed is exact, or a stretch of log-odds (`histograms`).
 """
 
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.chance import stream
+from seqcls_beam.evaluation.counts import f1
 from seqcls_beam.evaluation.extras import wanted
-from seqcls_beam.evaluation.odds import edges
-from seqcls_beam.evaluation.shares import f1
+from seqcls_beam.evaluation.histograms import edges
+from seqcls_beam.evaluation.sampling import stream
 
 Array = npt.NDArray[Any]
 

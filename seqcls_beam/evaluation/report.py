@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from seqcls_beam.evaluation import plots
-from seqcls_beam.evaluation.told import METRICS, cell, number
+from seqcls_beam.evaluation.formatting import METRICS, cell, number
 
 _MOST_ROWS = 200  # of a table of classes or slices; evaluation.json has all
 

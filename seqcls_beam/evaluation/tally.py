@@ -15,13 +15,13 @@ from typing import Self
 
 import numpy as np
 
-from seqcls_beam.evaluation import odds
+from seqcls_beam.evaluation import histograms
 from seqcls_beam.evaluation.calibration import Calibration
-from seqcls_beam.evaluation.chance import Sample, weights
 from seqcls_beam.evaluation.decisions import Decisions
 from seqcls_beam.evaluation.groups import LENGTHS, Array, Group, bucket, facts
 from seqcls_beam.evaluation.moments import COLUMNS, Moments, about
 from seqcls_beam.evaluation.outcomes import Outcomes
+from seqcls_beam.evaluation.sampling import Sample, weights
 from seqcls_beam.evaluation.worst import Worst
 
 MOST_VALUES = 1000
@@ -59,7 +59,7 @@ class Tally:
         self.pairs: Counter[int] = Counter()  # gold class * labels + answered class
         ranked = size if problem == "multi_label" else 1 if problem == "single_label" and size == 2 else 0
         # Rows by [label, absent or present, cell of the log-odds]; of two classes those of the second.
-        self.odds = np.zeros((ranked, 2, odds.cells(ranked) if ranked else 0), np.int64)
+        self.odds = np.zeros((ranked, 2, histograms.cells(ranked) if ranked else 0), np.int64)
         self.decisions = Decisions(ranked)
         self.calibration = None if problem == "regression" else Calibration()
         self.sample = Sample(2) if problem == "regression" else None  # gold, predicted
@@ -162,7 +162,7 @@ class Tally:
         several = self.asked.problem == "multi_label"
         present, absent = (scores, 1 - scores) if several else (scores[:, 1:], scores[:, :1])
         truth = (gold > 0) if several else (gold == 1)[:, None]
-        cells = odds.cell(odds.log_odds(present, absent), count)
+        cells = histograms.cell(histograms.log_odds(present, absent), count)
         self.decisions.add(truth, scores)
         flat = (np.arange(ranked) * 2 + truth) * count + cells
         self.odds += np.bincount(flat.ravel(), minlength=self.odds.size).reshape(self.odds.shape)
