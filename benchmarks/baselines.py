@@ -5,6 +5,7 @@ and 5, 100 filters each, maximum over time, dropout 0.5) and one bidirectional L
 time; embeddings of 300 numbers begin at random, since no pretrained ones are at hand.
 """
 
+import copy
 import time
 from typing import Any
 
@@ -81,10 +82,15 @@ def train(name: str, folder: str, threads: int, seed: int = 0) -> dict[str, Any]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-        scores = {each: _scores(model, split, prepared) for each, split in splits.items() if each != "train"}
-        if not best or scores["validation"]["accuracy"] > best["scores"]["validation"]["accuracy"]:
-            best = {"epoch": epoch + 1, "scores": scores}
-    return {**best, "seed": seed, "seconds": round(time.monotonic() - began)}
+        scores = _scores(model, splits["validation"], prepared)
+        if not best or scores["accuracy"] > best["scores"]["validation"]["accuracy"]:
+            best = {"epoch": epoch + 1, "scores": {"validation": scores}}
+            weights = copy.deepcopy(model.state_dict())
+    seconds = round(time.monotonic() - began)
+    if "test" in splits:
+        model.load_state_dict(weights)
+        best["scores"]["test"] = _scores(model, splits["test"], prepared)
+    return {**best, "seed": seed, "seconds": seconds}
 
 
 @torch.no_grad()
