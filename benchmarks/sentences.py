@@ -25,7 +25,7 @@ WORDS = (5, 40)  # of a sentence that is taken
 SEED = 0
 
 
-def read(reviews: Path) -> list[tuple[str, str]]:
+def read_reviews(reviews: Path) -> list[tuple[str, str]]:
     """(text, label) of each review, without HTML's line breaks."""
     rows = pq.read_table(reviews, columns=["text", "label"]).to_pylist()
     return [(re.sub(r"<br\s*/?>", " ", row["text"]), row["label"]) for row in rows]
@@ -35,7 +35,7 @@ def split(reviews: Path, to: Path, count: int) -> None:
     """Write sentences, by chance, each with the label of its review."""
     sentences = [
         {"text": sentence, "review": label}
-        for text, label in read(reviews)
+        for text, label in read_reviews(reviews)
         for sentence in re.split(r"(?<=[.!?])\s+", text)
         if WORDS[0] <= len(sentence.split()) <= WORDS[1]
     ]
@@ -77,7 +77,7 @@ def main() -> None:
     elif args.step == "agreeing":
         agreeing(args.labels, args.to, args.score)
     else:
-        write(random.Random(SEED).sample(read(args.reviews), args.rows), args.to)
+        write(random.Random(SEED).sample(read_reviews(args.reviews), args.rows), args.to)
 
 
 if __name__ == "__main__":

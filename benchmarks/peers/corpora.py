@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.peers.base import token_ids
 from benchmarks.peers.work import flops
+from benchmarks.sentences import read_reviews
 
 NAMES = ("lognormal", "sst2", "imdb")
 # Tokens of `lognormal`, special ones included. Cut at whole words and at the longest, their mean is 39.
@@ -54,15 +55,20 @@ def _source(name: str, shared: Path | None, tokenizer: Any) -> Iterator[str]:
         words = (files("seqcls_beam") / "sample" / "reviews.jsonl").read_bytes().decode(errors="ignore").split()
         words = sorted({word for word in words if word.isalpha()})
         return _pieces((" ".join(chance.choices(words, k=300)) for _ in iter(int, 1)), tokenizer, chance)
-    from benchmarks.embedded_checkpoint import read_imdb, read_sst2
-
     if name == "sst2":
-        rows = [row for part in ("dev", "train_full") for row in read_sst2(shared / "sst2" / f"{part}.tsv")]
-        chance.shuffle(rows)
-        return (row.text for row in rows)
+        files_of = (shared / "sst2" / f"{part}.tsv" for part in ("dev", "train_full"))
+        lines = [line for path in files_of for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]]
+        chance.shuffle(lines)
+        return (line.rpartition("\t")[0].strip() for line in lines)
     parts = ("test",) if name == "imdb" else ("test", "train")
-    reviews = (row.text for part in parts for row in read_imdb(shared / "imdb" / f"{part}.parquet", chance))
+    reviews = (text for part in parts for text in _reviews(shared / "imdb" / f"{part}.parquet", chance))
     return reviews if name == "imdb" else _pieces(reviews, tokenizer, chance)
+
+
+def _reviews(path: Path, chance: random.Random) -> list[str]:
+    texts = [text for text, _ in read_reviews(path)]
+    chance.shuffle(texts)  # the file has them in the order of their classes
+    return texts
 
 
 def _pieces(reviews: Iterable[str], tokenizer: Any, chance: random.Random) -> Iterator[str]:
