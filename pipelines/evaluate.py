@@ -361,7 +361,7 @@ def _assembled(planned: Plan, evidence: Evidence, runner: str, started: float) -
             "column": planned.sheet.label_column,
             "read_as": NUMBERS if account.ways[NUMBERS] else planned.sheet.gold.way,
         },
-        "threshold": config.model.threshold if planned.kind.problem == "multi_label" else None,
+        "threshold": config.model.threshold if planned.kind.problem == "multi_label" and planned.kind.scores else None,
         "bootstrap": {"replicates": config.measure.bootstrap, "seed": config.measure.seed},
         "engines": [account.engines[key] for key in sorted(account.engines)],
         "rows": {

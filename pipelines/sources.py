@@ -1,6 +1,7 @@
 """Where the rows of an evaluation come from: files to label, prepared shards, or rows that have their answers."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from seqcls_beam import storage
 from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import EvaluateConfig, ReadOptions
 from seqcls_beam.evaluation.evidence import Sheet
-from seqcls_beam.evaluation.files import Files, labels_of, listed, schema_of
+from seqcls_beam.evaluation.files import POSITION, SOURCE, Files, labels_of, listed, schema_of
 from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import Gold, countable, names_of, values_of
 from seqcls_beam.evaluation.tally import Asked
@@ -26,7 +27,6 @@ from seqcls_beam.tokens import Sequences, add_tokens
 from seqcls_beam.units import list_files
 
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
-_LISTS = (pa.types.is_list, pa.types.is_large_list)
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,12 @@ def _labeled(config: EvaluateConfig, threshold: float | None) -> Plan:
         if manifest is None:
             paths.append(pattern)
             continue
-        if manifest.get("kind") == "prepare":
-            raise ValueError(f"--labeled={pattern}: it holds prepared data, which has no answers: give it as --data")
+        if kind := manifest.get("kind"):
+            what = {
+                "prepare": "prepared data, which has no answers: give it as --data",
+                "finetune": "a model, which has no answers: give it as --model, with rows to answer",
+            }.get(kind, f"the output of pipelines.{kind}")
+            raise ValueError(f"--labeled={pattern}: it holds {what}")
         manifests.append(manifest)
         run = {key: manifest.get(key) for key in ("run_id", "model")}
         runs.append({"folder": storage.without_password(folder), **run})
@@ -194,9 +198,13 @@ def _labeled(config: EvaluateConfig, threshold: float | None) -> Plan:
     slices = config.measure.slice_by or ()
     _require(slices, schema.names, "slice_by")
     _check_kinds(schema, config, column)
-    problem, labels = _said(config, schema, _one_model(runs), column, units)
+    problem, known = _said(config, schema, _one_model(runs))
+    _check_answers(schema, problem)
+    labels = _found(config, schema, problem, column, units) if known is None else known
     remarks = []
     if problem == "multi_label":
+        if threshold is not None and "scores" not in schema.names:
+            raise ValueError(f"--threshold={threshold:g} is for scores, and there are none: only the labels assigned")
         config, said = _with_threshold(config, threshold, manifests)
         remarks += said
     answers = [name for name in ("scores", "labels" if problem == "multi_label" else "label") if name in schema.names]
@@ -211,9 +219,10 @@ def _labeled(config: EvaluateConfig, threshold: float | None) -> Plan:
             _require([name], schema.names, option)
     shown = {"id": config.read.id_column, "text": config.read.text_column, "text_pair": config.read.text_pair_column}
     shown = {name: value for name, value in shown.items() if value in schema.names}
-    others = [name for name in ("tokens", "truncated") if name in schema.names]
+    kinds = {"tokens": pa.types.is_integer, "truncated": pa.types.is_boolean}  # as `classify` has them
+    others = [name for name, check in kinds.items() if name in schema.names and check(schema.field(name).type)]
     columns = tuple(dict.fromkeys([*answers, *others, column, *slices, *filter(None, shown.values())]))
-    told = (*((name, str(value)) for name, value in shown.items()), ("source", "source"), ("position", "position"))
+    told = (*((name, str(value)) for name, value in shown.items()), ("source", SOURCE), ("position", POSITION))
     named = labels_of(schema)
     gold = Gold(
         problem,
@@ -321,7 +330,7 @@ def _values(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> tu
 def _separator(config: EvaluateConfig, problem: str, kind: pa.DataType) -> str | None:
     """The separator of gold labels; raises `ValueError` where the column does not fit the problem."""
     name, separator = config.gold.label_column, config.gold.label_separator
-    lists = any(check(kind) for check in _LISTS)
+    lists = _is_list(kind)
     if problem == "multi_label":
         if not lists and separator is None:
             raise ValueError(
@@ -350,15 +359,15 @@ def _gold_column(name: str, schema: pa.Schema) -> str:
 
 
 def _said(
-    config: EvaluateConfig, schema: pa.Schema, model: dict[str, Any] | None, column: str, units: pa.RecordBatch
-) -> tuple[str, tuple[str, ...]]:
-    """(problem, labels) of files with answers: told by the manifest or the files, else found in the rows."""
+    config: EvaluateConfig, schema: pa.Schema, model: dict[str, Any] | None
+) -> tuple[str, tuple[str, ...] | None]:
+    """(problem, labels) of files with answers, as the manifest or the files tell; None for labels that they do not."""
     if model is not None:
         return str(model["problem"]), tuple(model["labels"])
     labels = labels_of(schema)
     if labels is None and config.gold.labels is not None:
         labels = names_of(config.gold.labels)
-    if "labels" in schema.names:
+    if "labels" in schema.names and (_is_list(schema.field("labels").type) or "label" not in schema.names):
         problem = "multi_label"
     elif "label" in schema.names and (labels is None or len(labels) > 1):
         problem = "single_label"
@@ -374,21 +383,22 @@ def _said(
             f"--labeled has no column of answers ('label', 'labels' or 'score'); the columns there are "
             f"{_quoted(schema.names)}"
         )
-    if labels is not None:
-        return problem, labels
+    return problem, labels
+
+
+def _found(
+    config: EvaluateConfig, schema: pa.Schema, problem: str, column: str, units: pa.RecordBatch
+) -> tuple[str, ...]:
+    """The labels that the answers have, by a look through all rows.
+
+    Raises `ValueError` where there are none, or no gold label is among them: then the two speak of different things;
+    and where there are scores, whose order the rows do not tell.
+    """
     if "scores" in schema.names:
         raise ValueError(
             "--labeled has scores, and nothing says which label each is for: give the labels in their order with "
             "--labels"
         )
-    return problem, _found(config, problem, column, units)
-
-
-def _found(config: EvaluateConfig, problem: str, column: str, units: pa.RecordBatch) -> tuple[str, ...]:
-    """The labels that the answers have, by a look through all rows.
-
-    Raises `ValueError` where there are none, or no gold label is among them: then the two speak of different things.
-    """
     said = "labels" if problem == "multi_label" else "label"
     names: dict[str, set[str]] = {said: set(), column: set()}
     fs = storage.connect(units["path"][0].as_py())[0]
@@ -420,9 +430,46 @@ def _check_kinds(schema: pa.Schema, config: EvaluateConfig, label_column: str) -
     for option, names in (("label_column", (label_column,)), ("slice_by", config.measure.slice_by or ())):
         for name in names:
             kind = schema.field(name).type
-            lists = option == "label_column" and any(check(kind) for check in _LISTS)
+            lists = option == "label_column" and _is_list(kind)
             if (pa.types.is_nested(kind) and not lists) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
                 raise ValueError(f"--{option}={name} holds {kind}: expected strings, numbers or booleans")
+
+
+def _check_answers(schema: pa.Schema, problem: str) -> None:
+    """Raise `ValueError` for answers of a type that they cannot have."""
+
+    def holds(name: str, expected: str, *checks: Callable[[pa.DataType], bool]) -> None:
+        if name not in schema.names:
+            return
+        kind = inner = schema.field(name).type
+        for check in checks:
+            if not check(inner):
+                raise ValueError(f"--labeled has a column {name!r} of {kind}: expected {expected}")
+            inner = inner.value_type if pa.types.is_nested(inner) else inner
+
+    if problem == "regression":
+        return holds("score", "numbers", _is_number)
+    holds("scores", "lists of probabilities", _is_vector, pa.types.is_floating)
+    if problem == "multi_label":
+        return holds("labels", "lists of labels", _is_list, _is_label)
+    return holds("label", "labels", _is_label)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return _is_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return not (pa.types.is_nested(kind) or binary)
 
 
 def _require(names: tuple[str, ...] | list[str], there: list[str], option: str) -> None:

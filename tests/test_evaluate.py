@@ -731,6 +731,57 @@ def test_shards_of_another_model_are_refused(tmp_path, model, corpus, capsys):
     assert "give it as --data" in capsys.readouterr().err
 
 
+def test_columns_that_are_called_as_what_is_told_of_a_row_stay_the_users(tmp_path):
+    source = ["web", "mail"] * 20
+    columns = {"gold": ["x", "y"] * 20, "label": ["x", "x"] * 20, "source": source, "position": ["top"] * 40}
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold"]
+    run(*flags, "--labels=x,y", "--slice_by=source,position", f"--output={tmp_path}/out")
+    found = read(tmp_path / "out")
+    shown = {name: {each["value"]: each["rows"] for each in groups} for name, groups in found["slices"].items()}
+    assert shown == {"source": {"web": 20, "mail": 20}, "position": {"top": 40}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"gold": ["a,b"], "labels": ["a,b"]}, "a column 'labels' of string: expected lists of labels"),
+        ({"gold": ["a"], "label": [{"name": "a"}]}, "expected labels"),
+        ({"gold": ["a"], "label": ["a"], "scores": [0.5]}, "a column 'scores' of double: expected lists of prob"),
+        ({"gold": ["a"], "label": ["a"], "scores": [["a"]]}, "expected lists of probabilities"),
+        ({"gold": [1.0], "score": ["high"]}, "a column 'score' of string: expected numbers"),
+    ],
+)
+def test_answers_of_a_type_they_cannot_have_are_refused(columns, said, tmp_path, capsys):
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold"]
+    names = ["--labels=a,b"] if "scores" in columns else []
+    run(*flags, *names, *(["--label_separator=,"] if "labels" in columns else []), code=2)
+    assert said in capsys.readouterr().err
+
+
+def test_columns_that_only_share_a_name_with_those_of_classify_are_let_be(tmp_path):
+    columns = {"gold": ["x", "y"], "label": ["x", "x"], "labels": ["a", "b"], "tokens": [["a"], ["b"]]}
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns, truncated=['no', 'no'])}", "--label_column=gold"]
+    run(*flags, "--labels=x,y", f"--output={tmp_path}/out")
+    found = read(tmp_path / "out")
+    assert found["problem"] == "single_label" and values(found)["accuracy"] == 0.5
+
+
+def test_assigned_labels_without_scores_have_no_threshold(tmp_path, capsys):
+    columns = {"gold": [["a"], ["a", "b"]], "labels": [["a"], ["b"]]}
+    flags = [f"--labeled={parquet(tmp_path / 'in.parquet', **columns)}", "--label_column=gold"]
+    run(*flags, f"--output={tmp_path}/out")
+    assert read(tmp_path / "out")["threshold"] is None
+    run(*flags, "--threshold=0.3", code=2)
+    assert "--threshold=0.3 is for scores, and there are none" in capsys.readouterr().err
+
+
+def test_a_model_is_not_what_labeled_names(tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "_MANIFEST.json").write_text(json.dumps({"format_version": 1, "kind": "finetune"}))
+    run(f"--labeled={tmp_path}/model", code=2)
+    assert "give it as --model" in capsys.readouterr().err
+
+
 def test_the_command_that_is_told_can_be_run(tmp_path, model, corpus):
     first = evaluated(tmp_path / "a", f"--input={corpus}", f"--model={model}", "--slice_by=shop")
     words = shlex.split(first["command"])

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation.account import Account
+from seqcls_beam.evaluation.files import POSITION, SOURCE
 from seqcls_beam.evaluation.gold import Gold, countable
 from seqcls_beam.evaluation.outcomes import Outcomes
 from seqcls_beam.evaluation.tally import Asked, Tally
@@ -171,7 +172,7 @@ def _check_answers(scores: Array, columns: dict[str, pa.Array], sheet: Sheet) ->
         return
     row = int(np.flatnonzero(wrong)[0])
     told = ", ".join(f"{name} {score:.4g}" for name, score in list(zip(asked.labels, scores[row], strict=True))[:5])
-    where = f"{storage.without_password(str(columns['source'][row]))}, row {columns['position'][row]}"
+    where = f"{storage.without_password(str(columns[SOURCE][row]))}, row {columns[POSITION][row]}"
     if asked.problem == "single_label":
         raise RunError(
             f"the scores contradict the column 'label': it says {asked.labels[said[row]]!r} where they say {told} "

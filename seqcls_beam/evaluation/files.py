@@ -21,7 +21,8 @@ from seqcls_beam.tokens import Sequences
 from seqcls_beam.units import list_files, plan_units
 
 _FIRST = 1152  # sequences, as `predictions.first_sequences`
-_OURS = ("source", "position")
+SOURCE, POSITION = "seqcls_beam.source", "seqcls_beam.position"
+"""Columns that are put beside those of a file, under names that no column of a user has: its URI, and the row in it."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _placed(batch: pa.RecordBatch, uri: str, position: int) -> pa.RecordBatch:
         decoded = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         columns[name] = decoded.cast(pa.string()) if pa.types.is_large_string(decoded.type) else decoded
     source = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(batch), np.int32)), pa.array([uri]))
-    columns |= {"source": source, "position": pa.array(np.arange(position, position + len(batch)))}
+    columns |= {SOURCE: source, POSITION: pa.array(np.arange(position, position + len(batch)))}
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -141,13 +142,13 @@ def as_tokens(rows: pa.RecordBatch) -> pa.RecordBatch:
     Where the texts are not there the ids are kept in their place. No row is truncated: they were when prepared.
     """
     size = len(rows)
-    kept = [name for name in rows.schema.names if name not in (*_OURS, "token_type_ids")]
+    kept = [name for name in rows.schema.names if name not in (SOURCE, POSITION, "token_type_ids")]
     if "text" in kept:
         kept.remove("input_ids")
     lengths = rows["input_ids"].value_lengths()
     columns = {
-        "source": rows["source"],
-        "position": rows["position"],
+        "source": rows[SOURCE],
+        "position": rows[POSITION],
         "text": rows["text"] if "text" in kept else pa.nulls(size, pa.string()),
         "keep": pa.StructArray.from_arrays([rows[name] for name in kept], kept),
         "reject": pa.nulls(size, REJECT_VALUE),
