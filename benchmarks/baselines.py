@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqcls_beam.engine.choosing import cores
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning.batches import Batches, Rows
 from seqcls_beam.finetuning.shards import load_split, open_prepared
@@ -63,7 +64,7 @@ MODELS: dict[str, Any] = {"TextCNN": TextCNN, "BiLSTM": BiLSTM}
 def train(name: str, folder: str, threads: int, seed: int = 0) -> dict[str, Any]:
     """Train on prepared data; the scores of the best epoch on validation rows, and on test rows if there are any."""
     began = time.monotonic()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or cores())
     torch.manual_seed(seed)
     prepared = open_prepared(folder)
     splits = {each: load_split(prepared, each) for each in ("train", "validation", "test") if prepared.has(each)}

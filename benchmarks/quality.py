@@ -108,13 +108,15 @@ def sst2(bench: Bench) -> dict[str, Any]:
     teacher = bench.finetune("sst2-after-imdb", data, "sst2", base=before)
     made["after IMDb"] = _both(bench, teacher)
     sentences, agreeing = bench.work / "sentences.jsonl", bench.work / "agreeing.tsv"
-    split(reviews, sentences, SENTENCES)
+    if not sentences.exists():  # files that are written anew are other input to a command
+        split(reviews, sentences, SENTENCES)
     labels = bench.work / "labels"
     bench.run(
         "classify", "--input", str(sentences), "--keep_columns=text,review", f"--model={teacher}", "--dtype=bfloat16",
         f"--threads={bench.threads}", f"--output={labels}",
     )  # fmt: skip
-    agree(labels / "labels", agreeing, SCORE)
+    if not agreeing.exists():
+        agree(labels / "labels", agreeing, SCORE)
     test = ("--input_test", str(bench.shared / "sst2" / "test-labeled.tsv"))  # none of which may be learnt from
     more = bench.prepare("sst2-sentences", *_sst2(bench, str(agreeing)), *test)
     made["with sentences"] = _both(bench, bench.finetune("sst2-sentences", more, "sst2-sentences", base=before))
@@ -143,7 +145,8 @@ def imdb(bench: Bench) -> dict[str, Any]:
         if _key(table["text"][row].as_py()) not in seen
     ]
     part = bench.work / "imdb-train.parquet"
-    pq.write_table(table.take(pa.array(sorted(chosen[:IMDB_ROWS]))), part)
+    if not part.exists():
+        pq.write_table(table.take(pa.array(sorted(chosen[:IMDB_ROWS]))), part)
     made = {}
     for length in (128, 256):
         flags = ["--validation_fraction=0.1", "--split=stratified", f"--max_length={length}"]
