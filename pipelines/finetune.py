@@ -5,7 +5,6 @@ torchrun --standalone --nproc_per_node=2 -m pipelines.finetune --data=prepared -
 """
 
 import fcntl
-import hashlib
 import os
 import sys
 import time
@@ -208,8 +207,7 @@ def _decide(word: str | None) -> str:
 @contextmanager
 def _alone(job: Job) -> Iterator[None]:
     """Hold a lock of this machine, or raise `RunError`: two starts of one run would take each other's checkpoints."""
-    name = hashlib.blake2b(f"{job.run.output} {job.run.run_id}".encode(), digest_size=8).hexdigest()
-    with (storage.cache() / f"finetune-{name}.lock").open("w") as lock:
+    with (storage.cache() / f"finetune-{job.digest}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -221,6 +219,7 @@ def _begin(job: Job) -> None:
     try:
         storage.ensure_writable(job.run.attempt)
         job.work.mkdir(parents=True, exist_ok=True)
+        job.find_best()
     except OSError as error:
         raise RunError(f"--output={job.run.output} cannot be written: {error}") from error
     rows, ranks, last = job.prepared.manifest["splits"]["train"]["rows"], processes()[1], job.last_checkpoint()

@@ -6,8 +6,9 @@ Read from the top: a file imports only files above it.
     config/          every option, once; a file a command
     rows.py          what a row weighs
     storage.py       the few atomic things that are done with files, local or in a bucket
-    units.py         patterns → files → units of work
+    progress.py      how far a run is, told on the way
     formats/         bytes of a file → records, one module a format
+    units.py         patterns → files → units of work
     records.py       a unit → RECORD batches
     checkpoints.py   which model: found, fetched, checked, named by its digest
     tokens.py        RECORD → TOKENS
@@ -40,7 +41,9 @@ Read from the top: a file imports only files above it.
         extras.py      packages that only this and fine-tuning need
         outcomes.py    gold labels and scores of a batch
         sums.py        sums in any order, to the last bit
+        moments.py     what metrics of a regression follow from
         histograms.py  log-odds, in cells
+        decisions.py   … or one by one, as long as they are few
         sampling.py    bootstrap weights, samples of rows
         calibration.py, groups.py, worst.py   what is counted of rows …
         tally.py       … all of it, additive

@@ -293,6 +293,29 @@ def test_a_number_a_row(base, tmp_path):
     assert scores["pearson"] > 0.9 and scores["mse"] < 1.0 < np.var([1.5, -1.5])
 
 
+def test_no_number_is_left_out(base, tmp_path):
+    """-100, which labels of classes are masked by, is a target like others."""
+    rows = [{"text": text, "label": (-100.0, -90.0)[i % 2]} for i, text in enumerate(texts(200))]
+    flags = (f"--model={base}", "--problem=regression", "--duplicates=keep", "--near_duplicates=off")
+    data = prepared.run(rows, tmp_path / "prepared", *flags)
+    assert run(data, base, tmp_path / "model", "--learning_rate=0", "--epochs=1") == 0
+    # The answers begin around 0: squares between 8,100 and 10,000, and some more.
+    assert all(8000 < loss < 10500 for _, loss in losses(tmp_path / "model"))
+
+
+def test_models_that_read_pairs_otherwise_are_told_apart(base, tmp_path, capsys):
+    rows = [{"a": text, "b": text, "label": ("x", "y")[i % 2]} for i, text in enumerate(texts(60))]
+    other = tiny.checkpoint(tmp_path / "distilbert", "distilbert")
+    for path in base.glob("tokenizer*"):
+        shutil.copyfile(path, other / path.name)
+    flags = ("--text_column=a", "--text_pair_column=b", "--duplicates=keep", "--near_duplicates=off")
+    for name, one, another in (("a", base, other), ("b", other, base)):
+        data = prepared.run(rows, tmp_path / name, f"--model={one}", *flags)
+        assert run(data, another, tmp_path / "model") == 2
+        assert "only one tells the texts of a pair apart" in capsys.readouterr().err
+        assert run(data, one, tmp_path / f"model-{name}", "--epochs=0.1") == 0
+
+
 def test_pairs(base, tmp_path):
     """Whether the second text holds the word of the first: the token types must reach the model."""
     chance = random.Random(0)
@@ -407,18 +430,45 @@ def test_what_fails_after_the_training_does_not_cost_the_training(flags, data, b
     assert losses(tmp_path / "model") == losses(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("flags", [("--epochs=1.5", "--schedule=constant"), ("--early_stopping=1",)])
+@pytest.mark.parametrize(
+    "flags", [("--epochs=1.5", "--schedule=constant"), ("--early_stopping=1",), ("--epochs=1", "--dtype=bfloat16")]
+)
 def test_a_start_after_the_last_step_takes_no_step(flags, data, base, tmp_path, monkeypatch):
-    """Killed while the final scores were made."""
+    """Killed while the final scores were made, and the folder moved before the next start."""
     assert run(data, base, tmp_path / "whole", *flags) == 0
     with monkeypatch.context() as patch:
         patch.setattr("seqcls_beam.finetuning.training.models.save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(data, base, tmp_path / "model", *flags)
+    moved = (tmp_path / "model").rename(tmp_path / "moved")
+    assert run(data, base, moved, *flags) == 0
+    for name in ("steps", "best", "scores"):
+        assert manifest(moved)[name] == manifest(tmp_path / "whole")[name]
+    assert np.array_equal(weights(moved), weights(tmp_path / "whole"))
+
+
+def test_how_often_nothing_got_better_outlives_a_kill(data, base, tmp_path, monkeypatch):
+    from seqcls_beam.finetuning.trainer import Watch
+
+    def killed(self, arguments, state, control, **rest):
+        assert state.global_step < 97
+        return on_step_end(self, arguments, state, control, **rest)
+
+    flags = ("--learning_rate=0", "--early_stopping=2", "--epochs=30", "--best_metric=loss")
+    on_step_end = Watch.on_step_end
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "on_step_end", killed)
+        with pytest.raises(AssertionError):
+            run(data, base, tmp_path / "model", *flags)
     assert run(data, base, tmp_path / "model", *flags) == 0
-    assert manifest(tmp_path / "model")["steps"] == manifest(tmp_path / "whole")["steps"]
-    assert manifest(tmp_path / "model")["best"] == manifest(tmp_path / "whole")["best"]
-    assert np.array_equal(weights(tmp_path / "model"), weights(tmp_path / "whole"))
+    assert manifest(tmp_path / "model")["steps"] == 3 * 48
+
+
+def test_a_base_may_answer_with_more_than_logits(data, base, tmp_path):
+    talkative = shutil.copytree(base, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (talkative / "config.json").write_text(json.dumps({**config, "output_hidden_states": True}))
+    assert run(data, talkative, tmp_path / "model", "--epochs=0.1") == 0
 
 
 def test_two_starts_of_one_run_do_not_meet(data, base, tmp_path, monkeypatch, capsys):

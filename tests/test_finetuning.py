@@ -18,9 +18,10 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 from seqcls_beam.checkpoints import resolve_base
 from seqcls_beam.config import TrainOptions
 from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is
+from seqcls_beam.finetuning.job import Job
 from seqcls_beam.finetuning.shards import Split, check_tokenizer, load_split, open_prepared
 from seqcls_beam.finetuning.trainer import Loss
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs import Run, RunError
 from tests import prepared, tiny
 from tests.corpora import texts
 
@@ -270,3 +271,9 @@ def test_what_is_no_prepared_data_is_said(tmp_path):
     Path(tmp_path / "_MANIFEST.json").write_text("{")
     with pytest.raises(ValueError, match="is no manifest"):
         open_prepared(str(tmp_path))
+
+
+def test_runs_into_two_buckets_have_a_folder_each():
+    nothing: Any = None  # of which the folder does not depend
+    folders = {Job(nothing, nothing, nothing, Run(f"gs://{name}/model", "r1")).work for name in ("a", "b")}
+    assert len(folders) == 2

@@ -53,7 +53,10 @@ class TrainOptions:
     weight_decay: float = option("decay of all weights but biases and norms", default=0.01, minimum=0)
     max_grad_norm: float = option("norm that gradients are clipped to (0: no clipping)", default=1.0, minimum=0)
     dropout: float | None = option(
-        "probability of every dropout in the model (default: the base's own)", default=None, minimum=0, maximum=0.9
+        "probability of every dropout in the model (default: the base's own, which is what it was last trained with)",
+        default=None,
+        minimum=0,
+        maximum=0.9,
     )
     label_smoothing: float = option(
         "probability that is spread over all classes of a single label", default=0.0, minimum=0, maximum=0.9

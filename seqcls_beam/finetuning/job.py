@@ -1,5 +1,6 @@
 """A fine-tuning as all of its processes know it, and what is told of it on the way and at the end. No torch."""
 
+import hashlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,11 +46,30 @@ class Job:
         """The folder of this machine for checkpoints to resume from, and for the files that will be published."""
         if storage.is_local(self.run.attempt):
             return Path(self.run.attempt)
-        return storage.cache() / f"finetune-{self.run.run_id}"
+        return storage.cache() / f"finetune-{self.digest}"
+
+    @property
+    def digest(self) -> str:
+        """What this run into this output is known by on a machine."""
+        return hashlib.blake2b(f"{self.run.output} {self.run.run_id}".encode(), digest_size=8).hexdigest()
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint of an earlier start, if there is one: a kill may leave parts of one."""
         return max(filter(_is_whole, self.work.glob("checkpoint-*")), key=step_of, default=None)
+
+    def find_best(self) -> None:
+        """Let the newest checkpoint name the best one where it lies now: the folder may have been moved since."""
+        last = self.last_checkpoint()
+        if last is None:
+            return
+        path = last / "trainer_state.json"
+        state = orjson.loads(path.read_bytes())
+        best = state.get("best_model_checkpoint")
+        if best is not None and Path(best).parent != self.work:
+            state["best_model_checkpoint"] = str(self.work / Path(best).name)
+            aside = path.with_suffix(".aside")
+            aside.write_bytes(orjson.dumps(state))
+            aside.replace(path)
 
     def keep(self, trained: Trained) -> None:
         """Leave word that training is over, so that whatever fails after it need not train again."""

@@ -31,6 +31,7 @@ def begin(job: Job, attention: str | None) -> Any:
             if "dropout" in name and (value is None or isinstance(value, float | int)):
                 setattr(config, name, job.config.train.dropout)
     config.problem_type = _PROBLEMS[job.prepared.problem]
+    config.output_hidden_states = config.output_attentions = False  # nobody reads them, and they fill the memory
     model = AutoModelForSequenceClassification.from_pretrained(
         folder,
         config=config,

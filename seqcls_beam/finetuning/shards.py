@@ -60,6 +60,13 @@ class Prepared:
         """Whether a row has two texts."""
         return bool(self.manifest["tokenizer"]["pairs"])
 
+    @property
+    def tells_sentences_apart(self) -> bool:
+        """Whether the rows have token_type_ids."""
+        fs, path = storage.connect(storage.join(self.folder, self.manifest["parts"][0]["path"]))
+        with fs.open(path, "rb") as file:
+            return "token_type_ids" in pq.read_schema(file).names
+
     def shards(self, split: str) -> list[dict[str, Any]]:
         """The files of a split, as the manifest names them."""
         return [part for part in self.manifest["parts"] if part["path"].startswith(f"data/{split}-")]
@@ -112,6 +119,11 @@ def check_tokenizer(prepared: Prepared, tokenizer: Checkpoint) -> None:
         raise ValueError(
             f"--data={prepared.folder} was tokenised for {was['name']}, and the tokenizer of {tokenizer.name} reads "
             f"texts otherwise: prepare the data with --model={tokenizer.name}"
+        )
+    if prepared.pairs and prepared.tells_sentences_apart != tokenizer.sentence_ids:
+        raise ValueError(
+            f"--data={prepared.folder} was tokenised for {was['name']}, and of it and {tokenizer.name} only one tells "
+            f"the texts of a pair apart by token_type_ids: prepare the data with --model={tokenizer.name}"
         )
     if was["max_length"] > tokenizer.max_length:
         raise ValueError(

@@ -30,6 +30,11 @@ class BatchTrainer(Trainer):
             pin_memory=self.args.device.type == "cuda",
         )
 
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
+        """What `Loss` divides by. The Trainer's leaves out labels of -100, which are numbers like others here."""
+        count = torch.tensor(sum(batch["labels"].numel() for batch in batch_samples), device=device)
+        return self.accelerator.gather(count).sum() if self.args.average_tokens_across_devices else count
+
 
 class Loss:
     """Logits and labels → the loss of a micro-batch: its part of the mean over the rows of the whole batch."""
@@ -90,10 +95,23 @@ class Metrics:
         else:
             scores = logits.softmax(-1)
             loss = functional.cross_entropy(logits, gold)
-        found = {"loss": loss.item(), **headline(problem, self._prepared.labels, gold.numpy(), scores.numpy())}
-        if self._metric in ("pearson", "spearman"):
-            found.setdefault(self._metric, -1.0)  # of answers that are all the same there is none
-        return found
+        return {"loss": loss.item(), **headline(problem, self._prepared.labels, gold.numpy(), scores.numpy())}
+
+
+class Judge(Metrics):
+    """`Metrics` by which checkpoints are chosen: of answers that are all the same there is no correlation, and then
+    nothing is worse."""
+
+    def __call__(self, predicted: Any) -> dict[str, float]:
+        """What the Trainer calls."""
+        found = super().__call__(predicted)
+        return {self._metric: -1.0, **found} if self._metric in ("pearson", "spearman") else found
+
+
+def logits_of(outputs: Any, _: Any) -> Tensor:
+    """The logits among what a model answers; they come first."""
+    logits: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+    return logits
 
 
 class Watch(TrainerCallback):

@@ -20,7 +20,7 @@ from seqcls_beam.finetuning import model as models
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes, step_of
 from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
-from seqcls_beam.finetuning.trainer import BatchTrainer, Loss, Metrics, Watch
+from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of
 from seqcls_beam.runs import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
@@ -49,7 +49,9 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     threads = job.config.machine.threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(threads)
     splits = {name: load_split(job.prepared, name) for name in SPLITS if job.prepared.has(name)}
-    padding = load_tokenizer(job.base.local(), job.base.name).pad_token_id or 0
+    padding = load_tokenizer(job.base.local(), job.base.name).pad_token_id
+    if padding is None:
+        raise RunError(f"--model={job.base.name}: its tokenizer has no padding token, which rows of a batch need")
     batches = Batches(
         splits["train"].lengths, options.batch_size, options.seed, options.gradient_accumulation, rank, ranks
     )
@@ -57,6 +59,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     longest = max(int(split.lengths.max()) for split in splits.values())
     attention = "eager" if device.type == "cpu" and longest <= EAGER_LENGTH else None
     model = models.begin(job, attention)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = padding
     _check_ids(splits, model)
     scored = {
         name: Rows(split, padding, np.argsort(-split.lengths, kind="stable"))
@@ -72,7 +76,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         data_collator=as_it_is,
         train_dataset=Rows(splits["train"], padding),
         eval_dataset=scored.get("validation"),
-        compute_metrics=Metrics(job),
+        compute_metrics=Judge(job),
+        preprocess_logits_for_metrics=logits_of,
         compute_loss_func=Loss(job),
         callbacks=_callbacks(job, tell, "validation" in scored),
     )
@@ -92,6 +97,7 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         models.save(model, job, job.work / "model")
     models.round_weights(model, job)
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # scores are those of float32
+    trainer.compute_metrics = Metrics(job)
     scores = {name: _scores(trainer.evaluate(rows, metric_key_prefix=name), name) for name, rows in scored.items()}
     trained = Trained(
         scores=scores,
@@ -118,18 +124,19 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
 def _train(trainer: BatchTrainer, last: Path | None) -> None:
     """Train to the end, from a checkpoint where there is one; the model then has the weights that were best."""
     state = TrainerState.load_from_json(str(last / "trainer_state.json")) if last else None
-    control = state.stateful_callbacks.get("TrainerControl", {}).get("args", {}) if state else {}
-    if (
-        last is None
-        or state is None
-        or not (state.global_step >= trainer.args.max_steps or control.get("should_training_stop"))
-    ):
+    callbacks = state.stateful_callbacks if state else {}
+    over = callbacks.get("TrainerControl", {}).get("args", {}).get("should_training_stop")
+    if last is None or state is None or not (state.global_step >= trainer.args.max_steps or over):
+        for each in trainer.callback_handler.callbacks:
+            if isinstance(each, EarlyStoppingCallback) and "EarlyStoppingCallback" in callbacks:
+                # How often nothing got better; the Trainer would begin to count anew.
+                vars(each).update(callbacks["EarlyStoppingCallback"]["attributes"])
         trainer.train(resume_from_checkpoint=last and str(last))
         return
     # An earlier start came to the end; the Trainer would take a step more before it sees that.
     trainer.state = state
-    best = Path(state.best_model_checkpoint or last)
-    trainer._load_from_checkpoint(str(best if best.is_dir() else last))
+    trainer._load_from_checkpoint(state.best_model_checkpoint or str(last))
+    trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # so that `evaluate` does not, in bfloat16
 
 
 def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, validates: bool) -> TrainingArguments:
