@@ -1,6 +1,8 @@
 # Every target sets up what it needs: a virtual environment in .venv from constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, each on cores of its own; a file's tests stay together, for what they share is made once.
+TWO := -n 2 --dist loadfile
 
 .PHONY: help demo test quick check test-slow clean
 
@@ -15,10 +17,10 @@ demo: .venv/.demo
 	@$(BIN)/python -m pipelines.classify --runner=DirectRunner
 
 test: .venv/.test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q -m "not slow and not gpu and not engine and not shared"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared"
 
 test-slow: .venv/.test
 	$(BIN)/python -m pytest -q -m slow

@@ -3,11 +3,22 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # gcsfs asks by gRPC which kind a bucket is, and the emulator speaks JSON only. Read when gcsfs is imported.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each process of pytest-xdist keeps to cores of its own, and so does all that it starts: torch's threads wait for
+    each other by spinning, and two pools of them on the same cores take many times as long as one after the other."""
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        mine = cores[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
+        os.sched_setaffinity(0, mine or cores)
 
 
 @pytest.fixture(scope="session")
