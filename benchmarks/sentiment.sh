@@ -3,8 +3,8 @@
 #
 #     bash benchmarks/sentiment.sh DATA WORK
 #
-# DATA holds sst2/{train_full,dev,test-labeled}.tsv and imdb/{train,test}.parquet. WORK/sentiment is what lies in
-# seqcls_beam/sentiment. What is in WORK already is not made again. Two hours on two cores.
+# DATA holds sst2/{train_full,dev,test-labeled}.tsv and imdb/{train,test}.parquet. WORK/sentiment lies in
+# seqcls_beam/sentiment, with more in its card. What is in WORK already is not made again. Two hours on two cores.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 data=$(cd "$1" && pwd)
@@ -38,6 +38,6 @@ python -m pipelines.prepare --input_train data/sst2/train_full.tsv agreeing.tsv 
 python -m pipelines.finetune --data=small-data --model=small --recipe="$here/recipes/sentiment.json" --output=sentiment
 
 # Is it good enough?
-python -m pipelines.evaluate --data=small-data --split=validation --model=sentiment --min_accuracy=0.88 --output=dev --overwrite
-python -m pipelines.evaluate --data=small-data --split=test --model=sentiment --output=test --overwrite
-python -m pipelines.evaluate --input data/imdb/test.parquet --max_length=256 --model=sentiment --output=imdb-test --overwrite
+python -m pipelines.evaluate --data=small-data --split=validation --model=./sentiment --min_accuracy=0.88 --output=dev --overwrite
+python -m pipelines.evaluate --data=small-data --split=test --model=./sentiment --output=test --overwrite
+python -m pipelines.evaluate --input data/imdb/test.parquet --max_length=256 --model=./sentiment --output=imdb-test --overwrite

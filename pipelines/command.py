@@ -81,13 +81,18 @@ def explained(error: Exception) -> Exception:
     return RunError(said[-1]) if said else error
 
 
-def flags(config: Any) -> Iterator[str]:
-    """A command's options as they would be given, defaults among them, without passwords."""
+def flags(config: Any, *but: str) -> Iterator[str]:
+    """A command's options as they would be given, defaults among them, without passwords; `but` are no flags of it."""
     for group in fields(config):
         options = getattr(config, group.name)
         for each in option_fields(type(options)):
             value = getattr(options, each.name)
-            if value is not None and value is not False and (value != () or each.default != ()):
+            if (
+                each.name not in but
+                and value is not None
+                and value is not False
+                and (value != () or each.default != ())
+            ):
                 yield _flag(each.name, value, each.type == tuple[str, ...])
 
 

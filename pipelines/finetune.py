@@ -58,6 +58,7 @@ exit codes: 0 published (or already published), 1 failed and nothing published, 
 """
 
 
+_NO_FLAG = "max_rejected"  # of the options of an output
 _OF_THE_MACHINE = ("gradient_accumulation", "best_metric")
 """Options whose value does not change what is trained, or that is resolved first."""
 
@@ -74,7 +75,7 @@ def say(message: str, code: int) -> int:
 
 def _main(argv: list[str]) -> int:
     try:
-        made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS, max_rejected=SUPPRESS)
+        made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS, **{_NO_FLAG: SUPPRESS})
         job = prepare(configured(parse_alone(made, argv, GROUPS)))
     except (ValueError, FileNotFoundError) as error:
         return say(str(error), 2)
@@ -177,7 +178,7 @@ def _lead(job: Job) -> int:
 
         facts = {
             "started": started,
-            "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
+            "command": " ".join(["python -m pipelines.finetune", *flags(job.config, _NO_FLAG)]),
             "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
         }
         manifest = receipt.write(job, trained, facts, job.work / "model")

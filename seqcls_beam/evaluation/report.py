@@ -21,10 +21,10 @@ _STYLE = """
   vertical-align: top }
 .evaluation th { font-weight: 600 } .evaluation .n { text-align: right; white-space: nowrap }
 .evaluation td.text { overflow-wrap: anywhere; min-width: 16rem }
-.evaluation td.name { overflow-wrap: anywhere; max-width: 18rem }
+.evaluation td.name { overflow-wrap: anywhere; min-width: 6rem; max-width: 18rem }
 .evaluation .scroll { overflow-x: auto } .evaluation svg { max-width: 100%; height: auto; display: block }
 .evaluation .plots { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start }
-.evaluation figure { margin: 0 } .evaluation figcaption { font-size: .85rem; opacity: .8 }
+.evaluation figure { margin: 0; max-width: 100% } .evaluation figcaption { font-size: .85rem; opacity: .8 }
 .evaluation .facts { color: inherit; opacity: .8; overflow-wrap: anywhere } .evaluation code { overflow-wrap: anywhere }
 .evaluation .gate { padding: .4rem .8rem; border-left: .3rem solid #2a8fd0; background: var(--soft); margin: .3rem 0 }
 .evaluation .failed { border-color: #d55e00; font-weight: 600 }
