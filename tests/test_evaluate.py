@@ -832,4 +832,4 @@ def test_an_interruption_writes_nothing(tmp_path, model, corpus, monkeypatch, ca
 def test_the_bundled_checkpoint_on_sst2(tmp_path, shared):
     flags = [f"--input={shared}/sst2/dev.tsv", "--text_column=sentence", "--labels=0:negative,1:positive"]
     found = evaluated(tmp_path / "out", *flags)
-    assert values(found)["accuracy"] == pytest.approx(0.882, abs=0.0005)
+    assert values(found)["accuracy"] == pytest.approx(0.899, abs=0.0005)
