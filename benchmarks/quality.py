@@ -225,8 +225,8 @@ def goemotions(bench: Bench) -> dict[str, Any]:
 
 
 def conflicts(bench: Bench) -> dict[str, Any]:
-    """What is done with texts of two labels, at half an epoch each. Texts that differ in punctuation alone count as one,
-    or there would be five of them."""
+    """What is done with texts of two labels, at half an epoch each. Texts that differ in punctuation alone count as
+    one, or there would be five of them."""
     made = {}
     for how in ("keep", "majority", "drop"):
         key = "--duplicate_key=nfkc,casefold,whitespace,punctuation"
