@@ -31,17 +31,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import baselines
+from benchmarks import baselines, sentences
 from benchmarks.hardware import RESULTS, save
-from benchmarks.sentences import agreeing as agree
-from benchmarks.sentences import split
 from benchmarks.small_base import encoder
 from seqcls_beam.manifest import read_manifest
 
 RECIPES = Path(__file__).parent / "recipes"
 IMDB_ROWS = 5000
-SENTENCES = 80_000  # of IMDb that are labelled, …
-SCORE = 0.9  # … and the least score of those that are learnt from
 SST2 = ("--text_column=sentence", "--labels=0:negative,1:positive", "--max_length=128")
 
 
@@ -102,21 +98,21 @@ def sst2(bench: Bench) -> dict[str, Any]:
     """
     data = bench.prepare("sst2", *_sst2(bench))
     reviews = bench.shared / "imdb" / "train.parquet"
-    before = bench.prepare("imdb-train", "--input_train", str(reviews), "--max_length=128")
-    before = bench.finetune("imdb-train", before, "imdb", "--epochs=1")
+    rated = bench.prepare("imdb-train", "--input_train", str(reviews), "--max_length=128")
+    before = bench.finetune("imdb-train", rated, "imdb", "--epochs=1")
     made: dict[str, Any] = {"encoder": _both(bench, bench.finetune("sst2-encoder", data, "sst2"))}
     teacher = bench.finetune("sst2-after-imdb", data, "sst2", base=before)
     made["after IMDb"] = _both(bench, teacher)
-    sentences, agreeing = bench.work / "sentences.jsonl", bench.work / "agreeing.tsv"
-    if not sentences.exists():  # files that are written anew are other input to a command
-        split(reviews, sentences, SENTENCES)
+    pieces, agreeing = bench.work / "sentences.jsonl", bench.work / "agreeing.tsv"
+    if not pieces.exists():  # files that are written anew are other input to a command
+        sentences.split(reviews, pieces, sentences.SENTENCES)
     labels = bench.work / "labels"
     bench.run(
-        "classify", "--input", str(sentences), "--keep_columns=text,review", f"--model={teacher}", "--dtype=bfloat16",
+        "classify", "--input", str(pieces), "--keep_columns=text,review", f"--model={teacher}", "--dtype=bfloat16",
         f"--threads={bench.threads}", f"--output={labels}",
     )  # fmt: skip
     if not agreeing.exists():
-        agree(labels / "labels", agreeing, SCORE)
+        sentences.agreeing(labels / "labels", agreeing, sentences.SCORE)
     test = ("--input_test", str(bench.shared / "sst2" / "test-labeled.tsv"))  # none of which may be learnt from
     more = bench.prepare("sst2-sentences", *_sst2(bench, str(agreeing)), *test)
     made["with sentences"] = _both(bench, bench.finetune("sst2-sentences", more, "sst2-sentences", base=before))
@@ -137,16 +133,13 @@ def imdb(bench: Bench) -> dict[str, Any]:
     """Test accuracy at two lengths. What the encoder is fine-tuned with is without the test split, which is then scored
     once, by `evaluate`; none of its reviews stands among the training rows."""
     files = {split: bench.shared / "imdb" / f"{split}.parquet" for split in ("train", "test")}
-    table = pq.read_table(files["train"])
-    seen = {_key(text) for text in pq.read_table(files["test"])["text"].to_pylist()}
-    chosen = [
-        row
-        for row in np.random.default_rng(0).permutation(len(table)).tolist()
-        if _key(table["text"][row].as_py()) not in seen
-    ]
     part = bench.work / "imdb-train.parquet"
     if not part.exists():
-        pq.write_table(table.take(pa.array(sorted(chosen[:IMDB_ROWS]))), part)
+        table = pq.read_table(files["train"])
+        seen = {_key(text) for text in pq.read_table(files["test"])["text"].to_pylist()}
+        unseen = np.array([_key(text) not in seen for text in table["text"].to_pylist()])
+        order = np.random.default_rng(0).permutation(len(table))
+        pq.write_table(table.take(pa.array(np.sort(order[unseen[order]][:IMDB_ROWS]))), part)
     made = {}
     for length in (128, 256):
         flags = ["--validation_fraction=0.1", "--split=stratified", f"--max_length={length}"]

@@ -22,6 +22,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 WORDS = (5, 40)  # of a sentence that is taken
+SENTENCES = 80_000  # that are labelled, …
+SCORE = 0.9  # … and the least score of those that are learnt from
 SEED = 0
 
 
@@ -64,11 +66,11 @@ def main() -> None:
     first = steps.add_parser("split", help="reviews → sentences")
     second = steps.add_parser("agreeing", help="labels → training rows")
     third = steps.add_parser("reviews", help="reviews → training rows")
-    for each, count in ((first, 80_000), (third, 5_000)):
+    for each, count in ((first, SENTENCES), (third, 5_000)):
         each.add_argument("--reviews", type=Path, required=True, help="Parquet file with the columns text and label")
         each.add_argument("--rows", type=int, default=count, help="how many (default: %(default)s)")
     second.add_argument("--labels", type=Path, required=True, help="the folder labels/ in an output of classify")
-    second.add_argument("--score", type=float, default=0.9, help="least score of the label (default: %(default)s)")
+    second.add_argument("--score", type=float, default=SCORE, help="least score of the label (default: %(default)s)")
     for each in (first, second, third):
         each.add_argument("--to", type=Path, required=True, help="file to write")
     args = parser.parse_args()

@@ -430,8 +430,7 @@ def _check_kinds(schema: pa.Schema, config: EvaluateConfig, label_column: str) -
     for option, names in (("label_column", (label_column,)), ("slice_by", config.measure.slice_by or ())):
         for name in names:
             kind = schema.field(name).type
-            lists = option == "label_column" and _is_list(kind)
-            if (pa.types.is_nested(kind) and not lists) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            if not (_is_label(kind) or (option == "label_column" and _is_list(kind))):
                 raise ValueError(f"--{option}={name} holds {kind}: expected strings, numbers or booleans")
 
 

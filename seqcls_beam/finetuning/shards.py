@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.checkpoints import Checkpoint
+from seqcls_beam.evaluation.files import schema_of
 from seqcls_beam.manifest import read_manifest
 from seqcls_beam.runs import RunError
 
@@ -63,9 +64,8 @@ class Prepared:
     @property
     def tells_sentences_apart(self) -> bool:
         """Whether the rows have token_type_ids."""
-        fs, path = storage.connect(storage.join(self.folder, self.manifest["parts"][0]["path"]))
-        with fs.open(path, "rb") as file:
-            return "token_type_ids" in pq.read_schema(file).names
+        first = storage.join(self.folder, self.manifest["parts"][0]["path"])
+        return "token_type_ids" in schema_of(first).names
 
     def shards(self, split: str) -> list[dict[str, Any]]:
         """The files of a split, as the manifest names them."""
