@@ -27,12 +27,12 @@ from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
 from seqcls_beam.manifest import covered_inputs, partitions, short
 from seqcls_beam.predictions import first_sequences
-from seqcls_beam.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import Run, begin, identity
 from seqcls_beam.schema import REJECT_VALUE
 from seqcls_beam.tokens import Sequences, add_tokens
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
-from seqcls_beam.units import list_files, plan_units
 
 GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, "look": LookOptions}
 

@@ -37,11 +37,11 @@ from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.job import Job, Source
 from seqcls_beam.preparation.labels import pinned
 from seqcls_beam.preparation.tasks import begin
-from seqcls_beam.records import Layout, plan_layout
+from seqcls_beam.reading.records import Layout, plan_layout
+from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import Run, identity
 from seqcls_beam.schema import Mark
 from seqcls_beam.stages import Prepare
-from seqcls_beam.units import list_files, plan_units
 
 GROUPS: dict[str, type] = {
     "read": ReadOptions,

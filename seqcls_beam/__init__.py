@@ -7,9 +7,10 @@ Read from the top: a file imports only files above it.
     rows.py          what a row weighs
     storage.py       the few atomic things that are done with files, local or in a bucket
     progress.py      how far a run is, told on the way
-    formats/         bytes of a file → records, one module a format
-    units.py         patterns → files → units of work
-    records.py       a unit → RECORD batches
+    reading/         files → records
+        formats/       bytes of a file → records, one module a format
+        units.py       patterns → files → units of work
+        records.py     a unit → RECORD batches
     checkpoints.py   which model: found, fetched, checked, named by its digest
     tokens.py        RECORD → TOKENS
     engine/          token ids → logits; with finetuning/ the only place that knows torch

@@ -19,7 +19,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seqcls_beam import storage, units
+from seqcls_beam import storage
+from seqcls_beam.reading import units
 from seqcls_beam.schema import Mark
 
 

@@ -62,7 +62,7 @@ REASONS = {
 UNIT = pa.schema(
     [
         ("path", pa.string()),  # URI of the file, as fsspec opens it
-        ("format", pa.string()),  # a key of seqcls_beam.formats.FORMATS
+        ("format", pa.string()),  # a key of seqcls_beam.reading.formats.FORMATS
         ("compression", pa.string()),  # "", "gz", "bz2", "xz" or "zst"
         ("start", pa.int64()),  # bytes, or row groups of Parquet: the first
         ("end", pa.int64()),  # … and one past the last; -1: to the end of the file

@@ -23,12 +23,12 @@ from seqcls_beam.commit import publish
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.manifest import NAME
 from seqcls_beam.parts import UnitWriter
-from seqcls_beam.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import Run, pending_units, recorded_units, save_record, verified_record
 from seqcls_beam.schema import Mark
 from seqcls_beam.storage import join
 from seqcls_beam.tokens import Sequences, tokenize
-from seqcls_beam.units import list_files, plan_units
 
 Batches = PCollection[pa.RecordBatch]
 

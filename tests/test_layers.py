@@ -13,7 +13,7 @@ PACKAGE = ROOT / "seqcls_beam"
 
 # From the bottom to the top; a module imports only what stands before it.
 ORDER = [
-    "schema", "config", "rows", "storage", "progress", "formats", "units", "records", "checkpoints", "tokens", "engine",
+    "schema", "config", "rows", "storage", "progress", "reading", "checkpoints", "tokens", "engine",
     "predictions", "parts", "runs", "manifest", "commit", "preparation", "evaluation", "finetuning", "coder", "handler",
     "transforms", "stages", "scoring",
 ]  # fmt: skip

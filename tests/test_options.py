@@ -5,7 +5,7 @@ import pytest
 from pipelines import classify
 from pipelines.classify import GROUPS
 from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions, option_fields
-from seqcls_beam.units import list_files
+from seqcls_beam.reading.units import list_files
 
 
 def test_every_option_is_written_once_with_its_help():

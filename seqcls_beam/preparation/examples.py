@@ -15,7 +15,7 @@ from seqcls_beam.preparation.exchange import SpillWriter
 from seqcls_beam.preparation.job import Job, Source, label_type
 from seqcls_beam.preparation.keys import as_bytes, digests, duplicate_key, pair_up
 from seqcls_beam.preparation.rejects import Rejects
-from seqcls_beam.records import read_unit
+from seqcls_beam.reading.records import read_unit
 from seqcls_beam.schema import Mark
 from seqcls_beam.tokens import encode
 

@@ -20,7 +20,7 @@ from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import PrepareConfig
 from seqcls_beam.preparation import clean
 from seqcls_beam.preparation.keys import STEPS as KEY_STEPS
-from seqcls_beam.records import Layout
+from seqcls_beam.reading.records import Layout
 from seqcls_beam.runs import Run
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from seqcls_beam import storage, units
+from seqcls_beam import storage
 from seqcls_beam.commit import is_published, publish_parts, recover, refuse_rejected
 from seqcls_beam.manifest import NAME
 from seqcls_beam.parts import fresh_name
@@ -23,6 +23,7 @@ from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
 from seqcls_beam.preparation.stars import link
+from seqcls_beam.reading import units
 from seqcls_beam.runs import RunError
 from seqcls_beam.schema import Mark
 

@@ -6,7 +6,7 @@
     blocks            Block → the columns of RECORD: text checks, rejects, kept columns
     columns           which columns are read and kept
 
-Nothing here knows units, batches or Beam; `seqcls_beam.records` puts the blocks together.
+Nothing here knows units, batches or Beam; `seqcls_beam.reading.records` puts the blocks together.
 """
 
 FORMATS = {

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.formats import blocks, pieces
-from tests.reading import brief, rows, stored
+from seqcls_beam.reading.formats import blocks, pieces
+from tests.reading.reader import brief, rows, stored
 
 CELL = st.text(st.sampled_from('ab ,"\n\r\té'), max_size=6)
 

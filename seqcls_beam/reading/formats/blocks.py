@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.formats.columns import Layout, without
+from seqcls_beam.reading.formats.columns import Layout, without
 from seqcls_beam.schema import REJECT_VALUE, record
 
 MAX_RECORD_BYTES = 16 * 2**20  # a larger record is rejected

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats import blocks
-from seqcls_beam.formats.blocks import Block, Fault
-from seqcls_beam.formats.columns import Layout, cast, invalid_rows
-from seqcls_beam.formats.lines import Lines, read_lines, split
-from seqcls_beam.formats.pieces import Piece, sampled
+from seqcls_beam.reading.formats import blocks
+from seqcls_beam.reading.formats.blocks import Block, Fault
+from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows
+from seqcls_beam.reading.formats.lines import Lines, read_lines, split
+from seqcls_beam.reading.formats.pieces import Piece, sampled
 
 # Stands for a carriage return that ends no line while the csv reader, which takes none outside quotes, is at work.
 # Decoding UTF-8 never makes this character.

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats.blocks import Block, Fault
-from seqcls_beam.formats.columns import Layout, invalid_rows, valid_utf8, without
-from seqcls_beam.formats.lines import read_lines
-from seqcls_beam.formats.pieces import Piece
+from seqcls_beam.reading.formats.blocks import Block, Fault
+from seqcls_beam.reading.formats.columns import Layout, invalid_rows, valid_utf8, without
+from seqcls_beam.reading.formats.lines import read_lines
+from seqcls_beam.reading.formats.pieces import Piece
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:

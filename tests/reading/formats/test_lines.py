@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.formats import blocks, pieces
-from tests.reading import batches, brief, rows, stored
+from seqcls_beam.reading.formats import blocks, pieces
+from tests.reading.reader import batches, brief, rows, stored
 
 BYTES = st.lists(
     st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\r", b" ", b"\xc3\xa9", b"\xff", b"\0"]), max_size=30

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileOpener
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats.blocks import Block, Fault
-from seqcls_beam.formats.columns import Layout, cast, invalid_rows, plain, valid_utf8, without
-from seqcls_beam.formats.pieces import CHUNK, Piece, sampled
+from seqcls_beam.reading.formats.blocks import Block, Fault
+from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows, plain, valid_utf8, without
+from seqcls_beam.reading.formats.pieces import CHUNK, Piece, sampled
 
 MAX_ROWS = 2**16  # rows decoded at a time
 

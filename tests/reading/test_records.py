@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam import records
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats import detect, splittable
-from seqcls_beam.records import InputChanged, plan_layout, read_unit
+from seqcls_beam.reading import records
+from seqcls_beam.reading.formats import detect, splittable
+from seqcls_beam.reading.records import InputChanged, plan_layout, read_unit
 from seqcls_beam.schema import Mark, record
-from tests.reading import batches, brief, cut, files, rows, stored
+from tests.reading.reader import batches, brief, cut, files, rows, stored
 
 
 @pytest.mark.parametrize(

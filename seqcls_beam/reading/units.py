@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats import detect, splittable
+from seqcls_beam.reading.formats import detect, splittable
 from seqcls_beam.schema import UNIT, Mark
 
 MAX_PIECES = 1000

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from seqcls_beam.formats import blocks
-from seqcls_beam.formats.blocks import Fault
-from seqcls_beam.formats.columns import valid_utf8
-from seqcls_beam.formats.inflate import Damaged
-from seqcls_beam.formats.pieces import HEAD, Piece, decoded
+from seqcls_beam.reading.formats import blocks
+from seqcls_beam.reading.formats.blocks import Fault
+from seqcls_beam.reading.formats.columns import valid_utf8
+from seqcls_beam.reading.formats.inflate import Damaged
+from seqcls_beam.reading.formats.pieces import HEAD, Piece, decoded
 
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")

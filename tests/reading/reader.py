@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats import detect
-from seqcls_beam.records import plan_layout, read_unit
+from seqcls_beam.reading.formats import detect
+from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.schema import UNIT, Mark
 
 

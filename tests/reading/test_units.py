@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading.units import MAX_PIECES, list_files, load_plan, plan_units, save_plan
 from seqcls_beam.schema import UNIT, Mark
-from seqcls_beam.units import MAX_PIECES, list_files, load_plan, plan_units, save_plan
 
 
 def whole(path: str, size: int, format: str = "jsonl", compression: str = "") -> dict:

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats import delimited, jsonl, parquet, text
-from seqcls_beam.formats.blocks import Block, Fault, to_columns
-from seqcls_beam.formats.columns import Layout, layout
-from seqcls_beam.formats.pieces import InputChanged, Piece
+from seqcls_beam.reading.formats import delimited, jsonl, parquet, text
+from seqcls_beam.reading.formats.blocks import Block, Fault, to_columns
+from seqcls_beam.reading.formats.columns import Layout, layout
+from seqcls_beam.reading.formats.pieces import InputChanged, Piece
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import Mark, record
 

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.formats.blocks import Block, Fault
-from seqcls_beam.formats.columns import Layout, invalid_rows, text_columns
-from seqcls_beam.formats.json_faults import find_fault
-from seqcls_beam.formats.json_types import infer
-from seqcls_beam.formats.lines import Lines, read_lines
-from seqcls_beam.formats.pieces import Piece, sampled
+from seqcls_beam.reading.formats.blocks import Block, Fault
+from seqcls_beam.reading.formats.columns import Layout, invalid_rows, text_columns
+from seqcls_beam.reading.formats.json_faults import find_fault
+from seqcls_beam.reading.formats.json_types import infer
+from seqcls_beam.reading.formats.lines import Lines, read_lines
+from seqcls_beam.reading.formats.pieces import Piece, sampled
 
 LEAF = 64  # lines that are not halved further but judged one by one
 BLANK = b" \t\r"

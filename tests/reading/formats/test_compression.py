@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from seqcls_beam.formats import inflate, pieces
-from tests.reading import brief, files, rows, stored
+from seqcls_beam.reading.formats import inflate, pieces
+from tests.reading.reader import brief, files, rows, stored
 
 PACK: dict[str, Any] = {
     "gz": gzip.compress,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.formats import blocks, jsonl, pieces
-from tests.reading import batches, brief, rows, stored
+from seqcls_beam.reading.formats import blocks, jsonl, pieces
+from tests.reading.reader import batches, brief, rows, stored
 
 GOOD = b'{"id": 1, "text": "a"}'
 REJECTED = {

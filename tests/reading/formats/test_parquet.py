@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.records import plan_layout, read_unit
+from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.schema import Mark
-from tests.reading import batches, brief, files, rows, stored
+from tests.reading.reader import batches, brief, files, rows, stored
 
 
 def written(table: pa.Table, name: str = "table.parquet", **how) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.formats.inflate import FED, Damaged, inflate
+from seqcls_beam.reading.formats.inflate import FED, Damaged, inflate
 
 CHUNK = 2 * 2**20  # decoded bytes at a time
 HEAD = 4  # bytes that are always read together at the start of a file: a byte-order mark
