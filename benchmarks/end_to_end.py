@@ -25,11 +25,11 @@ from seqcls_beam.config import ModelOptions
 
 def engine(source: Path, options: ModelOptions) -> None:
     """Print the seconds that the engine alone takes."""
-    from seqcls_beam.checkpoints import resolve
-    from seqcls_beam.engine import Classifier
-    from seqcls_beam.predictions import first_sequences
+    from seqcls_beam.model.checkpoints import resolve
+    from seqcls_beam.model.engine import Classifier
+    from seqcls_beam.model.predictions import first_sequences
+    from seqcls_beam.model.tokens import add_tokens
     from seqcls_beam.schema import REJECT_VALUE
-    from seqcls_beam.tokens import add_tokens
 
     checkpoint = resolve(options.model)
     records = [

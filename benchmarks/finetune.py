@@ -33,10 +33,10 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from benchmarks.hardware import save
 from seqcls_beam import storage
-from seqcls_beam.checkpoints import PACKAGED
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.shards import load_split, open_prepared
 from seqcls_beam.finetuning.trainer import BatchTrainer
+from seqcls_beam.model.checkpoints import PACKAGED
 
 BATCH = 32
 ROUNDS = 5

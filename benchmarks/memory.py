@@ -69,7 +69,7 @@ def tiny_checkpoint(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from seqcls_beam.checkpoints import resolve
+    from seqcls_beam.model.checkpoints import resolve
 
     tokenizer = AutoTokenizer.from_pretrained(resolve("sentiment").local())
     config = BertConfig(

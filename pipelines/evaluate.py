@@ -24,7 +24,6 @@ from pipelines.command import EPILOG, exit_code, explained, flags, say, threads_
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.sources import Plan, plan
 from seqcls_beam import storage
-from seqcls_beam.checkpoints import Checkpoint, load_tokenizer
 from seqcls_beam.config import (
     AnswerOptions,
     EvaluateConfig,
@@ -42,7 +41,8 @@ from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
 from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.manifest import iso
-from seqcls_beam.predictions import first_sequences
+from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
+from seqcls_beam.model.predictions import first_sequences
 from seqcls_beam.reading.records import read_unit
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import RunError

@@ -21,7 +21,6 @@ from pipelines import display, prepared
 from pipelines.command import EPILOG, already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
 from seqcls_beam import commit, storage
-from seqcls_beam.checkpoints import resolve_tokenizer
 from seqcls_beam.config import (
     CleanOptions,
     LabelOptions,
@@ -33,6 +32,7 @@ from seqcls_beam.config import (
     SplitOptions,
 )
 from seqcls_beam.manifest import short
+from seqcls_beam.model.checkpoints import resolve_tokenizer
 from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.job import Job, Source
 from seqcls_beam.preparation.labels import pinned

@@ -11,10 +11,11 @@ Read from the top: a file imports only files above it.
         formats/       bytes of a file → records, one module a format
         units.py       patterns → files → units of work
         records.py     a unit → RECORD batches
-    checkpoints.py   which model: found, fetched, checked, named by its digest
-    tokens.py        RECORD → TOKENS
-    engine/          token ids → logits; with finetuning/ the only place that knows torch
-    predictions.py   TOKENS → PREDICTION
+    model/           RECORD → PREDICTION
+        checkpoints.py   which model: found, fetched, checked, named by its digest
+        tokens.py        RECORD → TOKENS
+        engine/          token ids → logits; with finetuning/ the only place that knows torch
+        predictions.py   TOKENS → PREDICTION
     parts.py         PREDICTION → the Parquet parts of a unit, and the unit's record
     runs.py          a run and its attempt: identity, plan, what is finished
     manifest.py      records of all units → what `_MANIFEST.json` says

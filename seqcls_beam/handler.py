@@ -10,11 +10,11 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
 
 from seqcls_beam import progress
-from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.predictions import classify
+from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.predictions import classify
+from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.schema import Mark
-from seqcls_beam.tokens import Sequences
 
 
 class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
@@ -41,7 +41,7 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
     def load_model(self) -> Any:
         """Load the checkpoint as a `Classifier`; device, dtype and threads are decided here, on the worker."""
         # Here and not above: building a pipeline must not import torch.
-        from seqcls_beam.engine import Classifier
+        from seqcls_beam.model.engine import Classifier
 
         return Classifier(self._checkpoint, self._options, self._first)
 

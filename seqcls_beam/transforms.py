@@ -18,17 +18,17 @@ from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 
 import seqcls_beam.coder  # noqa: F401  (registers the coder of pa.RecordBatch)
 from seqcls_beam import progress
-from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.commit import publish
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.manifest import NAME
+from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.tokens import Sequences, tokenize
 from seqcls_beam.parts import UnitWriter
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import Run, pending_units, recorded_units, save_record, verified_record
 from seqcls_beam.schema import Mark
 from seqcls_beam.storage import join
-from seqcls_beam.tokens import Sequences, tokenize
 
 Batches = PCollection[pa.RecordBatch]
 

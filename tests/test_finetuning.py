@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
-from seqcls_beam.checkpoints import resolve_base
 from seqcls_beam.config import TrainOptions
 from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is
 from seqcls_beam.finetuning.job import Job
 from seqcls_beam.finetuning.shards import Split, check_tokenizer, load_split, open_prepared
 from seqcls_beam.finetuning.trainer import Loss
+from seqcls_beam.model.checkpoints import resolve_base
 from seqcls_beam.runs import Run, RunError
 from tests import prepared, tiny
 from tests.corpora import texts

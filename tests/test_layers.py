@@ -13,12 +13,12 @@ PACKAGE = ROOT / "seqcls_beam"
 
 # From the bottom to the top; a module imports only what stands before it.
 ORDER = [
-    "schema", "config", "rows", "storage", "progress", "reading", "checkpoints", "tokens", "engine",
-    "predictions", "parts", "runs", "manifest", "commit", "preparation", "evaluation", "finetuning", "coder", "handler",
+    "schema", "config", "rows", "storage", "progress", "reading", "model", "parts", "runs", "manifest", "commit",
+    "preparation", "evaluation", "finetuning", "coder", "handler",
     "transforms", "stages", "scoring",
 ]  # fmt: skip
 BEAM = {"coder", "handler", "transforms", "stages", "scoring"}
-TORCH = {"engine", "finetuning"}
+TORCH = {"engine", "finetuning"}  # `engine` is in `model`
 
 
 def sources(*folders: Path) -> list[Path]:
@@ -47,7 +47,7 @@ def test_imports_point_down_only(path):
             assert below in ORDER or below == "__version__", f"{path} imports {name}"
             assert below == own or ORDER.index(below) < ORDER.index(own), f"{own} imports {below}, which is above it"
         assert top != "apache_beam" or own in BEAM, f"{path} knows Beam"
-        assert top != "torch" or own in TORCH, f"{path} knows torch"
+        assert top != "torch" or set(path.parts) & TORCH, f"{path} knows torch"
         assert top != "pipelines", f"{path} imports a command"
         assert top != "argparse", f"{path} knows argparse"
 

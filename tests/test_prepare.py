@@ -15,7 +15,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from pipelines import prepare
-from seqcls_beam.checkpoints import PACKAGED
+from seqcls_beam.model.checkpoints import PACKAGED
 from tests.corpora import write_jsonl
 from tests.prepared import all_rows, digests, labelled, lasting, manifest, rejected, rows, run, sentences
 

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
-from seqcls_beam.checkpoints import PACKAGED
+from seqcls_beam.model.checkpoints import PACKAGED
 from tests.prepared import all_rows, manifest, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.shared]

@@ -11,9 +11,9 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from seqcls_beam.checkpoints import resolve
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.handler import ClassifierHandler
+from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.runs import Run
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 from tests import tiny

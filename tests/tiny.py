@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from seqcls_beam.checkpoints import Checkpoint, resolve
+from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.schema import Mark, record
 
 CORPUS = [

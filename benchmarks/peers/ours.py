@@ -24,10 +24,10 @@ class Ours(Peer):
         """Load the engine, fitted to the first texts where it asks for them."""
         import pyarrow as pa
 
-        from seqcls_beam.checkpoints import resolve
         from seqcls_beam.config import ModelOptions
-        from seqcls_beam.engine import Classifier
-        from seqcls_beam.predictions import first_sequences
+        from seqcls_beam.model.checkpoints import resolve
+        from seqcls_beam.model.engine import Classifier
+        from seqcls_beam.model.predictions import first_sequences
         from seqcls_beam.schema import REJECT_VALUE
 
         self.checkpoint = resolve(job.checkpoint)
@@ -41,7 +41,7 @@ class Ours(Peer):
 
     def run(self, texts: list[str], **setting: Any) -> Array:
         """Probabilities are computed, as in a run; the logits on the way there are returned."""
-        from seqcls_beam.predictions import probabilities
+        from seqcls_beam.model.predictions import probabilities
 
         timed = _Timed(self.classifier)
         for start in range(0, len(texts), ROWS):

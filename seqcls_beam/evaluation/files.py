@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
+from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
-from seqcls_beam.tokens import Sequences
 
 _FIRST = 1152  # sequences, as `predictions.first_sequences`
 SOURCE, POSITION = "seqcls_beam.source", "seqcls_beam.position"

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from seqcls_beam.engine.packing import take
 from seqcls_beam.finetuning.shards import Split
+from seqcls_beam.model.engine.packing import take
 from seqcls_beam.runs import RunError
 
 Ints = npt.NDArray[np.int64]

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from seqcls_beam.checkpoints import tokenizer_files
 from seqcls_beam.finetuning.job import Job
+from seqcls_beam.model.checkpoints import tokenizer_files
 
 _PROBLEMS = {
     "single_label": "single_label_classification",

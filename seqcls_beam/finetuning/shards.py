@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
-from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.evaluation.files import schema_of
 from seqcls_beam.manifest import read_manifest
+from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.runs import RunError
 
 Array = npt.NDArray[Any]

@@ -13,14 +13,14 @@ import torch
 import transformers
 from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
 
-from seqcls_beam.checkpoints import load_tokenizer
-from seqcls_beam.engine.choosing import cores
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning import model as models
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes, step_of
 from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of
+from seqcls_beam.model.checkpoints import load_tokenizer
+from seqcls_beam.model.engine.choosing import cores
 from seqcls_beam.runs import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length

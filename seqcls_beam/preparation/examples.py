@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam import storage
+from seqcls_beam.model.tokens import encode
 from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.clean import clean
 from seqcls_beam.preparation.exchange import SpillWriter
@@ -17,7 +18,6 @@ from seqcls_beam.preparation.keys import as_bytes, digests, duplicate_key, pair_
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.reading.records import read_unit
 from seqcls_beam.schema import Mark
-from seqcls_beam.tokens import encode
 
 _JUDGED = 40  # characters from which a language can be told
 

@@ -16,8 +16,8 @@ import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import PrepareConfig
+from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.preparation import clean
 from seqcls_beam.preparation.keys import STEPS as KEY_STEPS
 from seqcls_beam.reading.records import Layout

@@ -1,5 +1,5 @@
 """Engine: token ids → logits. The only place that knows torch or a GPU."""
 
-from seqcls_beam.engine.classifier import Classifier
+from seqcls_beam.model.engine.classifier import Classifier
 
 __all__ = ["Classifier"]

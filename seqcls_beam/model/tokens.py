@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.checkpoints import Checkpoint, CheckpointError, load_tokenizer
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, load_tokenizer
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 
 Ints = npt.NDArray[Any]

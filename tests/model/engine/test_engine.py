@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from seqcls_beam.checkpoints import Checkpoint, CheckpointError, resolve
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine import Classifier, linear
-from seqcls_beam.predictions import classify, probabilities
-from seqcls_beam.tokens import tokenize
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve
+from seqcls_beam.model.engine import Classifier, linear
+from seqcls_beam.model.predictions import classify, probabilities
+from seqcls_beam.model.tokens import tokenize
 from tests import tiny
 
 pytestmark = pytest.mark.engine
@@ -408,7 +408,7 @@ def test_threads_share_one_classifier():
 def other_process():
     """Another process, which writes logits and then meets a GPU's assertion."""
     script = (
-        "import sys, numpy as np; from seqcls_beam import checkpoints, config, engine\n"
+        "import sys, numpy as np; from seqcls_beam import config; from seqcls_beam.model import checkpoints, engine\n"
         "checkpoint = checkpoints.resolve(sys.argv[1])\n"
         "classifier = engine.Classifier(checkpoint, config.ModelOptions(device='cpu', threads=2, batch_tokens=256))\n"
         "ids, offsets = np.arange(300, dtype=np.int32) % 90, np.array([0, 10, 100, 200, 300])\n"

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from seqcls_beam import tokens as module
-from seqcls_beam.checkpoints import Checkpoint, CheckpointError, resolve
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.model import tokens as module
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve
+from seqcls_beam.model.tokens import tokenize
 from seqcls_beam.schema import TOKENS, Mark
-from seqcls_beam.tokens import tokenize
 from tests import tiny
 
 TEXTS = [
@@ -286,7 +286,7 @@ def test_two_long_texts_in_a_pair_need_no_more_than_their_own_memory():
 
 def test_one_thread_means_one_thread():
     script = (
-        "import os, sys; from seqcls_beam import checkpoints, config, tokens\n"
+        "import os, sys; from seqcls_beam import config; from seqcls_beam.model import checkpoints, tokens\n"
         "assert not {'torch', 'transformers', 'apache_beam'} & set(sys.modules), 'imported too early'\n"
         "from tests import tiny\n"
         "for threads, expected in ((1, ('false', None)), (2, ('true', '2'))):\n"

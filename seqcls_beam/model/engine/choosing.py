@@ -16,16 +16,16 @@ import torch
 import transformers
 from torch import Tensor
 
-from seqcls_beam.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine import linear
-from seqcls_beam.engine.attention import by_equal_lengths, varlen
-from seqcls_beam.engine.blocks import accelerate
-from seqcls_beam.engine.errors import EngineError
-from seqcls_beam.engine.packed import FAMILIES, Packed
-from seqcls_beam.engine.packing import Ints
-from seqcls_beam.engine.padded import Padded
-from seqcls_beam.engine.static import Static
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.model.engine import linear
+from seqcls_beam.model.engine.attention import by_equal_lengths, varlen
+from seqcls_beam.model.engine.blocks import accelerate
+from seqcls_beam.model.engine.errors import EngineError
+from seqcls_beam.model.engine.packed import FAMILIES, Packed
+from seqcls_beam.model.engine.packing import Ints
+from seqcls_beam.model.engine.padded import Padded
+from seqcls_beam.model.engine.static import Static
 
 _TRIED = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)  # lengths of the sequences of the self-test
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}  # of a probability

@@ -25,7 +25,7 @@ import fsspec
 
 from seqcls_beam import storage
 
-PACKAGED = {"sentiment": Path(__file__).with_name("sentiment")}
+PACKAGED = {"sentiment": Path(__file__).parents[1] / "sentiment"}
 """Checkpoints that come with the package."""
 
 _TOKENIZER = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of these, or a sentencepiece *.model

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.model.tokens import Sequences, add_tokens, reject
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, Mark
-from seqcls_beam.tokens import Sequences, add_tokens, reject
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,7 @@ _FEW = 16  # rows of a batch that may fail alone; more, and it is the model that
 
 
 class Engine(Protocol):
-    """What `classify` needs of `seqcls_beam.engine.classifier.Classifier`."""
+    """What `classify` needs of `seqcls_beam.model.engine.classifier.Classifier`."""
 
     facts: dict[str, Any]
 

@@ -14,14 +14,14 @@ import torch
 import transformers
 from torch import Tensor
 
-from seqcls_beam.checkpoints import Checkpoint
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine.choosing import choose, cores, resolve_device, vocabulary
-from seqcls_beam.engine.errors import EngineError
-from seqcls_beam.engine.int8 import quantize
-from seqcls_beam.engine.packing import Ints, distinct, take
-from seqcls_beam.engine.static import Static
-from seqcls_beam.tokens import Sequences
+from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.engine.choosing import choose, cores, resolve_device, vocabulary
+from seqcls_beam.model.engine.errors import EngineError
+from seqcls_beam.model.engine.int8 import quantize
+from seqcls_beam.model.engine.packing import Ints, distinct, take
+from seqcls_beam.model.engine.static import Static
+from seqcls_beam.model.tokens import Sequences
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 _FORWARD = threading.Lock()  # one pass at a time per process: it uses all the threads it may

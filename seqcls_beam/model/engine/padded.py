@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqcls_beam.engine.packing import Ints, packs
+from seqcls_beam.model.engine.packing import Ints, packs
 
 _SMALL = 16  # tokens a sequence; the differences told of below were seen up to 11
 _FEW = 32  # tokens: a single sequence of under 10 was seen to have other last bits than the same one among others

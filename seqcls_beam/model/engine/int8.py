@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from seqcls_beam.checkpoints import Checkpoint
-from seqcls_beam.engine.blocks import Block
-from seqcls_beam.engine.errors import EngineError
-from seqcls_beam.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
-from seqcls_beam.engine.packing import Ints, take
-from seqcls_beam.tokens import Sequences
+from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.engine.blocks import Block
+from seqcls_beam.model.engine.errors import EngineError
+from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
+from seqcls_beam.model.engine.packing import Ints, take
+from seqcls_beam.model.tokens import Sequences
 
 AGREEMENT = 0.995  # of labels, below which int8 is refused
 _log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from seqcls_beam.checkpoints import CheckpointError, resolve
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.predictions import classify, probabilities
+from seqcls_beam.model.checkpoints import CheckpointError, resolve
+from seqcls_beam.model.predictions import classify, probabilities
+from seqcls_beam.model.tokens import tokenize
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, Mark
-from seqcls_beam.tokens import tokenize
 from tests import tiny
 
 OPTIONS = ModelOptions(device="cpu", threads=2, batch_tokens=256)
@@ -223,7 +223,7 @@ def test_what_is_no_rows_fault_is_not_bisected(error):
 
 @pytest.mark.engine
 def test_a_token_behind_the_embedding_table_rejects_its_row(tmp_path):
-    from seqcls_beam.engine import Classifier
+    from seqcls_beam.model.engine import Classifier
 
     folder = shutil.copytree(tiny.resolved().local(), tmp_path / "grown")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -246,7 +246,7 @@ def test_a_token_behind_the_embedding_table_rejects_its_row(tmp_path):
 
 @pytest.mark.engine
 def test_probabilities_are_the_scores():
-    from seqcls_beam.engine import Classifier
+    from seqcls_beam.model.engine import Classifier
 
     found = tiny.resolved()
     classifier = Classifier(found, OPTIONS)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqcls_beam.engine import linear
-from seqcls_beam.engine.attention import Attention, Layout
+from seqcls_beam.model.engine import linear
+from seqcls_beam.model.engine.attention import Attention, Layout
 
 # Where a layer keeps its parts, by the shape of its family.
 BERT = {

@@ -14,11 +14,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from seqcls_beam.checkpoints import resolve
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine import Classifier, int8, linear
-from seqcls_beam.engine.int8 import quantize
-from seqcls_beam.engine.linear import Bfloat16Linear, Int8Linear, Linear
+from seqcls_beam.model.checkpoints import resolve
+from seqcls_beam.model.engine import Classifier, int8, linear
+from seqcls_beam.model.engine.int8 import quantize
+from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear
 from tests import tiny
 
 pytestmark = [
@@ -113,7 +113,7 @@ def test_int8_is_judged_by_other_rows_than_it_is_fitted_to(trained, monkeypatch)
 
         return quantize(model, checkpoint, some, heard)
 
-    monkeypatch.setattr("seqcls_beam.engine.classifier.quantize", listening)
+    monkeypatch.setattr("seqcls_beam.model.engine.classifier.quantize", listening)
     ids, offsets, types = first(40)
     classifier = Classifier(trained, INT8, (ids, offsets, types))
     before, fitted, after = runs

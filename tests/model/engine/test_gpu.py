@@ -12,10 +12,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine import Classifier
-from seqcls_beam.engine.attention import varlen
+from seqcls_beam.model.engine import Classifier
+from seqcls_beam.model.engine.attention import varlen
 from tests import tiny
-from tests.test_attention import inputs, layout, reference
+from tests.model.engine.test_attention import inputs, layout, reference
 
 pytestmark = [pytest.mark.gpu, pytest.mark.engine]
 
@@ -166,7 +166,8 @@ def test_a_sequence_that_does_not_fit_alone_is_a_memory_error(little_memory):
 
 def test_a_real_assertion_in_a_kernel_ends_the_process_with_a_message():
     script = (
-        "import sys, numpy as np, torch; from seqcls_beam import checkpoints, config, engine\n"
+        "import sys, numpy as np, torch; from seqcls_beam import config\n"
+        "from seqcls_beam.model import checkpoints, engine\n"
         "classifier = engine.Classifier(checkpoints.resolve(sys.argv[1]), config.ModelOptions(device='cuda'))\n"
         "classifier._vocabulary = 10**6\n"
         "classifier.logits(np.array([2, 10**5, 3], np.int32), np.array([0, 3]), None)\n"

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.engine import attention
-from seqcls_beam.engine.attention import Layout, by_equal_lengths
+from seqcls_beam.model.engine import attention
+from seqcls_beam.model.engine.attention import Layout, by_equal_lengths
 
 SHORT, LONG = 47, 48  # the last length of batched products, the first of products of its own
 

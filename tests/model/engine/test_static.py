@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from seqcls_beam.engine.attention import varlen
-from seqcls_beam.engine.choosing import load
-from seqcls_beam.engine.packed import Packed
-from seqcls_beam.engine.padded import Padded
-from seqcls_beam.engine.static import Static
+from seqcls_beam.model.engine.attention import varlen
+from seqcls_beam.model.engine.choosing import load
+from seqcls_beam.model.engine.packed import Packed
+from seqcls_beam.model.engine.padded import Padded
+from seqcls_beam.model.engine.static import Static
 from tests import tiny
 
 pytestmark = pytest.mark.engine

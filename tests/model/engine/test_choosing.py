@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from seqcls_beam.checkpoints import Checkpoint, resolve
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.engine import Classifier, choosing, linear
-from seqcls_beam.engine.attention import by_equal_lengths
+from seqcls_beam.model.checkpoints import Checkpoint, resolve
+from seqcls_beam.model.engine import Classifier, choosing, linear
+from seqcls_beam.model.engine.attention import by_equal_lengths
 from tests import tiny
 
 pytestmark = pytest.mark.engine

@@ -16,8 +16,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from seqcls_beam import checkpoints
-from seqcls_beam.checkpoints import CheckpointError, needed, resolve
+from seqcls_beam.model import checkpoints
+from seqcls_beam.model.checkpoints import CheckpointError, needed, resolve
 from tests import tiny
 
 
@@ -339,7 +339,7 @@ def hub(folder):
 def ask(endpoint, tmp_path, model, revision=None, **environment):
     """Resolve in a process of its own: huggingface_hub reads its endpoint when it is imported."""
     script = (
-        "import sys, pickle; from seqcls_beam import checkpoints\n"
+        "import sys, pickle; from seqcls_beam.model import checkpoints\n"
         "try:\n"
         "    found = checkpoints.resolve(sys.argv[1], sys.argv[2] or None)\n"
         "    sys.stdout.buffer.write(pickle.dumps((found, found.local())))\n"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.engine.packing import distinct, equal_runs, packs, take
+from seqcls_beam.model.engine.packing import distinct, equal_runs, packs, take
 
 # Few tokens and types, so that equal sequences are frequent; 256 and 65536 share bytes with 1 in other places.
 TEXTS = st.lists(st.lists(st.tuples(st.sampled_from([0, 1, 256, 65536]), st.integers(0, 1)), max_size=4), max_size=24)

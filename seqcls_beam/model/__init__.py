@@ -1,0 +1,4 @@
+"""RECORD → TOKENS → PREDICTION: which checkpoint, how its tokenizer reads, what it answers.
+
+Knows no files of text, no run and no Beam; torch only in `engine/`.
+"""
