@@ -97,7 +97,7 @@ def pipeline(source: Path, target: Path) -> None:
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
     from seqcls_beam.config import ReadOptions
-    from seqcls_beam.runs import Run
+    from seqcls_beam.runs.run import Run
     from seqcls_beam.transforms import ReadRecords, WriteLabeled
 
     with beam.Pipeline(runner=FnApiRunner()) as root:

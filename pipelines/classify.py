@@ -22,15 +22,16 @@ import seqcls_beam
 from pipelines import display
 from pipelines.command import EPILOG, already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
-from seqcls_beam import commit, storage
+from seqcls_beam import storage
 from seqcls_beam.config import ClassifyConfig, LookOptions, ModelOptions, ReadOptions, RunOptions
-from seqcls_beam.manifest import covered_inputs, partitions, short
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.predictions import first_sequences
 from seqcls_beam.model.tokens import Sequences, add_tokens
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.reading.units import list_files, plan_units
-from seqcls_beam.runs import Run, begin, identity
+from seqcls_beam.runs import commit
+from seqcls_beam.runs.manifest import covered_inputs, partitions, short
+from seqcls_beam.runs.run import Run, begin, identity
 from seqcls_beam.schema import REJECT_VALUE
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 

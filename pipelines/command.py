@@ -11,10 +11,11 @@ from typing import Any
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines import display
-from seqcls_beam import commit, storage
+from seqcls_beam import storage
 from seqcls_beam.config import option_fields
-from seqcls_beam.manifest import read_manifest
-from seqcls_beam.runs import Run, RunError
+from seqcls_beam.runs import commit
+from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.run import Run, RunError
 
 EPILOG = """\
 runner options are passed on to Beam, such as

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-from seqcls_beam import progress
-from seqcls_beam.manifest import first_rows
+from seqcls_beam.runs import progress
+from seqcls_beam.runs.manifest import first_rows
 
 EXPECTED = re.compile(
     r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged): (.*?)(?: \[while running '.*'\])?$",

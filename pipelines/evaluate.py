@@ -40,12 +40,12 @@ from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
 from seqcls_beam.evaluation.metrics import measure
-from seqcls_beam.manifest import iso
 from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
 from seqcls_beam.model.predictions import first_sequences
 from seqcls_beam.reading.records import read_unit
 from seqcls_beam.reading.units import list_files, plan_units
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.scoring import ReadParquet, SaveEvidence, Score, ShardTokens, load
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize
 

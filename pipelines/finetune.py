@@ -22,7 +22,7 @@ from pipelines import finetuned
 from pipelines.command import already_published, exit_code, flags, versions
 from pipelines.command import say as say_aloud
 from pipelines.options import UsageError, parse_alone, parser
-from seqcls_beam import commit, storage
+from seqcls_beam import storage
 from seqcls_beam.config import (
     FinetuneConfig,
     MachineOptions,
@@ -35,9 +35,10 @@ from seqcls_beam.config import (
 from seqcls_beam.config.finetune import METRICS, TWO_LABELS, best_metric
 from seqcls_beam.finetuning import shards
 from seqcls_beam.finetuning.job import Job, processes, step_of
-from seqcls_beam.manifest import read_manifest, short
 from seqcls_beam.model.checkpoints import CheckpointError, resolve_base
-from seqcls_beam.runs import Run, RunError, identity
+from seqcls_beam.runs import commit
+from seqcls_beam.runs.manifest import read_manifest, short
+from seqcls_beam.runs.run import Run, RunError, identity
 from seqcls_beam.schema import UNIT
 
 GROUPS: dict[str, type] = {

@@ -20,7 +20,7 @@ import seqcls_beam
 from pipelines import display, prepared
 from pipelines.command import EPILOG, already_published, exit_code, finish, flags, say, threads_per_worker, versions
 from pipelines.options import UsageError, name_runner, parse, parser
-from seqcls_beam import commit, storage
+from seqcls_beam import storage
 from seqcls_beam.config import (
     CleanOptions,
     LabelOptions,
@@ -31,7 +31,6 @@ from seqcls_beam.config import (
     SplitInputOptions,
     SplitOptions,
 )
-from seqcls_beam.manifest import short
 from seqcls_beam.model.checkpoints import resolve_tokenizer
 from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.job import Job, Source
@@ -39,7 +38,9 @@ from seqcls_beam.preparation.labels import pinned
 from seqcls_beam.preparation.tasks import begin
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.units import list_files, plan_units
-from seqcls_beam.runs import Run, identity
+from seqcls_beam.runs import commit
+from seqcls_beam.runs.manifest import short
+from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.schema import Mark
 from seqcls_beam.stages import Prepare
 

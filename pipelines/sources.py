@@ -17,13 +17,13 @@ from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import Gold, countable, names_of, values_of
 from seqcls_beam.evaluation.tally import Asked
 from seqcls_beam.finetuning.shards import Prepared, check_tokenizer, open_prepared
-from seqcls_beam.manifest import read_manifest
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import Sequences, add_tokens
 from seqcls_beam.preparation.labels import canonical, refuse_many, vocabulary
 from seqcls_beam.reading.formats.columns import TYPES
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.units import list_files
+from seqcls_beam.runs.manifest import read_manifest
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, TOKENS
 
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}

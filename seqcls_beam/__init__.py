@@ -6,20 +6,21 @@ Read from the top: a file imports only files above it.
     config/          every option, once; a file a command
     rows.py          what a row weighs
     storage.py       the few atomic things that are done with files, local or in a bucket
-    progress.py      how far a run is, told on the way
     reading/         files → records
         formats/       bytes of a file → records, one module a format
         units.py       patterns → files → units of work
         records.py     a unit → RECORD batches
     model/           RECORD → PREDICTION
-        checkpoints.py   which model: found, fetched, checked, named by its digest
-        tokens.py        RECORD → TOKENS
-        engine/          token ids → logits; with finetuning/ the only place that knows torch
-        predictions.py   TOKENS → PREDICTION
-    parts.py         PREDICTION → the Parquet parts of a unit, and the unit's record
-    runs.py          a run and its attempt: identity, plan, what is finished
-    manifest.py      records of all units → what `_MANIFEST.json` says
-    commit.py        parts and manifest → published, all or nothing
+        checkpoints.py which model: found, fetched, checked, named by its digest
+        tokens.py      RECORD → TOKENS
+        engine/        token ids → logits; with finetuning/ the only place that knows torch
+        predictions.py TOKENS → PREDICTION
+    runs/            the transaction
+        progress.py    how far a run is, told on the way
+        parts.py       PREDICTION → the Parquet parts of a unit, and the unit's record
+        run.py         a run and its attempt: identity, plan, what is finished
+        manifest.py    records of all units → what `_MANIFEST.json` says
+        commit.py      parts and manifest → published, all or nothing
     preparation/     labelled records → shards to fine-tune on
         keys.py        the duplicate key of a text, and its digest
         clean.py       what is repaired in a text

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
 
-from seqcls_beam import progress
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.predictions import classify
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 
 
@@ -21,7 +21,7 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
     """TOKENS batches → PREDICTION batches, for `RunInference`.
 
     The model is loaded on the worker, once per process, when the first batch arrives. `progress` is a folder of this
-    machine for `seqcls_beam.progress`. `first` are sequences of the corpus, for int8 (`predictions.first_sequences`):
+    machine for `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`):
     given to every worker, so that all have the same model.
     """
 

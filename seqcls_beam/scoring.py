@@ -15,9 +15,10 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PBegin, PCollection
 
-from seqcls_beam import progress, storage
+from seqcls_beam import storage
 from seqcls_beam.evaluation.evidence import Evidence, Sheet
 from seqcls_beam.evaluation.files import Files, as_tokens, planned, read
+from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 from seqcls_beam.transforms import Batches
 
@@ -52,7 +53,7 @@ class ShardTokens(beam.PTransform[Batches, Batches]):
 class Score(beam.PTransform[Batches, PCollection[Evidence]]):
     """Batches with answers and gold labels → the evidence of all of them, one element.
 
-    `progress` is a folder of this machine for `seqcls_beam.progress`.
+    `progress` is a folder of this machine for `runs.progress`.
     """
 
     sheet: Sheet

@@ -17,16 +17,16 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 
 import seqcls_beam.coder  # noqa: F401  (registers the coder of pa.RecordBatch)
-from seqcls_beam import progress
-from seqcls_beam.commit import publish
 from seqcls_beam.config import ModelOptions, ReadOptions
-from seqcls_beam.manifest import NAME
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences, tokenize
-from seqcls_beam.parts import UnitWriter
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.reading.units import list_files, plan_units
-from seqcls_beam.runs import Run, pending_units, recorded_units, save_record, verified_record
+from seqcls_beam.runs import progress
+from seqcls_beam.runs.commit import publish
+from seqcls_beam.runs.manifest import NAME
+from seqcls_beam.runs.parts import UnitWriter
+from seqcls_beam.runs.run import Run, pending_units, recorded_units, save_record, verified_record
 from seqcls_beam.schema import Mark
 from seqcls_beam.storage import join
 
@@ -72,8 +72,8 @@ class Tokenize(beam.PTransform[Batches, Batches]):
 class Classify(beam.PTransform[Batches, Batches]):
     """TOKENS batches → PREDICTION batches, row for row, by one model per process.
 
-    `progress` is a folder of this machine for `seqcls_beam.progress`. `first`, which int8 needs, are sequences of the
-    corpus: `predictions.first_sequences`.
+    `progress` is a folder of this machine for `runs.progress`. `first`, which int8 needs, are sequences of the corpus:
+    `model.predictions.first_sequences`.
     """
 
     checkpoint: Checkpoint
@@ -98,7 +98,7 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
 
     Parts are written aside, read back and checked, and published together when all units are done. Raises `RunError`
     in the worker, with nothing published, where that cannot be. `progress` is a folder of this machine for
-    `seqcls_beam.progress`.
+    `runs.progress`.
     """
 
     run: Run

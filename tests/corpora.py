@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seqcls_beam.manifest import read_manifest
+from seqcls_beam.runs.manifest import read_manifest
 
 WORDS = "the a film book was is good bad not very plot soup room we i loved hated it and but never again".split()  # noqa: SIM905
 

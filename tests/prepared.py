@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import prepare
-from seqcls_beam.manifest import read_manifest
+from seqcls_beam.runs.manifest import read_manifest
 from tests.corpora import write_jsonl
 
 FLAGS = ["--num_shards=4"]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import classify, command
-from seqcls_beam.manifest import open_labels, read_manifest
+from seqcls_beam.runs.manifest import open_labels, read_manifest
 from tests import tiny
 from tests.corpora import labels, part_digests, plain_scores, rejects, texts, write_jsonl
 

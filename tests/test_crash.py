@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import classify
-from seqcls_beam.manifest import read_manifest
+from seqcls_beam.runs.manifest import read_manifest
 from tests import tiny
 from tests.corpora import part_digests, texts
 

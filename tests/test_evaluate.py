@@ -18,8 +18,9 @@ from sklearn import metrics as sk
 from transformers import AutoTokenizer
 
 from pipelines import classify, display, evaluate
-from seqcls_beam import progress, storage
+from seqcls_beam import storage
 from seqcls_beam.evaluation import plots
+from seqcls_beam.runs import progress
 from tests import prepared, tiny
 from tests.corpora import plain_scores, texts, write_jsonl
 

@@ -26,7 +26,7 @@ from seqcls_beam.evaluation.report import page, section
 from seqcls_beam.evaluation.sampling import Sample
 from seqcls_beam.evaluation.sums import Sums
 from seqcls_beam.evaluation.tally import MOST_VALUES, Tally
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 SHOPS = np.array(["a", "b", "c"])
 

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from pipelines import classify, finetune
-from seqcls_beam.manifest import read_manifest
+from seqcls_beam.runs.manifest import read_manifest
 from tests import prepared, tiny
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl

@@ -21,7 +21,7 @@ from seqcls_beam.finetuning.job import Job
 from seqcls_beam.finetuning.shards import Split, check_tokenizer, load_split, open_prepared
 from seqcls_beam.finetuning.trainer import Loss
 from seqcls_beam.model.checkpoints import resolve_base
-from seqcls_beam.runs import Run, RunError
+from seqcls_beam.runs.run import Run, RunError
 from tests import prepared, tiny
 from tests.corpora import texts
 

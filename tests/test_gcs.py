@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import classify, finetune, prepare
 from seqcls_beam import storage
-from seqcls_beam.manifest import open_labels, read_manifest
+from seqcls_beam.runs.manifest import open_labels, read_manifest
 from tests import gcs, tiny
 from tests.corpora import part_digests, texts, write_jsonl
 from tests.prepared import labelled, sentences

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "seqcls_beam"
 
 # From the bottom to the top; a module imports only what stands before it.
 ORDER = [
-    "schema", "config", "rows", "storage", "progress", "reading", "model", "parts", "runs", "manifest", "commit",
+    "schema", "config", "rows", "storage", "reading", "model", "runs",
     "preparation", "evaluation", "finetuning", "coder", "handler",
     "transforms", "stages", "scoring",
 ]  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 
 from pipelines import prepare
 from pipelines.options import parse, parser
-from seqcls_beam.manifest import read_manifest
 from seqcls_beam.preparation import tasks
+from seqcls_beam.runs.manifest import read_manifest
 from tests.corpora import write_jsonl
 from tests.prepared import digests, labelled, lasting, sentences
 

@@ -14,7 +14,7 @@ from seqcls_beam.evaluation.files import POSITION, SOURCE
 from seqcls_beam.evaluation.gold import Gold, countable
 from seqcls_beam.evaluation.outcomes import Outcomes
 from seqcls_beam.evaluation.tally import Asked, Tally
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import Mark
 
 Array = npt.NDArray[Any]

@@ -17,10 +17,10 @@ from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.units import list_files, plan_units
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 
-_FIRST = 1152  # sequences, as `predictions.first_sequences`
+_FIRST = 1152  # sequences, as `model.predictions.first_sequences`
 SOURCE, POSITION = "seqcls_beam.source", "seqcls_beam.position"
 """Columns that are put beside those of a file, under names that no column of a user has: its URI, and the row in it."""
 
@@ -162,7 +162,7 @@ def as_tokens(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def first_sequences(files: Files) -> Sequences:
-    """The first 1,152 rows of shards, for int8: as `predictions.first_sequences` has them."""
+    """The first 1,152 rows of shards, for int8: as `model.predictions.first_sequences` has them."""
     found = []
     rows = 0
     for unit in planned(files):

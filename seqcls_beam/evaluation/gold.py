@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.preparation.labels import canonical, numbered
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seqcls_beam.finetuning.shards import Split
 from seqcls_beam.model.engine.packing import take
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 Ints = npt.NDArray[np.int64]
 

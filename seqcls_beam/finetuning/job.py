@@ -13,7 +13,7 @@ from seqcls_beam.config import FinetuneConfig
 from seqcls_beam.config.finetune import best_metric
 from seqcls_beam.finetuning.shards import Prepared
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.runs import Run
+from seqcls_beam.runs.run import Run
 
 _OVER = "trained.json"
 LESS_IS_BETTER = ("loss", "mse")

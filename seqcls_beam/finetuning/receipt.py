@@ -12,7 +12,7 @@ from seqcls_beam import storage
 from seqcls_beam.finetuning.card import card
 from seqcls_beam.finetuning.curves import curves
 from seqcls_beam.finetuning.job import Job, Trained
-from seqcls_beam.manifest import FORMAT_VERSION, iso
+from seqcls_beam.runs.manifest import FORMAT_VERSION, iso
 
 
 def recipe(job: Job) -> dict[str, Any]:

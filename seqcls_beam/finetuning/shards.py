@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation.files import schema_of
-from seqcls_beam.manifest import read_manifest
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
 

@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning.batches import Batches, Loader, as_it_is
 from seqcls_beam.finetuning.job import Job, Progress
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 
 class BatchTrainer(Trainer):

@@ -21,7 +21,7 @@ from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of
 from seqcls_beam.model.checkpoints import load_tokenizer
 from seqcls_beam.model.engine.choosing import cores
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
 LOGS = 200  # points of a learning curve, or so

@@ -16,7 +16,7 @@ from seqcls_beam.preparation.exchange import SpillWriter, gather, read_partition
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.near import EDGE
 from seqcls_beam.preparation.stars import read_links
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
 

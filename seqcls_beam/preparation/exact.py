@@ -16,7 +16,7 @@ from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.keys import digests, duplicate_key
 from seqcls_beam.preparation.rejects import Rejects
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
 

@@ -21,7 +21,7 @@ from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.preparation import clean
 from seqcls_beam.preparation.keys import STEPS as KEY_STEPS
 from seqcls_beam.reading.records import Layout
-from seqcls_beam.runs import Run
+from seqcls_beam.runs.run import Run
 
 
 @dataclass(frozen=True)

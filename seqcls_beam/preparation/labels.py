@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 MOST_NAMES = 10_000
 """A column with more different values is no column of labels."""

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcls_beam import storage
-from seqcls_beam.manifest import iso
 from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.run import RunError
 
 FORMAT_VERSION = 1
 REMOVED = ("duplicate", "conflicting_labels", "leak", "near_leak", "group_leak", "near_duplicate", "contaminated")

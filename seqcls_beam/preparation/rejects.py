@@ -6,8 +6,8 @@ from typing import Any, Self
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.parts import PartWriter, fresh_name
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.runs.parts import PartWriter, fresh_name
 from seqcls_beam.schema import REJECT
 
 

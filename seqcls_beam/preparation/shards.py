@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
-from seqcls_beam.parts import Digesting, fresh_name
 from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.assign import PLACED
 from seqcls_beam.preparation.exact import ROWS, load
 from seqcls_beam.preparation.exchange import gather
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.rejects import Rejects
-from seqcls_beam.runs import RunError, damage
+from seqcls_beam.runs.parts import Digesting, fresh_name
+from seqcls_beam.runs.run import RunError, damage
 
 ROW_GROUP_ROWS = 4096
 LONGEST = 8192  # lengths above it count as this one in the table of lengths

@@ -12,9 +12,6 @@ import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.commit import is_published, publish_parts, recover, refuse_rejected
-from seqcls_beam.manifest import NAME
-from seqcls_beam.parts import fresh_name
 from seqcls_beam.preparation import card, manifest
 from seqcls_beam.preparation.assign import assign
 from seqcls_beam.preparation.exact import find_exact
@@ -24,7 +21,10 @@ from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
 from seqcls_beam.preparation.stars import link
 from seqcls_beam.reading import units
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.commit import is_published, publish_parts, recover, refuse_rejected
+from seqcls_beam.runs.manifest import NAME
+from seqcls_beam.runs.parts import fresh_name
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import Mark
 
 _DO: dict[str, Callable[[int, Job], dict[str, Any]]] = {

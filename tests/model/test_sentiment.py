@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import classify
-from seqcls_beam.manifest import read_manifest
 from seqcls_beam.model.checkpoints import resolve
+from seqcls_beam.runs.manifest import read_manifest
 from tests.corpora import labels
 
 FOLDER = Path(str(files("seqcls_beam") / "sentiment"))

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from seqcls_beam import commit, runs, storage
-from seqcls_beam.manifest import open_labels, read_manifest, short
-from seqcls_beam.runs import Run, RunError
-from tests.runs import write_run
+from seqcls_beam import storage
+from seqcls_beam.runs import commit
+from seqcls_beam.runs.manifest import open_labels, read_manifest, short
+from seqcls_beam.runs.run import Run, RunError, _finished, recorded_units, verified_record
+from tests.runs.attempts import write_run
 
 
 def publish(run: Run, units: int) -> None:
-    commit.publish(run, [runs.verified_record(run, unit) for unit in range(units)])
+    commit.publish(run, [verified_record(run, unit) for unit in range(units)])
 
 
 def files(folder: Path) -> list[str]:
@@ -45,7 +46,7 @@ def test_a_published_run_is_its_parts_and_a_manifest(tmp_path):
 @pytest.mark.parametrize("mode", ["fresh", "overwrite"])
 @pytest.mark.parametrize("how", ["kill", "fail"])
 def test_a_crash_at_any_step_leaves_the_old_state_or_is_rolled_forward(tmp_path, how, mode):
-    command = [sys.executable, "-m", "tests.crash_commit", str(tmp_path), how, mode]
+    command = [sys.executable, "-m", "tests.runs.crash_commit", str(tmp_path), how, mode]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     steps = int(done.stdout.split()[-2])
@@ -77,7 +78,7 @@ def test_a_run_that_comes_while_another_is_published_fails(tmp_path):
 def test_publishing_twice_is_publishing_once(tmp_path):
     run = Run(str(tmp_path), "a" * 32)
     write_run(run, 2)
-    records = [runs.verified_record(run, unit) for unit in range(2)]
+    records = [verified_record(run, unit) for unit in range(2)]
     commit.publish(run, records)
     before = files(tmp_path)
     commit.publish(run, records)
@@ -87,7 +88,7 @@ def test_publishing_twice_is_publishing_once(tmp_path):
 def test_a_publication_that_failed_half_way_is_finished_by_the_next_try(tmp_path, monkeypatch):
     run = Run(str(tmp_path), "a" * 32)
     write_run(run, 2)
-    records = [runs.verified_record(run, unit) for unit in range(2)]
+    records = [verified_record(run, unit) for unit in range(2)]
     move = storage.move
     with monkeypatch.context() as patch:
 
@@ -109,7 +110,7 @@ def test_a_damaged_run_that_cannot_be_made_again_is_not_called_published(tmp_pat
     publish(run, 1)
     next((tmp_path / "labels").iterdir()).unlink()
     write_run(run, 1)
-    records = [runs.verified_record(run, 0)]
+    records = [verified_record(run, 0)]
 
     def failing(source: str, target: str) -> None:
         raise OSError("no such luck")
@@ -127,7 +128,7 @@ def test_many_may_finish_one_intent_at_once(tmp_path):
         out = tmp_path / str(attempt)
         run = Run(str(out), "a" * 32)
         write_run(run, 12)
-        records = [runs.verified_record(run, unit) for unit in range(12)]
+        records = [verified_record(run, unit) for unit in range(12)]
         with ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(commit.publish, run, records) for _ in range(4)]:
                 done.result()
@@ -159,9 +160,9 @@ def test_a_damaged_manifest_is_named(tmp_path):
 def test_records_of_another_plan_do_not_count(tmp_path):
     run = Run(str(tmp_path), "a" * 32)
     write_run(run, 3)
-    assert sorted(runs._finished(run, 3)) == [0, 1, 2]
-    assert list(runs._finished(run, 2)) == []
-    assert list(runs.recorded_units(run, [])) == []
+    assert sorted(_finished(run, 3)) == [0, 1, 2]
+    assert list(_finished(run, 2)) == []
+    assert list(recorded_units(run, [])) == []
 
 
 def test_an_intent_made_void_by_another_run_is_taken_back(tmp_path):
@@ -200,7 +201,7 @@ def test_a_missing_unit_publishes_nothing(tmp_path):
     run = Run(str(tmp_path), "a" * 32)
     write_run(run, 3)
     with pytest.raises(RunError, match="1 of 3 units have no record"):
-        commit.publish(run, [runs.verified_record(run, unit) for unit in (0, 2)])
+        commit.publish(run, [verified_record(run, unit) for unit in (0, 2)])
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "gone"])
@@ -215,8 +216,8 @@ def test_a_damaged_part_is_found_and_its_unit_made_again(tmp_path, harm):
         data[20] ^= 1
         part.write_bytes(data if harm == "flip" else data[:-1])
     with pytest.raises(RunError, match="Start the run again"):
-        runs.verified_record(run, 1)
-    assert list(runs.recorded_units(run, [])) == [0]
+        verified_record(run, 1)
+    assert list(recorded_units(run, [])) == [0]
 
 
 def test_files_of_unknown_origin_in_labels_are_not_mixed_with_a_run(tmp_path):

@@ -1,7 +1,7 @@
 """Attempts made by hand: units written and recorded, nothing published."""
 
-from seqcls_beam.parts import UnitWriter
-from seqcls_beam.runs import Run, save_record
+from seqcls_beam.runs.parts import UnitWriter
+from seqcls_beam.runs.run import Run, save_record
 from tests.batches import unit_batches
 
 ROWS = 10

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam import parts
-from seqcls_beam.parts import PartWriter, UnitWriter
+from seqcls_beam.runs import parts
+from seqcls_beam.runs.parts import PartWriter, UnitWriter
 from tests.batches import KEEP, LABELS, predictions, unit_batches
 
 REJECTED = frozenset({3, 4, 50})

@@ -1,6 +1,6 @@
 """Publish a run, interrupted at every step in turn; run by test_commit.py in an interpreter without threads.
 
-python -m tests.crash_commit FOLDER kill|fail fresh|overwrite
+python -m tests.runs.crash_commit FOLDER kill|fail fresh|overwrite
 """
 
 import contextlib
@@ -10,11 +10,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from seqcls_beam import commit, runs, storage
-from seqcls_beam.manifest import read_manifest
-from seqcls_beam.runs import Run
+from seqcls_beam import storage
+from seqcls_beam.runs import commit
+from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.run import Run, verified_record
 from tests.crash import in_child
-from tests.runs import write_run
+from tests.runs.attempts import write_run
 
 
 def published(out: Path) -> dict[str, str]:
@@ -37,7 +38,7 @@ def main(folder: str, how: str, mode: str) -> None:
     old = Run(str(base), "a" * 32, max_rejected=1)
     if mode == "overwrite":
         write_run(old, units=2, rejected=frozenset({1}))
-        commit.publish(old, [runs.verified_record(old, unit) for unit in range(2)])
+        commit.publish(old, [verified_record(old, unit) for unit in range(2)])
     before = published(base)
     new = Run(str(base), "b" * 32, overwrite=mode == "overwrite", max_rejected=1)
     write_run(new, units=3, rejected=frozenset({5, 17}))
@@ -53,7 +54,7 @@ def main(folder: str, how: str, mode: str) -> None:
             commit.recover(run.output)
             manifest = read_manifest(run.output)
             if manifest is None or manifest["run_id"] != run.run_id:
-                commit.publish(run, [runs.verified_record(run, unit) for unit in range(3)])
+                commit.publish(run, [verified_record(run, unit) for unit in range(3)])
 
         ended = in_child(start, step, str(out), how)
         seen = published(out)

@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
-from seqcls_beam.runs import RunError
+from seqcls_beam.runs.run import RunError
 
 FORMAT_VERSION = 1
 NAME = "_MANIFEST.json"

@@ -19,8 +19,8 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
-from seqcls_beam.manifest import NAME, build_manifest, part_name, read_manifest, short
-from seqcls_beam.runs import Run, RunError
+from seqcls_beam.runs.manifest import NAME, build_manifest, part_name, read_manifest, short
+from seqcls_beam.runs.run import Run, RunError
 
 TRIES = 3
 
