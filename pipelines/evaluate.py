@@ -46,8 +46,8 @@ from seqcls_beam.reading.records import read_unit
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.run import RunError
-from seqcls_beam.scoring import ReadParquet, SaveEvidence, Score, ShardTokens, load
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize
+from seqcls_beam.transforms.evaluate import ReadParquet, SaveEvidence, Score, ShardTokens, load
 
 GROUPS: dict[str, type] = {
     "read": ReadOptions,

@@ -42,7 +42,7 @@ from seqcls_beam.runs import commit
 from seqcls_beam.runs.manifest import short
 from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.schema import Mark
-from seqcls_beam.stages import Prepare
+from seqcls_beam.transforms.prepare import Prepare
 
 GROUPS: dict[str, type] = {
     "read": ReadOptions,

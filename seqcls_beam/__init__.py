@@ -69,11 +69,12 @@ Read from the top: a file imports only files above it.
         trainer.py     what transformers' Trainer is given
         training.py    the training itself
         card.py, curves.py, receipt.py   what is said of it
-    coder.py         how batches travel between workers
-    handler.py       the engine as a Beam ModelHandler
-    transforms.py    classifying as PTransforms
-    stages.py        preparing as a PTransform
-    scoring.py       evaluating as PTransforms
+    transforms/      PTransforms: the one room that knows Beam
+        coder.py       how batches travel between workers
+        handler.py     the engine as a Beam ModelHandler
+        classify.py    classifying as PTransforms
+        prepare.py     preparing as a PTransform
+        evaluate.py    evaluating as PTransforms
 
 The commands are in `pipelines/`. This package re-exports nothing, so importing one part loads no other.
 """

@@ -14,10 +14,9 @@ PACKAGE = ROOT / "seqcls_beam"
 # From the bottom to the top; a module imports only what stands before it.
 ORDER = [
     "schema", "config", "rows", "storage", "reading", "model", "runs",
-    "preparation", "evaluation", "finetuning", "coder", "handler",
-    "transforms", "stages", "scoring",
+    "preparation", "evaluation", "finetuning", "transforms",
 ]  # fmt: skip
-BEAM = {"coder", "handler", "transforms", "stages", "scoring"}
+BEAM = {"transforms"}
 TORCH = {"engine", "finetuning"}  # `engine` is in `model`
 
 

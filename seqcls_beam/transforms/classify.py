@@ -16,7 +16,6 @@ import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 
-import seqcls_beam.coder  # noqa: F401  (registers the coder of pa.RecordBatch)
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences, tokenize
@@ -86,7 +85,7 @@ class Classify(beam.PTransform[Batches, Batches]):
         # Here and not above: Beam's inference package imports torch wherever it is installed.
         from apache_beam.ml.inference.base import RunInference
 
-        from seqcls_beam.handler import ClassifierHandler
+        from seqcls_beam.transforms.handler import ClassifierHandler
 
         handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first)
         return tokens | RunInference(handler).with_output_types(pa.RecordBatch)

@@ -3,8 +3,8 @@
 import pyarrow as pa
 from apache_beam.coders.typecoders import registry
 
-from seqcls_beam.coder import RecordBatchCoder
 from seqcls_beam.schema import Mark, record
+from seqcls_beam.transforms.coder import RecordBatchCoder
 
 SCHEMA = record(pa.schema([("id", pa.int64()), ("tags", pa.list_(pa.string()))]), pair=True)
 

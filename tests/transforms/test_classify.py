@@ -12,10 +12,9 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from seqcls_beam.config import ModelOptions, ReadOptions
-from seqcls_beam.handler import ClassifierHandler
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.runs.run import Run
-from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
+from seqcls_beam.transforms import ClassifierHandler, Classify, ReadRecords, Tokenize, WriteLabeled
 from tests import tiny
 from tests.corpora import labels, plain_scores, rejects, texts, write_jsonl
 

@@ -20,7 +20,7 @@ from seqcls_beam.evaluation.evidence import Evidence, Sheet
 from seqcls_beam.evaluation.files import Files, as_tokens, planned, read
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
-from seqcls_beam.transforms import Batches
+from seqcls_beam.transforms.classify import Batches
 
 
 @dataclass

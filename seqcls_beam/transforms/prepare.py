@@ -11,7 +11,6 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsIter, PBegin, PCollection
 
-import seqcls_beam.coder  # noqa: F401  (registers the coder of pa.RecordBatch)
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.job import Job
 
