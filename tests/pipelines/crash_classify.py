@@ -1,4 +1,7 @@
-"""Classify, interrupted at its n-th step on disk: python -m tests.crash_classify STEP kill|fail FOLDER FLAGS."""
+"""Classify, interrupted at its n-th step on disk.
+
+python -m tests.pipelines.crash_classify STEP kill|fail FOLDER FLAGS
+"""
 
 from pipelines.classify import main
 from tests.crash import run_interrupted

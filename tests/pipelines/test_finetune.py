@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
 QUICK = ["--learning_rate=3e-3", "--epochs=4", "--batch_size=16", "--threads=1"]
 GENTLY = "--learning_rate=1e-4"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

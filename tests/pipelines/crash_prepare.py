@@ -1,4 +1,7 @@
-"""Prepare, interrupted at the n-th step on disk: python -m tests.crash_prepare STEP kill|fail FOLDER FLAGS."""
+"""Prepare, interrupted at its n-th step on disk.
+
+python -m tests.pipelines.crash_prepare STEP kill|fail FOLDER FLAGS
+"""
 
 from pipelines.prepare import main
 from tests.crash import run_interrupted

@@ -59,7 +59,16 @@ def interrupt(folder: Path, job: tuple[list[str], dict[str, str]], how: str, ste
     """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
     flags, expected = job
     out = folder / "out"
-    command = [sys.executable, "-m", "tests.crash_classify", str(step), how, str(out), *flags, f"--output={out}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.pipelines.crash_classify",
+        str(step),
+        how,
+        str(out),
+        *flags,
+        f"--output={out}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     published = read_manifest(str(out)) is not None
     assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]

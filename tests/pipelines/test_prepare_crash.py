@@ -54,7 +54,16 @@ def interrupt(folder: Path, job: tuple, how: str, step: int) -> bool:
     """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
     flags, expected, told = job
     out = folder / "out"
-    command = [sys.executable, "-m", "tests.crash_prepare", str(step), how, str(out), *flags, f"--output={out}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.pipelines.crash_prepare",
+        str(step),
+        how,
+        str(out),
+        *flags,
+        f"--output={out}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     published = read_manifest(str(out)) is not None
     assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]
@@ -125,7 +134,16 @@ def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
     out = tmp_path / "out"
     given, _, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
     planned = prepare.prepare(prepare.configured(given))[0]
-    argv = [sys.executable, "-m", "tests.crash_prepare", str(step), "kill", str(out), *flags, f"--output={out}"]
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.pipelines.crash_prepare",
+        str(step),
+        "kill",
+        str(out),
+        *flags,
+        f"--output={out}",
+    ]
     subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert tasks.finish(planned) == f"{out}/_MANIFEST.json"
     assert digests(out) == expected and lasting(out) == told
@@ -151,7 +169,7 @@ def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
     assert prepare.main([*flags, f"--output={out}", "--seed=1"]) == 0
     before = digests(out)
     command = [*flags, f"--output={out}", "--overwrite"]
-    argv = [sys.executable, "-m", "tests.crash_prepare", str(step), how, str(out), *command]
+    argv = [sys.executable, "-m", "tests.pipelines.crash_prepare", str(step), how, str(out), *command]
     subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert not (out / "data").is_dir() or digests(out) in (before, expected), "one run or the other, never some of both"
     assert prepare.main(command) == 0
