@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning.batches import Batches, Rows
-from seqcls_beam.finetuning.shards import load_split, open_prepared
+from seqcls_beam.finetuning.shards import load_split
 from seqcls_beam.model.engine.choosing import cores
+from seqcls_beam.preparation.prepared import open_prepared
 
 WIDTH = 300
 EPOCHS = 5

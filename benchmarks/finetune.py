@@ -34,9 +34,10 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from benchmarks.hardware import save
 from seqcls_beam import storage
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
-from seqcls_beam.finetuning.shards import load_split, open_prepared
+from seqcls_beam.finetuning.shards import load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer
 from seqcls_beam.model.checkpoints import PACKAGED
+from seqcls_beam.preparation.prepared import open_prepared
 
 BATCH = 32
 ROUNDS = 5

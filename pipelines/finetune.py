@@ -33,9 +33,9 @@ from seqcls_beam.config import (
     option_fields,
 )
 from seqcls_beam.config.finetune import METRICS, TWO_LABELS, best_metric
-from seqcls_beam.finetuning import shards
 from seqcls_beam.finetuning.job import Job, processes, step_of
 from seqcls_beam.model.checkpoints import CheckpointError, resolve_base
+from seqcls_beam.preparation.prepared import Prepared, check_tokenizer, open_prepared
 from seqcls_beam.runs import commit
 from seqcls_beam.runs.manifest import read_manifest, short
 from seqcls_beam.runs.run import Run, RunError, identity
@@ -118,9 +118,9 @@ def prepare(config: FinetuneConfig) -> Job:
     Finishes a publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for what cannot be used.
     """
     _require("accelerate", "matplotlib", "sklearn")
-    prepared = shards.open_prepared(config.data.data)
+    prepared = open_prepared(config.data.data)
     base = resolve_base(config.data.model, config.data.revision)
-    shards.check_tokenizer(prepared, base)
+    check_tokenizer(prepared, base)
     if not prepared.has("train"):
         raise ValueError(f"--data={prepared.folder} has no training rows")
     _check_metric(config.train, prepared)
@@ -273,7 +273,7 @@ def _read_recipe(path: str) -> dict[str, Any]:
     return found
 
 
-def _check_metric(options: TrainOptions, prepared: shards.Prepared) -> None:
+def _check_metric(options: TrainOptions, prepared: Prepared) -> None:
     asked = options.best_metric
     if asked == "auto":
         return

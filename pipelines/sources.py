@@ -12,14 +12,15 @@ import pyarrow.dataset as ds
 from seqcls_beam import storage
 from seqcls_beam.config import EvaluateConfig, ReadOptions
 from seqcls_beam.evaluation.evidence import Sheet
-from seqcls_beam.evaluation.files import POSITION, SOURCE, Files, labels_of, listed, schema_of
+from seqcls_beam.evaluation.files import POSITION, SOURCE, Files, listed
 from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import Gold, countable, names_of, values_of
 from seqcls_beam.evaluation.tally import Asked
-from seqcls_beam.finetuning.shards import Prepared, check_tokenizer, open_prepared
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import Sequences, add_tokens
 from seqcls_beam.preparation.labels import canonical, refuse_many, vocabulary
+from seqcls_beam.preparation.prepared import Prepared, check_tokenizer, open_prepared
+from seqcls_beam.reading.footers import labels_of, schema_of
 from seqcls_beam.reading.formats.columns import TYPES
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.units import list_files

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.reading.footers import labels_of
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
@@ -45,22 +45,6 @@ def listed(files: Files) -> pa.RecordBatch:
 def planned(files: Files) -> Iterator[pa.RecordBatch]:
     """The units."""
     yield from plan_units(listed(files), files.unit_bytes)
-
-
-def schema_of(uri: str) -> pa.Schema:
-    """The columns of a Parquet file; raises `ValueError` where it is none."""
-    fs, path = storage.connect(uri)
-    try:
-        with fs.open(path, "rb") as file:
-            return pq.read_schema(file)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{uri} is no Parquet file ({error})") from error
-
-
-def labels_of(schema: pa.Schema) -> tuple[str, ...] | None:
-    """The labels that a file names as those of its scores, in their order; None where it names none."""
-    named = (schema.metadata or {}).get(b"seqcls_beam.labels")
-    return tuple(map(str, orjson.loads(named))) if named else None
 
 
 def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:

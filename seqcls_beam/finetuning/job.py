@@ -11,8 +11,8 @@ import orjson
 from seqcls_beam import storage
 from seqcls_beam.config import FinetuneConfig
 from seqcls_beam.config.finetune import best_metric
-from seqcls_beam.finetuning.shards import Prepared
 from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.preparation.prepared import Prepared
 from seqcls_beam.runs.run import Run
 
 _OVER = "trained.json"

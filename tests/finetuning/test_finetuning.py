@@ -18,9 +18,10 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 from seqcls_beam.config import TrainOptions
 from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is
 from seqcls_beam.finetuning.job import Job
-from seqcls_beam.finetuning.shards import Split, check_tokenizer, load_split, open_prepared
+from seqcls_beam.finetuning.shards import Split, load_split
 from seqcls_beam.finetuning.trainer import Loss
 from seqcls_beam.model.checkpoints import resolve_base
+from seqcls_beam.preparation.prepared import check_tokenizer, open_prepared
 from seqcls_beam.runs.run import Run, RunError
 from tests import prepared, tiny
 from tests.corpora import texts
