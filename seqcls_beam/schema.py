@@ -6,8 +6,20 @@ Row for row: a stage never adds, drops or reorders rows. A row that cannot be la
 value in its `reject` column; later stages skip it, and the writer files it under `rejects/`. That is why
 `rows in = rows labelled + rows rejected` needs no bookkeeping.
 
-A batch also carries a `Mark` in its schema metadata: which unit of the run it belongs to, and where in it.
-This file knows Arrow types and nothing else: no files, no Beam, no torch.
+A batch also carries a `Mark` in its schema metadata: which unit of the run it belongs to, and where in it. A unit's
+batches come in input order; a unit without rows is one batch without rows.
+
+A step of your own between two stages is a function annotated `(pa.RecordBatch) -> pa.RecordBatch`: where Beam does not
+know the type, as of a lambda, it pickles batches.
+
+- It returns the rows it was given, in their order, and in every batch the same columns of the same types.
+- It keeps the schema's metadata, as `set_column` and `append_column` do, and a batch built anew does not.
+- What it wants written it puts into `keep`, as another field: of other columns only those below reach the files. A text
+  that is kept stands there, too, so a change of `text` changes what the model reads and not what is written.
+- It rejects a row by a value in `reject`, with a stage and a reason of its own, and leaves rows alone that have one.
+  Between Tokenize and Classify it must then also take the row's windows away (see TOKENS).
+
+A step that raises fails the run. This file knows Arrow types and nothing else: no files, no Beam, no torch.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -18,16 +30,20 @@ import pyarrow as pa
 
 REJECT_VALUE = pa.struct(
     [
-        ("stage", pa.string()),  # "read", "tokenize" or "classify"
+        ("stage", pa.string()),  # "read", "tokenize" or "classify"; where data is prepared also "exact" or "assign"
         ("reason", pa.string()),  # one of REASONS
         ("detail", pa.string()),  # a sentence for people
-        ("raw", pa.binary()),  # the record's bytes as read; past the reader, the UTF-8 bytes of its text
+        # The record's bytes as read: of Parquet the columns that are read, as JSON; of a file that ended early its last
+        # line, of other faults of files nothing; where there are more than 64 MiB, the first one. Past the reader the
+        # text, in UTF-8.
+        ("raw", pa.binary()),
     ]
 )
 
 REASONS = {
+    # the reader
     "invalid_json": "the line is not one JSON object (RFC 8259: no NaN, no Infinity)",
-    "duplicate_key": "a JSON object names a column that is read twice",
+    "duplicate_key": "a JSON object has a key of a column that is read more than once",
     "missing_text": "the text column is absent or null",
     "wrong_type": "the text is not a string, or a kept column does not fit its type",
     "invalid_utf8": "the bytes are not UTF-8",
@@ -38,13 +54,17 @@ REASONS = {
     "ragged_row": "the row has more or fewer fields than the header",
     "unbalanced_quote": "a quoted field is not closed, or has text behind its closing quote",
     "truncated_file": "the compressed file ends early; the rows before the cut were read",
-    "corrupt_file": "the file, or a row group of it, cannot be decoded; the rows before were read",
+    "corrupt_file": "the file, or a row group of it, cannot be decoded; the rows before, and other groups, were read",
     "unreadable_file": "the file is not of its format (no Parquet footer, UTF-16 text …)",
-    "missing_column": "the file lacks a column that the others have, or has it twice",
+    "missing_column": "the file lacks a column that is read, or has it twice",
     "vanished_file": "the file was listed when the run was planned and is gone",
+    # Tokenize and Classify
     "model_error": "the tokenizer or the model raised on this row alone",
+    # preparing and evaluating
     "missing_label": "the row has no label",
     "unknown_label": "the label is none of those that were named",
+    "missing_answer": "the row has no answer that could be evaluated",
+    # preparing
     "unknown_split": "the split column names no split",
     "too_short": "the cleaned text has fewer characters than were asked for",
     "too_long": "the cleaned text has more characters than were asked for",
@@ -57,15 +77,18 @@ REASONS = {
     "near_duplicate": "a near-duplicate stays in its place",
     "contaminated": "the text is, or nearly is, one that must not be learned from",
 }
-"""Why a row was rejected. A reason that speaks of a file rejects it as one row, at the position where reading ended."""
+"""Why a row was rejected.
+
+A reason that speaks of a file is one row for all that was not read of it, at the position where reading ended.
+"""
 
 UNIT = pa.schema(
     [
         ("path", pa.string()),  # URI of the file, as fsspec opens it
         ("format", pa.string()),  # a key of seqcls_beam.reading.formats.FORMATS
         ("compression", pa.string()),  # "", "gz", "bz2", "xz" or "zst"
-        ("start", pa.int64()),  # bytes, or row groups of Parquet: the first
-        ("end", pa.int64()),  # … and one past the last; -1: to the end of the file
+        ("start", pa.int64()),  # the first byte, or of Parquet the first row group, from 0
+        ("end", pa.int64()),  # one past the last; -1: to the end of the file
         ("size", pa.int64()),  # bytes of the whole file
         ("version", pa.string()),  # etag or generation where the store has one, else the modification time
     ]
@@ -73,18 +96,20 @@ UNIT = pa.schema(
 """A unit is one batch of these rows, the pieces of files that are read together, in order."""
 
 REJECT = pa.schema([("source", pa.string()), ("position", pa.int64()), *REJECT_VALUE])
-"""The files under `rejects/`. `position` as in RECORD."""
+"""The files under `rejects/`. `source` and `position` as in RECORD, `source` without a password."""
 
 
 def record(keep: pa.Schema, pair: bool) -> pa.Schema:
-    """RECORD: one row per input record.
+    """RECORD: one row per input record, in input order.
 
-    source     URI of the file it came from
-    position   byte offset of its first byte in the (decompressed) file; for Parquet the row number in the file
-    text       null where `reject` is not
-    text_pair  the second sentence; only where pairs are read
-    keep       the input's columns that pass through, under their own names and types
-    reject     null for good rows
+    source     URI of the file it came from; never null; a dictionary of the batch's own
+    position   byte offset of its first byte in the (decompressed) file, or of Parquet its row number in the file, from
+               0; never null
+    text       null in a rejected row, and in no other
+    text_pair  the second sentence, likewise; only where `pair`
+    keep       the input's columns that pass through, under their own names and types, never null itself; where the
+               reader rejected a row, every field is null
+    reject     null in a good row
     """
     return pa.schema(
         [
@@ -99,36 +124,41 @@ def record(keep: pa.Schema, pair: bool) -> pa.Schema:
 
 
 TOKENS = [
-    # A row's windows, each one sequence for the model, special tokens included. The inner list is the packed layout:
-    # its values are the flat ids and its offsets the cumulative sequence lengths. A truncated text has one window,
-    # a rejected row none.
+    # A row's windows, each one sequence for the model, special tokens included: one, or with `--overflow=window` as
+    # many as the text needs. A rejected row has none, an empty list: windows that it kept would be counted to the row
+    # before. The inner list is the packed layout: its values are the flat ids and its offsets the cumulative lengths.
     pa.field("input_ids", pa.list_(pa.list_(pa.int32()))),
     # Same shape as input_ids; only where pairs are read and the checkpoint tells sentences apart.
     pa.field("token_type_ids", pa.list_(pa.list_(pa.int8()))),
-    pa.field("tokens", pa.int32()),  # tokens of the whole text that were fed to the model, over all windows
-    pa.field("truncated", pa.bool_()),  # the text did not fit and its end was not read
+    pa.field("tokens", pa.int32()),  # length of all windows, with special tokens and with what windows share
+    pa.field("truncated", pa.bool_()),  # the text did not fit, and a part of it stands in no window
 ]
-"""What Tokenize adds to RECORD. `tokens` and `truncated` are null for a rejected row."""
+"""What Tokenize adds to RECORD, behind its columns. `tokens` and `truncated` are null in a rejected row."""
 
 PREDICTION = [
-    pa.field("label", pa.dictionary(pa.int32(), pa.string())),  # name of the most probable label
-    pa.field("score", pa.float32()),  # its probability; for a regression the predicted value
-    pa.field("scores", pa.list_(pa.float32())),  # probability of every label, in the checkpoint's id2label order
+    pa.field("label", pa.dictionary(pa.int32(), pa.string())),  # the most probable label; of a regression its only one
+    pa.field("score", pa.float32()),  # its probability, 0 to 1; of a regression the predicted value
+    pa.field("scores", pa.list_(pa.float32())),  # of every label, in the checkpoint's id2label order
 ]
-"""What Classify adds for a single-label or regression checkpoint, in place of `input_ids` and `token_type_ids`."""
+"""What Classify adds for a single-label or regression checkpoint, null in a rejected row.
+
+Before these stand `source`, `position`, `keep` and `reject` of RECORD, `tokens` and `truncated` of TOKENS, and no more:
+the texts and the ids are dropped.
+"""
 
 PREDICTION_MULTI_LABEL = [
-    pa.field("labels", pa.list_(pa.string())),  # names of the labels at or above the threshold, most probable first
-    pa.field("scores", pa.list_(pa.float32())),  # probability of every label, each on its own
+    pa.field("labels", pa.list_(pa.string())),  # those at or above the threshold, most probable first; may be empty
+    pa.field("scores", pa.list_(pa.float32())),  # probability of every label, 0 to 1 each, in id2label order
 ]
-"""What Classify adds for a multi-label checkpoint."""
+"""What Classify adds for a multi-label checkpoint, in place of PREDICTION."""
 
 
 def labeled(keep: pa.Schema, multi_label: bool) -> pa.Schema:
-    """LABELED, the files under `labels/`: the kept columns, then what the model said.
+    """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said.
 
-    A kept column whose name, in any case, is one of ours is renamed `input_<name>`: query engines do not tell
-    `Label` from `label`.
+    `label` is a plain string here. A kept column that is named like one of ours, or like one before it, is renamed
+    `input_<name>`, as often as that is taken; names are compared without case, since query engines do not tell `Label`
+    from `label`. The order of `scores` stands in the files' metadata: `seqcls_beam.labels`, a JSON list of names.
     """
     ours = [
         *(PREDICTION_MULTI_LABEL if multi_label else [pa.field("label", pa.string()), *PREDICTION[1:]]),
@@ -150,15 +180,17 @@ def labeled(keep: pa.Schema, multi_label: bool) -> pa.Schema:
 class Mark:
     """Where a batch stands in its run, and what is known of it that is no column."""
 
-    unit: int  # the unit it belongs to …
+    unit: int  # the unit it belongs to, from 0 …
     units: int  # … of how many
     sequence: int = 0  # number of the batch in its unit, from 0
-    last: bool = False  # no batch of the unit follows; a unit without rows is one empty batch
-    rows: int = 0  # rows of the unit up to and including this batch
+    last: bool = False  # no batch of the unit follows
+    rows: int = 0  # rows of the unit up to and including this batch, rejected ones among them
     bytes: int = 0  # input bytes that the rows of this batch took, near enough to show progress
-    inputs: list[dict[str, Any]] = field(default_factory=list)  # with `last`: the unit's pieces, as in UNIT
-    seconds: dict[str, float] = field(default_factory=dict)  # spent on this batch, by stage
-    engine: dict[str, Any] = field(default_factory=dict)  # what classified it: model, labels, device, dtype, threads …
+    # With `last`, the unit's pieces as in UNIT, each also with `rows`, how many were read from it.
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # wall time spent on this batch, by stage
+    # What classified it: model, device, dtype, threads … The writer needs `labels`, in the order of `scores`.
+    engine: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Self:

@@ -43,7 +43,10 @@ def size(uri: str) -> int | None:
 
 
 def version(info: dict[str, Any]) -> str:
-    """What tells a file from its later self: generation or etag where the store has one, else modification time."""
+    """What tells a file from its later self, read off fsspec's `info` of it.
+
+    Generation or etag where the store has one, else the modification time; "" where there is nothing of the kind.
+    """
     for key in ("generation", "etag", "ETag", "mtime", "LastModified", "created"):
         if info.get(key):
             return str(info[key])
@@ -80,7 +83,10 @@ def ensure_writable(folder: str) -> None:
 
 @contextmanager
 def creating(uri: str) -> Iterator[IO[bytes]]:
-    """A new file open for writing; on the disk (not in a cache of the machine) when the block ends."""
+    """A new file open for writing; on the disk (not in a cache of the machine) when the block ends.
+
+    Where the block raises, a store gets no file, and a local disk keeps what was written so far.
+    """
     fs, path = connect(uri)
     if is_local(uri):
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -140,7 +146,10 @@ def put_if_absent(uri: str, data: bytes, scratch: str | None = None) -> bool:
 
 
 def move(source: str, target: str) -> None:
-    """Move a file, replacing the target; atomic on a local disk, copy and delete in a store."""
+    """Move a file, replacing the target; atomic on a local disk, copy and delete in a store.
+
+    Raises `FileNotFoundError` where there is no source.
+    """
     fs, path = connect(source)
     _, target_path = connect(target)
     if is_local(source):
@@ -187,7 +196,7 @@ def cache() -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[Path]:
-    """The place in the cache for something called so, while no other process on this machine looks at it."""
+    """The path of `name` in the cache, to make or look at while no other process on this machine does."""
     with (cache() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield cache() / name
@@ -200,7 +209,7 @@ def is_local(uri: str) -> bool:
 
 
 def sync_folder(path: str) -> None:
-    """Bring the names in the folder of a local path to the disk, so that a rename outlives a power cut."""
+    """Bring the names in the folder that a local path lies in to the disk, so that a rename outlives a power cut."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -10,9 +10,10 @@ METRICS = {
     "multi_label": ("map", "micro_f1", "macro_f1", "loss"),
     "regression": ("mse", "pearson", "spearman", "loss"),
 }
-"""By problem, what a checkpoint can be chosen by; the first is the default. Some are for two labels alone."""
+"""By problem, what a checkpoint can be chosen by; the first is the default."""
 
 TWO_LABELS = ("positive_f1", "auc")
+"""Those of them that are measured of exactly two labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

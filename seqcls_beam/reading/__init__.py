@@ -1,4 +1,4 @@
-"""Files → records: patterns become units of work, and the bytes of a unit RECORD batches.
+"""Files → records: patterns become units of work, and the bytes of a unit become RECORD batches.
 
-Knows no model, no run and no Beam; a record is what is written in a file, checked, and nothing is made of it.
+Records are checked here, and rejected if need be, but never repaired. Knows no model, no run and no Beam.
 """

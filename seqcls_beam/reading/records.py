@@ -17,7 +17,7 @@ import pyarrow as pa
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import delimited, jsonl, parquet, text
 from seqcls_beam.reading.formats.blocks import Block, Fault, to_columns
-from seqcls_beam.reading.formats.columns import Layout, layout
+from seqcls_beam.reading.formats.columns import Layout, pin
 from seqcls_beam.reading.formats.pieces import InputChanged, Piece
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import Mark, record
@@ -31,19 +31,20 @@ _MODULES: dict[str, Any] = {"text": text, "jsonl": jsonl, "csv": delimited, "tsv
 def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
     """UNIT rows of whole files, in order → Layout, by a look at the first of them.
 
-    Raises `ValueError` where a column that is asked for is not there, naming those that are. Files of several formats
-    are laid out as those of the first.
+    Files of several formats are laid out as those of the first one's. Raises `ValueError` for a column that is asked
+    for and cannot be read or kept, naming those there are, and `InputChanged`.
     """
-    pieces = [Piece(**row) for row in files.slice(0, 1000).to_pylist()]
+    pieces = [Piece(**row) for row in files.slice(0, 1000).to_pylist()]  # of a million, enough to sample from
     format = pieces[0].format if pieces else "text"
     same = [piece for piece in pieces if piece.format == format]
-    return layout(options, format, _MODULES[format].columns(same, options))
+    return pin(options, format, _MODULES[format].columns(same, options))
 
 
 def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
     """UNIT → RECORD batches of `batch_rows` rows, fewer in the last and where texts are long; each carries its `Mark`.
 
-    Exactly one batch, the last, has `last` set; of a unit without rows it is empty. Raises `InputChanged`.
+    So must `unit`. Exactly one batch, the last, has `last` set; of a unit without rows it is empty. A file that is gone
+    is a reject. Raises `InputChanged`, and what the disk or the store raises.
     """
     began = time.perf_counter()
     mark = Mark.of(unit)
@@ -98,12 +99,12 @@ class _Queue:
     rows: int = 0
     size: int = 0
     consumed: float = 0.0  # input bytes up to the last row taken; within a block rows count alike
+    # Rows of one file each: source, columns, cumulative sizes and the size before them, `consumed` at their end.
     parts: deque[tuple[str, pa.RecordBatch, np.ndarray, int, int]] = a_field(default_factory=deque)
 
     def put(self, source: str, columns: pa.RecordBatch, consumed: int) -> None:
         """Add rows of one file, RECORD without `source`; `consumed` is the input bytes of the unit up to their end."""
-        # Bytes of the rows up to each, and before the first: cutting is then a search.
-        sizes = np.cumsum(row_bytes(columns))
+        sizes = np.cumsum(row_bytes(columns))  # so that to find how many rows fit is one search
         self.parts.append((source, columns, sizes, 0, consumed))
         self.rows += len(columns)
         self.size += int(sizes[-1])

@@ -24,7 +24,8 @@ MAX_PIECES = 1000
 def list_files(options: ReadOptions) -> pa.RecordBatch:
     """Patterns → UNIT rows, one per whole file: pattern by pattern, within a pattern by name, each file once.
 
-    Raises `FileNotFoundError` naming a pattern that matches nothing, `ValueError` for an unknown extension.
+    Raises `FileNotFoundError` naming a pattern that matches nothing, `ValueError` for an unknown extension or where
+    there is no pattern.
     """
     if not options.input:
         raise ValueError("--input is empty: name at least one file or pattern")
@@ -51,7 +52,7 @@ def list_files(options: ReadOptions) -> pa.RecordBatch:
 def plan_units(files: pa.RecordBatch, unit_bytes: int) -> list[pa.RecordBatch]:
     """UNIT rows of whole files → units, in input order; each batch carries its `Mark`."""
     rows = files.to_pylist()
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(16) as pool:  # for the footers of large Parquet files, each some requests to a store
         pieces = [piece for cut in pool.map(lambda row: _cut(row, unit_bytes), rows) for piece in cut]
     units: list[list[dict[str, Any]]] = []
     filled = 0
@@ -80,7 +81,7 @@ def load_plan(uri: str, units: int) -> Iterator[pa.RecordBatch]:
     """The units of a saved plan, in order, reading a row group at a time."""
     fs, path = storage.connect(uri)
     with fs.open(path, "rb") as file:
-        index, rest = 0, pa.table({name: [] for name in [*UNIT.names, "unit"]}, schema=UNIT.append(_NUMBER))
+        index, rest = 0, UNIT.append(pa.field("unit", pa.int64())).empty_table()
         for batch in pq.ParquetFile(file).iter_batches():
             rest = pa.concat_tables([rest, pa.Table.from_batches([batch])])
             numbers = rest["unit"].to_numpy()
@@ -92,9 +93,6 @@ def load_plan(uri: str, units: int) -> Iterator[pa.RecordBatch]:
         while index < units:
             yield _unit(rest, rest["unit"].to_numpy(), index, units)
             index += 1
-
-
-_NUMBER = pa.field("unit", pa.int64())
 
 
 def _unit(plan: pa.Table, numbers: Any, index: int, units: int) -> pa.RecordBatch:
@@ -109,7 +107,7 @@ def _match(pattern: str) -> list[tuple[str, dict[str, Any]]]:
     # A name is tried as it stands first, so that a file called "a[1].txt" can be named.
     found = fs.find(path, detail=True) if fs.exists(path) else fs.glob(path, detail=True)
     stem = _stem(path)
-    # Names that begin so are no data, unless they are asked for: _SUCCESS, _attempts/, .part.crc
+    # Names that begin with _ or . are no data, unless they are asked for: _SUCCESS, _attempts/, .part.crc
     asked = path.rsplit("/", 1)[-1].startswith(("_", "."))
     rows = []
     for name, info in found.items():

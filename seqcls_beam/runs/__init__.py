@@ -1,4 +1,11 @@
-"""A run is a transaction: parts are written aside, checked, and published together or not at all.
+"""A run is a transaction: files are written aside, checked, and published together or not at all.
 
-Knows no model and no Beam; whoever makes rows of whatever kind, here they become files that count.
+    progress   tells how far a run is
+    parts      writes the files of one unit of labelled rows
+    run        what a run is called, where its unfinished work lies, which of its units are done
+    manifest   what is said of a published run
+    commit     publishes whatever has files and a manifest, prepared data and checkpoints as well
+    plan       the options of a labelling → its run
+
+Knows no Beam and no torch.
 """

@@ -22,7 +22,7 @@ from seqcls_beam import storage
 from seqcls_beam.runs.manifest import NAME, build_manifest, part_name, read_manifest, short
 from seqcls_beam.runs.run import Run, RunError
 
-TRIES = 3
+TRIES = 3  # of carrying an intent out, before the last one, whose error is raised
 
 
 def publish(run: Run, records: list[dict[str, Any]]) -> None:
@@ -72,7 +72,7 @@ def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]
         "replaces": current["run_id"] if current else None,
         "moves": moves,
         "swaps": _swaps(run.output, kept, current) if current else [],
-        "removes": [each["path"] for each in _published(current) if each["path"] not in kept] if current else [],
+        "removes": [each["path"] for each in _files(current) if each["path"] not in kept] if current else [],
         "manifest": manifest,
     }
     try:
@@ -93,10 +93,10 @@ def publish_parts(run: Run, manifest: dict[str, Any], moves: list[dict[str, Any]
 
 
 def _swaps(output: str, kept: set[str], current: dict[str, Any]) -> list[str]:
-    """Folders of a local disk in which new files have names of old ones, and that hold nothing else: replaced whole."""
+    """Folders on a local disk that are replaced whole: new files have names of old ones, and no other file is there."""
     if not storage.is_local(output):
         return []
-    old = {each["path"] for each in _published(current)}
+    old = {each["path"] for each in _files(current)}
     folders = {path.rpartition("/")[0] for path in kept & old} - {""}
     there = {each: [uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(output, each))] for each in folders}
     return sorted(each for each in folders if all(f"{each}/{name}" in old for name in there[each]))
@@ -128,20 +128,20 @@ def unpublishable(run: Run) -> str | None:
 
 def damage(output: str, manifest: dict[str, Any]) -> str | None:
     """What of a published run is no longer there; None if every part is, with its size."""
-    for part in _published(manifest):
+    for part in _files(manifest):
         size = storage.size(storage.join(output, part["path"]))
         if size != part["bytes"]:
             return f"{part['path']} " + ("is gone" if size is None else f"has {size} bytes instead of {part['bytes']}")
     return None
 
 
-def _published(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """The files of a run, each with `path` and `bytes`."""
+def _files(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files that a manifest names, each with `path` and `bytes`."""
     return [*manifest["parts"], *manifest["rejects"], *([manifest["card"]] if "card" in manifest else [])]
 
 
 def _roll_forward(output: str, intent: dict[str, Any]) -> bool:
-    """Carry an intent out; False, with the intent taken back, where another run was published before it."""
+    """`_carry_out`, repeated where it fails."""
     for _ in range(TRIES):
         try:
             return _carry_out(output, intent)
@@ -161,9 +161,10 @@ def is_published(output: str, run_id: str) -> bool:
 
 
 def _carry_out(output: str, intent: dict[str, Any]) -> bool:
+    """Steps 2 to 4; False, with the intent taken back, where another run was published before it."""
     current = read_manifest(output)
     published = current["run_id"] if current else None
-    again = intent["replaces"] == intent["run_id"]
+    again = intent["replaces"] == intent["run_id"]  # a damaged run is published anew
     if published != intent["replaces"] and published != intent["run_id"]:
         storage.remove(_intent(output))
         return False
@@ -198,7 +199,7 @@ def _discard_attempt(attempt: str) -> None:
 
 
 def _move_parts(output: str, intent: dict[str, Any]) -> None:
-    # Rows come after what was rejected, and what describes them last.
+    # Backwards by name, so that rows come after what was rejected, and what lies in the output folder itself last.
     for folder in sorted({move["to"].rpartition("/")[0] for move in intent["moves"]}, reverse=True):
         moves = [move for move in intent["moves"] if move["to"].rpartition("/")[0] == folder]
         target = storage.join(output, folder) if folder else output
@@ -220,7 +221,7 @@ def _move_parts(output: str, intent: dict[str, Any]) -> None:
         else:
             _each(lambda move: _move(output, move, output), moves)
             if storage.is_local(output):
-                storage.sync_folder(storage.join(target, "part"))
+                storage.sync_folder(storage.join(target, "part"))  # of any name in it
 
 
 def _put_away(folder: str, aside: str) -> None:
@@ -253,7 +254,7 @@ def _each(do: Any, items: list[Any]) -> None:
 
 
 def refuse_rejected(run: Run, rows: int, by_reason: dict[str, int]) -> None:
-    """Raise `RunError` where more of `rows` were rejected than the run allows."""
+    """Raise `RunError` where more of `rows` rows were rejected than the run allows."""
     rejected = sum(by_reason.values())
     share = rejected / rows if rows else 0.0
     if share > run.max_rejected:

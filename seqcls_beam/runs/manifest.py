@@ -22,7 +22,7 @@ NAME = "_MANIFEST.json"
 
 
 def read_manifest(output: str) -> dict[str, Any] | None:
-    """The manifest of a published run; None where nothing is published. Raises `RunError` for one that is damaged."""
+    """The manifest of a published run; None where nothing is published. Raises `RunError` for one that is no JSON."""
     uri = storage.join(output, NAME)
     try:
         manifest: dict[str, Any] = orjson.loads(storage.read(uri))
@@ -46,7 +46,7 @@ def open_labels(output: str) -> ds.Dataset:
 
 
 def first_rows(output: str, rows: int) -> pa.Table:
-    """The first labelled rows of a published run, as many of `rows` as its first part with rows has."""
+    """At most `rows` labelled rows of a published run, the first of its first part that has any; for a look."""
     manifest = read_manifest(output)
     parts = [part for part in manifest["parts"] if part["rows"]] if manifest else []
     if not parts:
@@ -88,7 +88,7 @@ def short(run_id: str) -> str:
 
 
 def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
-    """Unit records in order, and what the launcher knew → the manifest."""
+    """Unit records in order, at least one, and what the launcher knew (empty if it left nothing) → the manifest."""
     reasons: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     seconds: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
 Row groups are cut by rows and bytes alone, never by how rows arrived in batches, so a part's bytes depend on its
 rows only. A part is written under a name nobody else uses; the unit's record, written last, says which parts count.
-Knows one unit; what a run does with many is in `runs.py` and `commit.py`.
+Knows one unit; what a run does with many is in `run.py` and `commit.py`.
 """
 
 import hashlib
@@ -51,6 +51,7 @@ class PartWriter:
         """Add rows."""
         batch = batch.replace_schema_metadata(self._schema.metadata)
         while batch.num_rows:
+            # What still fits into the row group that waits; into an empty one a row of any size.
             sizes = row_bytes(batch).cumsum()
             room = int(np.searchsorted(sizes, ROW_GROUP_BYTES - self._waiting_bytes))
             take = min(max(room, 0 if self._waiting else 1), ROW_GROUP_ROWS - self._waiting_rows, batch.num_rows)
@@ -63,7 +64,7 @@ class PartWriter:
                 self._flush()
 
     def close(self) -> dict[str, Any]:
-        """Finish the file; its name, rows, bytes and sha256."""
+        """Finish the file; its `name` (within its folder), `rows`, `bytes` and `sha256`."""
         self._flush()
         self._writer.close()
         self._open.close()
@@ -75,7 +76,7 @@ class PartWriter:
         }
 
     def abandon(self, error: BaseException) -> None:
-        """Give up; the file is not finished."""
+        """Give up, because of `error`; what was written so far is no Parquet file."""
         self._sink.muted = True  # or the Parquet writer would try to end the file
         self._writer.close()
         self._open.__exit__(type(error), error, error.__traceback__)
@@ -99,7 +100,10 @@ class UnitWriter:
     """The parts of one unit: `labels` always, `rejects` where there are any, and the record that names them."""
 
     def __init__(self, folder: str, first: pa.RecordBatch) -> None:
-        """`first` is any batch of the unit: all have the same columns."""
+        """`folder` is that of the attempt; `first` any batch of the unit, since all have the same columns.
+
+        Its mark's `engine` must have `labels`.
+        """
         mark = Mark.of(first)
         self._folder = folder
         self._unit = mark.unit
@@ -119,7 +123,8 @@ class UnitWriter:
     def write(self, batch: pa.RecordBatch) -> dict[str, Any] | None:
         """Add the next batch of the unit; with its last one, the unit's record.
 
-        Raises `RuntimeError` where batches are missing or out of order: then the runner has split the unit.
+        Raises `RuntimeError` where batches are missing or out of order, since then the runner has split the unit, and
+        where rows are missing or too many.
         """
         mark, started = Mark.of(batch), time.perf_counter()
         if mark.sequence != self._next:
@@ -184,6 +189,7 @@ class UnitWriter:
         self._histogram += np.histogram(top, HISTOGRAM_BINS, (0.0, 1.0))[0]
 
     def _finish(self, mark: Mark) -> dict[str, Any]:
+        """The record: `labels` and `rejects` (None where there are none) as `PartWriter.close` tells them, and sums."""
         started = time.perf_counter()
         labels = self._labels.close()
         rejects = self._rejects.close() if self._rejects else None
@@ -238,5 +244,5 @@ class Digesting:
         self._file.flush()
 
     def close(self) -> None:
-        """Say that no more comes; whoever opened the file closes it."""
+        """Take no more; whoever opened the file closes it."""
         self.closed = True

@@ -42,7 +42,7 @@ def report(folder: str, **done: float) -> None:
 
 
 def totals(folder: str) -> dict[str, float]:
-    """The sum over all processes."""
+    """The sum over all processes of what `report` was told, by name; zeros where none has told anything."""
     summed = dict(_ZERO)
     for each in Path(folder).glob("*.json"):
         for name, value in orjson.loads(each.read_bytes()).items():

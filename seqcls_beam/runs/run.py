@@ -35,33 +35,33 @@ class Run:
     output: str  # the folder; made absolute, for a worker may have another working folder
     run_id: str
     overwrite: bool = False
-    max_rejected: float = 0.05
-    publishes: tuple[str, ...] = ("labels",)  # what must not be there already without a manifest
+    max_rejected: float = 0.05  # fraction of rows; above it nothing is published
+    publishes: tuple[str, ...] = ("labels",)  # names in `output`; one that is there without a manifest is not ours
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", storage.absolute(self.output))
 
     @property
     def attempt(self) -> str:
-        """Where unfinished work lies."""
+        """Folder of the unfinished work."""
         return storage.join(self.output, "_attempts", self.run_id)
 
     @property
     def plan(self) -> str:
-        """The saved units."""
+        """File of the saved units."""
         return storage.join(self.attempt, "plan.parquet")
 
     @property
     def facts(self) -> str:
-        """What the launcher knew of the run."""
+        """File of what the launcher knew of the run."""
         return storage.join(self.attempt, "run.json")
 
     def records(self, stage: str = "") -> str:
-        """Where the records of finished units lie, or those of the tasks of a later stage."""
+        """Folder of the records of finished units, or of finished tasks of a stage where a run has several."""
         return storage.join(self.attempt, "records", *([stage] if stage else []))
 
     def record(self, unit: int, stage: str = "") -> str:
-        """The record of a finished unit or task."""
+        """File of the record of a unit or task; there once that is finished."""
         return storage.join(self.records(stage), f"{unit:05d}.json")
 
 
@@ -73,7 +73,7 @@ def identity(inputs: pa.RecordBatch, **what: Any) -> str:
 
 
 def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
-    """Write the plan and the facts of a run beside its attempt; how many of its units are done already.
+    """Write the plan and the facts of a run into its attempt; how many of its units are done already.
 
     Raises `RunError` where the output folder cannot be written.
     """
@@ -87,7 +87,7 @@ def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
 
 
 def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
-    """The units of the saved plan that have no record yet, in order."""
+    """The units of the saved plan that have no record yet, in order. Raises `RunError` where the attempt is gone."""
     facts = orjson.loads(_read_own(run, run.facts))
     finished = set(_finished(run, facts["units"]))
     for unit in units.load_plan(run.plan, facts["units"]):
@@ -101,7 +101,7 @@ def save_record(run: Run, record: dict[str, Any]) -> None:
 
 
 def recorded_units(run: Run, fresh: Iterable[int]) -> Iterator[int]:
-    """Every unit with a record: those finished just now, and those of earlier starts."""
+    """Numbers of all units with a record, ascending: those finished just now, `fresh`, and those of earlier starts."""
     numbers = set(fresh)
     numbers.update(_unit_number(uri) for uri in storage.files(run.records()))
     yield from sorted(numbers)
@@ -110,7 +110,8 @@ def recorded_units(run: Run, fresh: Iterable[int]) -> Iterator[int]:
 def verified_record(run: Run, unit: int) -> dict[str, Any]:
     """The record of a unit, after its parts were read back and found as it says: size, sha256, footer, rows.
 
-    A damaged part takes its record away, so that the next start makes the unit again, and raises `RunError`.
+    A damaged part takes its record away, so that the next start makes the unit again, and raises `RunError`; so does a
+    record that is gone.
     """
     record: dict[str, Any] = orjson.loads(_read_own(run, run.record(unit)))
     for folder in ("labels", "rejects"):
@@ -131,7 +132,7 @@ def _read_own(run: Run, uri: str) -> bytes:
 
 
 def damage(uri: str, part: dict[str, Any]) -> str | None:
-    """What is wrong with a part, read back whole: its size, its sha256, its footer, its rows; None if nothing is."""
+    """What is wrong with a part, read back whole: its size, its sha256 or its rows; None if nothing is."""
     digest, size = hashlib.sha256(), 0
     try:
         fs, path = storage.connect(uri)
@@ -151,9 +152,10 @@ def damage(uri: str, part: dict[str, Any]) -> str | None:
 
 
 def _finished(run: Run, planned: int) -> Iterator[int]:
-    """Units whose record names parts that are there; what is in them is checked before they are published.
+    """Numbers of units whose record names parts that are there; what is in those is checked before they are published.
 
-    A record of another plan is removed: a large Parquet file whose footer could not be read is planned as one unit.
+    A record of another plan is removed. The same run may be planned otherwise: a large Parquet file whose footer cannot
+    be read for a moment is not cut.
     """
     there = {
         folder: {uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(run.attempt, folder))}

@@ -1,12 +1,15 @@
-"""The file formats: bytes of a piece of a file → blocks of rows, one module per format.
+"""The file formats: bytes of a piece of a file → blocks of rows.
 
-    pieces, inflate   open a piece, undo its compression
-    lines             bytes → whole lines, and which lines belong to a byte range
-    text, jsonl, delimited, parquet   one format each → `blocks.Block`
+    columns           which columns are read and kept, and under which types
     blocks            Block → the columns of RECORD: text checks, rejects, kept columns
-    columns           which columns are read and kept
+    inflate, pieces   open a piece, undo its compression
+    lines             bytes → whole lines, and which lines belong to a byte range
+    json_faults, json_types   what jsonl asks of Python's own JSON parser
+    text, jsonl, delimited (csv and tsv), parquet   the formats
 
-Nothing here knows units, batches or Beam; `seqcls_beam.reading.records` puts the blocks together.
+A format is a module with two functions: `columns(pieces, options)` looks at the first files and tells the columns they
+have, None where no file shows any; `read(file, piece, layout)` yields the blocks and faults of an open piece, in order.
+Nothing here knows units or the batches that travel; `seqcls_beam.reading.records` makes them of the blocks.
 """
 
 FORMATS = {

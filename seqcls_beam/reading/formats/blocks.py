@@ -1,4 +1,4 @@
-"""Blocks, the rows as a format module hands them over → the columns of RECORD.
+"""Blocks, rows as the format modules hand them over → the columns of RECORD.
 
 Here, for all formats alike: what makes a text unfit, and how a rejected row looks. Knows no format.
 """
@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.reading.formats.columns import Layout, without
+from seqcls_beam.reading.formats.columns import Layout, nulled
 from seqcls_beam.schema import REJECT_VALUE, record
 
 MAX_RECORD_BYTES = 16 * 2**20  # a larger record is rejected
-MAX_RAW_BYTES = 64 * 2**20  # a larger one is not kept whole …
-CLIPPED_BYTES = 2**20  # … but this much of its beginning
+MAX_RAW_BYTES = 64 * 2**20  # of a rejected record with more bytes …
+CLIPPED_BYTES = 2**20  # … only the first so many are kept
 
 
 @dataclass(frozen=True)
 class Block:
     """Rows of one file, in order."""
 
-    positions: np.ndarray  # int64 [rows]
+    positions: np.ndarray  # int64 [rows], as RECORD has them
     texts: list[pa.Array]  # string [rows], for each text column
     keep: list[pa.Array]  # [rows], for each kept column, of its type
     rejects: dict[int, tuple[str, str]]  # row → (reason, detail); whatever its columns hold is not looked at
@@ -32,13 +32,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Fault:
-    """A record or a rest of a file that never became a row: rejected as one."""
+    """A record, or all that is left of a file, of which no row can be made: one rejected row stands for it."""
 
     position: int
     reason: str
     detail: str
     raw: bytes
-    consumed: int
+    consumed: int  # input bytes of the piece read so far
 
     def block(self, layout: Layout) -> Block:
         """Fault → a block of one rejected row."""
@@ -59,7 +59,7 @@ def columns_schema(layout: Layout) -> pa.Schema:
 
 
 def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
-    """Block → RECORD without `source`, row for row."""
+    """Block → RECORD without `source`, row for row. Of several faults of a row the first that was found is told."""
     rows = len(block.positions)
     rejects = dict(block.rejects)
     for name, values in zip(layout.texts, block.texts, strict=True):
@@ -67,7 +67,7 @@ def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
             rejects.setdefault(row, (reason, detail))
     texts, keep = block.texts, block.keep
     if rejects:
-        texts, keep = [without(each, rejects) for each in texts], [without(each, rejects) for each in keep]
+        texts, keep = [nulled(each, rejects) for each in texts], [nulled(each, rejects) for each in keep]
     return pa.RecordBatch.from_arrays(
         [
             pa.array(block.positions, pa.int64()),
@@ -118,6 +118,11 @@ def _struct(children: list[pa.Array], schema: pa.Schema, rows: int) -> pa.Array:
     return pa.StructArray.from_arrays(children, fields=list(schema))
 
 
+def clipped(size: int) -> str:
+    """What the detail of a reject says where not all of its bytes are kept."""
+    return f"; `raw` is the first {CLIPPED_BYTES} of its {size} bytes"
+
+
 def _reject_column(rejects: dict[int, tuple[str, str]], raw: Callable[[int], bytes], rows: int) -> pa.Array:
     if not rejects:
         return pa.nulls(rows, REJECT_VALUE)
@@ -131,7 +136,7 @@ def _reject_column(rejects: dict[int, tuple[str, str]], raw: Callable[[int], byt
 
 def _reject(reason: str, detail: str, raw: bytes) -> dict[str, str | bytes]:
     if len(raw) > MAX_RAW_BYTES:
-        detail += f"; `raw` is the first {CLIPPED_BYTES} of its {len(raw)} bytes"
+        detail += clipped(len(raw))
         raw = raw[:CLIPPED_BYTES]
     detail = detail.encode("utf-8", "backslashreplace").decode()  # it may quote what is no character
     return {"stage": "read", "reason": reason, "detail": detail, "raw": raw}

@@ -1,6 +1,6 @@
-"""Which columns of the input are read and kept, under which types.
+"""Which columns of the input are read and kept, under which types; and values of other types brought to those.
 
-Knows names and types; that a file has them is told by the format modules.
+Which columns a file has is told by the format modules.
 """
 
 from collections import Counter
@@ -28,6 +28,11 @@ class Layout:
         """The text columns: one, or two of a pair."""
         return text_columns(self.options)
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read, texts first, each once."""
+        return list(dict.fromkeys([*self.texts, *self.keep.names]))
+
 
 def text_columns(options: ReadOptions) -> list[str]:
     """The text columns: one, or two of a pair."""
@@ -35,10 +40,11 @@ def text_columns(options: ReadOptions) -> list[str]:
     return [options.text_column] if pair is None else [options.text_column, pair]
 
 
-def layout(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
-    """Options + the columns of the first files → Layout; raises `ValueError` for a name that is not there.
+def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
+    """Options + the columns of the first files → Layout.
 
-    `there` is None where no file has columns to show (all are empty): the options are then taken at their word.
+    `there` is None where no file has columns to show (all are empty): the options are then taken at their word. Raises
+    `ValueError` for a column that is not there or there twice, that has no one type, or that is a text of another type.
     """
     texts = text_columns(options)
     needed = [*([options.id_column] if options.id_column is not None else []), *texts]
@@ -107,12 +113,12 @@ def plain(type: pa.DataType) -> pa.DataType:
 def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     """Values → (values of a type, rows that do not fit it, null in the first).
 
-    Whether a value fits never depends on the others.
+    Whether a value fits never depends on the others: where Arrow refuses them together, they are halved.
     """
     if values.type == type:
         return values, []
     if _loses_fields(values.type, type):
-        return pa.nulls(len(values), type), np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
+        return misfits(values, type)
     try:
         return values.cast(type), []
     except pa.ArrowException:
@@ -122,6 +128,11 @@ def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     left, left_bad = cast(values.slice(0, half), type)
     right, right_bad = cast(values.slice(half), type)
     return pa.concat_arrays([left, right]), left_bad + [half + row for row in right_bad]
+
+
+def misfits(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """What `cast` gives where no value fits: nulls, and the rows that had a value."""
+    return pa.nulls(len(values), type), np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
 
 
 def _loses_fields(one: pa.DataType, other: pa.DataType) -> bool:
@@ -156,8 +167,8 @@ def invalid_rows(values: Iterable[bytes | None]) -> list[int]:
     return bad
 
 
-def without(values: pa.Array, rows: Iterable[int]) -> pa.Array:
-    """Values with null in the place of some."""
+def nulled(values: pa.Array, rows: Iterable[int]) -> pa.Array:
+    """Values with null in some rows."""
     gone = np.zeros(len(values), bool)
     gone[list(rows)] = True
     return values.take(pa.array(np.arange(len(values)), mask=gone))

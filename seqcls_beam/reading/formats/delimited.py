@@ -21,11 +21,11 @@ from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows
 from seqcls_beam.reading.formats.lines import Lines, read_lines, split
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 
-# Stands for a carriage return that ends no line while the csv reader, which takes none outside quotes, is at work.
-# Decoding UTF-8 never makes this character.
+# The csv reader takes no carriage return outside quotes that ends no line. While it is at work this character, which
+# decoding UTF-8 never makes, stands for those.
 RETURN = "\ud800"
+_LONE_RETURN = re.compile("\r(?!\n)")
 _UNCLOSED = "unexpected end of data"  # as the csv module says it
-_RETURN = re.compile("\r(?!\n)")
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -54,7 +54,7 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
             if not names:
                 continue
             reader.header = names
-            lacking = [name for name in [*layout.texts, *layout.keep.names] if reader.header.count(name) != 1]
+            lacking = [name for name in layout.names if reader.header.count(name) != 1]
             if lacking:
                 detail = f"the header has {lacking[0]!r} {reader.header.count(lacking[0])} times: {reader.header}"
                 yield Fault(0, "missing_column", detail[:1000], b"", records.lines.consumed)
@@ -95,7 +95,7 @@ class _Records:
         return self.lines.data[self.lines.starts[first] : self.lines.ends[past - 1]]
 
     def header(self) -> tuple[list[str] | None, "_Records"]:
-        """Take the first record: its fields, None if it was rejected, none if there is no record."""
+        """(fields of the first record, the other records); None for fields if it was rejected, [] if there is none."""
         if not self.counts:
             return [], self
         if 0 in self.rejects:
@@ -114,8 +114,7 @@ class _Records:
         counts = np.array(self.counts)
         for record in np.flatnonzero(counts != len(header)).tolist():
             rejects.setdefault(record, ("ragged_row", f"{counts[record]} fields, but {len(header)} columns"))
-        names = list(dict.fromkeys([*layout.texts, *layout.keep.names]))
-        values = {name: self._column(header.index(name), len(header), rejects) for name in names}
+        values = {name: self._column(header.index(name), len(header), rejects) for name in layout.names}
         keep = []
         for each in layout.keep:
             kept, misfits = _typed(values[each.name], each.type)
@@ -140,6 +139,7 @@ class _Records:
 
 
 def _typed(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """`cast` for fields: where a type is asked for, an empty field is null."""
     if type == pa.string():
         return values, []
     strings = [value or None for value in values.to_pylist()]
@@ -170,7 +170,7 @@ class _Reader:
 
     def records(self, file: Any, piece: Piece) -> Iterator[_Records | Fault]:
         """Whole file → its records, and what is wrong where there is none."""
-        csv.field_size_limit(2**31 - 1)  # records are bounded below
+        csv.field_size_limit(2**31 - 1)  # `_parse` bounds whole records instead
         open_: Lines | None = None  # the lines of a record whose quote is still open where a block ends
         for found in read_lines(file, piece):
             if isinstance(found, Fault):
@@ -198,7 +198,7 @@ class _Reader:
         text = str(lines.whole(), "utf-8", "surrogateescape")
         records = _Records(lines)
         if text.count("\r") != text.count("\r\n"):
-            text = _RETURN.sub(RETURN, text)
+            text = _LONE_RETURN.sub(RETURN, text)
             records.returns = True
         fed = list(io.StringIO(text, newline="\n"))
         at = 0  # the line where the next record begins

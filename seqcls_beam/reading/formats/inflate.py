@@ -12,8 +12,8 @@ from typing import Any
 
 import zstandard
 
-# A decompressor may make a thousand times more of what it is fed. Where it takes no limit for its output (zst), the
-# limit is what it is fed.
+# Bytes that a decompressor is fed at a time: it may make a thousand times more of them, and that of zst takes no limit
+# for its output.
 FED = {"gz": 64 * 2**10, "bz2": 64 * 2**10, "xz": 64 * 2**10, "zst": 16 * 2**10}
 LIMIT = 2**20  # bytes decoded at a time
 
@@ -36,7 +36,11 @@ class Damaged(Exception):
 
 
 def inflate(fed: Iterable[bytes], compression: str) -> Iterator[bytes]:
-    """Compressed chunks → decoded chunks; raises `Damaged` once every byte before the damage was handed over."""
+    """Compressed chunks → decoded chunks; raises `Damaged` once every byte before it was handed over.
+
+    Damage is noticed where the code breaks or a checksum does not fit. That of gz stands only at the end of a member,
+    so bytes that were handed over before may be wrong.
+    """
     decoder = None
     total = members = 0
     for chunk in fed:

@@ -49,6 +49,7 @@ def _number(values: list[int | float]) -> pa.DataType:
 
 
 def _storable(type: pa.DataType) -> pa.DataType:
+    """The same type with strings for nulls, which a later value may fill; Parquet has no structs without fields."""
     if pa.types.is_null(type):
         return pa.string()
     if pa.types.is_list(type):

@@ -48,11 +48,13 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
 
 
 class _Parser:
+    """Lines → blocks, under the types of a layout."""
+
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         kept = {field.name: field.type for field in layout.keep}
         self.schema = pa.schema(list({**kept, **dict.fromkeys(layout.texts, pa.string())}.items()))
-        self.rejects: dict[int, tuple[str, str]] = {}  # line → (reason, detail)
+        self.rejects: dict[int, tuple[str, str]] = {}  # of the lines under way: number → (reason, detail)
 
     def block(self, lines: Lines) -> Block:
         """Lines → the rows among them."""
@@ -114,7 +116,7 @@ class _Parser:
         elif len(numbers) == 1:
             self._reject(lines, int(numbers[0]))
         else:
-            # Python's verdict only spares calls: a line it doubts is still tried alone.
+            # Python's parser only says which lines to try alone, which saves calls; of those, too, `_try` decides.
             doubted = np.array([self._fault(lines, int(line)) is not None for line in numbers])
             alone = doubted if doubted.any() else np.ones(len(numbers), bool)
             for group in np.split(numbers, np.flatnonzero(np.diff(alone) | alone[1:]) + 1):
@@ -130,11 +132,7 @@ class _Parser:
         else:
             data = b"\n".join([*(lines.raw(line) for line in numbers.tolist()), b""])
         try:
-            table = pj.read_json(
-                pa.BufferReader(data),
-                read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-                parse_options=pj.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior="ignore"),
-            )
+            table = _read_json(data, self.schema)
         except pa.ArrowInvalid:
             return None
         return table if table.num_rows == len(numbers) else None
@@ -149,20 +147,22 @@ class _Parser:
         """The first column whose value the parser does not take, and what it says."""
         for field in self.schema:
             try:
-                pj.read_json(
-                    pa.BufferReader(line + b"\n"),
-                    read_options=pj.ReadOptions(use_threads=False, block_size=len(line) + 2),
-                    parse_options=pj.ParseOptions(
-                        explicit_schema=pa.schema([field]), unexpected_field_behavior="ignore"
-                    ),
-                )
+                _read_json(line + b"\n", pa.schema([field]))
             except pa.ArrowInvalid as error:
                 return f"{field.name!r} is no {field.type}: {error}"
         return "the line does not fit the columns"
 
 
+def _read_json(data: Any, schema: pa.Schema) -> pa.Table:
+    return pj.read_json(
+        pa.BufferReader(data),
+        read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
+        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+    )
+
+
 def _no_numbers(data: bytes) -> list[int]:
-    """Where NaN or Infinity may stand as a value; the parser takes them, JSON has no such thing."""
+    """Where NaN or Infinity may stand as a value: `pyarrow.json` takes them, and JSON has no such thing."""
     found = []
     for word in (b"NaN", b"Inf"):
         at = data.find(word)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from seqcls_beam.reading.formats import blocks
-from seqcls_beam.reading.formats.blocks import Fault
+from seqcls_beam.reading.formats.blocks import Fault, clipped
 from seqcls_beam.reading.formats.columns import valid_utf8
 from seqcls_beam.reading.formats.inflate import Damaged
 from seqcls_beam.reading.formats.pieces import HEAD, Piece, decoded
@@ -70,8 +70,8 @@ class _Open:
 
     position: int
     size: int = 0
-    parts: list[bytes] = field(default_factory=list)
-    last: bytes = b""
+    parts: list[bytes] = field(default_factory=list)  # its bytes, or its beginning once it is too long to be kept
+    last: bytes = b""  # its last byte, which may be half of a line end
 
     def add(self, part: bytes) -> None:
         if self.size <= blocks.MAX_RAW_BYTES:
@@ -84,7 +84,7 @@ class _Open:
     def fault(self, reason: str, detail: str, consumed: int) -> Fault:
         raw = b"".join(self.parts)
         if self.size > blocks.MAX_RAW_BYTES:
-            detail += f"; `raw` is the first {blocks.CLIPPED_BYTES} of its {self.size} bytes"
+            detail += clipped(self.size)
         elif reason == "record_too_large":
             raw = raw.removesuffix(b"\r")
         return Fault(self.position, reason, detail, raw, consumed)
@@ -99,7 +99,7 @@ def too_large(size: int) -> str:
 
 
 def read_lines(file: Any, piece: Piece) -> Iterator[Lines | Fault]:
-    """Piece of a line file → its lines in order, and what is wrong where there is no line."""
+    """Piece of a line file → its lines in order, and what is wrong where there is no line. Blank lines are lines."""
     if piece.start and file.read(2) in UTF16:
         return  # rejected where the file begins
     end = piece.end if piece.end >= 0 else sys.maxsize
@@ -114,6 +114,7 @@ def read_lines(file: Any, piece: Piece) -> Iterator[Lines | Fault]:
                     yield Fault(0, "unreadable_file", "the file is UTF-16; convert it to UTF-8", b"", consumed)
                     return
                 if chunk.startswith(BOM):
+                    # The line behind the mark is the first range's, even of one that ends within the mark.
                     chunk, at, line, end = chunk[len(BOM) :], len(BOM), _Open(len(BOM)), max(end, HEAD)
             if line is None:
                 # Only a line end before the last byte of the range is followed by a line that begins in it.

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileOpener
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows, plain, valid_utf8, without
+from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows, misfits, nulled, plain, valid_utf8
 from seqcls_beam.reading.formats.pieces import CHUNK, Piece, sampled
 
 MAX_ROWS = 2**16  # rows decoded at a time
@@ -35,11 +35,10 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     if isinstance(parquet, str):
         yield Fault(0, "unreadable_file", f"not a Parquet file: {parquet}", b"", piece.size)
         return
-    names = list(dict.fromkeys([*layout.texts, *layout.keep.names]))
     there = parquet.schema_arrow.names
-    lacking = [name for name in names if there.count(name) != 1]
+    lacking = [name for name in layout.names if there.count(name) != 1]
     if lacking:
-        if piece.start == 0:
+        if piece.start == 0:  # once a file, not once a piece
             detail = f"the file has the column {lacking[0]!r} {there.count(lacking[0])} times: {there}"
             yield Fault(0, "missing_column", detail[:1000], b"", piece.size)
         return
@@ -51,7 +50,10 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         past = row + footer.row_group(group).num_rows
         try:
             for batch in parquet.iter_batches(
-                _rows_at_a_time(footer.row_group(group), names), row_groups=[group], columns=names, use_threads=False
+                _rows_at_a_time(footer.row_group(group), layout.names),
+                row_groups=[group],
+                columns=layout.names,
+                use_threads=False,
             ):
                 consumed = int(share * (row + len(batch) - begin))
                 yield _block(batch, row, layout, consumed)
@@ -76,7 +78,7 @@ def _open(file: Any) -> tuple[Any, "_Watched"]:
 
 
 class _Watched:
-    """A file that remembers its own failure, which is no fault of the bytes in it."""
+    """A file that remembers what reading it raised: a disk or store that fails is no reason to reject a row group."""
 
     def __init__(self, file: Any) -> None:
         self.file = file
@@ -115,7 +117,7 @@ class _Watched:
 
 
 def _rows_at_a_time(group: Any, names: list[str]) -> int:
-    """Rows that make about `CHUNK` bytes."""
+    """Rows of a row group whose columns that are read make about `CHUNK` bytes."""
     parts = [group.column(i) for i in range(group.num_columns)]
     size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in names)
     return max(1, min(MAX_ROWS, CHUNK * group.num_rows // max(size, 1)))
@@ -152,19 +154,16 @@ def _column(
     if stringy and not valid_utf8(values):
         bad = invalid_rows(values.cast(pa.binary()).to_pylist())
         rejects.update({each: ("invalid_utf8", f"{name!r} is not UTF-8") for each in bad})
-        values = without(values, bad)
-    misfits: list[int]
-    if text and not stringy:
-        misfits = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
-        values = pa.nulls(len(values), type)
-    else:
-        values, misfits = cast(values, type)
-    for each in misfits:
+        values = nulled(values, bad)
+    # A text must be one: a number that could be cast to a string is none.
+    values, unfit = misfits(values, type) if text and not stringy else cast(values, type)
+    for each in unfit:
         rejects.setdefault(each, ("wrong_type", f"{name!r} is {found} in this file and no {type}"))
     return values
 
 
 def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
+    """A row as Python has it, for the bytes of a reject."""
     row = {}
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
         try:

@@ -31,7 +31,7 @@ class InputChanged(RuntimeError):
 
 @dataclass(frozen=True)
 class Piece:
-    """A row of UNIT."""
+    """A row of UNIT, its fields as there; a `version` of None is any."""
 
     path: str
     format: str

@@ -7,13 +7,13 @@ import pyarrow as pa
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, invalid_rows, valid_utf8, without
+from seqcls_beam.reading.formats.columns import Layout, invalid_rows, nulled, valid_utf8
 from seqcls_beam.reading.formats.lines import read_lines
 from seqcls_beam.reading.formats.pieces import Piece
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
-    """Files → the columns they have."""
+    """The one column of every text file, under the name that is asked for."""
     return pa.schema([(options.text_column, pa.string())])
 
 
@@ -25,7 +25,7 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
             continue
         values = lines.array()
         bad = [] if valid_utf8(values) else invalid_rows(values.to_pylist())
-        values = (without(values, bad) if bad else values).cast(pa.string())
+        values = (nulled(values, bad) if bad else values).cast(pa.string())
         rejects = {row: ("invalid_utf8", "the line is not UTF-8") for row in bad}
         yield Block(
             lines.starts + lines.offset, [values], [values for _ in layout.keep], rejects, lines.raw, lines.consumed
