@@ -1,1 +1,4 @@
-"""Fine-tuning data: pure columnar steps from labelled records to shards. No Beam, no torch."""
+"""Labelled records → shards to fine-tune on: columnar steps, and the stages that take files through them.
+
+Knows no Beam and no torch.
+"""

@@ -32,7 +32,7 @@ _BLANKS = r"[\t-\r\x1c-\x1f \x{85}\p{Z}]"
 def encoding(texts: pa.Array) -> pa.Array:
     """Undo mojibake: UTF-8 that was once read as Latin-1 or Windows-1252, by ftfy's rules."""
     return _where(
-        texts, pc.invert(is_ascii(texts)), lambda some: pa.array(map(_repaired(), some.to_pylist()), pa.string())
+        texts, pc.invert(is_ascii(texts)), lambda some: pa.array(map(_encoding_fixer(), some.to_pylist()), pa.string())
     )
 
 
@@ -75,7 +75,7 @@ def clean(texts: pa.Array, steps: tuple[str, ...]) -> tuple[pa.Array, dict[str, 
 
 
 def _where(texts: pa.Array, rows: pa.Array, repair: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Replace the texts in `rows`, which are few."""
+    """Texts, with `repair` applied to those that `rows` (bool) marks, and to no others: they are few."""
     rows = pc.fill_null(rows, False)
     some = texts.filter(rows)
     return pc.replace_with_mask(texts, rows, repair(some)) if len(some) else texts
@@ -87,7 +87,7 @@ def _without_tags(texts: pa.Array) -> pa.Array:
 
 
 @functools.cache
-def _repaired() -> Callable[[str], str]:
+def _encoding_fixer() -> Callable[[str], str]:
     import ftfy
 
     repair = ftfy.TextFixerConfig(

@@ -1,4 +1,4 @@
-"""Which things belong together: connected components."""
+"""Edges → which nodes belong together: connected components, or those around one leader."""
 
 from typing import Any
 

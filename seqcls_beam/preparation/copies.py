@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 def joined(group: Array, split: Array) -> Array:
-    """Splits, with rows that have none in the highest that is given to a copy of theirs."""
+    """Splits; a row without one gets the highest that was given to a copy of it."""
     top = np.full(group[-1] + 1, splits.NONE)
     given = split != splits.REFERENCE
     np.maximum.at(top, group[given], split[given])
@@ -23,7 +23,10 @@ def joined(group: Array, split: Array) -> Array:
 
 
 def mark_leaks(group: Array, split: Array, reason: Array, remove: bool) -> None:
-    """Rows whose text is in a higher split go as `leak`, and always, as `contaminated`, if that is the reference."""
+    """Rows whose text is in a higher split go as `leak`, if leaks are removed.
+
+    Those whose text is in the reference always go, as `contaminated`.
+    """
     top = np.full(group[-1] + 1, splits.NONE)
     np.maximum.at(top, group, split)
     top = top[group]
@@ -65,13 +68,14 @@ def mark_twins(group: Array, split: Array, label: Array, reason: Array) -> None:
     So do those without a label beside one that has a label.
     """
     left = np.flatnonzero((split != splits.REFERENCE) & (reason == ""))
+    if not len(left):
+        return
     order = left[np.lexsort((left, label[left], split[left], group[left]))]
     together = (np.diff(group[order]) == 0) & (np.diff(split[order]) == 0)
     reason[order[1:][together & (np.diff(label[order]) == 0)]] = "duplicate"
-    begins = np.flatnonzero(np.concatenate([[True], ~together]))[: len(order)]
-    if len(order):
-        beside = np.repeat(np.maximum.reduceat(label[order], begins) >= 0, np.diff(np.append(begins, len(order))))
-        reason[order[beside & (label[order] < 0)]] = "duplicate"
+    begins = np.flatnonzero(np.concatenate([[True], ~together]))
+    beside = np.repeat(np.maximum.reduceat(label[order], begins) >= 0, np.diff(np.append(begins, len(order))))
+    reason[order[beside & (label[order] < 0)]] = "duplicate"
 
 
 def leaks(group: Array, split: Array, label: Array) -> dict[str, dict[str, int]]:
@@ -80,7 +84,7 @@ def leaks(group: Array, split: Array, label: Array) -> dict[str, dict[str, int]]
     Of a reference the rows that are it are counted.
     """
     found: dict[str, dict[str, int]] = {}
-    table = np.zeros((group[-1] + 1, 5), np.int64)
+    table = np.zeros((group[-1] + 1, 5), np.int64)  # rows, by key and by split from NONE to REFERENCE
     np.add.at(table, (group, split + 1), 1)
     for high, low in splits.PAIRS:
         both = (table[:, high + 1] > 0) & (table[:, low + 1] > 0)

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from seqcls_beam import storage
 from seqcls_beam.model.tokens import encode
 from seqcls_beam.preparation import labels, splits
+from seqcls_beam.preparation.blocks import offsets_of
 from seqcls_beam.preparation.clean import clean
-from seqcls_beam.preparation.exchange import SpillWriter
+from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job, Source, label_type
 from seqcls_beam.preparation.keys import as_bytes, digests, duplicate_key, pair_up
 from seqcls_beam.preparation.rejects import Rejects
@@ -48,7 +49,7 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
     began = time.perf_counter()
     mark = Mark.of(unit)
     source = job.source(mark.unit)
-    found: Counter[str] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
     changed: Counter[str] = Counter()
     with (
         Rejects(job, "read", mark.unit) as rejects,
@@ -58,8 +59,8 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
             mark = Mark.of(batch)
             made = _Rows(batch, source, job, rejects, changed).examples()
             spill.write(made, job.partition(made["order"].to_numpy()))
-            found.update(_names(made, job))
-            labels.refuse_many({key.split("\0", 1)[1] for key in found}, job.config.labels.label_column)
+            found.update(_label_counts(made, job))
+            labels.refuse_many({name for _, name in found}, job.config.labels.label_column)
         written = spill.close()
         left_out = rejects.close()
     return {
@@ -70,17 +71,22 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
         "spill": written,
         "rejects": left_out,
         "changed": dict(changed),
-        "label_counts": [[*key.split("\0", 1), count] for key, count in sorted(found.items())],
+        "label_counts": [[*key, count] for key, count in sorted(found.items())],
         "inputs": [{**piece, "path": storage.without_password(piece["path"])} for piece in mark.inputs],
         "seconds": time.perf_counter() - began,
     }
 
 
-def _names(made: pa.RecordBatch, job: Job) -> Counter[str]:
-    """Rows by split and label: "split NUL label"."""
+def load_examples(job: Job, partition: int) -> pa.RecordBatch:
+    """All EXAMPLE rows of a partition, in the order of the units."""
+    return gather(job.exchange, [record["spill"] for record in job.index("read")], partition, example(job))
+
+
+def _label_counts(made: pa.RecordBatch, job: Job) -> Counter[tuple[str, str]]:
+    """How many rows of a split have a label, by (split, label)."""
     if job.problem == "regression":
         return Counter()
-    found: Counter[str] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
     for split in pc.unique(made["split"]).to_pylist():
         if split == splits.REFERENCE:
             continue
@@ -89,7 +95,7 @@ def _names(made: pa.RecordBatch, job: Job) -> Counter[str]:
             some = some.flatten()
         for each in pc.value_counts(some).to_pylist():
             if each["values"] is not None:
-                found[f"{split}\0{each['values']}"] += each["counts"]
+                found[str(split), each["values"]] += each["counts"]
     return found
 
 
@@ -183,7 +189,7 @@ class _Rows:
             rows = np.repeat(np.arange(len(values)), counts)
             bad = np.zeros(len(values), bool)
             bad[rows[unknown.to_numpy(zero_copy_only=False)]] = True
-            named = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), named)
+            named = pa.ListArray.from_arrays(pa.array(offsets_of(counts), pa.int32()), named)
             unknown = pa.array(bad)
         at = self._rows.schema.get_field_index("label")
         told = self._rows.filter(unknown)["label"].to_pylist()
@@ -193,11 +199,11 @@ class _Rows:
 
     def _clean(self) -> None:
         options = self._job.config.clean
-        for name in self._texts:
+        for name in self._job.text_columns:
             cleaned, changed = clean(self._rows[name], self._job.cleaning)
             self._changed.update(changed)
             self._rows = self._rows.set_column(self._rows.schema.get_field_index(name), name, cleaned)
-        for name in self._texts:
+        for name in self._job.text_columns:
             sizes = pc.utf8_length(self._rows[name])
             empty = pc.equal(sizes, 0)
             self._drop(empty, "empty_text", "nothing is left of the text after cleaning")
@@ -213,15 +219,10 @@ class _Rows:
             said = [f"the text seems to be {each}" for each, bad in zip(spoken, wrong, strict=True) if bad]
             self._drop(pa.array(wrong, pa.bool_()), "wrong_language", said)
 
-    @property
-    def _texts(self) -> list[str]:
-        return ["text", "text_pair"] if self._job.pairs else ["text"]
-
     def _finish(self) -> pa.RecordBatch:
         job, config = self._job, self._job.config
-        encoded, failures = encode(
-            [self._rows[name] for name in self._texts], job.tokenizer, job.max_length, job.threads
-        )
+        texts = [self._rows[name] for name in job.text_columns]
+        encoded, failures = encode(texts, job.tokenizer, job.max_length, job.threads)
         if failures:
             failed = np.zeros(len(self._rows), bool)
             failed[list(failures)] = True
@@ -230,6 +231,7 @@ class _Rows:
         key = key_of(rows, job)
         order, chance = digests(key, config.splits.seed).T
         reference = self._source.split == splits.REFERENCE
+        grouping = [] if reference else [self._kept(each) for each in config.splits.group_by or ()]
         id_column = self._source.layout.options.id_column
         made = {
             "order": pa.array(order),
@@ -239,22 +241,20 @@ class _Rows:
             "id": pa.nulls(len(rows), pa.string()) if id_column is None else _as_strings(self._kept(id_column)),
             "split": rows["split"],
             "label": rows["label"],
-            "groups": _groups([] if reference else [self._kept(each) for each in config.splits.group_by or ()], job),
-            **{name: rows[name] for name in self._texts},
+            "groups": _groups(grouping, config.splits.seed) if grouping else pa.nulls(len(rows), pa.list_(pa.uint64())),
+            **{name: rows[name] for name in job.text_columns},
             "input_ids": encoded.input_ids,
             "token_type_ids": encoded.token_type_ids,
             "whole": pa.array(encoded.lengths.astype(np.int32)),
         }
-        if made["groups"] is None:
-            made["groups"] = pa.nulls(len(rows), pa.list_(pa.uint64()))
         schema = example(job)
         return pa.RecordBatch.from_arrays([made[name] for name in schema.names], schema=schema)
 
 
 def key_of(rows: pa.RecordBatch, job: Job) -> pa.Array:
     """The duplicate key of rows with `text`, and `text_pair` where a row is two."""
-    keys = [duplicate_key(rows[name], job.key_steps) for name in ("text", "text_pair")[: 1 + job.pairs]]
-    return keys[0] if len(keys) == 1 else pair_up(*keys)
+    keys = [duplicate_key(rows[name], job.key_steps) for name in job.text_columns]
+    return pair_up(*keys) if job.pairs else keys[0]
 
 
 def _as_strings(values: pa.Array) -> pa.Array:
@@ -263,20 +263,18 @@ def _as_strings(values: pa.Array) -> pa.Array:
     return values.cast(pa.string())
 
 
-def _groups(columns: list[pa.Array], job: Job) -> pa.Array | None:
-    """Columns that group rows → the digests of their values, list<uint64>; a null groups nothing."""
-    if not columns:
-        return None
-    rows = len(columns[0])
+def _groups(columns: list[pa.Array], seed: int) -> pa.Array:
+    """Columns that group rows, one at least → the digests of their values, list<uint64>; a null groups nothing."""
     drawn, there = [], []
     for number, column in enumerate(columns):
         values = [b"%d:" % number + as_bytes(each) for each in column.to_pylist()]
-        drawn.append(digests(pa.array(values, pa.binary()), job.config.splits.seed)[:, 0])
+        drawn.append(digests(pa.array(values, pa.binary()), seed)[:, 0])
         there.append(column.is_valid().to_numpy(zero_copy_only=False))
     flags = np.stack(there, axis=1)
-    offsets = np.concatenate([[0], np.cumsum(flags.sum(axis=1))])
-    flat = np.stack(drawn, axis=1)[flags] if rows else np.empty(0, np.uint64)
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.uint64()))
+    offsets = offsets_of(flags.sum(axis=1))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.array(np.stack(drawn, axis=1)[flags], pa.uint64())
+    )
 
 
 def _language(text: str) -> str | None:

@@ -21,7 +21,7 @@ _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 class SpillWriter:
-    """Rows in, by partition; a file out. Holds at most `limit` bytes of them."""
+    """Rows in, by partition; a file out. Holds back `limit` bytes of them, and a batch more."""
 
     def __init__(self, folder: str, prefix: str, schema: pa.Schema, limit: int) -> None:
         self._name = f"{prefix}-{secrets.token_hex(8)}.arrow"  # a task may run twice at once
@@ -82,7 +82,7 @@ def read_partition(folder: str, spills: list[dict[str, Any]], partition: int) ->
     for each in spills:
         wanted = [i for i, number in enumerate(each["partitions"]) if number == partition]
         if wanted:
-            with opened(storage.join(folder, each["name"])) as reader:
+            with _opened(storage.join(folder, each["name"])) as reader:
                 for i in wanted:
                     yield reader.get_batch(i)
 
@@ -93,7 +93,7 @@ def gather(folder: str, spills: list[dict[str, Any]], partition: int, schema: pa
     return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema)
 
 
-class opened:
+class _opened:
     """An IPC file, open for reading record batches of it: mapped into memory where it is local."""
 
     def __init__(self, uri: str) -> None:

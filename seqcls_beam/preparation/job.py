@@ -16,9 +16,9 @@ import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.config import PrepareConfig
+from seqcls_beam.config.prepare import PrepareConfig
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.preparation import clean
+from seqcls_beam.preparation import clean, splits
 from seqcls_beam.preparation.keys import STEPS as KEY_STEPS
 from seqcls_beam.reading.records import Layout
 from seqcls_beam.runs.run import Run
@@ -54,7 +54,7 @@ class Job:
     @property
     def given(self) -> bool:
         """Whether rows may come with their split."""
-        named = any(each.split in (0, 1, 2) for each in self.sources)
+        named = any(each.split in (splits.TRAIN, splits.VALIDATION, splits.TEST) for each in self.sources)
         return named or self.config.splits.split_column is not None
 
     @property
@@ -68,6 +68,11 @@ class Job:
     def pairs(self) -> bool:
         """Whether a row is two texts."""
         return self.config.read.text_pair_column is not None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of EXAMPLE that hold a row's texts."""
+        return ("text", "text_pair") if self.pairs else ("text",)
 
     @property
     def cleaning(self) -> tuple[str, ...]:

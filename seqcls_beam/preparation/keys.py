@@ -4,7 +4,6 @@ It is separate from cleaning: a text keeps its case, and its key does not. Diges
 identity are made from: blake2b of explicit bytes, so the same on every machine.
 """
 
-import functools
 import hashlib
 import re
 import unicodedata
@@ -33,14 +32,12 @@ def duplicate_key(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
     if not pc.all(plain, min_count=0).as_py():
         rare = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
         replaced = [_key(text, steps) for text in texts.take(pa.array(rare)).to_pylist()]
-        return pc.replace_with_mask(
-            duplicate_key_of_ascii(texts, steps), pc.invert(plain), pa.array(replaced, texts.type)
-        )
-    return duplicate_key_of_ascii(texts, steps)
+        return pc.replace_with_mask(_keys_of_ascii(texts, steps), pc.invert(plain), pa.array(replaced, texts.type))
+    return _keys_of_ascii(texts, steps)
 
 
-def duplicate_key_of_ascii(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
-    """`duplicate_key` for texts of which only the ASCII ones matter, all at once."""
+def _keys_of_ascii(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
+    """The keys of those texts that are ASCII, and anything for the others: it works on all at once."""
     if "casefold" in steps:
         texts = pc.ascii_lower(texts)
     if "punctuation" in steps:
@@ -60,21 +57,19 @@ def _key(text: str, steps: tuple[str, ...]) -> str:
     if "casefold" in steps:
         text = text.casefold()
     if "punctuation" in steps:
-        text = text.translate(_without_punctuation())
+        text = text.translate(_WITHOUT_PUNCTUATION)
     return " ".join(text.split()) if "whitespace" in steps or "punctuation" in steps else text
 
 
-@functools.cache
-def _without_punctuation() -> "_Blank":
-    return _Blank()
-
-
-class _Blank(dict[int, int]):
+class _WithoutPunctuation(dict[int, int]):
     """A translation table that is filled as characters come."""
 
     def __missing__(self, code: int) -> int:
         self[code] = 32 if unicodedata.category(chr(code))[0] in "PS" else code
         return self[code]
+
+
+_WITHOUT_PUNCTUATION = _WithoutPunctuation()
 
 
 def digests(values: pa.Array, seed: int) -> npt.NDArray[np.uint64]:
@@ -86,6 +81,18 @@ def digests(values: pa.Array, seed: int) -> npt.NDArray[np.uint64]:
     raw = values.cast(pa.binary()).to_pylist()
     joined = b"".join([hashlib.blake2b(each, digest_size=16, key=key).digest() for each in raw])
     return np.frombuffer(joined, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def hexadecimal(order: npt.NDArray[np.uint64], chance: npt.NDArray[np.uint64]) -> list[str]:
+    """Digests, by their halves → 32 characters each."""
+    return [f"{one:016x}{other:016x}" for one, other in zip(order.tolist(), chance.tolist(), strict=True)]
+
+
+def first_of_keys(order: npt.NDArray[np.uint64], chance: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which rows, sorted by the digests of their keys, are the first of one."""
+    first = np.ones(len(order), bool)
+    first[1:] = (order[1:] != order[:-1]) | (chance[1:] != chance[:-1])
+    return first
 
 
 def pair_up(one: pa.Array, other: pa.Array) -> pa.Array:

@@ -80,6 +80,21 @@ def _number(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def as_names(labels: pa.Array) -> pa.Array:
+    """Labels as `canonical` gives them → a string for each: what tells classes apart."""
+    if pa.types.is_list(labels.type):
+        return pc.binary_join(labels, "\0")
+    return labels.cast(pa.string())
+
+
+def codes(labels: pa.Array) -> npt.NDArray[np.int64]:
+    """Labels → a number for each different one, as they come; a label that is not there is -1."""
+    found: npt.NDArray[np.int64] = pc.fill_null(
+        as_names(labels).dictionary_encode().indices.cast(pa.int64()), -1
+    ).to_numpy()
+    return found
+
+
 def refuse_many(names: set[str], column: str) -> None:
     """Raise `RunError` where there are too many different labels to be labels."""
     if len(names) > MOST_NAMES:
@@ -124,23 +139,3 @@ def numbered(labels: pa.Array, names: list[str], problem: str) -> pa.Array:
     made[rows[there], place.drop_null().to_numpy()] = 1
     offsets = pa.array(np.arange(len(labels) + 1) * len(names), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(made.reshape(-1)))
-
-
-def weights(counts: npt.NDArray[np.int64]) -> dict[str, list[float]]:
-    """Rows per class → weights that make rare classes count, mean 1 over the rows.
-
-    inverse_frequency  n / (classes * n_c), scikit-learn's "balanced"
-    effective_number   (1 - b) / (1 - b^n_c) with b = 0.999 (Cui et al. 2019), scaled
-    """
-    there = np.maximum(counts, 1).astype(np.float64)
-    inverse = counts.sum() / (len(counts) * there)
-    effective = (1 - 0.999) / (1 - 0.999**there)
-    effective *= counts.sum() / (effective * counts).sum() if counts.sum() else 1.0
-    return {"inverse_frequency": inverse.tolist(), "effective_number": effective.tolist()}
-
-
-def majority(counts: npt.NDArray[np.int64]) -> dict[str, float]:
-    """What a classifier gets that always says the most frequent class: accuracy and macro F1."""
-    total = int(counts.sum())
-    share = float(counts.max() / total) if total else 0.0
-    return {"accuracy": share, "macro_f1": (2 * share / (1 + share)) / len(counts) if total else 0.0}

@@ -1,15 +1,12 @@
-"""The records of all stages → what is published: manifest, card, and where every file goes."""
+"""The records of all stages → the manifest, and where every file goes; and what is refused after all."""
 
 import time
 import unicodedata
 from collections import Counter
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from seqcls_beam import storage
-from seqcls_beam.preparation import labels, splits
+from seqcls_beam.preparation import splits, statistics
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.run import RunError
@@ -17,8 +14,6 @@ from seqcls_beam.runs.run import RunError
 FORMAT_VERSION = 1
 REMOVED = ("duplicate", "conflicting_labels", "leak", "near_leak", "group_leak", "near_duplicate", "contaminated")
 """Reasons of rows that are good, and yet not learned from; all others count as rejected."""
-
-Array = npt.NDArray[Any]
 
 
 def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -30,7 +25,7 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         (of_reference if record.get("reference") else reasons).update(record["rejects"]["reasons"])
     shards = {name: [record["shards"][name] for record in written if name in record["shards"]] for name in splits.NAMES}
     names = assigned[0]["names"]
-    made = {name: _split(parts, names, job) for name, parts in shards.items() if parts}
+    made = {name: statistics.of_split(parts, names, job.problem) for name, parts in shards.items() if parts}
     rows_in = sum(record["rows"] for record in read if not record["reference"])
     reference = sum(record["rows"] for record in read if record["reference"])
     kept = sum(each["rows"] for each in made.values())
@@ -47,7 +42,7 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         "run_id": job.run.run_id,
         "started": iso(facts["started"]),
         "finished": iso(finished),
-        **{key: value for key, value in facts.items() if key not in ("started", "units")},
+        **{key: value for key, value in facts.items() if key != "started"},
         "unicode": unicodedata.unidata_version,
         "tokenizer": {
             "name": storage.without_password(job.tokenizer.name),
@@ -72,8 +67,10 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         },
         "cleaned": {step: sum(record["changed"].get(step, 0) for record in read) for step in job.cleaning},
         "splits": made,
-        **_classes(made, job),
-        "skew": {name: _skew(shards["train"], shards[name]) for name in made if name != "train" and "train" in made},
+        **statistics.for_training(made, job.problem, job.tokenizer.max_length),
+        "skew": {
+            name: statistics.skew(shards["train"], shards[name]) for name in made if name != "train" and "train" in made
+        },
         "duplicates": _duplicates(exact, assigned[0], job),
         "leaks": _leaks(exact, assigned[0]),
         "seconds": {
@@ -93,6 +90,7 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         for parts in shards.values()
         for part in parts
     ]
+    # What `assign` leaves out is filed by the tasks that write the shards: it reads no rows itself.
     for stage, records in (("read", read), ("exact", exact), ("assign", written)):
         for number, record in enumerate(records):
             part = record["rejects"]["part"]
@@ -105,90 +103,6 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
 
 def _attempted(job: Job, folder: str, name: str) -> str:
     return storage.join("_attempts", job.run.run_id, folder, name)
-
-
-def _split(parts: list[dict[str, Any]], names: list[str], job: Job) -> dict[str, Any]:
-    lengths: Counter[int] = Counter()
-    for part in parts:
-        lengths.update({int(length): count for length, count in part["lengths"].items()})
-    rows, tokens = sum(part["rows"] for part in parts), sum(part["tokens"] for part in parts)
-    made: dict[str, Any] = {
-        "rows": rows,
-        "tokens": tokens,
-        "shards": len(parts),
-        "truncated_rows": sum(part["truncated_rows"] for part in parts),
-        "truncated_tokens": sum(part["truncated_tokens"] for part in parts),
-        "length": {
-            "mean": round((tokens + sum(part["truncated_tokens"] for part in parts)) / max(rows, 1), 2),
-            **_percentiles(lengths),
-            "max": max(part["longest"] for part in parts),
-        },
-    }
-    if job.problem == "regression":
-        mean = sum(part["sum"] for part in parts) / max(rows, 1)
-        variance = sum(part["squares"] for part in parts) / max(rows, 1) - mean**2
-        made["target"] = {"mean": mean, "standard_deviation": max(variance, 0.0) ** 0.5}
-    else:
-        counts = np.sum([part["label_counts"] for part in parts], axis=0)
-        made["label_counts"] = dict(zip(names, counts.tolist(), strict=True))
-        if job.problem == "single_label" and int(counts.sum()) < rows:
-            made["unlabelled_rows"] = rows - int(counts.sum())
-    return made
-
-
-def _percentiles(lengths: Counter[int]) -> dict[str, Any]:
-    """Tokens before they were cut: nearest-rank percentiles."""
-    values = np.array(sorted(lengths))
-    ends = np.cumsum([lengths[each] for each in values.tolist()])
-    if not len(values):
-        return {}
-    at = {f"p{share}": int(values[np.searchsorted(ends, share / 100 * ends[-1])]) for share in (50, 90, 95, 99)}
-    return {"min": int(values[0]), **at}
-
-
-def _skew(train: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, float]:
-    """How far a split is from the training rows, each 0 to 1: what TensorFlow Data Validation calls skew.
-
-    labels   the largest difference of a label's share of rows (L-infinity norm)
-    lengths  Jensen-Shannon divergence, in bits, of lengths between powers of two
-    """
-    shares = []
-    for parts in (train, other):
-        rows = max(sum(part["rows"] for part in parts), 1)
-        bins = np.zeros(32)
-        for part in parts:
-            for length, count in part["lengths"].items():
-                bins[int(length).bit_length()] += count
-        shares.append((np.sum([part["label_counts"] for part in parts], axis=0) / rows, bins / max(bins.sum(), 1)))
-    (labels_, lengths), (other_labels, other_lengths) = shares
-    middle = (lengths + other_lengths) / 2
-    divergence = sum(
-        float((each[each > 0] * np.log2(each[each > 0] / middle[each > 0])).sum()) / 2
-        for each in (lengths, other_lengths)
-    )
-    return {
-        "labels": round(float(np.abs(labels_ - other_labels).max(initial=0)), 6),
-        "lengths": round(max(divergence, 0.0), 6),
-    }
-
-
-def _classes(made: dict[str, Any], job: Job) -> dict[str, Any]:
-    """What a training job wants to know of the training rows."""
-    found: dict[str, Any] = {}
-    train = made.get("train")
-    if train:
-        # Batches and kernels like multiples of 8.
-        found["suggested_max_length"] = min(-(-train["length"]["p99"] // 8) * 8, job.tokenizer.max_length)
-    if train and job.problem == "single_label":
-        counts = np.array(list(train["label_counts"].values()), np.int64)
-        found["class_weights"] = labels.weights(counts)
-        found["imbalance"] = float(counts.max() / max(counts.min(), 1))
-    if job.problem == "single_label":
-        found["majority_baseline"] = {
-            name: labels.majority(np.array(list(each["label_counts"].values()), np.int64))
-            for name, each in made.items()
-        }
-    return found
 
 
 def _duplicates(exact: list[dict[str, Any]], assigned: dict[str, Any], job: Job) -> dict[str, Any]:

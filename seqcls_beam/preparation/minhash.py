@@ -6,23 +6,34 @@ one, itself. Two texts are near-duplicates where the Jaccard similarity of their
 of 6 rows find a pair of similarity 0.8 with probability 0.998, and of 0.5 with 0.27. Every candidate is then compared
 exactly, so what is reported is right, and only what is missed is a matter of chance.
 
-Everything works on whole batches; nothing loops over texts.
+Everything works on whole batches; nothing loops over texts. Capitals at the end of a name are its shape:
+
+    T   texts; T1 is one more: `offsets_T1`, int64, tells where the shingles of each begin and those of the last end
+    S   shingles of all texts, one text after the other, uint64
+    H   120 hash functions, uint32, which are B · R: 20 bands of 6 rows
+    E   entries, one for every band of every text
+    G   groups of entries with the same hash
+    P   pairs of texts
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from seqcls_beam.preparation.blocks import blocks, offsets_of
+
 Array = npt.NDArray[Any]
 
+WIDTH = 5  # bytes of a window
 BANDS, ROWS = 20, 6
-_WIDTH = 5
 _CHUNK = 1 << 14  # shingles hashed at once: two arrays of 64 KiB stay in the cache over 120 functions
-_WINDOW = 16  # members before it that a text is compared with in one band; up to 17 equal ones that is all pairs
+_BEFORE = 16  # entries before it that a text is compared with in one band; up to 17 equal ones that is all pairs
 _PAIR_SHINGLES = 1 << 22  # shingles compared at once
+# One sort of numbers that hold a shingle and, above it, whose it is; 43 bits of shingle leave 21 for that.
+_TAG, _TAGS = np.uint64(43), 1 << 21
+_SHINGLE = np.uint64((1 << 43) - 1)
 # The odd multiplier of Fibonacci hashing: 2^64 over the golden ratio (Knuth, TAOCP 6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -32,202 +43,186 @@ def _parameters() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     return (drawn[0] | 1).astype(np.uint32), drawn[1].astype(np.uint32)
 
 
-_MULTIPLIERS, _SUMMANDS = _parameters()
+_MULTIPLIERS_H, _SUMMANDS_H = _parameters()
 
 
 def shingles(keys: pa.Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Keys (string or binary, no nulls) → (shingles uint64, all texts one after the other; offsets int64 [texts + 1]).
+    """Keys (string or binary, no nulls) → (shingles_S, offsets_T1).
 
     A shingle is 5 bytes, packed: 40 bits, so it stands for itself and no two are confused. A shorter text is one
     shingle of its bytes and its length. Windows that occur twice are there twice.
     """
-    data, ends = _bytes(keys)
-    lengths = np.diff(ends)
-    counts = np.maximum(lengths - _WIDTH + 1, 1)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    padded = np.concatenate([data, np.zeros(_WIDTH, np.uint8)])
-    windows = np.zeros(len(data) + 1, np.uint64)
-    for i in range(_WIDTH):
+    data, ends_T1 = _bytes(keys)
+    lengths_T = np.diff(ends_T1)
+    counts_T = np.maximum(lengths_T - WIDTH + 1, 1)
+    offsets_T1 = offsets_of(counts_T)
+    padded = np.concatenate([data, np.zeros(WIDTH, np.uint8)])
+    windows = np.zeros(len(data) + 1, np.uint64)  # one from each byte on, over the ends of texts
+    for i in range(WIDTH):
         windows <<= np.uint64(8)
         windows |= padded[i : i + len(windows)]
-    # Where each shingle begins: the text's first byte and those behind it.
-    starts = np.repeat(ends[:-1] - offsets[:-1], counts) + np.arange(offsets[-1])
-    found = windows[starts]
-    short = np.flatnonzero(lengths < _WIDTH)
+    starts_S = np.repeat(ends_T1[:-1] - offsets_T1[:-1], counts_T) + np.arange(offsets_T1[-1])
+    shingles_S = windows[starts_S]
+    short = np.flatnonzero(lengths_T < WIDTH)
     if len(short):
         # The window reaches into the next text: shift that out, and put the length above, where no window has a bit.
-        own = found[offsets[short]] >> (8 * (_WIDTH - lengths[short])).astype(np.uint64)
-        found[offsets[short]] = own | ((lengths[short] + 1).astype(np.uint64) << np.uint64(40))
-    return found, offsets
+        own = shingles_S[offsets_T1[short]] >> (8 * (WIDTH - lengths_T[short])).astype(np.uint64)
+        shingles_S[offsets_T1[short]] = own | ((lengths_T[short] + 1).astype(np.uint64) << np.uint64(40))
+    return shingles_S, offsets_T1
 
 
-def signatures(values: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """Shingles of texts, as `shingles` gives them → the minima of 120 hash functions, uint32 [texts, 120].
+def signatures(shingles_S: npt.NDArray[np.uint64], offsets_T1: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+    """Shingles, as `shingles` gives them → signatures_TH: for every text the minima of 120 hash functions.
 
     The functions are a multiplication and a sum modulo 2^32 (multiply-shift, Dietzfelbinger et al. 1997), of 32 well
     mixed bits of the shingle.
     """
-    mixed = values * _GOLDEN
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)  # a round of splitmix64 (Steele, Lea, Flood 2014)
-    hashed = (mixed >> np.uint64(32)).astype(np.uint32)
-    found = np.empty((BANDS * ROWS, len(offsets) - 1), np.uint32)
-    for low, high in _blocks(offsets, _CHUNK):
-        block = hashed[offsets[low] : offsets[high]]
-        starts = offsets[low:high] - offsets[low]
-        made = np.empty_like(block)
-        for i in range(BANDS * ROWS):
-            np.multiply(block, _MULTIPLIERS[i], out=made)
-            made += _SUMMANDS[i]
-            np.minimum.reduceat(made, starts, out=found[i, low:high])
-    return found.T
+    mixed_S = shingles_S * _GOLDEN
+    mixed_S ^= mixed_S >> np.uint64(29)
+    mixed_S *= np.uint64(0xBF58476D1CE4E5B9)  # a round of splitmix64 (Steele, Lea, Flood 2014)
+    upper_S = (mixed_S >> np.uint64(32)).astype(np.uint32)
+    found_HT = np.empty((BANDS * ROWS, len(offsets_T1) - 1), np.uint32)
+    for low, high in blocks(offsets_T1, _CHUNK, _CHUNK):
+        block = upper_S[offsets_T1[low] : offsets_T1[high]]
+        starts = offsets_T1[low:high] - offsets_T1[low]
+        hashed = np.empty_like(block)
+        for h in range(BANDS * ROWS):
+            np.multiply(block, _MULTIPLIERS_H[h], out=hashed)
+            hashed += _SUMMANDS_H[h]
+            np.minimum.reduceat(hashed, starts, out=found_HT[h, low:high])
+    return found_HT.T
 
 
-def bands(signature: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """Signatures [texts, 120] → a hash of each band, uint64 [texts, 20]; equal bands have equal hashes."""
-    rows = signature.reshape(len(signature), BANDS, ROWS).astype(np.uint64)
-    found = np.broadcast_to(np.arange(1, BANDS + 1, dtype=np.uint64) * _GOLDEN, rows.shape[:2]).copy()
-    for i in range(ROWS):
-        found ^= rows[:, :, i]
-        found *= _GOLDEN
-        found ^= found >> np.uint64(32)
-    return found
+def bands(signatures_TH: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """Signatures → hashes_TB, uint64: equal where texts have the same band at the same place."""
+    rows_TBR = signatures_TH.reshape(len(signatures_TH), BANDS, ROWS).astype(np.uint64)
+    hashes_TB = np.broadcast_to(np.arange(1, BANDS + 1, dtype=np.uint64) * _GOLDEN, rows_TBR.shape[:2]).copy()
+    for r in range(ROWS):
+        hashes_TB ^= rows_TBR[:, :, r]
+        hashes_TB *= _GOLDEN
+        hashes_TB ^= hashes_TB >> np.uint64(32)
+    return hashes_TB
 
 
-def next_bands(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Hashes of bands [texts, 20] → for each band 16 bits of each of the four behind it, uint64 [texts, 20].
+def next_bands(hashes_TB: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Hashes of bands → beside_TB, uint64: for each band 16 bits of each of the four behind it.
 
     In the order of these numbers texts that share many bands stand together, as in an LSH forest (Bawa, Condie,
     Ganesan 2005).
     """
-    found = np.zeros_like(hashes)
+    beside_TB = np.zeros_like(hashes_TB)
     for step in range(1, 5):
-        found <<= np.uint64(16)
-        found |= np.roll(hashes, -step, axis=1) >> np.uint64(48)
-    return found
+        beside_TB <<= np.uint64(16)
+        beside_TB |= np.roll(hashes_TB, -step, axis=1) >> np.uint64(48)
+    return beside_TB
 
 
-def candidates(hashes: Array, beside: Array, texts: Array, sizes: Array, threshold: float) -> tuple[Array, Array, int]:
-    """Bands → pairs of texts that are worth comparing.
+def candidates(
+    hashes_E: Array, beside_E: Array, texts_E: Array, sizes_E: Array, threshold: float
+) -> tuple[Array, Array, int]:
+    """Entries → pairs of texts that are worth comparing.
 
-    For each band its hash, the bands behind it as `next_bands` gives them, uint64 [n], its text, uint64, and the number
-    of different shingles of that. Gives (first, second), uint64, first < second, each pair once; and how many texts
-    share the fullest hash. Pairs that their sizes alone keep below the threshold are left out.
+    An entry is the hash of a band, the bands behind it as `next_bands` gives them, the number of its text, all uint64,
+    and how many different shingles that has. Gives (first_P, second_P), uint64, first < second, each pair once; and how
+    many entries share the fullest hash. Pairs that their sizes alone keep below the threshold are left out.
 
     Texts that share a hash are put in order twice, by size and by the bands behind, and each meets the 16 before it in
     either order and the first. So up to 17 are compared each with each, thousands of equal ones cost thousands of
     comparisons, not millions, and are connected; and in a large crowd, such as texts of one template, near ones
     stand together in one of twenty bands or another.
     """
-    if not len(hashes):
-        return texts, texts, 0
+    if not len(hashes_E):
+        return texts_E, texts_E, 0
     pairs, fullest = [], 0
     for by_size in (True, False):
-        order = np.lexsort((texts, sizes, sizes if by_size else beside, hashes))
-        first, second, counts = _meetings(hashes[order], texts[order], sizes[order], threshold)
-        pairs.append((first, second))
-        fullest = int(counts.max())
-        crowded = np.repeat(counts > _WINDOW + 1, counts)
-        hashes, beside, texts, sizes = (each[order][crowded] for each in (hashes, beside, texts, sizes))
-        if not len(hashes):
+        order_E = np.lexsort((texts_E, sizes_E, sizes_E if by_size else beside_E, hashes_E))
+        first_P, second_P, counts_G = _meetings(hashes_E[order_E], texts_E[order_E], sizes_E[order_E], threshold)
+        pairs.append((first_P, second_P))
+        fullest = int(counts_G.max())
+        crowded_E = np.repeat(counts_G > _BEFORE + 1, counts_G)
+        hashes_E, beside_E, texts_E, sizes_E = (
+            each_E[order_E][crowded_E] for each_E in (hashes_E, beside_E, texts_E, sizes_E)
+        )
+        if not len(hashes_E):
             break
-    joined = [np.concatenate(each) for each in zip(*pairs, strict=True)]
-    return *unique_pairs(joined[0], joined[1]), fullest
+    first_P, second_P = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    return *unique_pairs(first_P, second_P), fullest
 
 
-def _meetings(hashes: Array, texts: Array, sizes: Array, threshold: float) -> tuple[Array, Array, Array]:
-    """Bands in order → (first, second, texts of each different hash)."""
-    begins = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
-    counts = np.diff(np.append(begins, len(hashes)))
-    several = np.flatnonzero(np.repeat(counts > 1, counts))
-    begin = np.repeat(begins, counts)[several]
-    place = several - begin
-    one, other = [], []
-    for back in range(1, min(_WINDOW, int(counts.max()) - 1) + 1):
-        late = several[place >= back]
-        one.append(late - back)
-        other.append(late)
-    far = place > _WINDOW
-    early = np.concatenate([*one, begin[far]])
-    late = np.concatenate([*other, several[far]])
-    less, more = np.minimum(sizes[early], sizes[late]), np.maximum(sizes[early], sizes[late])
-    near = (less >= threshold * more) & (texts[early] != texts[late])
-    a, b = texts[early[near]], texts[late[near]]
-    return np.minimum(a, b), np.maximum(a, b), counts
+def _meetings(hashes_E: Array, texts_E: Array, sizes_E: Array, threshold: float) -> tuple[Array, Array, Array]:
+    """Entries in order, those of one hash together → (first_P, second_P; counts_G, entries of each hash)."""
+    begins_G = np.flatnonzero(np.concatenate([[True], hashes_E[1:] != hashes_E[:-1]]))
+    counts_G = np.diff(np.append(begins_G, len(hashes_E)))
+    shared = np.flatnonzero(np.repeat(counts_G > 1, counts_G))  # entries with others in their group …
+    begin = np.repeat(begins_G, counts_G)[shared]  # … where that begins, and their place in it
+    place = shared - begin
+    early, late = [], []
+    for back in range(1, min(_BEFORE, int(counts_G.max()) - 1) + 1):
+        entries = shared[place >= back]
+        early.append(entries - back)
+        late.append(entries)
+    far = place > _BEFORE
+    early_P = np.concatenate([*early, begin[far]])
+    late_P = np.concatenate([*late, shared[far]])
+    less_P = np.minimum(sizes_E[early_P], sizes_E[late_P])
+    more_P = np.maximum(sizes_E[early_P], sizes_E[late_P])
+    near_P = (less_P >= threshold * more_P) & (texts_E[early_P] != texts_E[late_P])
+    one, other = texts_E[early_P[near_P]], texts_E[late_P[near_P]]
+    return np.minimum(one, other), np.maximum(one, other), counts_G
 
 
-def unique_pairs(first: Array, second: Array) -> tuple[Array, Array]:
+def unique_pairs(first_P: Array, second_P: Array) -> tuple[Array, Array]:
     """Pairs → the different ones, in order."""
-    if not len(first):
-        return first, second
-    order = np.lexsort((second, first))
-    first, second = first[order], second[order]
-    new = np.concatenate([[True], (first[1:] != first[:-1]) | (second[1:] != second[:-1])])
-    return first[new], second[new]
+    if not len(first_P):
+        return first_P, second_P
+    order_P = np.lexsort((second_P, first_P))
+    first_P, second_P = first_P[order_P], second_P[order_P]
+    new_P = np.concatenate([[True], (first_P[1:] != first_P[:-1]) | (second_P[1:] != second_P[:-1])])
+    return first_P[new_P], second_P[new_P]
 
 
-def as_sets(values: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-    """Shingles of texts → the different ones of each, sorted, and their offsets."""
-    kept, sizes = [], []
-    for low, high in _blocks(offsets, _PAIR_SHINGLES):
-        block = values[offsets[low] : offsets[high]]
-        counts = np.diff(offsets[low : high + 1])
-        # One sort of numbers that hold text and shingle; 43 bits of shingle leave 21 for the text.
-        for start in range(0, high - low, 1 << 21):
-            end = min(start + (1 << 21), high - low)
-            part = slice(int(offsets[low + start] - offsets[low]), int(offsets[low + end] - offsets[low]))
-            owner = np.repeat(np.arange(end - start, dtype=np.uint64), counts[start:end])
-            tagged = np.sort((owner << np.uint64(43)) | block[part])
-            tagged = tagged[np.concatenate([[True], tagged[1:] != tagged[:-1]])] if len(tagged) else tagged
-            sizes.append(np.bincount((tagged >> np.uint64(43)).astype(np.int64), minlength=end - start))
-            kept.append(tagged & np.uint64((1 << 43) - 1))
-    empty = np.empty(0, np.uint64)
-    ends = np.concatenate([[0], np.cumsum(np.concatenate([*sizes, np.empty(0, np.int64)]))]).astype(np.int64)
-    return np.concatenate([*kept, empty]), ends
+def as_sets(shingles_S: npt.NDArray[np.uint64], offsets_T1: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    """Shingles, as `shingles` gives them → the same, those of each text in order and each once."""
+    kept, sizes = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for low, high in blocks(offsets_T1, _PAIR_SHINGLES, _TAGS):
+        owners = np.repeat(np.arange(high - low, dtype=np.uint64), np.diff(offsets_T1[low : high + 1]))
+        tagged = np.sort((owners << _TAG) | shingles_S[offsets_T1[low] : offsets_T1[high]])
+        tagged = tagged[np.concatenate([[True], tagged[1:] != tagged[:-1]])]
+        sizes.append(np.bincount((tagged >> _TAG).astype(np.int64), minlength=high - low))
+        kept.append(tagged & _SHINGLE)
+    return np.concatenate(kept), offsets_of(np.concatenate(sizes))
 
 
-def similarities(sets: tuple[Array, Array], others: tuple[Array, Array], one: Array, other: Array) -> Array:
-    """Jaccard similarity of pairs, float64 [pairs]: text `one[i]` of `sets` with text `other[i]` of `others`.
+def similarities(sets: tuple[Array, Array], others: tuple[Array, Array], one_P: Array, other_P: Array) -> Array:
+    """Jaccard similarity of pairs, float64 [P]: text `one_P[i]` of `sets` with text `other_P[i]` of `others`.
 
     Both are what `as_sets` gives.
     """
-    (values, ends), (other_values, other_ends) = sets, others
-    sizes, other_sizes = np.diff(ends)[one], np.diff(other_ends)[other]
-    shared = np.zeros(len(one), np.int64)
-    totals = np.concatenate([[0], np.cumsum(sizes + other_sizes)])
-    for low, high in _blocks(totals, _PAIR_SHINGLES):
-        for start in range(low, high, 1 << 21):
-            part = slice(start, min(start + (1 << 21), high))
-            tagged = np.concatenate([_tagged(values, ends, one[part]), _tagged(other_values, other_ends, other[part])])
-            tagged.sort()
-            twice = tagged[1:][tagged[1:] == tagged[:-1]] >> np.uint64(43)
-            shared[part] = np.bincount(twice.astype(np.int64), minlength=part.stop - part.start)
-    found: Array = shared / (sizes + other_sizes - shared)
-    return found
+    sizes_P, other_sizes_P = np.diff(sets[1])[one_P], np.diff(others[1])[other_P]
+    shared_P = np.zeros(len(one_P), np.int64)
+    for low, high in blocks(offsets_of(sizes_P + other_sizes_P), _PAIR_SHINGLES, _TAGS):
+        tagged = np.concatenate([_tagged(*sets, one_P[low:high]), _tagged(*others, other_P[low:high])])
+        tagged.sort()
+        twice = tagged[1:][tagged[1:] == tagged[:-1]] >> _TAG
+        shared_P[low:high] = np.bincount(twice.astype(np.int64), minlength=high - low)
+    found_P: Array = shared_P / (sizes_P + other_sizes_P - shared_P)
+    return found_P
 
 
-def _tagged(values: Array, ends: Array, rows: Array) -> Array:
-    """The shingles of `rows`, each with the row's place above it."""
-    sizes = np.diff(ends)[rows]
-    begin = np.cumsum(sizes) - sizes
-    places = np.repeat(ends[rows] - begin, sizes) + np.arange(sizes.sum())
-    tagged: Array = (np.repeat(np.arange(len(rows), dtype=np.uint64), sizes) << np.uint64(43)) | values[places]
+def _tagged(shingles_S: Array, offsets_T1: Array, texts_P: Array) -> Array:
+    """The shingles of a text for every pair, tagged with the place of the pair."""
+    sizes_P = np.diff(offsets_T1)[texts_P]
+    begins_P = np.cumsum(sizes_P) - sizes_P
+    places = np.repeat(offsets_T1[texts_P] - begins_P, sizes_P) + np.arange(sizes_P.sum())
+    tags = np.repeat(np.arange(len(texts_P), dtype=np.uint64), sizes_P)
+    tagged: Array = (tags << _TAG) | shingles_S[places]
     return tagged
 
 
-def _blocks(offsets: Array, size: int) -> Iterator[tuple[int, int]]:
-    """Runs of texts of at most `size` values, or of one text: [first, past the last)."""
-    low, texts = 0, len(offsets) - 1
-    while low < texts:
-        high = max(low + 1, int(np.searchsorted(offsets, offsets[low] + size, side="right")) - 1)
-        yield low, high
-        low = high
-
-
 def _bytes(keys: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The bytes of all keys, and their offsets."""
+    """The bytes of all keys, and where those of each begin and the last end, [T1]."""
     large = keys.cast(pa.large_binary())
     _, offsets, data = large.buffers()
-    ends = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1]
-    flat = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
-    return flat, ends - ends[0]
+    ends_T1 = np.frombuffer(offsets, np.int64)[large.offset : large.offset + len(large) + 1]
+    flat = np.frombuffer(data or b"", np.uint8)[ends_T1[0] : ends_T1[-1]]
+    return flat, ends_T1 - ends_T1[0]

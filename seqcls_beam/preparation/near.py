@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.preparation import minhash
-from seqcls_beam.preparation.exact import BAND, KEY
+from seqcls_beam.preparation.blocks import blocks, offsets_of
 from seqcls_beam.preparation.exchange import SpillWriter, gather, read_partition
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.stars import LINK, write_links
+from seqcls_beam.preparation.texts import BAND, KEY, partitions_of, rows_of
 
 Array = npt.NDArray[Any]
 
@@ -25,41 +26,37 @@ SENT = pa.schema([*PAIR, ("key", pa.string())])
 EDGE = pa.schema([*PAIR, ("similarity", pa.float64())])
 
 _BYTES = 1 << 22  # of keys that are compared at once
-_SLACK = 1e-12  # of a quotient of two integers
-_LOW = np.uint64(0xFFFFFFFF)
+_SLACK = 1e-12  # rounding of a similarity, which is a quotient of two integers
 
 
 def find_pairs(partition: int, job: Job) -> dict[str, Any]:
     """A partition of BAND → PAIR, by the partition of the first text."""
-    rows = _all(job, "exact", "bands", partition, BAND)
+    rows = _gathered(job, "exact", "bands", partition, BAND)
     hashes, beside, texts, sizes = (rows[name].to_numpy() for name in BAND.names)
     first, second, fullest = minhash.candidates(hashes, beside, texts, sizes, job.config.clean.similarity)
     with SpillWriter(job.exchange, f"pairs-{partition:05d}", PAIR, job.memory) as spill:
-        spill.write(_batch(PAIR, first, second), _partition(first))
+        spill.write(_batch(PAIR, first, second), partitions_of(first))
         return {"pairs": spill.close(), "fullest": fullest}
 
 
 def send_keys(partition: int, job: Job) -> dict[str, Any]:
     """Pairs whose first text is in a partition → SENT, by the partition of the second text."""
-    rows = _all(job, "pairs", "pairs", partition, PAIR)
+    rows = _gathered(job, "pairs", "pairs", partition, PAIR)
     first, second = minhash.unique_pairs(rows["first"].to_numpy(), rows["second"].to_numpy())
     with SpillWriter(job.exchange, f"sent-{partition:05d}", SENT, _BYTES) as spill:
         if len(first):
             keys = _keys(job, partition)
-            target = _partition(second)
+            target = partitions_of(second)
             order = np.lexsort((second, first, target))
             first, second, target = first[order], second[order], target[order]
             leads = np.concatenate([[True], (np.diff(first) != 0) | (np.diff(target) != 0)])
-            places = (first & _LOW).astype(np.int64)
-            sizes = np.cumsum(16 + leads * pc.binary_length(keys).to_numpy()[places].astype(np.int64))
-            low = 0
-            while low < len(first):
-                before = sizes[low - 1] if low else 0
-                part = slice(low, max(low + 1, int(np.searchsorted(sizes, before + _BYTES, side="right"))))
+            places = rows_of(first)
+            sizes = 16 + leads * pc.binary_length(keys).to_numpy()[places].astype(np.int64)
+            for low, high in blocks(offsets_of(sizes), _BYTES, len(first)):
+                part = slice(low, high)
                 leads[low] = True  # what was written may be sorted into the file on its own
                 sent = keys.take(pa.array(places[part], mask=~leads[part]))
                 spill.write(_batch(SENT, first[part], second[part], sent), target[part])
-                low = part.stop
         return {"sent": spill.close(), "pairs": len(first)}
 
 
@@ -75,7 +72,7 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
             keys = _keys(job, partition) if keys is None else keys
             first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
             one = np.cumsum(rows["key"].is_valid().to_numpy(zero_copy_only=False)) - 1
-            there, other = np.unique((second & _LOW).astype(np.int64), return_inverse=True)
+            there, other = np.unique(rows_of(second), return_inverse=True)
             found = minhash.similarities(
                 minhash.as_sets(*minhash.shingles(rows["key"].drop_null())),
                 minhash.as_sets(*minhash.shingles(keys.take(pa.array(there)))),
@@ -91,17 +88,13 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
         return {"edges": spill.close(), "links": links.close(), "compared": compared}
 
 
-def _all(job: Job, stage: str, what: str, partition: int, schema: pa.Schema) -> pa.RecordBatch:
+def _gathered(job: Job, stage: str, what: str, partition: int, schema: pa.Schema) -> pa.RecordBatch:
     return gather(job.exchange, [record[what] for record in job.index(stage)], partition, schema)
 
 
 def _keys(job: Job, partition: int) -> pa.Array:
     """The keys of the texts of a partition, in their order."""
     return gather(job.exchange, [job.index("exact")[partition]["keys"]], 0, KEY)["key"]
-
-
-def _partition(texts: Array) -> npt.NDArray[np.int64]:
-    return (texts >> np.uint64(32)).astype(np.int64)
 
 
 def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:

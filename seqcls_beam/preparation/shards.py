@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 from seqcls_beam import storage
 from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.assign import PLACED
-from seqcls_beam.preparation.exact import ROWS, load
+from seqcls_beam.preparation.examples import load_examples
 from seqcls_beam.preparation.exchange import gather
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.keys import first_of_keys, hexadecimal
 from seqcls_beam.preparation.rejects import Rejects
+from seqcls_beam.preparation.texts import ROWS
 from seqcls_beam.runs.parts import Digesting, fresh_name
 from seqcls_beam.runs.run import RunError, damage
 
@@ -76,7 +78,7 @@ def write_shard(number: int, job: Job) -> dict[str, Any]:
     with ExitStack() as open_:
         writers = {
             split: open_.enter_context(_Writer(job, split, number, assigned["names"]))
-            for split in range(3)
+            for split in range(len(splits.NAMES))
             if ends[-1][split]
         }
         rejects = open_.enter_context(Rejects(job, "assign", number))
@@ -105,7 +107,7 @@ def _write_partition(
     rejects: Rejects | None,
 ) -> None:
     record = job.index("exact")[partition]
-    places, rows = gather(job.exchange, [record["rows"]], 0, ROWS), load(job, partition)
+    places, rows = gather(job.exchange, [record["rows"]], 0, ROWS), load_examples(job, partition)
     if not len(places):
         return
     placed = gather(job.exchange, [job.index("assign")[0]["placed"]], partition, PLACED)
@@ -224,18 +226,14 @@ class _Writer:
 
 def _numbers(order: np.ndarray, chance: np.ndarray) -> npt.NDArray[np.int64]:
     """The number of each row among those of its key, which stand together."""
-    new = np.ones(len(order), bool)
-    new[1:] = (order[1:] != order[:-1]) | (chance[1:] != chance[:-1])
-    begin = np.flatnonzero(new)
-    return np.arange(len(order)) - begin[np.cumsum(new) - 1]
+    first = first_of_keys(order, chance)
+    begin = np.flatnonzero(first)
+    return np.arange(len(order)) - begin[np.cumsum(first) - 1]
 
 
 def _identify(rows: pa.RecordBatch, number: np.ndarray) -> pa.Array:
     if not rows["id"].null_count:
         return rows["id"]
-    order, chance = rows["order"].to_numpy().tolist(), rows["chance"].to_numpy().tolist()
-    named = [
-        f"{one:016x}{other:016x}-{i}" if i else f"{one:016x}{other:016x}"
-        for one, other, i in zip(order, chance, number.tolist(), strict=True)
-    ]
+    digests = hexadecimal(rows["order"].to_numpy(), rows["chance"].to_numpy())
+    named = [f"{digest}-{i}" if i else digest for digest, i in zip(digests, number.tolist(), strict=True)]
     return pc.coalesce(rows["id"], pa.array(named, pa.string()))

@@ -15,6 +15,7 @@ import pyarrow as pa
 from seqcls_beam.preparation import minhash
 from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.texts import partitions_of
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +32,8 @@ def large_star(node: Array, neighbour: Array) -> tuple[Array, Array]:
 def small_star(node: Array, neighbour: Array) -> tuple[Array, Array]:
     """Edges from a node to lower ones → edges from those, and from the node, to the lowest of them."""
     lowest = _lowest(node, neighbour)
-    return _without_loops(np.concatenate([neighbour, node]), np.concatenate([lowest, lowest]))
+    node, neighbour = np.concatenate([neighbour, node]), np.concatenate([lowest, lowest])
+    return minhash.unique_pairs(node[node != neighbour], neighbour[node != neighbour])
 
 
 def _lowest(node: Array, neighbour: Array) -> Array:
@@ -43,17 +45,14 @@ def _lowest(node: Array, neighbour: Array) -> Array:
     return lowest
 
 
-def _without_loops(node: Array, neighbour: Array) -> tuple[Array, Array]:
-    return minhash.unique_pairs(node[node != neighbour], neighbour[node != neighbour])
-
-
 def link(partition: int, job: Job, stage: str) -> dict[str, Any]:
     """A task of the stage "large N" or "small N": the edges of the nodes of a partition → those of the next stage."""
     kind, number = stage.split()
-    before = f"large {number}" if kind == "small" else f"small {int(number) - 1}" if number != "1" else "compare"
-    node, neighbour = read_links(job, before, partition)
-    star = large_star if kind == "large" else small_star
-    node, neighbour = _without_loops(*star(node, neighbour))
+    if kind == "large":
+        before, star = "compare" if number == "1" else f"small {int(number) - 1}", large_star
+    else:
+        before, star = f"large {number}", small_star
+    node, neighbour = star(*read_links(job, before, partition))
     with SpillWriter(job.exchange, f"{kind}-{number}-{partition:05d}", LINK, job.memory) as spill:
         write_links(spill, node, neighbour)  # from the larger: what a small star reads
         if kind == "small":
@@ -71,4 +70,4 @@ def read_links(job: Job, stage: str, partition: int) -> tuple[Array, Array]:
 def write_links(spill: SpillWriter, node: Array, neighbour: Array) -> None:
     """Add edges, by the partition of their node."""
     batch = pa.RecordBatch.from_arrays([pa.array(node), pa.array(neighbour)], schema=LINK)
-    spill.write(batch, (node >> np.uint64(32)).astype(np.int64))
+    spill.write(batch, partitions_of(node))

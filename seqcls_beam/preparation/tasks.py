@@ -156,7 +156,7 @@ def done(job: Job, stage: str) -> int:
 
 
 def _pending(job: Job, stage: str) -> list[int]:
-    """Tasks without a record that counts: one of this plan, whose files are there, with their sizes."""
+    """Tasks without a record that counts: one of this plan, whose files are there."""
     there = {
         uri.rsplit("/", 1)[-1]
         for folder in (job.exchange, *(storage.join(job.run.attempt, each) for each in ("data", "rejects")))

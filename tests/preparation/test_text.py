@@ -3,7 +3,6 @@
 import hashlib
 import unicodedata
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -131,18 +130,3 @@ def test_labels_are_numbered_as_a_trainer_wants_them():
     assert single.to_pylist() == [1, 0, -1] and single.type == pa.int64()
     several = labels.numbered(pa.array([["a", "c"], []], pa.list_(pa.string())), ["a", "b", "c"], "multi_label")
     assert several.to_pylist() == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]] and several.type == pa.list_(pa.float32())
-
-
-def test_class_weights_are_scikit_learns_and_a_majority_is_counted():
-    from sklearn.metrics import f1_score
-    from sklearn.utils.class_weight import compute_class_weight
-
-    rows = [0] * 70 + [1] * 25 + [2] * 5
-    counts = np.bincount(rows)
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=rows)
-    found = labels.weights(counts)
-    assert np.allclose(found["inverse_frequency"], expected)
-    effective = np.array(found["effective_number"])
-    assert np.isclose((effective * counts).sum(), 100) and (np.diff(effective) > 0).all()
-    assert labels.majority(counts)["accuracy"] == 0.7
-    assert np.isclose(labels.majority(counts)["macro_f1"], f1_score(rows, [0] * 100, average="macro", zero_division=0))
