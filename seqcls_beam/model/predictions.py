@@ -35,7 +35,7 @@ class Engine(Protocol):
     def logits(
         self, ids: Array, offsets: Array, token_type_ids: Array | None, advance: Callable[[int], None] | None
     ) -> Array:
-        """Flat ids [T] and offsets [N + 1] → float32 [N, labels]; `advance` hears of sequences as they are done."""
+        """Ids int32 [T], offsets int64 [N + 1], types int8 [T] or None → float32 [N, labels]: see `Classifier`."""
 
 
 def classify(
@@ -47,11 +47,12 @@ def classify(
 ) -> pa.RecordBatch:
     """TOKENS → PREDICTION or PREDICTION_MULTI_LABEL, row for row; the ids and the texts are dropped.
 
+    Rejected rows have null in the columns of PREDICTION, and in `tokens` and `truncated`. Probabilities are computed in
+    float64 and stored in float32; labels are chosen by what is stored, of equal scores the one with the lower id.
     `advance` is called as work goes on, with the rows done since (a row in several windows is done by parts).
 
-    Rejected rows have null in all of our columns. Probabilities are computed in float64 and stored in float32; labels
-    are chosen by what is stored, of equal scores the one with the lower id. A row on which the model raises is
-    rejected; raises `RuntimeError` where more than 16 rows of a batch are.
+    A row on which the model raises is rejected; raises `RuntimeError` where more than 16 rows of a batch are, and
+    `CheckpointError` where the engine does.
     """
     started = time.perf_counter()
     rows, scores, failures = _scores(tokens, classifier, checkpoint, options, advance)
@@ -61,7 +62,8 @@ def classify(
     absent[rows] = False
     predictions = tokens.select(_KEPT)
     if failures:
-        for at, name in enumerate(_KEPT[-2:], start=len(_KEPT) - 2):
+        for name in ("tokens", "truncated"):
+            at = predictions.schema.get_field_index(name)
             nulled = pc.if_else(pa.array(absent), pa.scalar(None, tokens[name].type), tokens[name])
             predictions = predictions.set_column(at, predictions.schema.field(at), nulled)
     fields, columns = (
@@ -79,7 +81,11 @@ def classify(
 def probabilities(
     texts: list[str], pairs: list[str] | None, checkpoint: Checkpoint, classifier: Engine, options: ModelOptions
 ) -> npt.NDArray[np.float32]:
-    """Texts, or pairs of them → float32 [texts, labels], as `scores` has it; raises what a row raises."""
+    """Texts, or pairs of them → float32 [texts, labels], as `scores` of PREDICTION has it, in the same order.
+
+    Raises `ValueError` for the first text that cannot be tokenised or on which the model raises, and else what
+    `tokenize` and `classify` raise.
+    """
     columns = {"text": pa.array(texts, pa.string()), "reject": pa.nulls(len(texts), REJECT_VALUE)}
     if pairs is not None:
         columns["text_pair"] = pa.array(pairs, pa.string())
@@ -93,7 +99,10 @@ def probabilities(
 
 
 def first_sequences(records: Iterable[pa.RecordBatch], checkpoint: Checkpoint, options: ModelOptions) -> Sequences:
-    """RECORD batches → (flat ids, offsets, token types) of the first 1,152 sequences, or 131,072 tokens, in them."""
+    """RECORD batches → the first 1,152 sequences in them, or fewer that hold 131,072 tokens, for int8.
+
+    Raises what `tokenize` raises.
+    """
     found: list[_Sequences] = []
     for batch in records:
         found.append(_Sequences(add_tokens(batch.slice(0, _FIRST), checkpoint, options)))
@@ -103,7 +112,7 @@ def first_sequences(records: Iterable[pa.RecordBatch], checkpoint: Checkpoint, o
     lengths = lengths[: min(_FIRST, np.searchsorted(np.cumsum(lengths), _FIRST_TOKENS) + 1)]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.concatenate([np.empty(0, np.int32), *(each.ids for each in found)])[: offsets[-1]]
-    types = [each.types[: offsets[-1]] for each in found if each.types is not None]
+    types = [each.types for each in found if each.types is not None]
     return ids, offsets, np.concatenate(types)[: offsets[-1]] if types else None
 
 
@@ -114,13 +123,13 @@ def _scores(
     options: ModelOptions,
     advance: Callable[[float], None] | None = None,
 ) -> tuple[Array, npt.NDArray[np.float32], dict[int, Exception]]:
-    """(rows that have scores, float32 [rows, labels], what the model raised on others by row)."""
+    """(rows that have scores, float32 [those rows, labels], what the model raised on others by row)."""
     rows = np.flatnonzero(tokens["reject"].is_null().to_numpy(zero_copy_only=False))
     sequences = _Sequences(tokens)
     starts = np.append(sequences.outer[rows], sequences.outer[-1])  # rejected rows between have no windows
     logits = np.zeros((starts[-1], len(checkpoint.labels)), np.float32)
     failures: dict[int, Exception] = {}
-    told = (lambda sequences: advance(sequences * len(rows) / len(logits))) if advance else None
+    told = (lambda done: advance(done * len(rows) / len(logits))) if advance else None  # sequences → rows
 
     def run(low: int, high: int) -> None:
         try:
@@ -149,7 +158,10 @@ def _scores(
 
 
 class _Sequences:
-    """The two buffers of a batch: flat ids and where each sequence ends; slices of larger batches included."""
+    """The flat arrays of a batch, be it a slice of a larger one.
+
+    Row i has the sequences `outer[i]` to `outer[i + 1]`, and sequence j the ids `inner[j]` to `inner[j + 1]`.
+    """
 
     def __init__(self, tokens: pa.RecordBatch) -> None:
         outer = tokens["input_ids"].offsets.to_numpy()
@@ -174,7 +186,7 @@ def _activate(logits: Array, problem: str) -> Array:
     if problem == "regression":
         return logits
     if problem == "multi_label":
-        return np.exp(-np.logaddexp(0, -logits))
+        return np.exp(-np.logaddexp(0, -logits))  # 1 / (1 + exp(-x)), without overflow
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 

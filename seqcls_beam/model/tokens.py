@@ -28,7 +28,7 @@ from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 
 Ints = npt.NDArray[Any]
 Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
-"""Flat ids [T], offsets [N + 1] and, where the checkpoint tells sentences apart, token types [T]."""
+"""N sequences of T tokens: flat ids [T], offsets [N + 1] and, where the checkpoint tells sentences apart, types [T]."""
 
 _CHARS_PER_TOKEN = 8  # a text is first read this far per token that fits; English has 4 to 5
 _BETWEEN_WORDS = re.compile("[A-Za-z0-9](?= [A-Za-z0-9])")
@@ -40,27 +40,19 @@ def tokenize(records: pa.RecordBatch, checkpoint: Checkpoint, options: ModelOpti
     `token_type_ids` is there when `records` has `text_pair` and the checkpoint tells sentences apart. A rejected row
     has no windows, and null for the rest; a row on which the tokenizer raises is rejected. Ids are those of
     AutoTokenizer with `truncation="longest_first"`, windows those of its `return_overflowing_tokens`. Raises
-    `ValueError` for options that the checkpoint cannot meet, `CheckpointError` for a tokenizer that cannot be used.
+    `ValueError` for options that the checkpoint cannot meet and for a batch of more than 2^31 tokens,
+    `CheckpointError` for a checkpoint that is not there or a tokenizer that cannot be used.
     """
     started = time.perf_counter()
     tokens = add_tokens(records, checkpoint, options)
     return Mark.of(records).spent("tokenize", time.perf_counter() - started).on(tokens)
 
 
-def check(checkpoint: Checkpoint, options: ModelOptions, pairs: bool) -> int:
-    """Tokens per sequence, special ones included; raises `ValueError` for options that the checkpoint cannot meet."""
-    if options.max_length is not None and options.max_length > checkpoint.max_length:
-        raise ValueError(f"--max_length={options.max_length}: {checkpoint.name} reads at most {checkpoint.max_length}")
-    if pairs and options.overflow == "window":
-        raise ValueError("--overflow=window: windows are for single texts, and these are pairs")
-    return options.max_length or checkpoint.max_length
-
-
 def add_tokens(records: pa.RecordBatch, checkpoint: Checkpoint, options: ModelOptions) -> pa.RecordBatch:
     """What `tokenize` does, for a batch that carries no mark."""
     pairs = "text_pair" in records.schema.names
     windows = options.overflow == "window"
-    length = check(checkpoint, options, pairs)
+    length = _length(checkpoint, options, pairs)
     tokenizer = _tokenizer(checkpoint, options.threads)
     frame = tokenizer.pair if pairs else tokenizer.single
     room = length - frame.specials
@@ -97,6 +89,15 @@ def add_tokens(records: pa.RecordBatch, checkpoint: Checkpoint, options: ModelOp
     return records
 
 
+def _length(checkpoint: Checkpoint, options: ModelOptions, pairs: bool) -> int:
+    """The most tokens of a sequence, special ones included; raises `ValueError` where the checkpoint reads fewer."""
+    if options.max_length is not None and options.max_length > checkpoint.max_length:
+        raise ValueError(f"--max_length={options.max_length}: {checkpoint.name} reads at most {checkpoint.max_length}")
+    if pairs and options.overflow == "window":
+        raise ValueError("--overflow=window: windows are for single texts, and these are pairs")
+    return options.max_length or checkpoint.max_length
+
+
 class Encoded(NamedTuple):
     """Texts or pairs, each one sequence."""
 
@@ -106,10 +107,10 @@ class Encoded(NamedTuple):
 
 
 def encode(texts: list[pa.Array], checkpoint: Checkpoint, length: int, threads: int) -> tuple[Encoded, dict[int, str]]:
-    """One column of texts or two of pairs (string, no nulls) → sequences of at most `length` tokens.
+    """One column of texts or two of pairs (string, no nulls) → sequences of at most `length` tokens; failures by row.
 
     Ids are those of AutoTokenizer with `truncation="longest_first"`. A row on which the tokenizer raises is left out
-    of the sequences, and is told with what was raised.
+    of the sequences. Raises `ValueError` where `length` has no room for a token, `CheckpointError` as `tokenize`.
     """
     tokenizer = _tokenizer(checkpoint, threads)
     frame = tokenizer.single if len(texts) == 1 else tokenizer.pair
@@ -162,6 +163,7 @@ class _Frame:
     def __init__(self, probe: Any) -> None:
         self.pieces: list[tuple[int | None, int, int]] = []  # (side or None, id of a special token, type)
         for token, kind, side in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
+            # A text is one piece, however many tokens the probe's has.
             if side is None or self.pieces[-1:] != [(side, 0, kind)]:
                 self.pieces.append((side, token if side is None else 0, kind))
         self.specials = sum(side is None for side, _, _ in self.pieces)
@@ -188,13 +190,14 @@ class _Tokenizer(NamedTuple):
     backend: Any
     single: _Frame
     pair: _Frame
-    from_left: bool  # truncation_side: what is cut off
+    from_left: bool  # a text that is too long loses its beginning, not its end: `truncation_side`
     by_words: bool  # see _reads_by_words
 
     def encode(self, texts: list[pa.Array], cut: int | None) -> tuple[list[_Side], dict[int, Exception]]:
         """Columns of texts → their ids, without the rows that raised, and what those raised.
 
-        Of a text with more than `cut` tokens the ids behind those may be missing, though never all of them.
+        Of a text with more than `cut` tokens, only so many and one more are sure to be there: enough to cut it, and to
+        tell that it was cut.
         """
         failures: dict[int, Exception] = {}
         encodings = [self._encode(column, cut, failures) for column in texts]
@@ -209,11 +212,13 @@ class _Tokenizer(NamedTuple):
     def _encode(self, column: pa.Array, cut: int | None, failures: dict[int, Exception]) -> list[Any]:
         texts = column.to_pylist()
         whole: dict[int, str] = {}
+        # Tokenising is what costs: of a long text first the part that is likely to hold `cut` tokens and more …
         if cut is not None and self.by_words:
             for row in np.flatnonzero(pc.binary_length(column).to_numpy() > cut * _CHARS_PER_TOKEN).tolist():
                 if found := _BETWEEN_WORDS.search(texts[row], cut * _CHARS_PER_TOKEN):
                     whole[row], texts[row] = texts[row], texts[row][: found.end()]
         encodings = self._encode_all(texts, list(range(len(texts))), failures)
+        # … and all of it where it did not.
         again = [row for row in whole if cut is not None and len(encodings[row]) <= cut]
         for row, encoding in zip(again, self._encode_all([whole[row] for row in again], again, failures), strict=True):
             encodings[row] = encoding

@@ -16,8 +16,9 @@ from typing import Any
 import fsspec
 import pytest
 
-from seqcls_beam.model import checkpoints
-from seqcls_beam.model.checkpoints import CheckpointError, needed, resolve
+from seqcls_beam.model.checkpoints import CheckpointError, resolve
+from seqcls_beam.model.checkpoints.checkpoint import _local
+from seqcls_beam.model.checkpoints.files import needed
 from tests import tiny
 
 
@@ -31,9 +32,9 @@ def folder(tmp_path):
 def cache(tmp_path, monkeypatch):
     """A cache folder of its own, in a process that has verified nothing yet."""
     monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "cache"))
-    checkpoints._local.cache_clear()
+    _local.cache_clear()
     yield tmp_path / "cache"
-    checkpoints._local.cache_clear()
+    _local.cache_clear()
 
 
 @pytest.fixture
@@ -219,9 +220,9 @@ def test_a_uri_is_fetched_once_into_the_cache(uri, cache, monkeypatch):
     assert {each.name for each in checkpoint.local().iterdir()} == set(checkpoint.files)
     assert resolve(uri) == checkpoint, "fetched again, and found in place"
     assert not list(cache.glob("fetching-*"))
-    checkpoints._local.cache_clear()
+    _local.cache_clear()
     fetched = []
-    monkeypatch.setattr(checkpoints, "_fetched", lambda *_: fetched.append(1))
+    monkeypatch.setattr("seqcls_beam.model.checkpoints.checkpoint.fetched", lambda *_: fetched.append(1))
     assert checkpoint.local() and not fetched
 
 
@@ -230,7 +231,7 @@ def test_a_worker_fetches_and_verifies(uri, cache):
     shutil.rmtree(cache)
     assert checkpoint.local() == cache / checkpoint.digest
     shutil.rmtree(cache)
-    checkpoints._local.cache_clear()
+    _local.cache_clear()
     with fsspec.open(f"{uri}/config.json", "r+b") as file:
         file.write(b" ")
     with pytest.raises(CheckpointError, match=r"launched with: config\.json; delete the folder if it is a cache"):

@@ -1,8 +1,12 @@
 """Attention inside each sequence of a packed batch.
 
-Packed tensors are `[tokens, heads, size]`, all sequences one after the other; a `Layout` says where each begins. No
-sequence ever meets another: on a GPU by torch's variable-length kernel, on a CPU by one batched product for each run of
-equally long sequences. Neither pads.
+A `Layout` says where each sequence begins, and no sequence ever meets another: on a GPU by torch's variable-length
+kernel, on a CPU by one batched product for each run of equally long sequences. Neither pads.
+
+Axes in names as in `seqcls_beam.model.engine`, and in one batched product:
+
+    B    matrices, one for each of some sequences and each of some heads
+    A    tokens of a sequence that ask: all W, or the first
 """
 
 import threading
@@ -19,12 +23,12 @@ _scratch = threading.local()
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the N sequences of a packed batch of T tokens lie."""
+    """Where the sequences of a packed batch lie."""
 
-    ends: Tensor  # int32 [N + 1], 0 first: `cu_seqlens`
-    first: Tensor  # int64 [N]: each sequence's first token
-    each: Tensor  # int32 [N + 1], 0 to N: `ends` of a batch of one token each
-    longest: int
+    offsets_N1: Tensor  # int32, 0 first: `cu_seqlens`
+    first_N: Tensor  # int64: where each sequence's first token is
+    query_offsets_N1: Tensor  # int32, 0 to N: as `offsets_N1`, of queries where only first tokens ask
+    longest: int  # tokens of the longest sequence
     runs: list[tuple[int, int, int]]  # neighbours of equal length: (first token, sequences, length)
 
 
@@ -32,81 +36,81 @@ class Attention(Protocol):
     """Softmax attention within sequences."""
 
     def __call__(
-        self, query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, window: int | None = None
+        self, q_QHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, scale: float, window: int | None = None
     ) -> Tensor:
-        """[T or N, heads, size] and twice [T, heads, size] → like `query`.
-
-        N queries are one for each sequence, its first token's. `window`: a token sees those at most so far away.
-        """
+        """→ [Q, H, K]. `scale` multiplies the scores; `window`: a token sees those at most so many tokens away."""
 
 
 def varlen(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, window: int | None = None
+    q_QHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, scale: float, window: int | None = None
 ) -> Tensor:
     """`Attention` on a GPU, in half precision: torch's FlashAttention-2 for variable lengths."""
     from torch.nn.attention.varlen import varlen_attn
 
-    whole = query.shape[0] == key.shape[0]
+    all_ask = len(q_QHK) == len(k_THK)
     # The kernel counts a window from the last key, which is not where a first token stands.
-    assert whole or window is None
-    found = varlen_attn(
-        query,
-        key,
-        value,
-        layout.ends if whole else layout.each,
-        layout.ends,
-        layout.longest if whole else 1,
+    assert all_ask or window is None
+    mixed_QHK = varlen_attn(
+        q_QHK,
+        k_THK,
+        v_THK,
+        layout.offsets_N1 if all_ask else layout.query_offsets_N1,
+        layout.offsets_N1,
+        layout.longest if all_ask else 1,
         layout.longest,
         scale=scale,
         window_size=(-1, -1) if window is None else (window, window),
     )
-    assert isinstance(found, Tensor)
-    return found
+    assert isinstance(mixed_QHK, Tensor)
+    return mixed_QHK
 
 
 def by_equal_lengths(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, window: int | None = None
+    q_QHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, scale: float, window: int | None = None
 ) -> Tensor:
-    """`Attention` on a CPU, in float32: batched matrix products over runs of equal length.
+    """`Attention` on a CPU, computed in float32: batched matrix products over runs of equal length.
 
     torch's own CPU kernel takes blocks of at least 32 queries, and loses to this on every length of a classifier.
     """
-    found = torch.empty_like(query)
-    whole = query.shape[0] == key.shape[0]
-    heads = query.shape[1]
+    mixed_QHK = torch.empty_like(q_QHK)
+    all_ask = len(q_QHK) == len(k_THK)
+    heads = q_QHK.shape[1]
     if heads == 1:  # a call for one small product has other last bits than one for several
-        query, key, value = (each.expand(-1, 2, -1) for each in (query, key, value))
-        return by_equal_lengths(query, key, value, layout, scale, window)[:, :1]
-    done = 0
-    for start, count, length in layout.runs:
-        asked = length if whole else 1
-        # Which products are one call follows from the length alone, and so do the bits of a sequence's result.
-        if length < _SHORT:
-            texts, part = max(1, _SCORES // (heads * asked * length)), heads
+        q_QHK, k_THK, v_THK = (each.expand(-1, 2, -1) for each in (q_QHK, k_THK, v_THK))
+        return by_equal_lengths(q_QHK, k_THK, v_THK, layout, scale, window)[:, :1]
+    done = 0  # of Q
+    for start, count, width in layout.runs:
+        asking = width if all_ask else 1
+        # Which products are one call follows from the width alone, and so do the bits of a sequence's result.
+        if width < _SHORT:
+            at_once, heads_at_once = max(1, _SCORES // (heads * asking * width)), heads
         else:
-            texts, part = 1, max(1, min(heads, _SCORES // (asked * length)))
-        for text in range(0, count, texts):
-            n = min(texts, count - text)
-            rows = slice(done + text * asked, done + (text + n) * asked)
-            tokens = slice(start + text * length, start + (text + n) * length)
-            for head in range(0, heads, part):
-                some = slice(head, head + part)
-                q = _matrices(query[rows, some], n)
-                k, v = (_matrices(x[tokens, some], n) for x in (key, value))
-                scores = _buffer(len(q) * asked * length).view(len(q), asked, length)
-                torch.baddbmm(scores, q, k.transpose(1, 2), beta=0, alpha=scale, out=scores)
-                if window is not None and length > window + 1:
-                    scores.masked_fill_(_beyond(asked, length, window), -torch.inf)
-                mixed = torch.bmm(torch.softmax(scores, -1), v).view(n, -1, asked, v.shape[2])
-                found[rows, some].view(n, asked, -1, v.shape[2]).copy_(mixed.transpose(1, 2))
-        done += count * asked
-    return found
+            at_once, heads_at_once = 1, max(1, min(heads, _SCORES // (asking * width)))
+        for sequence in range(0, count, at_once):
+            n = min(at_once, count - sequence)
+            queries = slice(done + sequence * asking, done + (sequence + n) * asking)
+            tokens = slice(start + sequence * width, start + (sequence + n) * width)
+            for head in range(0, heads, heads_at_once):
+                some = slice(head, head + heads_at_once)
+                q_BAK = _matrices(q_QHK[queries, some], n)
+                k_BWK, v_BWK = (_matrices(each[tokens, some], n) for each in (k_THK, v_THK))
+                scores_BAW = _buffer(len(q_BAK) * asking * width).view(len(q_BAK), asking, width)
+                torch.baddbmm(scores_BAW, q_BAK, k_BWK.transpose(1, 2), beta=0, alpha=scale, out=scores_BAW)
+                if window is not None and width > window + 1:
+                    scores_BAW.masked_fill_(_beyond(asking, width, window), -torch.inf)
+                mixed_BAK = torch.bmm(torch.softmax(scores_BAW, -1), v_BWK)
+                size = mixed_BAK.shape[2]
+                into = mixed_QHK[queries, some].view(n, asking, -1, size)
+                into.copy_(mixed_BAK.view(n, -1, asking, size).transpose(1, 2))
+        done += count * asking
+    return mixed_QHK
 
 
-def _matrices(x: Tensor, texts: int) -> Tensor:
-    """[texts * length, heads, size] → float32 [texts * heads, length, size]; a view where that can be."""
-    length, heads, size = x.shape[0] // texts, *x.shape[1:]
-    return x.view(texts, length, heads, size).transpose(1, 2).float().reshape(texts * heads, length, size)
+def _matrices(x_THK: Tensor, sequences: int) -> Tensor:
+    """Tokens of so many equally long sequences → float32 [B, A or W, K]; a view where that can be."""
+    width, heads, size = x_THK.shape[0] // sequences, *x_THK.shape[1:]
+    x_NHWK = x_THK.view(sequences, width, heads, size).transpose(1, 2)
+    return x_NHWK.float().reshape(sequences * heads, width, size)
 
 
 def _buffer(size: int) -> Tensor:
@@ -118,6 +122,6 @@ def _buffer(size: int) -> Tensor:
     return kept[:size]
 
 
-def _beyond(asked: int, length: int, window: int) -> Tensor:
-    """bool [asked, length]: pairs of tokens further apart than `window`."""
-    return (torch.arange(asked)[:, None] - torch.arange(length)).abs() > window
+def _beyond(asking: int, width: int, window: int) -> Tensor:
+    """bool [A, W]: pairs of tokens further apart than `window`."""
+    return (torch.arange(asking)[:, None] - torch.arange(width)).abs() > window

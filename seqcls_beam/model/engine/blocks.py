@@ -1,8 +1,10 @@
 """Transformer layers over packed sequences, made from the modules of transformers' own.
 
-`[1, tokens, hidden]` in and out, as the layer that is replaced. Only attention looks across tokens, and it is given the
-layout; everything else is the same arithmetic on other rows. The last layer is asked for each sequence's first token
-only, since the heads of these families read no other: its keys and values need all tokens, the rest does not.
+[1, T, D] in and out, as the layer that is replaced. Only attention looks across tokens, and it is given the layout;
+everything else is the same arithmetic on every token. The last layer is asked for each sequence's first token only,
+since the heads of these families read no other: its keys and values need all tokens, the rest does not.
+
+Axes in names as in `seqcls_beam.model.engine`.
 """
 
 from typing import Any
@@ -41,7 +43,7 @@ DISTILBERT = {
 class Block(nn.Module):
     """A layer with its norms after the sums: BERT's (Devlin et al. 2018) and those of its kin.
 
-    `first_only`: the output is that of each sequence's first token, `[sequences, 1, hidden]`.
+    `first_only`: the output is that of each sequence's first token, [N, 1, D].
     """
 
     def __init__(
@@ -49,33 +51,32 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
-        self._heads, self._attention, self._first_only = heads, attention, first_only
+        self._heads, self._attention = heads, attention
         query, key, value = parts["query"], parts["key"], parts["value"]
         self.query = query if first_only else None
-        self.inputs = joined([key, value] if first_only else [query, key, value])
+        self.project = joined([key, value] if first_only else [query, key, value])
         self.mix, self.mix_norm = parts["mix"], parts["mix_norm"]
         self.up, self.activation = parts["up"], parts["activation"]
         self.down, self.down_norm = parts["down"], parts["down_norm"]
 
-    def forward(self, hidden: Tensor, *_: Any, layout: Layout, **__: Any) -> Tensor:
-        """[1, T, hidden] → [1, T, hidden], or [N, 1, hidden]."""
-        x = hidden[0]
-        both = self.inputs(x)
-        both = both.view(len(x), -1, self._heads, both.shape[1] // (self._heads * (2 if self._first_only else 3)))
+    def forward(self, hidden_1TD: Tensor, *_: Any, layout: Layout, **__: Any) -> Tensor:
+        """→ [1, T, D], or [N, 1, D]."""
+        x_TD = hidden_1TD[0]
         if self.query is None:
-            query, key, value = both.unbind(1)
+            q_QHK, k_THK, v_THK = self.project(x_TD).view(len(x_TD), 3, self._heads, -1).unbind(1)
+            x_QD = x_TD
         else:
-            key, value = both.unbind(1)
-            x = x[layout.first]
-            query = self.query(x).view(-1, *key.shape[1:])
-        mixed = self._attention(query, key, value, layout, query.shape[2] ** -0.5).flatten(1)
-        x = self.mix_norm(self.mix(mixed).add_(x))
-        x = self.down_norm(self.down(self.activation(self.up(x))).add_(x))
-        return x[:, None] if self._first_only else x[None]
+            k_THK, v_THK = self.project(x_TD).view(len(x_TD), 2, self._heads, -1).unbind(1)
+            x_QD = x_TD[layout.first_N]
+            q_QHK = self.query(x_QD).view(-1, *k_THK.shape[1:])
+        mixed_QD = self._attention(q_QHK, k_THK, v_THK, layout, q_QHK.shape[2] ** -0.5).flatten(1)
+        x_QD = self.mix_norm(self.mix(mixed_QD).add_(x_QD))
+        x_QD = self.down_norm(self.down(self.activation(self.up(x_QD))).add_(x_QD))
+        return x_QD[None] if self.query is None else x_QD[:, None]
 
 
 class LastModernBertLayer(nn.Module):
-    """ModernBERT's layer of global attention for each sequence's first token only: [1, T, hidden] → [1, N, hidden]."""
+    """ModernBERT's layer of global attention for each sequence's first token only: [1, T, D] → [1, N, D]."""
 
     def __init__(self, layer: Any, attention: Attention) -> None:
         super().__init__()
@@ -84,25 +85,25 @@ class LastModernBertLayer(nn.Module):
         self.attention_type = layer.attention_type
         self.norm, self.mlp_norm, self.mlp = layer.attn_norm, layer.mlp_norm, layer.mlp
         self.mix, self.mix_drop = layer.attn.Wo, layer.attn.out_drop
-        self.query, self.inputs = divided(layer.attn.Wqkv, 3)
+        self.query, self.project = divided(layer.attn.Wqkv, 3)
 
-    def forward(self, hidden: Tensor, *_: Any, position_embeddings: Any, layout: Layout, **__: Any) -> Tensor:
+    def forward(self, hidden_1TD: Tensor, *_: Any, position_embeddings: Any, layout: Layout, **__: Any) -> Tensor:
         """As the layer, for fewer rows."""
         # The package of this family, which other families must not have to import.
         from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
-        first = layout.first
-        x = self.norm(hidden)
-        key, value = self.inputs(x).view(x.shape[1], 2, -1, self._size).unbind(1)
-        query = self.query(x[0, first]).view(len(first), -1, self._size)
-        cos, sin = (each[0] for each in position_embeddings)
-        _, key = apply_rotary_pos_emb(key, key, cos, sin, unsqueeze_dim=1)
-        query, _ = apply_rotary_pos_emb(query, query, cos[first], sin[first], unsqueeze_dim=1)
-        mixed = self._attention(query, key, value, layout, self._size**-0.5).flatten(1)
-        out = hidden[:, first] + self.mix_drop(self.mix(mixed))
+        first_N = layout.first_N
+        x_1TD = self.norm(hidden_1TD)
+        k_THK, v_THK = self.project(x_1TD).view(x_1TD.shape[1], 2, -1, self._size).unbind(1)
+        q_NHK = self.query(x_1TD[0, first_N]).view(len(first_N), -1, self._size)
+        cos_TK, sin_TK = (each[0] for each in position_embeddings)
+        _, k_THK = apply_rotary_pos_emb(k_THK, k_THK, cos_TK, sin_TK, unsqueeze_dim=1)
+        q_NHK, _ = apply_rotary_pos_emb(q_NHK, q_NHK, cos_TK[first_N], sin_TK[first_N], unsqueeze_dim=1)
+        mixed_ND = self._attention(q_NHK, k_THK, v_THK, layout, self._size**-0.5).flatten(1)
+        out_1ND = hidden_1TD[:, first_N] + self.mix_drop(self.mix(mixed_ND))
         # GELU of half of a single row is computed by another kernel, with other last bits, than that of several.
-        several = out.expand(1, 2, -1) if len(first) == 1 else out
-        return out + self.mlp(self.mlp_norm(several))[:, : len(first)]
+        several = out_1ND.expand(1, 2, -1) if len(first_N) == 1 else out_1ND
+        return out_1ND + self.mlp(self.mlp_norm(several))[:, : len(first_N)]
 
 
 def joined(layers: list[nn.Linear]) -> nn.Linear:
@@ -120,12 +121,12 @@ def divided(layer: nn.Linear, parts: int) -> tuple[nn.Linear, nn.Linear]:
     )
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def _linear(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     """A layer of these numbers, without drawing others first."""
-    out = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    out.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        out.bias = nn.Parameter(bias, requires_grad=False)
+    out = nn.Linear(weight_OI.shape[1], weight_OI.shape[0], bias=bias_O is not None, device="meta")
+    out.weight = nn.Parameter(weight_OI, requires_grad=False)
+    if bias_O is not None:
+        out.bias = nn.Parameter(bias_O, requires_grad=False)
     return out
 
 

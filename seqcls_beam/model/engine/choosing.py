@@ -1,6 +1,8 @@
 """Choosing: the fastest way to run a model that gives what plain transformers gives.
 
 Nobody has to know which family can do what: every way is tried on a few synthetic sequences first.
+
+Axes in names as in `seqcls_beam.model.engine`.
 """
 
 import ctypes
@@ -38,11 +40,11 @@ class Executor(Protocol):
 
     model: Any
 
-    def packs(self, lengths: Ints, rows: Ints, budget: int) -> Iterator[Ints]:
-        """`rows` in the groups that run together, of at most `budget` tokens or of one row."""
+    def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
+        """`rows_R` in the groups that run together, of at most `budget` tokens or of one row."""
 
-    def forward(self, ids: Ints, types: Ints | None, lengths: Ints) -> Tensor:
-        """Ids of sequences of these lengths, all flat → logits float32 [sequences, labels], on the model's device."""
+    def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
+        """Sequences, one after the other → logits float32 [N, L], on the model's device."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,18 @@ def choose(
     """(the executor, facts about it) for passes of `tokens` tokens and sequences of at most `longest`.
 
     A way is refused, and the next one tried, where a probability is further than 1e-4 (float32) or 1e-2 from that of
-    the plain padded model. The last way is the plain model in the precision that was asked for: it must give numbers.
-    int8 begins as float32.
+    the plain padded model, or a logit x than ten times as much of 1 + |x|. The last way is the plain model in the
+    precision that was asked for: it must give numbers. int8 begins as float32. Raises `EngineError` where it gives none
+    or the options do not go together, `CheckpointError` as `load`.
     """
     if device.type == "cpu":
         keep_freed_memory()
     model: Any = load(checkpoint, device)
-    lengths = np.minimum(_TRIED, longest)
-    ids = np.random.default_rng(0).integers(0, vocabulary(model), lengths.sum())
-    types = (ids % 2).astype(np.int8) if checkpoint.sentence_ids else None
+    lengths_N = np.minimum(_TRIED, longest)
+    ids_T = np.random.default_rng(0).integers(0, vocabulary(model), lengths_N.sum())
+    types_T = (ids_T % 2).astype(np.int8) if checkpoint.sentence_ids else None
     with torch.inference_mode():
-        expected = Padded(model).forward(ids, types, lengths).cpu()
+        expected_NL = Padded(model).forward(ids_T, types_T, lengths_N).cpu()
     refused: list[dict[str, str]] = []
     ways = _ways(model.config.model_type, device, options)
     for way in ways:
@@ -98,7 +101,8 @@ def choose(
         try:
             executor = way.build(model, tokens, longest)
             with torch.inference_mode():
-                fault = _fault(executor.forward(ids, types, lengths).cpu(), expected, way, way is ways[-1])
+                found_NL = executor.forward(ids_T, types_T, lengths_N).cpu()
+                fault = _fault(found_NL, expected_NL, way, way is ways[-1])
         except (RuntimeError, AttributeError, TypeError, ValueError) as error:
             if way is ways[-1]:
                 raise
@@ -136,10 +140,11 @@ def _ways(family: str, device: torch.device, options: ModelOptions) -> list[_Way
     return [way for way in ways if family in FAMILIES or not way.packed]
 
 
-def _fault(found: Tensor, expected: Tensor, way: _Way, last: bool) -> str:
+def _fault(found_NL: Tensor, expected_NL: Tensor, way: _Way, last: bool) -> str:
     """What is wrong with logits; nothing, if empty."""
-    sound = expected.isfinite().all(1)  # a checkpoint may have a broken embedding: no way of running it mends that
-    found, expected = found[sound], expected[sound]
+    # A checkpoint may have a broken embedding: no way of running it mends that.
+    sound_N = expected_NL.isfinite().all(1)
+    found, expected = found_NL[sound_N], expected_NL[sound_N]
     if not found.isfinite().all():
         return "its logits are not finite"
     if not len(found):
@@ -170,7 +175,7 @@ def vocabulary(model: Any) -> int:
 
 
 def load(checkpoint: Checkpoint, device: torch.device) -> Any:
-    """The model in float32, whatever the weights are stored in, ready for inference."""
+    """The model in float32, whatever the weights are stored in, ready for inference; raises `CheckpointError`."""
     transformers.utils.logging.disable_progress_bar()
     try:
         model, found = transformers.AutoModelForSequenceClassification.from_pretrained(

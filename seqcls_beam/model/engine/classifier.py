@@ -1,4 +1,7 @@
-"""The classifier: batches of sequences through the engine that was chosen for the model."""
+"""The classifier: batches of sequences through the engine that was chosen for the model.
+
+Axes in names as in `seqcls_beam.model.engine`.
+"""
 
 import logging
 import os
@@ -32,8 +35,10 @@ class Classifier:
     """A loaded model. Constructing one reads the weights, which takes seconds; make one per process.
 
     The fastest way to run the model is taken that gives, on a few synthetic sequences, what plain transformers gives;
-    `facts` say which, and which were refused. `first` are the first sequences of the corpus (ids, offsets, token
-    types), which int8 is fitted to and judged by. Raises `CheckpointError` and `EngineError`.
+    `facts` say which, and which were refused. `first` are the first sequences of the corpus, which int8 is fitted to
+    and judged by: (ids int32 [T], offsets int64 [N + 1], token types int8 [T] or None), as `first_sequences` has them.
+    Raises `CheckpointError` where the weights do not load, `EngineError` where the device or the precision that was
+    asked for cannot be had.
     """
 
     def __init__(self, checkpoint: Checkpoint, options: ModelOptions, first: Sequences | None = None) -> None:
@@ -71,91 +76,98 @@ class Classifier:
         token_type_ids: npt.NDArray[np.int8] | None,
         advance: Callable[[int], None] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Flat ids [T] and offsets [N + 1] of N sequences → float32 [N, labels], same order.
+        """N sequences, one after the other → float32 [N, L], same order.
 
-        Identical sequences are computed once. `advance` is called after each forward pass with the sequences it took.
+        Sequence i is `ids[offsets[i] : offsets[i + 1]]`, special tokens included; `token_type_ids`, where the
+        checkpoint tells sentences apart, is as long as `ids`. Identical sequences are computed once. `advance` is
+        called after each forward pass with the number of sequences it answered.
+
         Raises `ValueError` for a sequence the model cannot take, `FloatingPointError` for logits that are not finite,
         `MemoryError` where a single sequence does not fit; for all others what the model raises.
         """
-        lengths = np.diff(offsets)
-        self._check(ids, lengths)
-        logits = np.empty((len(lengths), self._labels), np.float32)
-        if len(lengths):
-            rows, same_as = distinct(ids, offsets, token_type_ids)
-            counts = np.bincount(same_as)
-            told = (lambda some: advance(int(counts[some].sum()))) if advance else None
-            logits = self._run(ids, offsets, token_type_ids, rows, told)[same_as]
-        broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        lengths_N = np.diff(offsets)
+        self._check(ids, lengths_N)
+        logits_NL = np.empty((len(lengths_N), self._labels), np.float32)
+        if len(lengths_N):
+            rows_R, same_as_N = distinct(ids, offsets, token_type_ids)
+            counts_R = np.bincount(same_as_N)
+            told = (lambda some: advance(int(counts_R[some].sum()))) if advance else None
+            logits_NL = self._run(ids, offsets, token_type_ids, rows_R, told)[same_as_N]
+        broken = np.flatnonzero(~np.isfinite(logits_NL).all(axis=1))
         if len(broken):
             raise FloatingPointError(
-                f"the logits of {len(broken)} of {len(lengths)} sequences are not finite, the first those of sequence "
-                f"{broken[0]}: {logits[broken[0]].tolist()}"
+                f"the logits of {len(broken)} of {len(lengths_N)} sequences are not finite, the first those of "
+                f"sequence {broken[0]}: {logits_NL[broken[0]].tolist()}"
             )
-        return logits
+        return logits_NL
 
     def _run(
-        self, ids: Ints, offsets: Ints, types: Ints | None, rows: Ints, told: Callable[[Ints], None] | None
+        self,
+        ids_T: Ints,
+        offsets_N1: Ints,
+        types_T: Ints | None,
+        rows_R: Ints,
+        told: Callable[[Ints], None] | None,
     ) -> npt.NDArray[np.float32]:
-        """Logits of the sequences `rows`; `told` hears which of these are done, by their number in `rows`."""
-        place = np.empty(len(offsets), np.int64)
-        place[rows] = np.arange(len(rows))
-        lengths = np.diff(offsets)
-        groups = deque(self._executor.packs(lengths, rows, self._budget))
+        """→ [R, L]; `told` hears after each pass which of the rows are done, by their places in `rows_R`."""
+        place_N = np.empty(len(offsets_N1) - 1, np.int64)
+        place_N[rows_R] = np.arange(len(rows_R))
+        lengths_N = np.diff(offsets_N1)
+        groups = deque(self._executor.packs(lengths_N, rows_R, self._budget))
         done, found = [], []
         try:
             while groups:
                 group = groups.popleft()
-                logits = self._forward(ids, offsets, types, group)
+                logits = self._forward(ids_T, offsets_N1, types_T, group)
                 if logits is None:
-                    self._halve(lengths[group])
+                    self._halve(lengths_N[group])
                     rest = np.concatenate([group, *groups])
-                    groups = deque(self._executor.packs(lengths, rest, self._budget))
+                    groups = deque(self._executor.packs(lengths_N, rest, self._budget))
                     continue
-                done.append(place[group])
+                done.append(place_N[group])
                 found.append(logits)
                 if told:
-                    told(place[group])
-            out = np.empty((len(rows), self._labels), np.float32)
-            out[np.concatenate(done)] = torch.cat(found).cpu().numpy()  # the one wait for a GPU
+                    told(place_N[group])
+            logits_RL = np.empty((len(rows_R), self._labels), np.float32)
+            logits_RL[np.concatenate(done)] = torch.cat(found).cpu().numpy()  # the one wait for a GPU
         except RuntimeError as error:
             if "device-side assert" in str(error):
                 _end_process(error)
             raise
-        return out
+        return logits_RL
 
-    def _forward(self, ids: Ints, offsets: Ints, types: Ints | None, rows: Ints) -> Tensor | None:
-        """One forward pass; None where it does not fit into memory."""
-        where, _ = take(offsets, rows)
+    def _forward(self, ids_T: Ints, offsets_N1: Ints, types_T: Ints | None, rows_R: Ints) -> Tensor | None:
+        """One forward pass → [R, L]; None where it does not fit into memory."""
+        where, offsets_R1 = take(offsets_N1, rows_R)
+        types = None if types_T is None else types_T[where]
         try:
             with _FORWARD, torch.inference_mode():
-                return self._executor.forward(
-                    ids[where], None if types is None else types[where], offsets[rows + 1] - offsets[rows]
-                )
+                return self._executor.forward(ids_T[where], types, np.diff(offsets_R1))
         except RuntimeError as error:
             if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
                 raise
             return None
 
-    def _halve(self, lengths: Ints) -> None:
+    def _halve(self, lengths_R: Ints) -> None:
         """From now on, half the tokens of a pass that did not fit."""
         static = isinstance(self._executor, Static)  # each of whose passes is as large as the largest
-        if len(lengths) == 1 and not (static and self._budget > self._longest):
-            raise MemoryError(f"one sequence of {lengths[0]} tokens does not fit into the memory of this device")
+        if len(lengths_R) == 1 and not (static and self._budget > self._longest):
+            raise MemoryError(f"one sequence of {lengths_R[0]} tokens does not fit into the memory of this device")
         if self.facts["device"] != "cpu":
             torch.cuda.empty_cache()
-        tokens = self._budget if static else int(lengths.sum())
+        tokens = self._budget if static else int(lengths_R.sum())
         self._budget = self.facts["batch_tokens"] = tokens // 2
         _log.warning("out of memory: from now on %d tokens per forward pass", self._budget)
 
-    def _check(self, ids: Ints, lengths: Ints) -> None:
-        if len(lengths) and (lengths.min() < 1 or lengths.max() > self._longest):
+    def _check(self, ids_T: Ints, lengths_N: Ints) -> None:
+        if len(lengths_N) and (lengths_N.min() < 1 or lengths_N.max() > self._longest):
             raise ValueError(
-                f"a sequence has {lengths.min() if lengths.min() < 1 else lengths.max()} tokens; the model reads 1 to "
-                f"{self._longest}"
+                f"a sequence has {lengths_N.min() if lengths_N.min() < 1 else lengths_N.max()} tokens; the model reads "
+                f"1 to {self._longest}"
             )
-        if len(ids) and (ids.min() < 0 or ids.max() >= self._vocabulary):
+        if len(ids_T) and (ids_T.min() < 0 or ids_T.max() >= self._vocabulary):
             raise ValueError(
-                f"token id {ids.min() if ids.min() < 0 else ids.max()} is outside the model's embedding table of "
+                f"token id {ids_T.min() if ids_T.min() < 0 else ids_T.max()} is outside the model's embedding table of "
                 f"{self._vocabulary}: the tokenizer does not belong to the model"
             )
 

@@ -2,6 +2,8 @@
 
 Every other sequence shows what range the inputs of each product have; on the rest the labels of int8 are compared
 with those of float32.
+
+Axes in names as in `seqcls_beam.model.engine`.
 """
 
 import logging
@@ -29,8 +31,8 @@ Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
 def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> dict[str, Any]:
     """Replace the products below the head of `model` by int8; facts about how well that went.
 
-    `run` is the model as it stands: (ids, offsets, token types) → float32 [sequences, labels]. Raises `EngineError`
-    where fewer than 99.5 % of the labels are those of float32.
+    `run` is the model as it stands: (ids [T], offsets [N + 1], token types [T] or None) → float32 [N, L]. Raises
+    `EngineError` where fewer than 99.5 % of the labels are those of float32.
     """
     products = {
         name: each
@@ -41,20 +43,19 @@ def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> 
         raise EngineError("--dtype=int8: this processor or this build of torch lacks oneDNN's products")
     if checkpoint.problem == "regression":
         raise EngineError(f"--dtype=int8: is judged by labels, and {checkpoint.name} gives numbers; take float32")
-    ids, offsets, types = first
-    rows = np.arange(len(offsets) - 1)
-    if len(rows) < 2:
+    ids_T, offsets_N1, types_T = first
+    rows_N = np.arange(len(offsets_N1) - 1)
+    if len(rows_N) < 2:
         raise EngineError("--dtype=int8: there are not two texts to fit it to and to judge it by; take float32")
 
-    def logits(some: Ints) -> npt.NDArray[np.float32]:
-        where, ends = take(offsets, some)
-        return run(ids[where], ends, None if types is None else types[where])
+    def logits(rows_R: Ints) -> npt.NDArray[np.float32]:
+        where, offsets_R1 = take(offsets_N1, rows_R)
+        return run(ids_T[where], offsets_R1, None if types_T is None else types_T[where])
 
-    fitted, judged = rows[::2], rows[1::2]
-    expected = logits(judged)
+    fitted, judged = rows_N[::2], rows_N[1::2]
+    expected_RL = logits(judged)
     _replace(model.base_model, products, _ranges(products, lambda: logits(fitted)))
-    found = logits(judged)
-    labels, deltas = _compared(expected, found, checkpoint.problem)
+    labels, deltas = _compared(expected_RL, logits(judged), checkpoint.problem)
     facts = {
         "dtype": "int8",
         "parity": {"sequences": len(judged), "label_agreement": labels, "mean_delta": deltas},
@@ -70,15 +71,15 @@ def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> 
 
 
 def _ranges(products: dict[str, Linear], run: Callable[[], Any]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The lowest and highest value of each input of each product while `run` runs: float32 [in] each."""
+    """The lowest and highest value of each input of each product while `run` runs: by name, float32 [I] each."""
     ranges: dict[str, tuple[Tensor, Tensor]] = {}
 
     def observe(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
         def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            low, high = inputs[0].flatten(0, -2).aminmax(dim=0)
+            low_I, high_I = inputs[0].flatten(0, -2).aminmax(dim=0)
             if name in ranges:
-                low, high = torch.minimum(low, ranges[name][0]), torch.maximum(high, ranges[name][1])
-            ranges[name] = low, high
+                low_I, high_I = torch.minimum(low_I, ranges[name][0]), torch.maximum(high_I, ranges[name][1])
+            ranges[name] = low_I, high_I
 
         return hook
 
@@ -92,9 +93,10 @@ def _ranges(products: dict[str, Linear], run: Callable[[], Any]) -> dict[str, tu
 
 
 def _replace(model: nn.Module, products: dict[str, Linear], ranges: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """The second product of a feed-forward part stays in 16 or 32 bits.
+    """Put products of bytes in the place of those in float32.
 
-    Its inputs come out of GELU, a few of them a hundred times larger than most, and eight bits do not hold both.
+    The second one of a feed-forward part stays in 16 or 32 bits: its inputs come out of GELU, a few of them a hundred
+    times larger than most, and eight bits do not hold both.
     """
     bfloat16 = multiplies_bfloat16()
     for name, product in products.items():
@@ -109,12 +111,14 @@ def _replace(model: nn.Module, products: dict[str, Linear], ranges: dict[str, tu
             setattr(module, attribute, Int8Linear(product, *ranges[name], torch.bfloat16 if half else torch.float32))
 
 
-def _compared(expected: Ints, found: Ints, problem: str) -> tuple[float, float]:
-    """(share of sequences with the same labels, mean difference of a probability)."""
+def _compared(
+    expected_RL: npt.NDArray[np.float32], found_RL: npt.NDArray[np.float32], problem: str
+) -> tuple[float, float]:
+    """Logits of the same sequences → (share of them with the same labels, mean difference of a probability)."""
     if problem == "multi_label":
-        same = ((expected > 0) == (found > 0)).all(axis=1)
-        one, other = (torch.from_numpy(each).sigmoid() for each in (expected, found))
+        same_R = ((expected_RL > 0) == (found_RL > 0)).all(axis=1)
+        one, other = (torch.from_numpy(each).sigmoid() for each in (expected_RL, found_RL))
     else:
-        same = expected.argmax(axis=1) == found.argmax(axis=1)
-        one, other = (torch.from_numpy(each).softmax(1) for each in (expected, found))
-    return float(same.mean()), (one - other).abs().mean().item()
+        same_R = expected_RL.argmax(axis=1) == found_RL.argmax(axis=1)
+        one, other = (torch.from_numpy(each).softmax(1) for each in (expected_RL, found_RL))
+    return float(same_R.mean()), (one - other).abs().mean().item()

@@ -5,6 +5,8 @@ GFLOP/s on two cores of an AMD EPYC with AVX-512. oneDNN also adds the bias and 
 register, and gives a row the same bits whatever the number of rows (but one, which takes another kernel: see below).
 
 The operators are those that torch's own compiler emits for CPUs; they are reached by name, without a compiler.
+
+Axes in names as in `seqcls_beam.model.engine`.
 """
 
 import platform
@@ -29,16 +31,16 @@ def multiplies_bfloat16() -> bool:
 
 
 class Linear(nn.Module):
-    """`nn.Linear`, followed by GELU where asked for, in the precision of its weights: [..., in] → [..., out]."""
+    """`nn.Linear`, followed by GELU where asked for, in the precision of its weights."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> None:
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool = False) -> None:
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-        self.bias = None if bias is None else bias.detach()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight_OI.detach(), None)
+        self.bias = None if bias_O is None else bias_O.detach()
         self.gelu = gelu
 
     def forward(self, x: Tensor) -> Tensor:
-        """One product."""
+        """[..., I] → [..., O]."""
         single = x.numel() == x.shape[-1]
         if single:  # a product with one vector takes another kernel, with other last bits
             x = x.expand(2, *x.shape).contiguous()
@@ -57,7 +59,7 @@ class Bfloat16Linear(nn.Module):
         self._product = Linear(product.weight.to_dense().bfloat16(), bias, product.gelu)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One product."""
+        """[..., I] → [..., O]."""
         out: Tensor = self._product(x.bfloat16()).float()
         return out
 
@@ -65,38 +67,39 @@ class Bfloat16Linear(nn.Module):
 class Int8Linear(nn.Module):
     """A float32 `Linear` with weights in int8, a scale for each output, and inputs in uint8: float32 → `dtype`.
 
-    `low` and `high` (float32 [in]) are the range of each input; what lies outside is clipped. Scales are fixed: were
+    `low_I` and `high_I` (float32) are the range of each input; what lies outside is clipped. Scales are fixed: were
     they those of the batch, a text's result would depend on its neighbours. Inputs with a wide range hand a part of
     it to their weights (SmoothQuant, Xiao et al. 2022, with exponent 1/2). Inputs are unsigned because the processor
     multiplies unsigned by signed bytes.
     """
 
-    def __init__(self, product: Linear, low: Tensor, high: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, product: Linear, low_I: Tensor, high_I: Tensor, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        weight = product.weight.to_dense()
-        ease = (torch.maximum(high, -low).clamp(min=1e-5) / weight.abs().amax(0).clamp(min=1e-5)).sqrt()
-        bottom, top = min((low / ease).min().item(), 0.0), max((high / ease).max().item(), 0.0)
+        weight_OI = product.weight.to_dense()
+        ease_I = (torch.maximum(high_I, -low_I).clamp(min=1e-5) / weight_OI.abs().amax(0).clamp(min=1e-5)).sqrt()
+        bottom, top = min((low_I / ease_I).min().item(), 0.0), max((high_I / ease_I).max().item(), 0.0)
         self._step = (top - bottom) / 255 or 1.0
         self._zero = round(-bottom / self._step)
-        self._inverse = 1 / (ease * self._step)
-        weight = weight * ease
-        self._steps = weight.abs().amax(1).clamp(min=1e-12) / 127
-        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
-        self._weight = torch.ops.onednn.qlinear_prepack((weight / self._steps[:, None]).round().to(torch.int8), None)
-        self._bias, self._gelu, self._dtype = product.bias, product.gelu, dtype
+        self._inverse_I = 1 / (ease_I * self._step)
+        weight_OI = weight_OI * ease_I
+        self._steps_O = weight_OI.abs().amax(1).clamp(min=1e-12) / 127
+        self._zeros_O = torch.zeros(len(weight_OI), dtype=torch.int32)
+        bytes_OI = (weight_OI / self._steps_O[:, None]).round().to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(bytes_OI, None)
+        self._bias_O, self._gelu, self._dtype = product.bias, product.gelu, dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        """One product of bytes."""
+        """[..., I] → [..., O]: one product of bytes."""
         # Half a step more, since the conversion cuts off.
-        bytes_ = (x * self._inverse).add_(self._zero + 0.5).clamp_(0, 255.5).to(torch.uint8)
+        bytes_ = (x * self._inverse_I).add_(self._zero + 0.5).clamp_(0, 255.5).to(torch.uint8)
         out: Tensor = torch.ops.onednn.qlinear_pointwise(
             bytes_,
             self._step,
             self._zero,
             self._weight,
-            self._steps,
-            self._zeros,
-            self._bias,
+            self._steps_O,
+            self._zeros_O,
+            self._bias_O,
             1.0,
             0,
             self._dtype,

@@ -3,6 +3,8 @@
 transformers lets an attention function be registered by name and hands it the keyword arguments of a model's forward:
 so stock models run packed, given where each sequence begins, explicit positions, and a hook that picks what the head
 reads. Layers whose inside is known are replaced by `blocks`.
+
+Axes in names as in `seqcls_beam.model.engine`.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,53 +64,58 @@ class Packed:
                 self._pick = self._means
             elif family == "modernbert" and base.layers[-1].attn.sliding_window is None:
                 base.layers[-1] = LastModernBertLayer(base.layers[-1], attention)
-                self._pick = lambda x: x[0, :, None]
+                self._pick = lambda x_1ND: x_1ND[0, :, None]
             else:
                 self._pick = self._first
         site.register_forward_hook(self._to_head)
 
-    def packs(self, lengths: Ints, rows: Ints, budget: int) -> Iterator[Ints]:
-        """`rows` in the groups that run together."""
-        return packs(lengths, rows, budget)
+    def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
+        """`rows_R` in the groups that run together."""
+        return packs(lengths_N, rows_R, budget)
 
-    def forward(self, ids: Ints, types: Ints | None, lengths: Ints) -> Tensor:
-        """Ids of sequences of these lengths, all flat → logits float32 [sequences, labels], on the model's device."""
-        if len(ids) == 1:  # kernels for a vector have other last bits than those for a matrix
-            return self.forward(ids.repeat(2), None if types is None else types.repeat(2), lengths.repeat(2))[:1]
+    def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
+        """Sequences, one after the other → logits float32 [N, L], on the model's device."""
+        if len(ids_T) == 1:  # kernels for a vector have other last bits than those for a matrix
+            twice = None if types_T is None else types_T.repeat(2)
+            return self.forward(ids_T.repeat(2), twice, lengths_N.repeat(2))[:1]
         device = self.model.device
-        ends = np.concatenate([[0], np.cumsum(lengths)])
+        offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
         layout = Layout(
-            ends=_on(device, ends.astype(np.int32)),
-            first=_on(device, ends[:-1]),
-            each=_on(device, np.arange(len(ends), dtype=np.int32)),
-            longest=int(lengths.max()),
-            runs=equal_runs(lengths),
+            offsets_N1=_on(device, offsets_N1.astype(np.int32)),
+            first_N=_on(device, offsets_N1[:-1]),
+            query_offsets_N1=_on(device, np.arange(len(offsets_N1), dtype=np.int32)),
+            longest=int(lengths_N.max()),
+            runs=equal_runs(lengths_N),
         )
-        kinds = None if types is None else _on(device, types.astype(np.int64))
-        return self.run(_on(device, ids.astype(np.int64)), _on(device, self.positions(ids, lengths)), kinds, layout)
+        ids, positions = _on(device, ids_T.astype(np.int64)), _on(device, self.positions(ids_T, lengths_N))
+        types = None if types_T is None else _on(device, types_T.astype(np.int64))
+        return self.run(ids, positions, types, layout)
 
-    def run(self, ids: Tensor, positions: Tensor, types: Tensor | None, layout: Layout) -> Tensor:
-        """int64 [T] each, on the model's device → logits float32 [N, labels]. Can be traced: reads no values."""
-        inputs = {"input_ids": ids, "position_ids": positions} | ({} if types is None else {"token_type_ids": types})
+    def run(self, ids_T: Tensor, positions_T: Tensor, types_T: Tensor | None, layout: Layout) -> Tensor:
+        """int64, on the model's device → logits float32 [N, L]. Can be traced: reads no values."""
+        inputs = {"input_ids": ids_T, "position_ids": positions_T}
+        if types_T is not None:
+            inputs["token_type_ids"] = types_T
         self._layout = layout
-        logits: Tensor = self.model(**{name: each[None] for name, each in inputs.items()}, layout=layout).logits
+        logits: Tensor = self.model(**{name: each_T[None] for name, each_T in inputs.items()}, layout=layout).logits
         self._layout = None
         return logits
 
     def _to_head(self, _: nn.Module, __: Any, out: Any) -> Any:
-        """What leaves the last layer → what the head reads, float32 [sequences, 1, hidden]."""
+        """What leaves the last layer → what the head reads, float32 [N, 1, D]."""
         if isinstance(out, Tensor):
             return self._pick(out).float()
         out.last_hidden_state = self._pick(out.last_hidden_state).float()
         return out
 
-    def _first(self, x: Tensor) -> Tensor:
+    def _first(self, x_1TD: Tensor) -> Tensor:
         assert self._layout is not None
-        return x[0, self._layout.first, None]
+        return x_1TD[0, self._layout.first_N, None]
 
-    def _means(self, x: Tensor) -> Tensor:
+    def _means(self, x_1TD: Tensor) -> Tensor:
         assert self._layout is not None
-        return torch.segment_reduce(x[0].float(), "mean", offsets=self._layout.ends.long(), axis=0)[:, None]
+        offsets_N1 = self._layout.offsets_N1.long()
+        return torch.segment_reduce(x_1TD[0].float(), "mean", offsets=offsets_N1, axis=0)[:, None]
 
 
 class _Interface:
@@ -118,14 +125,14 @@ class _Interface:
         self._attention = attention
 
     def __call__(
-        self, _: nn.Module, query: Tensor, key: Tensor, value: Tensor, __: None, scaling: float, **how: Any
+        self, _: nn.Module, q_1HTK: Tensor, k_1HTK: Tensor, v_1HTK: Tensor, __: None, scaling: float, **how: Any
     ) -> tuple[Tensor, None]:
-        """[1, heads, T, size] each → [1, T, heads, size]."""
+        """→ [1, T, H, K]."""
+        q_THK, k_THK, v_THK = (each[0].transpose(0, 1) for each in (q_1HTK, k_1HTK, v_1HTK))
         window = how.get("sliding_window")
-        query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
         # transformers counts a window as one token more on either side.
-        mixed = self._attention(query, key, value, how["layout"], scaling, None if window is None else window - 1)
-        return mixed[None], None
+        window = None if window is None else window - 1
+        return self._attention(q_THK, k_THK, v_THK, how["layout"], scaling, window)[None], None
 
 
 class _Positions:
@@ -138,15 +145,15 @@ class _Positions:
             if isinstance(padding, int) and isinstance(getattr(module, "position_embeddings", None), nn.Embedding):
                 self._padding = padding
 
-    def of(self, ids: Ints, lengths: Ints) -> Ints:
-        """int64 [T]."""
-        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    def of(self, ids_T: Ints, lengths_N: Ints) -> Ints:
+        """→ int64 [T]."""
+        starts_T = np.repeat(np.cumsum(lengths_N) - lengths_N, lengths_N)
         if self._padding is None:
-            return np.arange(len(ids)) - starts
+            return np.arange(len(ids_T)) - starts_T
         # A text may hold the padding token's name: such a token keeps the padding's position and is not counted.
-        real = ids != self._padding
-        counted = np.concatenate([[0], np.cumsum(real)])
-        return (counted[1:] - counted[starts]) * real + self._padding
+        real_T = ids_T != self._padding
+        counted = np.concatenate([[0], np.cumsum(real_T)])
+        return (counted[1:] - counted[starts_T]) * real_T + self._padding
 
 
 def _on(device: torch.device, values: Ints) -> Tensor:

@@ -1,4 +1,7 @@
-"""Padded execution, for every family: stock models on rectangles of nearly equal lengths."""
+"""Padded execution, for every family: stock models on rectangles of nearly equal lengths.
+
+Axes in names as in `seqcls_beam.model.engine`.
+"""
 
 import math
 from collections.abc import Iterator
@@ -10,16 +13,16 @@ from torch import Tensor
 
 from seqcls_beam.model.engine.packing import Ints, packs
 
-_SMALL = 16  # tokens a sequence; the differences told of below were seen up to 11
-_FEW = 32  # tokens: a single sequence of under 10 was seen to have other last bits than the same one among others
+_SMALL = 16  # tokens; where the longest sequence has fewer, each is computed `_times`. It matters up to 11
+_FEW = 32  # tokens; a lone sequence of fewer is computed twice. It matters under 10: alone it has other last bits
 
 
 class Padded:
-    """A model on `[sequences, width]` rectangles.
+    """A model on rectangles, [N, W].
 
     On a CPU a rectangle holds sequences of one length, which needs neither padding nor a mask, and whose result does
-    not depend on what else is in the batch. On a GPU, where a small rectangle costs as much as a large one, widths are
-    multiples of 16.
+    not depend on what else is in the batch. On a GPU, where a small rectangle costs as much as a large one, its lengths
+    are equal when rounded up to a multiple of 16.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -32,27 +35,27 @@ class Padded:
         heads = getattr(model.config, "num_attention_heads", 4) // getattr(model.config, "head_ratio", 1)
         self._times = 4 // math.gcd(4, heads) if model.device.type == "cpu" else 1
 
-    def packs(self, lengths: Ints, rows: Ints, budget: int) -> Iterator[Ints]:
-        """`rows` in the groups that run together."""
-        widths = -(-lengths // self._step) * self._step
-        for group in packs(widths, rows, budget):
-            edges = np.flatnonzero(np.diff(widths[group])) + 1
+    def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
+        """`rows_R` in the groups that run together."""
+        widths_N = -(-lengths_N // self._step) * self._step
+        for group in packs(widths_N, rows_R, budget):
+            edges = np.flatnonzero(np.diff(widths_N[group])) + 1
             yield from np.split(group, edges)
 
-    def forward(self, ids: Ints, types: Ints | None, lengths: Ints) -> Tensor:
-        """Ids of sequences of these lengths, all flat → logits float32 [sequences, labels], on the model's device."""
-        times = self._times if lengths.max() < _SMALL else 1
-        if len(lengths) == 1 and len(ids) < _FEW:
+    def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
+        """Sequences, one after the other → logits float32 [N, L], on the model's device."""
+        times = self._times if lengths_N.max() < _SMALL else 1
+        if len(lengths_N) == 1 and len(ids_T) < _FEW:
             times = max(times, 2)
-        inside = np.arange(lengths.max()) < lengths[:, None]
-        inputs = {"input_ids": np.full(inside.shape, self._pad, np.int64)}
-        inputs["input_ids"][inside] = ids
-        if not inside.all():
-            inputs["attention_mask"] = inside.astype(np.int64)
-        if types is not None:
-            inputs["token_type_ids"] = np.zeros(inside.shape, np.int64)
-            inputs["token_type_ids"][inside] = types
+        real_NW = np.arange(lengths_N.max()) < lengths_N[:, None]
+        inputs = {"input_ids": np.full(real_NW.shape, self._pad, np.int64)}
+        inputs["input_ids"][real_NW] = ids_T
+        if not real_NW.all():
+            inputs["attention_mask"] = real_NW.astype(np.int64)
+        if types_T is not None:
+            inputs["token_type_ids"] = np.zeros(real_NW.shape, np.int64)
+            inputs["token_type_ids"][real_NW] = types_T
         device = self.model.device
-        tensors = {name: torch.from_numpy(each.repeat(times, 0)).to(device) for name, each in inputs.items()}
+        tensors = {name: torch.from_numpy(each_NW.repeat(times, 0)).to(device) for name, each_NW in inputs.items()}
         logits: Tensor = self.model(**tensors).logits[::times]
         return logits.float()

@@ -31,9 +31,9 @@ def layout(lengths):
         runs.append((start, count := len(list(run)), length))
         start += count * length
     return Layout(
-        ends=torch.tensor(ends, dtype=torch.int32),
-        first=torch.tensor(ends[:-1]),
-        each=torch.arange(len(ends), dtype=torch.int32),
+        offsets_N1=torch.tensor(ends, dtype=torch.int32),
+        first_N=torch.tensor(ends[:-1]),
+        query_offsets_N1=torch.arange(len(ends), dtype=torch.int32),
         longest=max(lengths),
         runs=runs,
     )
@@ -43,7 +43,7 @@ def inputs(lengths, heads=4, size=8, seed=0, first_only=False):
     """Random query, key and value: strided views of one tensor, as the joined projection of a layer gives them."""
     made = torch.Generator().manual_seed(seed)
     query, key, value = torch.randn(sum(lengths), 3, heads, size, generator=made).unbind(1)
-    return (query[layout(lengths).first] if first_only else query), key, value
+    return (query[layout(lengths).first_N] if first_only else query), key, value
 
 
 def reference(query, key, value, lengths, scale, window=None):

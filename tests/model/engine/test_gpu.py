@@ -108,7 +108,12 @@ def test_one_query_per_sequence_is_its_first_tokens(size):
 
 def on_device(lengths):
     made = layout(lengths)
-    return replace(made, ends=made.ends.cuda(), first=made.first.cuda(), each=made.each.cuda())
+    return replace(
+        made,
+        offsets_N1=made.offsets_N1.cuda(),
+        first_N=made.first_N.cuda(),
+        query_offsets_N1=made.query_offsets_N1.cuda(),
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -138,13 +138,13 @@ def test_logits_in_int8_depend_on_the_sequence_alone(trained):
     assert np.array_equal(other.logits(ids, offsets, types), whole), "nor on the tokens per pass"
 
 
-@pytest.mark.parametrize("spoiled", ["_step", "_steps"])
+@pytest.mark.parametrize("spoiled", ["_step", "_steps_O"])
 def test_a_quantisation_that_loses_labels_is_refused_with_its_figures(trained, spoiled, monkeypatch):
     class Spoiled(Int8Linear):
         def __init__(self, *how):
             super().__init__(*how)
             value = getattr(self, spoiled)
-            setattr(self, spoiled, value.flip(0) * 9 if spoiled == "_steps" else value * -9)
+            setattr(self, spoiled, value.flip(0) * 9 if spoiled == "_steps_O" else value * -9)
 
     monkeypatch.setattr(int8, "Int8Linear", Spoiled)
     with pytest.raises(ValueError, match=r"--dtype=int8: .* keeps \d+\.\d\d% of the labels of 200 sequences, mean "):

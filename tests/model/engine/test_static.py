@@ -36,11 +36,11 @@ BATCHES = {
 def dense(query, key, value, layout, scale, window=None):
     """`Attention` by a mask over all pairs of tokens, of a shape that does not depend on the lengths."""
     tokens = torch.arange(len(key), device=key.device)
-    of = torch.searchsorted(layout.ends[1:].contiguous(), tokens, right=True)
+    of = torch.searchsorted(layout.offsets_N1[1:].contiguous(), tokens, right=True)
     if len(query) == len(key):
         asked, at = of, tokens
     else:
-        asked, at = torch.arange(len(query)), layout.first
+        asked, at = torch.arange(len(query)), layout.first_N
     mask = asked[:, None] == of
     if window is not None:
         mask = mask & ((at[:, None] - tokens).abs() <= window)
@@ -199,6 +199,6 @@ def test_a_captured_graph_gives_what_eager_passes_give(family):
             assert (logits - eager.forward(*batch)).abs().max() < 0.1
             assert (logits.cpu() - plain.forward(*batch)).abs().max() < 0.1
         for key, shape in executor._shapes.items():
-            assert shape.graph is not None and shape.logits is not None
+            assert shape.graph is not None and shape.logits_PL is not None
             shape.graph.replay()
-            assert torch.equal(executor._compiled(shape.numbers, *key)[:1], shape.logits[:1])
+            assert torch.equal(executor._compiled(shape.numbers_X, *key)[:1], shape.logits_PL[:1])

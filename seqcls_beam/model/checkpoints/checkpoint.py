@@ -1,0 +1,142 @@
+"""The checkpoint: a name is resolved to one, and every process finds its folder."""
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seqcls_beam import storage
+from seqcls_beam.model.checkpoints.description import describe, describe_base, describe_tokenizer
+from seqcls_beam.model.checkpoints.errors import CheckpointError
+from seqcls_beam.model.checkpoints.fetching import Pick, fetched, from_hub
+from seqcls_beam.model.checkpoints.files import check_folder, digest, digests, needed, tokenizer_files
+
+PACKAGED = {"sentiment": Path(__file__).parents[2] / "sentiment"}
+"""Name → folder of the checkpoints that come with the package."""
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A sequence classifier, as the launcher found it.
+
+    Small, picklable: it travels to the workers, where `local` raises `CheckpointError` for files that are not the same.
+    `resolve_tokenizer` and `resolve_base` give one for a tokenizer alone, or for a model with any head: its `labels`
+    may be empty, and its `problem` "".
+    """
+
+    name: str  # as the user gave it: "sentiment", a folder, a URI or a Hub id
+    location: str  # the absolute folder, the URI or the Hub id
+    revision: str | None  # the resolved commit of a Hub id, None for all others
+    digest: str  # sha256 over the sorted (file name, sha256 of its bytes) of `files`
+    files: dict[str, str] = field(hash=False)  # file name → sha256
+    model_type: str
+    labels: tuple[str, ...]  # in id2label order
+    problem: str  # "single_label", "multi_label" or "regression"
+    max_length: int  # the checkpoint's own limit, in tokens with the special ones
+    sentence_ids: bool  # the model tells the two sentences of a pair apart by token_type_ids
+    reads: str  # digest of what its tokenizer makes of texts, whatever files say so
+
+    def local(self) -> Path:
+        """The folder on this machine, fetched once into the cache if need be and verified once per process.
+
+        Raises `CheckpointError` where it cannot be had, or its files are not those of `digest`.
+        """
+        return _local(self)
+
+
+def resolve(model: str, revision: str | None = None) -> Checkpoint:
+    """Name → Checkpoint: fetch, digest and validate, without loading weights.
+
+    `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; `revision` is for Hub ids only.
+    Raises `CheckpointError` with the first thing that is wrong.
+    """
+    return _resolve(model, revision, needed, describe)
+
+
+def resolve_tokenizer(model: str, revision: str | None = None) -> Checkpoint:
+    """Name → the tokenizer of a checkpoint, whatever model stands beside it: no labels, and no weights are read.
+
+    The digest is that of the tokenizer's files and the config. Raises `CheckpointError`.
+    """
+    return _resolve(model, revision, tokenizer_files, describe_tokenizer)
+
+
+def resolve_base(model: str, revision: str | None = None) -> Checkpoint:
+    """Name → a model to begin with, whatever its head is; `labels` are those of a classifier, else there are none.
+
+    Raises `CheckpointError`.
+    """
+    return _resolve(model, revision, needed, describe_base)
+
+
+def _resolve(
+    model: str, revision: str | None, pick: Pick, description: Callable[[Path, str], dict[str, Any]]
+) -> Checkpoint:
+    if revision is not None and not _on_hub(model):
+        raise CheckpointError(f"revision {revision!r} is for Hub ids, and {model!r} is none: leave it out")
+    with contextlib.ExitStack() as stack:
+        location = model
+        if "://" in model:
+            folder = stack.enter_context(fetched(model, pick))
+        elif _on_hub(model):
+            folder, revision = from_hub(model, revision, pick)
+        else:
+            folder = PACKAGED.get(model) or Path(model).expanduser().absolute()
+            location = str(folder)
+        check_folder(folder, model)
+        files = digests(folder, pick(each.name for each in folder.iterdir()))
+        found = Checkpoint(
+            name=model,
+            location=location,
+            revision=revision,
+            digest=digest(files),
+            files=files,
+            **description(folder, model),
+        )
+        if "://" in model:
+            with storage.locked(found.digest) as kept:  # where `local` will look for it
+                if not kept.exists():
+                    folder.rename(kept)
+    return found
+
+
+def _on_hub(model: str) -> bool:
+    known = model in PACKAGED or "://" in model or Path(model).expanduser().exists()
+    return not known and _HUB_ID.fullmatch(model) is not None
+
+
+@functools.cache
+def _local(checkpoint: Checkpoint) -> Path:
+    name, location, files = checkpoint.name, checkpoint.location, list(checkpoint.files)
+    if "://" in location:
+        with storage.locked(checkpoint.digest) as folder:
+            if folder.exists():
+                return _verified(folder, checkpoint)
+            with fetched(location, lambda _: files) as new:
+                return _verified(new, checkpoint).rename(folder)
+    if checkpoint.revision is not None:
+        return _verified(from_hub(location, checkpoint.revision, lambda _: files, files)[0], checkpoint)
+    folder = PACKAGED.get(name, Path(location))
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{name}: the folder {folder} is not on this machine ({os.uname().nodename}); give the workers a folder "
+            "they all see, or a URI"
+        )
+    return _verified(folder, checkpoint)
+
+
+def _verified(folder: Path, checkpoint: Checkpoint) -> Path:
+    found = digests(folder, (each for each in checkpoint.files if (folder / each).exists()))
+    if digest(found) != checkpoint.digest:
+        other = sorted(each for each, sha in checkpoint.files.items() if found.get(each) != sha)
+        raise CheckpointError(
+            f"{checkpoint.name}: in {folder} these files are not those the run was launched with: {', '.join(other)}; "
+            "delete the folder if it is a cache, else launch again"
+        )
+    return folder

@@ -1,0 +1,135 @@
+"""Description: config and tokenizer of a folder → the fields of `Checkpoint` that speak of the model."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from seqcls_beam.model.checkpoints.errors import CheckpointError
+from seqcls_beam.model.checkpoints.files import check_weights, read_json
+
+_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+# Families that number positions from padding_idx + 1, so that a table of 514 holds 512 tokens
+# (create_position_ids_from_input_ids in transformers/models/*/modeling_*.py, 5.23).
+_OFFSET_POSITIONS = {
+    *("camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta"),
+    *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+}
+# What settings of tokenizers treat apart: case, accents, ligatures, scripts, special tokens, blanks of all kinds.
+_PROBE = (
+    "The  Quick caf\u00e9, na\u00efve STRASSE \u00df don't \u201cquote\u201d 3.14 #tag [MASK] <mask> "
+    "a\u0301 \ufb01 \u0130 \u6771\u4eac \u043f\u0440\u0438 \U0001f642\t\n"
+)
+_NO_LIMIT = 1_000_000  # transformers writes 1e30 into tokenizer_config.json for "no limit"
+_USUAL_LIMIT = 512  # for relative positions, where neither config nor tokenizer sets a limit
+
+
+def describe(folder: Path, name: str) -> dict[str, Any]:
+    """A sequence classifier; raises `CheckpointError` for what cannot be used as one."""
+    check_weights(folder, name)
+    raw = read_json(folder / "config.json", name)
+    architectures = raw.get("architectures") or ["model of no named architecture"]
+    if not str(architectures[0]).endswith("ForSequenceClassification"):
+        raise CheckpointError(f"{name}: has no classification head, it is a {architectures[0]}; fine-tune it first")
+    config = _config(folder, name)
+    names = config.id2label
+    if sorted(names) != list(range(len(names))) or not names:
+        raise CheckpointError(f"{name}: id2label must number the labels from 0, and has {sorted(names)}")
+    twice = [label for label, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise CheckpointError(f"{name}: two labels are called {twice[0]!r}; give each a name of its own in config.json")
+    problem = config.problem_type or ("regression" if len(names) == 1 else "single_label_classification")
+    if problem not in _PROBLEMS:
+        raise CheckpointError(f"{name}: problem_type {problem!r} is none of {', '.join(_PROBLEMS)}")
+    if problem == "regression" and len(names) > 1:
+        raise CheckpointError(f"{name}: a regression of {len(names)} values at once; only one value is supported")
+    return {
+        "model_type": config.model_type,
+        "labels": tuple(str(names[i]) for i in range(len(names))),
+        "problem": problem.removesuffix("_classification"),
+        **_reading(folder, name, config),
+    }
+
+
+def describe_tokenizer(folder: Path, name: str) -> dict[str, Any]:
+    """A tokenizer, whatever model stands beside it; raises `CheckpointError`."""
+    config = _config(folder, name)
+    return {"model_type": config.model_type, "labels": (), "problem": "", **_reading(folder, name, config)}
+
+
+def describe_base(folder: Path, name: str) -> dict[str, Any]:
+    """A model with any head, or none; raises `CheckpointError`."""
+    check_weights(folder, name)
+    config = _config(folder, name)
+    names = config.id2label if (config.architectures or [""])[0].endswith("ForSequenceClassification") else {}
+    return {
+        "model_type": config.model_type,
+        "labels": tuple(str(names[i]) for i in sorted(names)),
+        "problem": (config.problem_type or "").removesuffix("_classification"),
+        **_reading(folder, name, config),
+    }
+
+
+def load_tokenizer(folder: Path, name: str) -> Any:
+    """The fast tokenizer of a folder, as AutoTokenizer makes it; raises `CheckpointError`, which calls it `name`."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{name}: its tokenizer does not load ({type(error).__name__}: {error})") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise CheckpointError(f"{name}: {type(tokenizer).__name__} has no fast version; save one as tokenizer.json")
+    return tokenizer
+
+
+def _config(folder: Path, name: str) -> Any:
+    raw = read_json(folder / "config.json", name)
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    family = raw.get("model_type")
+    if family not in CONFIG_MAPPING_NAMES:
+        why = "needs its own Python code, which is never run" if "auto_map" in raw else "is unknown to transformers"
+        raise CheckpointError(f"{name}: model_type {family!r} {why}")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{name}: config.json is not valid ({type(error).__name__}: {error})") from error
+    return config
+
+
+def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
+    """How texts are read."""
+    tokenizer = load_tokenizer(folder, name)
+    types = getattr(config, "type_vocab_size", None) or 0
+    return {
+        "max_length": _limit(config, tokenizer.model_max_length),
+        "sentence_ids": types > 1 and "token_type_ids" in tokenizer.model_input_names,
+        "reads": _fingerprint(tokenizer),
+    }
+
+
+def _fingerprint(tokenizer: Any) -> str:
+    """A digest that tokenizers share where they have one vocabulary and take the probes apart alike.
+
+    Files do not tell: those of one tokenizer may differ in names, limits and order, and the same tokenizer.json is
+    another tokenizer under other settings beside it.
+    """
+    made: list[Any] = []
+    for texts in ((_PROBE,), ("Ä b", "c D")):
+        try:
+            made.append(tokenizer(*texts, truncation=False)["input_ids"])
+        except Exception as error:  # one without an unknown token raises on words that it does not know
+            made.append(str(error))
+    said = json.dumps([sorted(tokenizer.get_vocab().items()), made])
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def _limit(config: Any, tokenizer_limit: int) -> int:
+    """The most tokens of a sequence, special ones included."""
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    if config.model_type in _OFFSET_POSITIONS:
+        positions -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
+    return min((each for each in (positions, tokenizer_limit) if 0 < each < _NO_LIMIT), default=_USUAL_LIMIT)

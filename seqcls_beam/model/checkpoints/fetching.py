@@ -1,0 +1,64 @@
+"""Fetching: the files of a URI or of a Hub id, brought into a folder of this machine."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import fsspec
+
+from seqcls_beam import storage
+from seqcls_beam.model.checkpoints.errors import CheckpointError
+
+Pick = Callable[[Iterable[str]], list[str]]
+"""The file names that are there → those that are wanted."""
+
+
+@contextlib.contextmanager
+def fetched(uri: str, pick: Pick) -> Iterator[Path]:
+    """The files of a URI in a new folder of the cache, to be renamed there; it is gone afterwards if it was not.
+
+    Raises `CheckpointError`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=storage.cache()))
+    try:
+        try:
+            files, root = fsspec.core.url_to_fs(uri)
+            root = root.rstrip("/")
+            for each in pick(each.rpartition("/")[2] for each in files.ls(root, detail=False)):
+                files.get_file(f"{root}/{each}", str(folder / each))
+        except Exception as error:
+            raise CheckpointError(f"{uri}: cannot be fetched ({type(error).__name__}: {error})") from error
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def from_hub(model: str, revision: str | None, pick: Pick, names: list[str] | None = None) -> tuple[Path, str]:
+    """(Hub id, revision) → (folder in the Hub's own cache, commit); where the Hub is silent that cache will do.
+
+    `names` are the files, where they are known beforehand: then `pick` is not asked, and the Hub only where the cache
+    lacks one of them. Raises `CheckpointError`.
+    """
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    config = try_to_load_from_cache(model, "config.json", revision=revision)
+    cached = Path(config).parent if isinstance(config, str) else None
+    if cached and names and all((cached / each).exists() for each in names):
+        return cached, cached.name
+    try:
+        if names is None:
+            names = pick(each.rfilename for each in HfApi().model_info(model, revision=revision).siblings or ())
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=names))
+    except Exception as error:
+        unknown = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
+        if cached is None or unknown or names is not None:
+            why = "no such model or revision, or no access to it" if unknown else "no answer"
+            raise CheckpointError(
+                f"{model}: no such folder here ({Path(model).absolute()}), and from the Hugging Face Hub {why} "
+                f"(revision {revision or 'main'}; {type(error).__name__}: {' '.join(str(error).split())})"
+            ) from error
+        folder = cached
+    return folder, folder.name
