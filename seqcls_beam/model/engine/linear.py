@@ -9,6 +9,7 @@ The operators are those that torch's own compiler emits for CPUs; they are reach
 Axes in names as in `seqcls_beam.model.engine`.
 """
 
+import functools
 import platform
 
 import torch
@@ -28,6 +29,26 @@ def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16; without, they are slower than float32."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return available() and any(getattr(torch.cpu, each, bool)() for each in checks)
+
+
+@functools.cache
+def largest_weight() -> int:
+    """The largest weight in a product of bytes: 127, or 63 where the processor has no VNNI.
+
+    Without, it adds two products in 16 bits, where 2 x 255 x 127 is too much and is silently cut. The kernel itself is
+    asked, for which one runs is oneDNN's choice.
+    """
+    inputs, outputs = 64, 16
+    found = _product_of_bytes(
+        torch.full((2, inputs), 255, dtype=torch.uint8),
+        (1.0, 0),
+        torch.ops.onednn.qlinear_prepack(torch.full((outputs, inputs), 127, dtype=torch.int8), None),
+        (torch.ones(outputs), torch.zeros(outputs, dtype=torch.int32)),
+        None,
+        torch.float32,
+        False,
+    )
+    return 127 if bool((found == inputs * 255 * 127).all()) else 63
 
 
 class Linear(nn.Module):
@@ -70,7 +91,7 @@ class Int8Linear(nn.Module):
     `low_I` and `high_I` (float32) are the range of each input; what lies outside is clipped. Scales are fixed: were
     they those of the batch, a text's result would depend on its neighbours. Inputs with a wide range hand a part of
     it to their weights (SmoothQuant, Xiao et al. 2022, with exponent 1/2). Inputs are unsigned because the processor
-    multiplies unsigned by signed bytes.
+    multiplies unsigned by signed bytes; where it adds these products in 16 bits, weights have seven of their bits.
     """
 
     def __init__(self, product: Linear, low_I: Tensor, high_I: Tensor, dtype: torch.dtype = torch.float32) -> None:
@@ -82,7 +103,8 @@ class Int8Linear(nn.Module):
         self._zero = round(-bottom / self._step)
         self._inverse_I = 1 / (ease_I * self._step)
         weight_OI = weight_OI * ease_I
-        self._steps_O = weight_OI.abs().amax(1).clamp(min=1e-12) / 127
+        # Seven bits cost the weights less, each output having a scale of its own, than they would cost the inputs.
+        self._steps_O = weight_OI.abs().amax(1).clamp(min=1e-12) / largest_weight()
         self._zeros_O = torch.zeros(len(weight_OI), dtype=torch.int32)
         bytes_OI = (weight_OI / self._steps_O[:, None]).round().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(bytes_OI, None)
@@ -92,19 +114,38 @@ class Int8Linear(nn.Module):
         """[..., I] → [..., O]: one product of bytes."""
         # Half a step more, since the conversion cuts off.
         bytes_ = (x * self._inverse_I).add_(self._zero + 0.5).clamp_(0, 255.5).to(torch.uint8)
-        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+        return _product_of_bytes(
             bytes_,
-            self._step,
-            self._zero,
+            (self._step, self._zero),
             self._weight,
-            self._steps_O,
-            self._zeros_O,
+            (self._steps_O, self._zeros_O),
             self._bias_O,
-            1.0,
-            0,
             self._dtype,
-            "gelu" if self._gelu else "none",
-            [],
-            "none",
+            self._gelu,
         )
-        return out
+
+
+def _product_of_bytes(
+    x: Tensor,
+    step_and_zero: tuple[float, int],
+    weight: Tensor,
+    steps_and_zeros_O: tuple[Tensor, Tensor],
+    bias_O: Tensor | None,
+    dtype: torch.dtype,
+    gelu: bool,
+) -> Tensor:
+    """uint8 [..., I] and the int8 weights as `qlinear_prepack` lays them out → [..., O] in `dtype`."""
+    out: Tensor = torch.ops.onednn.qlinear_pointwise(
+        x,
+        *step_and_zero,
+        weight,
+        *steps_and_zeros_O,
+        bias_O,
+        1.0,
+        0,
+        dtype,
+        "gelu" if gelu else "none",
+        [],
+        "none",
+    )
+    return out

@@ -191,30 +191,39 @@ def test_every_family_runs_in_int8_near_float32(family, how, monkeypatch):
         assert classifier.facts["parity"]["label_agreement"] == same.mean()
 
 
-def whole_numbers(outputs=24, inputs=32, rows=9):
-    """Weights of whole steps, -127 and 127 in every row and column, and inputs of whole steps of a range of [-1, 1]."""
+def whole_numbers(most, outputs=24, inputs=32, rows=9):
+    """Weights of whole steps, `most` of them in every row and column; inputs of whole steps of a range of [-1, 1]."""
     drawn = np.random.default_rng(0)
-    weights = drawn.integers(-127, 128, (outputs, inputs))
-    weights[np.arange(max(outputs, inputs)) % outputs, np.arange(max(outputs, inputs)) % inputs] = 127
+    weights = drawn.integers(-most, most + 1, (outputs, inputs))
+    weights[np.arange(max(outputs, inputs)) % outputs, np.arange(max(outputs, inputs)) % inputs] = most
     return weights, drawn.integers(0, 256, (rows, inputs)), drawn.normal(size=outputs).astype(np.float32)
 
 
 @pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 9])
 def test_a_product_of_bytes_is_exact_integer_arithmetic(gelu, rows):
-    weights, bytes_, bias = whole_numbers(rows=rows)
+    most = linear.largest_weight()
+    weights, bytes_, bias = whole_numbers(most, rows=rows)
     ones = torch.ones(weights.shape[1])
-    product = Linear(torch.from_numpy(weights / 127).float(), torch.from_numpy(bias), gelu)
+    product = Linear(torch.from_numpy(weights / most).float(), torch.from_numpy(bias), gelu)
     found = Int8Linear(product, -ones, ones)(torch.from_numpy((bytes_ - 128) * (2 / 255)).float()).double().numpy()
     sums = (bytes_ - 128).astype(np.int64) @ weights.T.astype(np.int64)
-    expected = sums * (2 / 255) / 127 + bias
+    expected = sums * (2 / 255) / most + bias
     if gelu:
         expected = np.vectorize(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)(expected)
     assert np.abs(found - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_sums_of_bytes_are_not_cut(sign):
+    """A processor without VNNI adds two products in 16 bits; 2 x 255 x 127 does not fit."""
+    weights, ones = torch.full((16, 32), float(sign)), torch.ones(32)
+    found = Int8Linear(Linear(weights, None), -ones, ones)(torch.tensor([[0.2], [0.5], [1.0]]) * ones)
+    assert torch.allclose(found, sign * torch.tensor([[6.4], [16.0], [32.0]]).expand(3, 16), atol=0.13)  # a half step
+
+
 def test_inputs_outside_the_range_are_clipped_and_never_wrap_around():
-    weights, _, bias = whole_numbers()
+    weights, _, bias = whole_numbers(127)
     ones = torch.ones(weights.shape[1])
     layer = Int8Linear(Linear(torch.from_numpy(weights / 127).float(), torch.from_numpy(bias)), -ones, ones)
     for sign in (-1, 1):
