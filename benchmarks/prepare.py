@@ -239,15 +239,16 @@ def near_ours(texts: list[str], folder: Path) -> tuple[float, set[int]]:
     from pipelines import prepare
     from pipelines.options import parse, parser
     from seqcls_beam.preparation import tasks
+    from seqcls_beam.preparation.plan import plan
 
     folder.mkdir()
     rows = {"id": [str(i) for i in range(len(texts))], "text": texts, "label": ["a"] * len(texts)}
     pq.write_table(pa.table(rows), folder / "in.parquet")
     flags = [f"--input={folder}/in.parquet", f"--output={folder}/out", "--near_duplicates=drop", "--id_column=id"]
     flags += ["--validation_fraction=0", "--test_fraction=0", "--max_length=8"]
-    given, _, _ = parse(parser("p", "", "", prepare.GROUPS), flags, prepare.GROUPS)
-    job, plan, _ = prepare.prepare(prepare.configured(given), threads=1)
-    tasks.begin(job, plan, {"started": time.time(), "versions": {"seqcls_beam": ""}})
+    given, _ = parse(parser("p", "", "", prepare.GROUPS), flags, prepare.GROUPS)
+    job, units, _ = plan(prepare.configured(given), threads=1)
+    tasks.begin(job, units, {"started": time.time(), "versions": {"seqcls_beam": ""}})
     for unit in tasks.pending_units(job):
         tasks.read_unit_of(job, unit)
     began = time.perf_counter()

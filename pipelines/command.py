@@ -1,18 +1,20 @@
 """What the commands share: how they speak and end, and what a manifest says of how they were called."""
 
+import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib import metadata
 from typing import Any
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
-from pipelines import display
 from seqcls_beam import storage
-from seqcls_beam.config import option_fields
+from seqcls_beam.config.option import option_fields
 from seqcls_beam.runs import commit
 from seqcls_beam.runs.manifest import read_manifest
 from seqcls_beam.runs.run import Run, RunError
@@ -34,14 +36,31 @@ def say(message: str, code: int) -> int:
     return code
 
 
-def exit_code(command: Callable[[list[str]], int], argv: list[str]) -> int:
-    """Run a command; what ends it becomes a sentence and a code."""
+class _NotPlanned(Exception):
+    """What ends a command before anything starts: (sentence, exit code)."""
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """Let what is wrong with flags, files or a model end the command in one sentence; afterwards it is a fault."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise _NotPlanned(str(error), 2) from error
+    except (OSError, ImportError) as error:
+        raise _NotPlanned(f"{type(error).__name__}: {error}", 1) from error
+
+
+def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callable[[str, int], int] = say) -> int:
+    """Run a command; what ends it becomes a sentence, told by `tell`, and a code."""
     try:
         return command(argv)
+    except _NotPlanned as end:
+        return tell(*end.args)
     except RunError as error:
-        return say(str(error), 1)
+        return tell(str(error), 1)
     except KeyboardInterrupt:
-        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+        return tell("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
 
 
 def already_published(run: Run, summary: Callable[[str, dict[str, Any]], None]) -> bool:
@@ -76,9 +95,27 @@ def finish(run: Run, work: Callable[[], None]) -> dict[str, Any]:
     return manifest
 
 
+_EXPECTED = re.compile(
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged): (.*?)(?: \[while running '.*'\])?$",
+    re.MULTILINE,
+)
+"""The last line of a worker's traceback, where it ends in an error that speaks to the user."""
+
+
+def log_to_stderr() -> None:
+    """Show warnings, but not what a worker logs of an error that the command itself will say in a sentence."""
+    logging.basicConfig()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_unexpected)
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    return not _EXPECTED.search(logging.Formatter().format(record))
+
+
 def explained(error: Exception) -> Exception:
     """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
-    said = display.EXPECTED.findall(f"{type(error).__name__}: {error}")
+    said = _EXPECTED.findall(f"{type(error).__name__}: {error}")
     return RunError(said[-1]) if said else error
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from seqcls_beam.config import option_fields
+from seqcls_beam.config.option import option_fields
 
 
 class UsageError(ValueError):
@@ -51,13 +51,13 @@ def parser(
 
 def parse(
     made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
-) -> tuple[dict[str, dict[str, Any]], argparse.Namespace, PipelineOptions]:
-    """The values given for each group (absent ones left out), all parsed values, and Beam's options.
+) -> tuple[dict[str, dict[str, Any]], PipelineOptions]:
+    """The values given for each group (absent ones left out), and Beam's options.
 
     Raises `UsageError` for an unknown flag or a value of the wrong kind.
     """
     parsed, rest = made.parse_known_args(argv)
-    return _given(parsed, groups), parsed, _beam_options(rest)
+    return _given(parsed, groups), _beam_options(rest)
 
 
 def parse_alone(

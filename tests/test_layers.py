@@ -1,23 +1,37 @@
-"""The laws of the code itself: who may import whom, and what would turn the batch coder into pickle."""
+"""The laws of the house: who may import whom, how long a file may be, what would turn the batch coder into pickle."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+import seqcls_beam
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqcls_beam"
+COMMANDS = ROOT / "pipelines"
 
-# From the bottom to the top; a module imports only what stands before it.
-ORDER = [
-    "schema", "config", "rows", "storage", "reading", "model", "runs",
-    "preparation", "evaluation", "finetuning", "transforms",
-]  # fmt: skip
-BEAM = {"transforms"}
-TORCH = {"engine", "finetuning"}  # `engine` is in `model`
+# From the ground up: a room imports rooms of the floors below its own, and none beside it.
+FLOORS = [
+    {"version", "schema", "rows", "storage", "config"},
+    {"reading", "model"},
+    {"runs"},
+    {"preparation"},
+    {"evaluation"},
+    {"finetuning", "transforms"},
+]
+# Who may know what: a folder, and all that is in it.
+KNOWS = {"apache_beam": ("transforms",), "torch": ("model/engine", "finetuning"), "argparse": ()}
+# Of the commands, too.
+ORDER = ["options", "terminal", "command", "classify", "prepare", "finetune", "evaluate"]
+
+LONGEST = 340
 
 
 def sources(*folders: Path) -> list[Path]:
@@ -32,30 +46,94 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def module(path: Path) -> str:
+def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", sources(PACKAGE), ids=lambda path: str(path.relative_to(ROOT)))
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def module(path: Path) -> str:
+    """The name a file is imported by."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", sources(PACKAGE), ids=shown)
 def test_imports_point_down_only(path):
-    own = module(path)
+    own, inside = room(path), path.relative_to(PACKAGE).as_posix()
     for name in imports(path):
-        top = name.split(".")[0]
-        if top == "seqcls_beam" and own != "__init__":
-            below = name.split(".")[1] if "." in name else ""
-            assert below in ORDER or below == "__version__", f"{path} imports {name}"
-            assert below == own or ORDER.index(below) < ORDER.index(own), f"{own} imports {below}, which is above it"
-        assert top != "apache_beam" or own in BEAM, f"{path} knows Beam"
-        assert top != "torch" or set(path.parts) & TORCH, f"{path} knows torch"
-        assert top != "pipelines", f"{path} imports a command"
-        assert top != "argparse", f"{path} knows argparse"
+        top, _, rest = name.partition(".")
+        assert top != "pipelines", f"{inside} imports a command"
+        if top in KNOWS:
+            assert inside.startswith(tuple(f"{each}/" for each in KNOWS[top])), f"{inside} knows {top}"
+        below = rest.partition(".")[0]
+        if top == "seqcls_beam" and below != own and own != "__init__":
+            assert floor(below) < floor(own), f"{inside} imports {below}, which is not below it"
 
 
-def test_every_module_has_its_place():
-    assert {module(path) for path in sources(PACKAGE)} == {*ORDER, "__init__"}
+@pytest.mark.parametrize("path", sources(COMMANDS), ids=shown)
+def test_commands_import_what_they_share_and_not_each_other(path):
+    own = path.relative_to(COMMANDS).parts[0].removesuffix(".py")
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        assert top not in ("torch", "argparse") or (own, top) == ("options", "argparse") or name == "argparse.SUPPRESS"
+        below = rest.partition(".")[0]
+        if top == "pipelines" and below != own:
+            assert ORDER.index(below) < min(ORDER.index(own), ORDER.index("classify")), f"{own} imports {below}"
 
 
-@pytest.mark.parametrize("path", sources(PACKAGE, ROOT / "pipelines"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_imported_in_a_circle():
+    names = {module(path): path for path in sources(PACKAGE, COMMANDS)}
+    graph = {
+        name: {
+            found for each in imports(path) if (found := each if each in names else each.rpartition(".")[0]) in names
+        }
+        - {name, "seqcls_beam"}
+        for name, path in names.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises where there is one
+
+
+def test_every_room_has_its_floor():
+    assert {room(path) for path in sources(PACKAGE)} == {*chain(*FLOORS), "__init__"}
+
+
+def test_the_map_of_the_package_is_the_tree():
+    """`seqcls_beam/__init__.py` lists what there is, by indentation; a folder without its files stands for them all."""
+    listed: set[str] = set()
+    folders: list[tuple[int, str]] = []
+    for line in (seqcls_beam.__doc__ or "").splitlines():
+        entry = re.fullmatch(r"( +)((?:\w+(?:\.py|/)(?:, )?)+) +\S.*", line)
+        if not entry:
+            continue
+        depth = len(entry[1])
+        folders = [each for each in folders if each[0] < depth]
+        for name in entry[2].split(", "):
+            listed.add("".join(folder for _, folder in folders) + name)
+            if name.endswith("/"):
+                folders.append((depth, name))
+    there = {path.relative_to(PACKAGE).as_posix() for path in sources(PACKAGE)}
+    there = {path for path in there if not path.endswith("__init__.py")}
+    files = {path for path in listed if path.endswith(".py")}
+    assert files <= there, f"listed, but not there: {sorted(files - there)}"
+    # A folder that is listed without its files stands for all of them.
+    whole = [each for each in listed if each.endswith("/") and not any(file.startswith(each) for file in files)]
+    missing = {path for path in there - files if not path.startswith(tuple(whole))}
+    assert not missing, f"there, but not listed: {sorted(missing)}"
+    assert all((PACKAGE / each).is_dir() for each in whole)
+
+
+@pytest.mark.parametrize("path", sources(PACKAGE, COMMANDS), ids=shown)
+def test_no_file_does_the_work_of_two(path):
+    assert len(path.read_text().splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("path", sources(PACKAGE, COMMANDS), ids=shown)
 def test_nothing_hides_an_element_type_from_beam(path):
     assert "__future__.annotations" not in list(imports(path))
     for node in ast.walk(ast.parse(path.read_text())):
@@ -63,10 +141,8 @@ def test_nothing_hides_an_element_type_from_beam(path):
             assert not any(isinstance(arg, ast.Lambda) for arg in node.args), f"{path}:{node.lineno}: a lambda"
 
 
-@pytest.mark.parametrize("path", sources(ROOT / "pipelines"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sources(COMMANDS), ids=shown)
 def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
-    for name in imports(path):
-        assert name.split(".")[0] != "torch"
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ClassDef):
             assert not {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.PTransform"}

@@ -20,7 +20,8 @@ from benchmarks.engine import table
 from pipelines import classify, evaluate, finetune, prepare
 from pipelines.classify import GROUPS
 from pipelines.options import parse, parser
-from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions
+from seqcls_beam.config import ModelOptions, ReadOptions
+from seqcls_beam.config.classify import RunOptions
 from tests import tiny
 from tests.corpora import labels, texts, write_jsonl
 from tests.prepared import sentences
@@ -83,7 +84,7 @@ def test_there_are_recipes():
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_has_flags_that_exist_and_values_in_range(recipe):
-    given, _, _ = parse(parser("p", "", "", GROUPS), shlex.split(recipe, comments=True)[3:], GROUPS)
+    given, _ = parse(parser("p", "", "", GROUPS), shlex.split(recipe, comments=True)[3:], GROUPS)
     ModelOptions(**given["model"])
     if "text" not in given["look"]:
         ReadOptions(**given["read"])

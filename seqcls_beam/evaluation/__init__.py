@@ -1,1 +1,13 @@
-"""Evaluation: outcomes → additive statistics → metrics."""
+"""Answers beside gold labels → additive statistics → metrics.
+
+    columns, job, sources/, plan      what is evaluated: found, and checked to fit, before anything is read
+    parquet, gold, evidence, account  a batch is read: its gold labels, its answers, and what became of every row
+    counting/                         what is counted of its rows: a tally, and batches add up in any order
+    metrics                           a tally → every metric, by …
+        counts, ranking, headline     (this one also straight from arrays, for a training)
+    refusals, gates                   evidence that is not good enough, metrics that are not
+    document, formatting, report, plots   what is written and shown
+    extras                            packages that only this and fine-tuning need
+
+Knows no Beam and no torch: whoever made the answers, here they are counted, judged and told.
+"""

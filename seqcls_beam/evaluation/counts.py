@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_DEVIATIONS = 1.959964  # of a normal distribution, either way: 95 %
+DEVIATIONS = 1.959964
+"""Standard deviations of a normal distribution, to either side, that hold 95 %."""
 
 
 def ratio(above: Array, below: Array) -> Array:
@@ -110,7 +111,7 @@ def wilson(right: float, rows: float) -> list[float] | None:
     """
     if not rows:
         return None
-    share, square = right / rows, _DEVIATIONS**2 / rows
+    share, square = right / rows, DEVIATIONS**2 / rows
     middle = share + square / 2
     width = np.sqrt(square * (share * (1 - share) + square / 4))
     low, high = (middle - width) / (1 + square), (middle + width) / (1 + square)

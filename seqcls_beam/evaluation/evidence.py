@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation.account import Account
-from seqcls_beam.evaluation.files import POSITION, SOURCE
+from seqcls_beam.evaluation.counting.outcomes import Outcomes
+from seqcls_beam.evaluation.counting.tally import Asked, Tally
 from seqcls_beam.evaluation.gold import Gold, countable
-from seqcls_beam.evaluation.outcomes import Outcomes
-from seqcls_beam.evaluation.tally import Asked, Tally
+from seqcls_beam.evaluation.parquet import POSITION, SOURCE
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import Mark
 
@@ -22,7 +22,9 @@ Array = npt.NDArray[Any]
 NO_VALUE = "(none)"
 """The slice of rows without a value in the column."""
 
-_SHOWN_CHARACTERS = 500
+SHOWN_CHARACTERS = 500
+"""Of a text that is shown."""
+
 _ROUNDED = 1e-3  # how far from 1 the probabilities of a row may sum up
 
 
@@ -109,16 +111,16 @@ def _outcomes(columns: dict[str, pa.Array], gold: Array, sheet: Sheet, prefix: s
     """Outcomes of rows that all have an answer and a gold label."""
     scores = _scores(columns, sheet)
     if scores is not None and sheet.checked:
-        _check_answers(scores, columns, sheet)
+        _check_agreement(scores, columns, sheet)
     tokens = columns.get("tokens")
     return Outcomes(
         gold,
         scores,
-        None if scores is not None else _answers(columns, sheet),
-        None if tokens is None else pc.fill_null(tokens, 0).to_numpy().astype(np.int32),
-        {name: _values(columns[prefix + name]) for name in sheet.asked.slices},
-        {name: _shown(columns[column]) for name, column in sheet.shown},
-        place,
+        predicted=None if scores is not None else _answers(columns, sheet),
+        tokens=None if tokens is None else pc.fill_null(tokens, 0).to_numpy().astype(np.int32),
+        slices={name: _values(columns[prefix + name]) for name in sheet.asked.slices},
+        shown={name: _shown(columns[column]) for name, column in sheet.shown},
+        batch=place,
     )
 
 
@@ -145,21 +147,21 @@ def _scores(columns: dict[str, pa.Array], sheet: Sheet) -> Array | None:
 
 
 def _answers(columns: dict[str, pa.Array], sheet: Sheet) -> Array:
-    """The column `label` or `labels` → numbers; raises `RunError` for one that is not among the names.
+    """The column `label` or `labels` → numbers, as `Outcomes.predicted`; raises `RunError` for what is no label.
 
     Beside scores, which say what is meant, an answer may also be its label's number.
     """
     asked = sheet.asked
     names = tuple((name, name) for name in asked.labels)
-    numbered = sheet.checked and countable(asked.labels, None)
-    gold = Gold(asked.problem, asked.labels, names, numbered=numbered)
-    read = gold.read(columns["labels" if asked.problem == "multi_label" else "label"])
+    or_numbers = sheet.checked and countable(asked.labels, None)
+    answers = Gold(asked.problem, asked.labels, names, or_numbers=or_numbers)
+    read = answers.read(columns["labels" if asked.problem == "multi_label" else "label"])
     for value in read.unknown.values():
         raise RunError(f"an answer is {value!r}, which is none of the labels {', '.join(map(repr, asked.labels))}")
     return read.gold
 
 
-def _check_answers(scores: Array, columns: dict[str, pa.Array], sheet: Sheet) -> None:
+def _check_agreement(scores: Array, columns: dict[str, pa.Array], sheet: Sheet) -> None:
     """Raise `RunError` where a label beside scores is not what they say; of equal scores it may be either."""
     asked = sheet.asked
     said = _answers(columns, sheet)
@@ -202,8 +204,8 @@ def _shown(column: pa.Array) -> pa.Array:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or ids:
         return column
     texts = _as_text(column)
-    long = pc.greater(pc.utf8_length(texts), _SHOWN_CHARACTERS)
-    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, _SHOWN_CHARACTERS - 1), "…", "")
+    long = pc.greater(pc.utf8_length(texts), SHOWN_CHARACTERS)
+    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, SHOWN_CHARACTERS - 1), "…", "")
     return pc.if_else(long, cut, texts)
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from seqcls_beam.config import GateOptions, option_fields
+from seqcls_beam.config.evaluate import GateOptions
+from seqcls_beam.config.option import option_fields
 
 
 @dataclass(frozen=True)

@@ -39,22 +39,22 @@ class Gold:
     labels: tuple[str, ...]  # the model's
     values: tuple[tuple[str, str], ...] = ()  # what stands in the column → the model's label
     separator: str | None = None
-    numbers: bool = False  # the column holds what a model is trained with, as prepared shards do; -1 is no label
-    numbered: bool = False  # a value that is none of `values` may be a label's number from 0
+    of_shards: bool = False  # the column holds what a model is trained with: class numbers, -1 for no label, and so on
+    or_numbers: bool = False  # a value that is none of `values` may be a label's number from 0
 
     @property
     def way(self) -> str:
         """How the column is read where it holds no value that says: NAMES, NUMBERS, "mapped" or "numbers"."""
         if self.problem == "regression":
             return "numbers"
-        if self.numbers:
+        if self.of_shards:
             return NUMBERS
         return NAMES if all(value == name for value, name in self.values) else "mapped"
 
     def read(self, column: pa.Array) -> Read:
         """A column → its labels. Raises `RunError` for numbers of a shard that are none of the model's labels."""
-        if self.numbers:
-            return self._read_numbers(column)
+        if self.of_shards:
+            return self._read_shards(column)
         plain, missing = canonical(column, self.problem, self.separator)
         gone = missing.to_numpy(zero_copy_only=False)
         if self.problem == "regression":
@@ -86,14 +86,14 @@ class Gold:
         place = pc.coalesce(pc.index_in(flat, values), pc.index_in(whole, values))
         names = pa.array([name for _, name in self.values], pa.string()).take(place)
         by = {NAMES: place}
-        if self.numbered:
+        if self.or_numbers:
             digits = pa.array([str(number) for number in range(len(self.labels))], pa.string())
             by[NUMBERS] = pc.if_else(pc.is_null(place), pc.index_in(whole, digits), None)
             names = pc.coalesce(names, pa.array(self.labels, pa.string()).take(by[NUMBERS]))
         rows = {way: np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False)) for way, found in by.items()}
         return names, {way: found for way, found in rows.items() if len(found)}
 
-    def _read_numbers(self, column: pa.Array) -> Read:
+    def _read_shards(self, column: pa.Array) -> Read:
         missing = pc.is_null(column).to_numpy(zero_copy_only=False)
         size = len(self.labels)
         if self.problem == "single_label":

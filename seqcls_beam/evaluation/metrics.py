@@ -4,19 +4,18 @@ scikit-learn computes what it has, from counts as weights; confidence intervals 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seqcls_beam.evaluation import counts, ranking
+from seqcls_beam.evaluation.counting.groups import LENGTHS, Group
+from seqcls_beam.evaluation.counting.sampling import CELLS, stream
+from seqcls_beam.evaluation.counting.tally import Tally
 from seqcls_beam.evaluation.extras import wanted
-from seqcls_beam.evaluation.groups import LENGTHS, Group
-from seqcls_beam.evaluation.headline import correlation, headline
-from seqcls_beam.evaluation.sampling import stream
-from seqcls_beam.evaluation.tally import Tally
-
-__all__ = ["headline", "measure"]
+from seqcls_beam.evaluation.headline import correlation
 
 Array = npt.NDArray[Any]
 
@@ -70,11 +69,15 @@ def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) ->
 
 
 def _metric(value: float, drawn: Array | None = None) -> dict[str, Any]:
-    """A metric, with the percentiles of its replicates."""
-    interval = None
-    if drawn is not None and len(drawn) and np.isfinite(drawn).all():
-        interval = [float(each) for each in np.percentile(drawn, [2.5, 97.5])]
-    return {"value": float(value), "ci": interval}
+    """A metric, with the interval of its replicates."""
+    return {"value": float(value), "ci": None if drawn is None else _interval(drawn)}
+
+
+def _interval(drawn: Array) -> list[float] | None:
+    """The percentiles of replicates; None where there are none, or one is undefined."""
+    if not len(drawn) or not np.isfinite(drawn).all():
+        return None
+    return [float(each) for each in np.percentile(drawn, [2.5, 97.5])]
 
 
 def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -> None:
@@ -115,20 +118,28 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
     found = sklearn.precision_recall_fscore_support(
         gold, said, labels=np.arange(size), average=None, zero_division=0, **how
     )
-    made["classes"] = [
+    made["classes"] = _by_label(tally.asked.labels, found[:3], by_class, support, answers)
+    made["confusion"] = {"gold": gold.tolist(), "predicted": said.tolist(), "rows": rows.tolist()}
+    made["baseline"] = _majority(support, positive, size)
+
+
+def _by_label(
+    labels: tuple[str, ...], values: Sequence[Array], drawn: Array, support: Array, answers: Array
+) -> list[dict[str, Any]]:
+    """What is said of each label: `values` are precision, recall, F1, [labels] each, `drawn` replicates of F1."""
+    precision, recall, f1 = values
+    return [
         {
             "label": name,
-            "precision": float(found[0][number]),
-            "recall": float(found[1][number]),
-            "f1": float(found[2][number]),
-            "ci": _metric(0, by_class[:, number])["ci"],
+            "precision": float(precision[number]),
+            "recall": float(recall[number]),
+            "f1": float(f1[number]),
+            "ci": _interval(drawn[:, number]),
             "support": int(support[number]),
             "predicted": int(answers[number]),
         }
-        for number, name in enumerate(tally.asked.labels)
+        for number, name in enumerate(labels)
     ]
-    made["confusion"] = {"gold": gold.tolist(), "predicted": said.tolist(), "rows": rows.tolist()}
-    made["baseline"] = _majority(support, positive, size)
 
 
 def _ranked(tally: Tally, made: dict[str, Any], positive: int) -> None:
@@ -182,7 +193,7 @@ def _redrawn(
     tables += [(np.abs(gold - said), everything)] if ordinal else []
     sums = [csr_matrix((np.ones(len(chosen)), (chosen, columns[chosen])), (cells, size)) for columns, chosen in tables]
     found = np.zeros((4, replicates, size))
-    draws = stream(seed, (0, 0), 3)
+    draws = stream(seed, (0, 0), CELLS)
     at_once = max(1, _AT_ONCE // cells)
     for start in range(0, replicates, at_once):
         part = slice(start, min(start + at_once, replicates))
@@ -225,18 +236,8 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
     made["metrics"] |= {name: _metric(value[0], drawn[name]) for name, value in values.items()}
     made["metrics"]["subset_accuracy"] = _share(tally.all.exact, tally.all.rows, tally.asked.bootstrap)
     by_label = counts.f1(tables[:, 0], tables[:, 1], tables[:, 2])
-    made["classes"] = [
-        {
-            "label": name,
-            "precision": float(counts.ratio(right[number], said[number])),
-            "recall": float(counts.ratio(right[number], gold[number])),
-            "f1": float(counts.f1(right[number], said[number], gold[number])),
-            "ci": _metric(0, by_label[:, number])["ci"],
-            "support": int(gold[number]),
-            "predicted": int(said[number]),
-        }
-        for number, name in enumerate(tally.asked.labels)
-    ]
+    each_label = (counts.ratio(right, said), counts.ratio(right, gold), counts.f1(right, said, gold))
+    made["classes"] = _by_label(tally.asked.labels, each_label, by_label, gold, said)
     if not tally.scored:
         return
     histograms, together = _histograms(tally, made)
@@ -272,7 +273,7 @@ def _of_ranks(value: float, rows: int, bootstrap: int) -> list[float] | None:
     """The interval of a rank correlation by Fisher's z, its variance as Bonett and Wright (2000) have it."""
     if rows < 10 or not bootstrap or abs(value) == 1:
         return None
-    width = 1.959964 * math.sqrt((1 + value**2 / 2) / (rows - 3))
+    width = counts.DEVIATIONS * math.sqrt((1 + value**2 / 2) / (rows - 3))
     return [math.tanh(math.atanh(value) - width), math.tanh(math.atanh(value) + width)]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqcls_beam.evaluation.counting.histograms import edges
+from seqcls_beam.evaluation.counting.sampling import RANKS, stream
 from seqcls_beam.evaluation.counts import f1
 from seqcls_beam.evaluation.extras import wanted
-from seqcls_beam.evaluation.histograms import edges
-from seqcls_beam.evaluation.sampling import stream
 
 Array = npt.NDArray[Any]
 
@@ -67,7 +67,7 @@ def _few_absent(full: Array) -> Array:
 
 def _drawn(few: Array, replicates: int, seed: int) -> tuple[Array, Array]:
     rows = int(few.sum())
-    draws = stream(seed, (0, 0), 2)
+    draws = stream(seed, (0, 0), RANKS)
     found = []
     for start in range(0, replicates, _AT_ONCE):
         size = min(_AT_ONCE, replicates - start)

@@ -1,1 +1,4 @@
-"""Fine-tuning: prepared shards + a base model → a checkpoint."""
+"""Fine-tuning: prepared shards + a base model → a checkpoint.
+
+Knows no Beam. What a command imports before it trains (plan, recipe, job, transaction) imports no torch either.
+"""

@@ -11,9 +11,8 @@ from typing import Any
 
 from torch.distributed.rendezvous import rendezvous
 
-LONGEST = timedelta(
-    hours=6
-)  # a publication of a large model into a bucket, finished by the first process, takes a while
+# The others wait while the first process finishes a publication that was interrupted: of a large model, into a bucket.
+LONGEST = timedelta(hours=6)
 
 
 def agree(word: str | None) -> str:
@@ -29,7 +28,7 @@ def agree(word: str | None) -> str:
     return said
 
 
-@functools.cache  # where no torchrun keeps it, it lives in the first process, as long as it is held there
+@functools.cache  # without torchrun the store is of the first process, and is gone for all when that lets go of it
 def _store() -> Any:
     store, _, __ = next(iter(rendezvous("env://", timeout=LONGEST)))
     return store

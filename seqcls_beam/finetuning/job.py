@@ -9,14 +9,12 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
-from seqcls_beam.config import FinetuneConfig
-from seqcls_beam.config.finetune import best_metric
+from seqcls_beam.config.finetune import FinetuneConfig, best_metric
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.preparation.prepared import Prepared
 from seqcls_beam.runs.run import Run
 
 _OVER = "trained.json"
-LESS_IS_BETTER = ("loss", "mse")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Job:
         """The newest whole checkpoint of an earlier start, if there is one: a kill may leave parts of one."""
         return max(filter(_is_whole, self.work.glob("checkpoint-*")), key=step_of, default=None)
 
-    def find_best(self) -> None:
+    def relocate_best(self) -> None:
         """Let the newest checkpoint name the best one where it lies now: the folder may have been moved since."""
         last = self.last_checkpoint()
         if last is None:

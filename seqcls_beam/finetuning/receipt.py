@@ -15,18 +15,13 @@ from seqcls_beam.finetuning.job import Job, Trained
 from seqcls_beam.runs.manifest import FORMAT_VERSION, iso
 
 
-def recipe(job: Job) -> dict[str, Any]:
-    """The options that made the model, by name: what `--recipe` reads."""
-    return asdict(job.config.train)
-
-
 def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the files for people beside the model in `folder`; the manifest, which names all that is there.
 
     `facts` are the launcher's: command, versions, when it started.
     """
     finished = time.time()
-    prepared = job.prepared.manifest
+    prepared, recipe = job.prepared.manifest, asdict(job.config.train)
     manifest = {
         "format_version": FORMAT_VERSION,
         "kind": "finetune",
@@ -51,7 +46,7 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
             "digest": job.base.digest,
             "head": "kept" if job.keeps_head else "new",
         },
-        "recipe": recipe(job),
+        "recipe": recipe,
         "machine": trained.machine,
         "seconds": trained.seconds,
         "resumed_at": trained.began,
@@ -61,7 +56,7 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
         "majority_baseline": prepared.get("majority_baseline", {}),
     }
     (folder / "metrics.json").write_bytes(_json({"scores": trained.scores, "history": trained.history}))
-    (folder / "recipe.json").write_bytes(_json(recipe(job)))
+    (folder / "recipe.json").write_bytes(_json(recipe))
     (folder / "curves.png").write_bytes(curves(job, trained))
     (folder / "README.md").write_text(card(manifest), encoding="utf-8")
     return {**manifest, "parts": [_part(path) for path in sorted(folder.iterdir())], "rejects": []}

@@ -14,9 +14,9 @@ import transformers
 from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
 
 from seqcls_beam.evaluation.headline import headline
-from seqcls_beam.finetuning import model as models
+from seqcls_beam.finetuning import weights
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
-from seqcls_beam.finetuning.job import LESS_IS_BETTER, Job, Progress, Trained, processes, step_of
+from seqcls_beam.finetuning.job import Job, Progress, Trained, processes, step_of
 from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of
 from seqcls_beam.model.checkpoints import load_tokenizer
@@ -25,6 +25,7 @@ from seqcls_beam.runs.run import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
 LOGS = 200  # points of a learning curve, or so
+LESS_IS_BETTER = ("loss", "mse")
 # Families all of whose parameters have a part in every answer; of others DDP must find out in every step.
 _USE_ALL = (
     "bert", "distilbert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl", "albert", "deberta-v2", "modernbert",
@@ -58,7 +59,7 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     transformers.set_seed(options.seed)
     longest = max(int(split.lengths.max()) for split in splits.values())
     attention = "eager" if device.type == "cpu" and longest <= EAGER_LENGTH else None
-    model = models.begin(job, attention)
+    model = weights.begin(job, attention)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = padding
     _check_ids(splits, model)
@@ -94,8 +95,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         ) from error
     history = list(trainer.state.log_history)
     if rank == 0:
-        models.save(model, job, job.work / "model")
-    models.round_weights(model, job)
+        weights.save(model, job, job.work / "model")
+    weights.round_weights(model, job)
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # scores are those of float32
     trainer.compute_metrics = Metrics(job)
     scores = {name: _scores(trainer.evaluate(rows, metric_key_prefix=name), name) for name, rows in scored.items()}

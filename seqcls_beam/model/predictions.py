@@ -22,7 +22,7 @@ from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE,
 Array = npt.NDArray[Any]
 
 _KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
-_FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes
+FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes
 _FIRST_TOKENS = 1 << 17
 _FEW = 16  # rows of a batch that may fail alone; more, and it is the model that fails
 
@@ -105,11 +105,11 @@ def first_sequences(records: Iterable[pa.RecordBatch], checkpoint: Checkpoint, o
     """
     found: list[_Sequences] = []
     for batch in records:
-        found.append(_Sequences(add_tokens(batch.slice(0, _FIRST), checkpoint, options)))
-        if sum(len(each.inner) - 1 for each in found) >= _FIRST:
+        found.append(_Sequences(add_tokens(batch.slice(0, FIRST), checkpoint, options)))
+        if sum(len(each.inner) - 1 for each in found) >= FIRST:
             break
     lengths = np.concatenate([np.empty(0, np.int64), *(np.diff(each.inner) for each in found)])
-    lengths = lengths[: min(_FIRST, np.searchsorted(np.cumsum(lengths), _FIRST_TOKENS) + 1)]
+    lengths = lengths[: min(FIRST, np.searchsorted(np.cumsum(lengths), _FIRST_TOKENS) + 1)]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.concatenate([np.empty(0, np.int32), *(each.ids for each in found)])[: offsets[-1]]
     types = [each.types for each in found if each.types is not None]

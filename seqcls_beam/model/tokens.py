@@ -89,6 +89,12 @@ def add_tokens(records: pa.RecordBatch, checkpoint: Checkpoint, options: ModelOp
     return records
 
 
+def check(checkpoint: Checkpoint, options: ModelOptions, pairs: bool) -> None:
+    """Raise `ValueError` for options that the checkpoint cannot meet, by a look at one text or pair."""
+    texts = {name: pa.array(["."]) for name in ("text", "text_pair")[: 1 + pairs]}
+    add_tokens(pa.record_batch({**texts, "reject": pa.nulls(1, REJECT_VALUE)}), checkpoint, options)
+
+
 def _length(checkpoint: Checkpoint, options: ModelOptions, pairs: bool) -> int:
     """The most tokens of a sequence, special ones included; raises `ValueError` where the checkpoint reads fewer."""
     if options.max_length is not None and options.max_length > checkpoint.max_length:

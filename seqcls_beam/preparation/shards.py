@@ -21,7 +21,7 @@ from seqcls_beam.preparation.keys import first_of_keys, hexadecimal
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.preparation.texts import ROWS
 from seqcls_beam.runs.parts import Digesting, fresh_name
-from seqcls_beam.runs.run import RunError, damage
+from seqcls_beam.runs.run import RunError, part_damage
 
 ROW_GROUP_ROWS = 4096
 LONGEST = 8192  # lengths above it count as this one in the table of lengths
@@ -179,7 +179,7 @@ class _Writer:
         self._parquet.close()
         self._opened.__exit__(None, None, None)
         part = {"rows": self._rows, "bytes": self._sink.bytes, "sha256": self._sink.digest.hexdigest()}
-        wrong = damage(self._uri, part)
+        wrong = part_damage(self._uri, part)
         if wrong:
             raise RunError(f"{self._uri} {wrong}, just after it was written; nothing was published")
         return {

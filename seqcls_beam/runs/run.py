@@ -117,7 +117,7 @@ def verified_record(run: Run, unit: int) -> dict[str, Any]:
     for folder in ("labels", "rejects"):
         if record[folder]:
             uri = storage.join(run.attempt, folder, record[folder]["name"])
-            wrong = damage(uri, record[folder])
+            wrong = part_damage(uri, record[folder])
             if wrong:
                 storage.remove(run.record(unit))
                 raise RunError(f"{uri} {wrong}; nothing was published. Start the run again: it makes this unit anew")
@@ -131,7 +131,7 @@ def _read_own(run: Run, uri: str) -> bytes:
         raise RunError(f"{uri} is gone: another process removed the attempt, or published it meanwhile") from None
 
 
-def damage(uri: str, part: dict[str, Any]) -> str | None:
+def part_damage(uri: str, part: dict[str, Any]) -> str | None:
     """What is wrong with a part, read back whole: its size, its sha256 or its rows; None if nothing is."""
     digest, size = hashlib.sha256(), 0
     try:

@@ -17,7 +17,7 @@ from apache_beam.pvalue import PBegin, PCollection
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation.evidence import Evidence, Sheet
-from seqcls_beam.evaluation.files import Files, as_tokens, planned, read
+from seqcls_beam.evaluation.parquet import Files, as_tokens, planned, read
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 from seqcls_beam.transforms.classify import Batches
@@ -25,7 +25,7 @@ from seqcls_beam.transforms.classify import Batches
 
 @dataclass
 class ReadParquet(beam.PTransform[PBegin, Batches]):
-    """Parquet files → batches of some of their columns, each with its place; see `evaluation.files.read`."""
+    """Parquet files → batches of some of their columns, each with its place; see `evaluation.parquet.read`."""
 
     files: Files
 

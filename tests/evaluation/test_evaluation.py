@@ -16,16 +16,18 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
-from seqcls_beam.evaluation import histograms, metrics, ranking
-from seqcls_beam.evaluation.calibration import Calibration
-from seqcls_beam.evaluation.decisions import Decisions
+from seqcls_beam.evaluation import metrics, ranking
+from seqcls_beam.evaluation.counting import histograms
+from seqcls_beam.evaluation.counting.calibration import Calibration
+from seqcls_beam.evaluation.counting.decisions import Decisions
+from seqcls_beam.evaluation.counting.outcomes import Outcomes
+from seqcls_beam.evaluation.counting.sampling import Sample
+from seqcls_beam.evaluation.counting.sums import Sums
+from seqcls_beam.evaluation.counting.tally import MOST_VALUES, Asked, Tally
 from seqcls_beam.evaluation.gold import Gold, countable, values_of
-from seqcls_beam.evaluation.metrics import headline, measure
-from seqcls_beam.evaluation.outcomes import Outcomes
+from seqcls_beam.evaluation.headline import headline
+from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.evaluation.report import page, section
-from seqcls_beam.evaluation.sampling import Sample
-from seqcls_beam.evaluation.sums import Sums
-from seqcls_beam.evaluation.tally import MOST_VALUES, Tally
 from seqcls_beam.runs.run import RunError
 
 SHOPS = np.array(["a", "b", "c"])
@@ -54,7 +56,7 @@ def rows(problem: str, size: int, labels: int = 2, seed: int = 0) -> Any:
 
 def tallied(problem: str, labels: int, *parts: Outcomes, **asked) -> Tally:
     names = tuple(f"l{i}" for i in range(labels))
-    tally = Tally.empty(problem, names, slices=("shop",), worst=5, **asked)
+    tally = Tally(Asked(problem, names, slices=("shop",), worst=5, **asked))
     for number, part in enumerate(parts):
         part.batch = (0, number)
         tally.add(part)
@@ -575,7 +577,7 @@ def test_cells_rise_and_their_edges_are_probabilities():
 
 def test_gold_labels_are_names_numbers_or_what_was_said():
     names = ("negative", "positive")
-    plain = Gold("single_label", names, values_of(names, None), numbered=countable(names, None))
+    plain = Gold("single_label", names, values_of(names, None), or_numbers=countable(names, None))
     read = plain.read(pa.array(["positive", "0", None, "1", "", "great", " negative ", "1.0", "0.50"]))
     assert read.gold[[0, 1, 3, 6, 7]].tolist() == [1, 0, 1, 0, 1]
     assert read.missing.tolist() == [False, False, True, False, True, False, False, False, False]
@@ -591,7 +593,7 @@ def test_gold_labels_are_names_numbers_or_what_was_said():
 
 def test_names_with_digits_are_never_read_as_numbers():
     for names in (("1", "2", "3"), ("1 star", "2 stars", "3 stars"), ("LABEL_0", "LABEL_1", "LABEL_2")):
-        gold = Gold("single_label", names, values_of(names, None), numbered=countable(names, None))
+        gold = Gold("single_label", names, values_of(names, None), or_numbers=countable(names, None))
         read = gold.read(pa.array([names[0], "0", names[2]]))
         assert read.unknown == {1: "0"} and read.gold[[0, 2]].tolist() == [0, 2]
     stars = Gold("single_label", ("2", "1"), values_of(("2", "1"), None))
@@ -620,7 +622,7 @@ def test_gold_numbers_that_are_none_are_unknown():
 
 def test_several_gold_labels_a_row():
     names = ("a", "b", "c")
-    gold = Gold("multi_label", names, values_of(names, None), separator=",", numbered=True)
+    gold = Gold("multi_label", names, values_of(names, None), separator=",", or_numbers=True)
     read = gold.read(pa.array(["a,c", "b", None, "2,0", "a,z,y"]))
     assert read.gold[[0, 1, 3]].tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     assert read.missing.tolist() == [False, False, True, False, False]
@@ -641,7 +643,7 @@ def test_several_gold_labels_a_row():
     ],
 )
 def test_numbers_of_shards_are_those_of_the_labels(problem, column, said):
-    gold = Gold(problem, ("a", "b", "c"), numbers=True)
+    gold = Gold(problem, ("a", "b", "c"), of_shards=True)
     with pytest.raises(RunError, match=said):
         gold.read(column)
     if problem == "multi_label":
@@ -653,7 +655,7 @@ def evaluation(problem: str, labels: tuple[str, ...], slice_value: str = "a") ->
     data = rows(problem, 200, len(labels))
     data.shown["text"] = pa.array(["<script>alert(1)</script> & $x$ [bold]"] * 200)
     data.slices = {"shop": np.where(np.arange(200) < 100, slice_value, "b")}
-    tally = Tally.empty(problem, labels, slices=("shop",), worst=3, bootstrap=50)
+    tally = Tally(Asked(problem, labels, slices=("shop",), worst=3, bootstrap=50))
     tally.add(data)
     found = measure(tally)
     del found["rows"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
-from seqcls_beam.config import TrainOptions
+from seqcls_beam.config.finetune import TrainOptions
 from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is
 from seqcls_beam.finetuning.job import Job
 from seqcls_beam.finetuning.shards import Split, load_split

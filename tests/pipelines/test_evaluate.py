@@ -17,7 +17,9 @@ import pytest
 from sklearn import metrics as sk
 from transformers import AutoTokenizer
 
-from pipelines import classify, display, evaluate
+from pipelines import classify, evaluate
+from pipelines.terminal import live
+from pipelines.terminal.rows import watching
 from seqcls_beam import storage
 from seqcls_beam.evaluation import plots
 from seqcls_beam.runs import progress
@@ -623,8 +625,8 @@ def test_the_pattern_that_finds_nothing_is_named(tmp_path, capsys):
     ("verb", "first", "then"), [("scored", "reading", "rows/s"), ("labelled", "loading the model", "texts/s")]
 )
 def test_progress_says_what_is_done(monkeypatch, capsys, verb, first, then):
-    monkeypatch.setattr(display, "PLAIN_SECONDS", 0.05)
-    with display.watching(100, verb) as folder:
+    monkeypatch.setattr(live, "PLAIN_SECONDS", 0.05)
+    with watching(100, verb) as folder:
         time.sleep(0.2)
         progress.report(folder, rows=5, bytes=50)
         time.sleep(0.2)
@@ -634,13 +636,12 @@ def test_progress_says_what_is_done(monkeypatch, capsys, verb, first, then):
 
 def test_progress_of_answers_is_that_of_scoring(tmp_path, monkeypatch):
     told = []
-    watching = display.watching
 
     def noted(size: int, verb: str) -> Any:
         told.append(verb)
         return watching(size, verb)
 
-    monkeypatch.setattr(display, "watching", noted)
+    monkeypatch.setattr(evaluate, "watching", noted)
     source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
     run(f"--labeled={source}", "--label_column=gold")
     assert told == ["scored"]

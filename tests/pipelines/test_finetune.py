@@ -438,7 +438,7 @@ def test_a_start_after_the_last_step_takes_no_step(flags, data, base, tmp_path, 
     """Killed while the final scores were made, and the folder moved before the next start."""
     assert run(data, base, tmp_path / "whole", *flags) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("seqcls_beam.finetuning.training.models.save", lambda *_: 1 / 0)
+        patch.setattr("seqcls_beam.finetuning.training.weights.save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(data, base, tmp_path / "model", *flags)
     moved = (tmp_path / "model").rename(tmp_path / "moved")

@@ -4,7 +4,9 @@ import pytest
 
 from pipelines import classify
 from pipelines.classify import GROUPS
-from seqcls_beam.config import ModelOptions, ReadOptions, RunOptions, option_fields
+from seqcls_beam.config import ModelOptions, ReadOptions
+from seqcls_beam.config.classify import RunOptions
+from seqcls_beam.config.option import option_fields
 from seqcls_beam.reading.units import list_files
 
 

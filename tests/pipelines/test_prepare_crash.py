@@ -10,6 +10,7 @@ import pytest
 from pipelines import prepare
 from pipelines.options import parse, parser
 from seqcls_beam.preparation import tasks
+from seqcls_beam.preparation.plan import plan
 from seqcls_beam.runs.manifest import read_manifest
 from tests.corpora import write_jsonl
 from tests.prepared import digests, labelled, lasting, sentences
@@ -132,8 +133,8 @@ def test_records_of_another_plan_do_not_count(tmp_path, job):
 def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
     flags, expected, told = job
     out = tmp_path / "out"
-    given, _, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
-    planned = prepare.prepare(prepare.configured(given))[0]
+    given, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
+    planned = plan(prepare.configured(given))[0]
     argv = [
         sys.executable,
         "-m",
@@ -153,8 +154,8 @@ def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
     flags, expected, _ = job
     out = tmp_path / "out"
     assert prepare.main([*flags, f"--output={out}"]) == 0
-    given, _, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
-    assert tasks.finish(prepare.prepare(prepare.configured(given))[0]) == f"{out}/_MANIFEST.json"
+    given, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
+    assert tasks.finish(plan(prepare.configured(given))[0]) == f"{out}/_MANIFEST.json"
     assert digests(out) == expected
 
 

@@ -16,9 +16,13 @@ Array = npt.NDArray[Any]
 SAMPLED = 1_000_000
 _ROWS = 1024  # at once
 
+WEIGHTS, SAMPLE, RANKS, CELLS = range(4)
+"""What is drawn: of a batch its weights and its sample; of all rows, whose place is (0, 0) like that of the first
+batch, the cells of rankings and those of the confusion matrix. Each has random numbers of its own."""
+
 
 def stream(seed: int, batch: tuple[int, int], purpose: int) -> np.random.Generator:
-    """Random numbers for a batch; another `purpose` has others."""
+    """Random numbers for a batch and one of the purposes above."""
     unit, sequence = batch
     bits = np.random.Philox(key=np.array([seed, (unit << 32) + sequence], np.uint64))
     return np.random.Generator(bits.jumped(purpose))
@@ -26,7 +30,7 @@ def stream(seed: int, batch: tuple[int, int], purpose: int) -> np.random.Generat
 
 def weights(replicates: int, rows: int, seed: int, batch: tuple[int, int]) -> Iterator[tuple[slice, Array]]:
     """Some rows at a time: which, and how often each is in each replicate, float64 [replicates, rows of the slice]."""
-    draws = stream(seed, batch, 0)
+    draws = stream(seed, batch, WEIGHTS)
     for start in range(0, rows, _ROWS):
         some = slice(start, min(start + _ROWS, rows))
         # Transposed so that a row's draws do not depend on the rows behind it.
@@ -44,7 +48,7 @@ class Sample:
 
     def add(self, rows: Array, seed: int, batch: tuple[int, int]) -> None:
         """Rows float32 [N, columns] of a batch."""
-        keys = stream(seed, batch, 1).integers(0, 2**64 - 1, len(rows), np.uint64, endpoint=True)
+        keys = stream(seed, batch, SAMPLE).integers(0, 2**64 - 1, len(rows), np.uint64, endpoint=True)
         self._join(keys, rows.astype(np.float32))
         self.seen += len(rows)
 

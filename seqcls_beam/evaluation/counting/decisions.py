@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.histograms import log_odds
+from seqcls_beam.evaluation.counting.histograms import log_odds
 
 Array = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Calibration: are rows that are said with 80 % right 80 times of 100?
+"""Calibration: of answers with a probability of 80 %, are 80 of 100 right?
 
 Expected calibration error with 15 bins of equal width, and temperature scaling, as Guo et al. (On Calibration of
 Modern Neural Networks, 2017) have them. What is judged is the answer's probability for `single_label`; for
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.sums import Sums
+from seqcls_beam.evaluation.counting.outcomes import SMALLEST
+from seqcls_beam.evaluation.counting.sums import Sums
 
 Array = npt.NDArray[Any]
 
 BINS = 15
 TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(10), 41))
 _AS_IT_IS = 20  # of TEMPERATURES, the one that changes nothing
-_SMALLEST = 1e-12  # a probability of 0 counts as this: 27.6 nats
 _ROWS = 4096  # at once
 
 
@@ -46,8 +46,8 @@ class Calibration:
         truth = gold if several else gold[:, None] == np.arange(scores.shape[1])
         self.brier.add(((scores - truth) ** 2).sum() / (1 if several or scores.shape[1] > 2 else 2))
         answers = None if several else scores.argmax(axis=1)
-        logs = np.log(np.maximum(scores, _SMALLEST))
-        others = np.log(np.maximum(1 - scores, _SMALLEST)) if several else logs
+        logs = np.log(np.maximum(scores, SMALLEST))
+        others = np.log(np.maximum(1 - scores, SMALLEST)) if several else logs
         right = np.asarray(gold.ravel() > 0 if several else answers == gold)
         rows = np.arange(len(gold))
         confidences, losses = [], []

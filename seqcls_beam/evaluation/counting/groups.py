@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.moments import Moments
+from seqcls_beam.evaluation.counting.moments import Moments
 
 Array = npt.NDArray[Any]
 

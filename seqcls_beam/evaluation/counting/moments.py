@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.sums import PLACES, Sums, units
+from seqcls_beam.evaluation.counting.sums import PLACES, Sums, units
 
 Array = npt.NDArray[Any]
 
@@ -63,16 +63,16 @@ def about(pairs: Array) -> tuple[tuple[float, float], Array]:
     return (float(pivot[0]), float(pivot[1])), columns
 
 
-def _moved(sums: list[float], b: float, a: float) -> list[int]:
-    """Sums about the pivot (b, a) → sums about 0, in units."""
+def _moved(sums: list[float], at_y: float, at_x: float) -> list[int]:
+    """Sums about the pivot (at_y, at_x) → sums about 0, in units."""
     n, y, x, yy, xx, xy, squared, absolute = map(units, sums)
     return [
         n,
-        y + _times(n, b),
-        x + _times(n, a),
-        yy + 2 * _times(y, b) + _times(_times(n, b), b),
-        xx + 2 * _times(x, a) + _times(_times(n, a), a),
-        xy + _times(x, b) + _times(y, a) + _times(_times(n, a), b),
+        y + _times(n, at_y),
+        x + _times(n, at_x),
+        yy + 2 * _times(y, at_y) + _times(_times(n, at_y), at_y),
+        xx + 2 * _times(x, at_x) + _times(_times(n, at_x), at_x),
+        xy + _times(x, at_y) + _times(y, at_x) + _times(_times(n, at_x), at_y),
         squared,
         absolute,
     ]

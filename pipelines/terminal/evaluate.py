@@ -1,15 +1,14 @@
 """What a person sees of an evaluation on the terminal."""
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.terminal import screen
+from seqcls_beam.evaluation.counting.tally import MOST_VALUES
 from seqcls_beam.evaluation.formatting import METRICS, cell, matrix, number
-from seqcls_beam.evaluation.tally import MOST_VALUES
 
 MOST_CLASSES = 30
 MOST_MATRIX = 10
@@ -19,7 +18,7 @@ WORST = 5
 
 def summary(found: dict[str, Any], output: str | None) -> None:
     """Print an evaluation as evaluation.json has it."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = screen.console()
     console.print(_facts(found))
     console.print(_headline(found))
     for title, table in (
@@ -32,22 +31,15 @@ def summary(found: dict[str, Any], output: str | None) -> None:
         if table is not None:
             console.print(Text(title, "bold"))
             console.print(table)
-    told = _lines()
+    told = screen.facts("fold")
     for name, line in _remarks(found, output):
         told.add_row(name, Text(line))
     console.print(told)
 
 
-def _lines() -> Table:
-    lines = Table(box=None, show_header=False, pad_edge=False)
-    lines.add_column(style="bold", no_wrap=True)
-    lines.add_column(overflow="fold")
-    return lines
-
-
 def _facts(found: dict[str, Any]) -> Table:
     rows = found["rows"]
-    facts = _lines()
+    facts = screen.facts("fold")
     told = f"{rows['in']:,} in, {rows['scored']:,} scored"
     told += f", {rows['unlabelled']:,} without a gold label" * bool(rows["unlabelled"])
     facts.add_row("rows", told + f", {rows['rejected']:,} rejected")

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 Array = npt.NDArray[Any]
 
-PROBLEMS = ("single_label", "multi_label", "regression")
+SMALLEST = 1e-12
+"""A probability of 0 counts as this where its logarithm is taken: 27.6 nats."""
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """What a person sees of a preparation: the live line, and the tables when it is done."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.display import PLAIN_SECONDS
+from pipelines.terminal import live, screen
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.job import Job
 
@@ -36,19 +36,11 @@ def _said(stage: str) -> str:
 @contextmanager
 def watching(job: Job) -> Iterator[None]:
     """Show how far a job is, by the records its tasks leave, until the block ends."""
-    console = Console(stderr=True)
-    done = threading.Event()
-    show = _live if console.is_terminal else _plain
-    thread = threading.Thread(target=show, args=(console, job, done), daemon=True)
-    thread.start()
-    try:
+    with live.watching(partial(_bar, job), partial(_line, job)):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
-def _live(console: Console, job: Job, done: threading.Event) -> None:
+def _bar(job: Job, console: Console, done: threading.Event) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}")
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task("starting", total=job.units)
@@ -57,10 +49,9 @@ def _live(console: Console, job: Job, done: threading.Event) -> None:
             bar.update(task, description=_said(stage), completed=finished, total=total)
 
 
-def _plain(_: Console, job: Job, done: threading.Event) -> None:
-    while not done.wait(PLAIN_SECONDS):
-        stage, finished, total = _where(job)
-        print(f"{_said(stage)}: {finished:,} of {total:,} tasks done", file=sys.stderr, flush=True)
+def _line(job: Job) -> str:
+    stage, finished, total = _where(job)
+    return f"{_said(stage)}: {finished:,} of {total:,} tasks done"
 
 
 def _where(job: Job) -> tuple[str, int, int]:
@@ -74,9 +65,9 @@ def _where(job: Job) -> tuple[str, int, int]:
 
 def summary(output: str, manifest: dict[str, Any]) -> None:
     """Print what a preparation made, what it left out, and what it found."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = screen.console()
     counts, splits = manifest["rows"], manifest["splits"]
-    facts = _facts()
+    facts = screen.facts()
     facts.add_row(
         "rows",
         f"{counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, {counts['rejected']:,} rejected",
@@ -91,7 +82,7 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
     facts.add_row("leaks", Text(_leaks(manifest["leaks"])))
     console.print(facts)
     console.print(_splits(manifest))
-    facts = _facts()
+    facts = screen.facts()
     if "class_weights" in manifest and len(manifest["labels"]) <= 12:
         weights = zip(manifest["labels"], manifest["class_weights"]["inverse_frequency"], strict=True)
         facts.add_row("class weights", Text(", ".join(f"{name} {weight:.2f}" for name, weight in weights)))
@@ -115,13 +106,6 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
         facts.add_row("lengths", lengths)
     facts.add_row("output", Text(f"{output}/data ({len(manifest['parts']):,} shards)"))
     console.print(facts)
-
-
-def _facts() -> Table:
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column()
-    return facts
 
 
 def _splits(manifest: dict[str, Any]) -> Table:

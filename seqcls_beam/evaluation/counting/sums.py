@@ -14,7 +14,7 @@ PLACES = 1074
 
 
 class Sums:
-    """Exact sums of float64 [shape]; `+=` another of the same shape, or an array."""
+    """Exact sums of float64 [shape]."""
 
     def __init__(self, *shape: int) -> None:
         self.shape = shape
@@ -24,15 +24,15 @@ class Sums:
         """Add finite numbers of this shape."""
         array = np.asarray(values, np.float64)
         assert array.shape == self.shape, (array.shape, self.shape)
-        self._add(map(units, array.ravel().tolist()))
+        self.add_units(map(units, array.ravel().tolist()))
 
-    def add_units(self, values: list[int]) -> None:
+    def add_units(self, values: Iterable[int]) -> None:
         """Add numbers of this shape that are units already, in the order of a flat array."""
-        self._add(values)
+        self._units = [mine + more for mine, more in zip(self._units, values, strict=True)]
 
     def merge(self, other: "Sums") -> None:
         """Add what another has summed."""
-        self._add(other._units)
+        self.add_units(other._units)
 
     def values(self) -> npt.NDArray[np.float64]:
         """The sums, each rounded once; float64 [shape]."""
@@ -42,9 +42,6 @@ class Sums:
     def units(self) -> list[int]:
         """The sums themselves, exact, in the order of a flat array."""
         return self._units
-
-    def _add(self, values: Iterable[int]) -> None:
-        self._units = [mine + more for mine, more in zip(self._units, values, strict=True)]
 
 
 def units(value: float) -> int:

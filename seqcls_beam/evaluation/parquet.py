@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
+from seqcls_beam.model.predictions import FIRST
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.footers import labels_of
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 
-_FIRST = 1152  # sequences, as `model.predictions.first_sequences`
 SOURCE, POSITION = "seqcls_beam.source", "seqcls_beam.position"
 """Columns that are put beside those of a file, under names that no column of a user has: its URI, and the row in it."""
 
@@ -34,7 +34,7 @@ class Files:
     batch_rows: int
     unit_bytes: int
     labels: tuple[str, ...] | None = None  # that every file must be for, in the order of its scores
-    named: bool = False  # and must name, as what `classify` writes does
+    named: bool = False  # whether a file without the names of its labels is refused: `classify` writes them
 
 
 def listed(files: Files) -> pa.RecordBatch:
@@ -48,9 +48,10 @@ def planned(files: Files) -> Iterator[pa.RecordBatch]:
 
 
 def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:
-    """UNIT → batches of the columns, with `source` and `position` as in RECORD; the last has `last` set.
+    """UNIT → batches of the columns, with SOURCE and POSITION beside them; the last has `last` set.
 
-    Raises `RunError` for a file that is gone, damaged, without one of the columns, or for other labels.
+    A unit without rows has no batch. Raises `RunError` for a file that is gone, damaged, without one of the columns, or
+    for other labels.
     """
     mark = Mark.of(unit)
     sequence = rows = 0
@@ -146,16 +147,16 @@ def as_tokens(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def first_sequences(files: Files) -> Sequences:
-    """The first 1,152 rows of shards, for int8: as `model.predictions.first_sequences` has them."""
+    """The first 1,152 rows of shards, for int8, packed as `model.predictions.first_sequences` packs texts."""
     found = []
     rows = 0
     for unit in planned(files):
         for batch in read(unit, files):
-            found.append(batch.slice(0, _FIRST - rows))
+            found.append(batch.slice(0, FIRST - rows))
             rows += len(found[-1])
-            if rows == _FIRST:
+            if rows == FIRST:
                 break
-        if rows == _FIRST:
+        if rows == FIRST:
             break
     lists = pa.concat_arrays([batch["input_ids"] for batch in found])
     types = None

@@ -11,18 +11,17 @@ Tallies of parts of the rows are merged in any order to the same tally. What it 
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
-from seqcls_beam.evaluation import histograms
-from seqcls_beam.evaluation.calibration import Calibration
-from seqcls_beam.evaluation.decisions import Decisions
-from seqcls_beam.evaluation.groups import LENGTHS, Array, Group, bucket, facts
-from seqcls_beam.evaluation.moments import COLUMNS, Moments, about
-from seqcls_beam.evaluation.outcomes import Outcomes
-from seqcls_beam.evaluation.sampling import Sample, weights
-from seqcls_beam.evaluation.worst import Worst
+from seqcls_beam.evaluation.counting import histograms
+from seqcls_beam.evaluation.counting.calibration import Calibration
+from seqcls_beam.evaluation.counting.decisions import Decisions
+from seqcls_beam.evaluation.counting.groups import LENGTHS, Array, Group, bucket, facts
+from seqcls_beam.evaluation.counting.moments import COLUMNS, Moments, about
+from seqcls_beam.evaluation.counting.outcomes import Outcomes
+from seqcls_beam.evaluation.counting.sampling import Sample, weights
+from seqcls_beam.evaluation.counting.worst import Worst
 
 MOST_VALUES = 1000
 """Different values of a sliced column; one that has more is not sliced by."""
@@ -67,11 +66,6 @@ class Tally:
         # By replicate; for several labels `Group.counts`, else `Group.sums`.
         self.replicated_counts = np.zeros((replicates, 3 * size if problem == "multi_label" else 0), np.int64)
         self.replicated_sums = Moments(replicates if problem == "regression" else 0)
-
-    @classmethod
-    def empty(cls, problem: str, labels: tuple[str, ...], **asked: int | float | tuple[str, ...]) -> Self:
-        """A tally of no rows; `asked` are further fields of `Asked`."""
-        return cls(Asked(problem, tuple(labels), **asked))  # type: ignore[arg-type]
 
     def add(self, outcomes: Outcomes) -> None:
         """Count the rows of a batch."""

@@ -1,10 +1,10 @@
 """What a person sees of a fine-tuning: the live line, and the scores when it is done."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -13,24 +13,16 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.display import PLAIN_SECONDS
+from pipelines.terminal import live, screen
 from seqcls_beam.finetuning.job import Job, Progress
 
 
 @contextmanager
 def watching(job: Job) -> Iterator[Callable[[Progress], None]]:
     """Show how far a training is until the block ends; yields what is to be called with news of it."""
-    console = Console(stderr=True)
     clock = _Clock(job.best_metric)
-    done = threading.Event()
-    show = _live if console.is_terminal else _plain
-    thread = threading.Thread(target=show, args=(console, clock, done), daemon=True)
-    thread.start()
-    try:
+    with live.watching(partial(_bar, clock), clock.line):
         yield clock.tell
-    finally:
-        done.set()
-        thread.join()
 
 
 class _Clock:
@@ -64,16 +56,11 @@ class _Clock:
         return ", ".join(said)
 
 
-def _live(console: Console, clock: _Clock, done: threading.Event) -> None:
+def _bar(clock: _Clock, console: Console, done: threading.Event) -> None:
     with Bar(BarColumn(24), TextColumn("{task.description}"), console=console, transient=True) as bar:
         task = bar.add_task(clock.line())
         while not done.wait(0.5):
             bar.update(task, description=clock.line(), completed=clock.now.step, total=clock.now.steps or None)
-
-
-def _plain(_: Console, clock: _Clock, done: threading.Event) -> None:
-    while not done.wait(PLAIN_SECONDS):
-        print(clock.line(), file=sys.stderr, flush=True)
 
 
 def _time(seconds: float) -> str:
@@ -84,10 +71,8 @@ def _time(seconds: float) -> str:
 
 def summary(output: str, manifest: dict[str, Any]) -> None:
     """Print what was trained, and how good it is."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(style="bold")
-    facts.add_column()
+    console = screen.console()
+    facts = screen.facts()
     rows, base, machine, best = (manifest[name] for name in ("data", "base", "machine", "best"))
     facts.add_row("data", f"{rows['rows']['train']:,} training rows, {manifest['problem']}")
     facts.add_row("base", Text(f"{base['name']} ({base['head']} head)"))

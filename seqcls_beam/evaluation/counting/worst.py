@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation.outcomes import Outcomes
+from seqcls_beam.evaluation.counting.outcomes import SMALLEST, Outcomes
 
 Array = npt.NDArray[Any]
-
-_SMALLEST = 1e-12
 
 
 def losses(problem: str, gold: Array, scores: Array) -> Array:
@@ -21,9 +19,9 @@ def losses(problem: str, gold: Array, scores: Array) -> Array:
         return np.abs(gold.astype(np.float64) - scores.astype(np.float64).reshape(len(gold)))
     exact = scores.astype(np.float64)
     if problem == "single_label":
-        return -np.log(np.maximum(exact[np.arange(len(gold)), gold], _SMALLEST))
+        return -np.log(np.maximum(exact[np.arange(len(gold)), gold], SMALLEST))
     said = np.where(gold > 0, exact, 1 - exact)
-    return -np.log(np.maximum(said, _SMALLEST)).sum(axis=1)
+    return -np.log(np.maximum(said, SMALLEST)).sum(axis=1)
 
 
 class Worst:

@@ -1,0 +1,80 @@
+"""What a person sees of a labelling when it is done, and of a quick look."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.terminal import screen
+from seqcls_beam.runs.manifest import first_rows
+
+
+def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
+    """Print what a published run made, and its first rows."""
+    console = screen.console()
+    counts = manifest["rows"]
+    # Names of labels, columns and folders may look like markup: everything of the user's is wrapped in Text.
+    facts = screen.facts()
+    facts.add_row("rows", f"{counts['in']:,} in, {counts['labeled']:,} labelled, {counts['rejected']:,} rejected")
+    labelled = sorted(manifest["label_counts"].items(), key=lambda item: -item[1])
+    more = f", … ({len(labelled)} labels)" if len(labelled) > 8 else ""
+    facts.add_row("labels", Text(", ".join(f"{name} {count:,}" for name, count in labelled[:8]) + more))
+    if counts["rejected"]:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in counts["rejected_by_reason"].items())
+        facts.add_row("rejects", reasons)
+    if manifest["truncated_rows"]:
+        facts.add_row("truncated", f"{manifest['truncated_rows']:,} (texts longer than the model reads)")
+    seconds = manifest["seconds"]
+    busy = sum(seconds.get(stage, 0.0) for stage in ("read", "tokenize", "classify", "write"))
+    if busy:
+        stages = ", ".join(f"{stage} {seconds[stage]:.1f} s" for stage in ("read", "tokenize", "classify", "write"))
+        facts.add_row("speed", f"{counts['in'] / busy:,.0f} texts/s per worker ({stages})")
+    parts = len(manifest["parts"])
+    facts.add_row("output", Text(f"{output}/labels ({parts:,} part{'s'[: parts != 1]})"))
+    console.print(facts)
+    _show_rows(console, output, rows)
+
+
+def _show_rows(console: Console, output: str, rows: int) -> None:
+    head = first_rows(output, rows)
+    if not head.num_rows:
+        return
+    names = [name for name in head.column_names if name not in ("tokens", "truncated")]
+    cells = [[_cell(row[name]) for name in names] for row in head.to_pylist()]
+    widths = {name: max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}
+    said = {"label", "labels", "score", "scores"} & set(names)
+    shown_widths = {name: min(widths[name], 30) for name in said}
+    # The kept columns share what the answers leave; a narrow one leaves its share to the others.
+    room = console.width - 1 - 3 * len(names) - sum(shown_widths.values())
+    kept = sorted(set(names) - said, key=widths.__getitem__)
+    for i, name in enumerate(kept):
+        shown_widths[name] = min(widths[name], max(8, room // (len(kept) - i)), 60)
+        room -= shown_widths[name]
+    shown = Table()
+    for name in names:
+        shown.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
+    for row in cells:
+        shown.add_row(*map(Text, row))
+    console.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list):
+        shown = " ".join(_cell(each) for each in value[:6])
+        return shown + (" …" if len(value) > 6 else "")
+    return "" if value is None else str(value).replace("\n", " ")
+
+
+def probabilities(texts: list[str], labels: tuple[str, ...], scores: Any) -> None:
+    """Print the probability of every label of a few texts."""
+    console = screen.console()
+    table = Table()
+    table.add_column("text", max_width=60)
+    for label in labels:
+        table.add_column(Text(label), justify="right")
+    for text, row in zip(texts, scores, strict=True):
+        table.add_row(Text(text), *(f"{score:.3f}" for score in row))
+    console.print(table)

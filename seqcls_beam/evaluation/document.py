@@ -1,0 +1,118 @@
+"""A finished evaluation as evaluation.json has it, and its two files."""
+
+import time
+from typing import Any
+
+import orjson
+
+from seqcls_beam import storage
+from seqcls_beam.evaluation import gates
+from seqcls_beam.evaluation.evidence import SHOWN_CHARACTERS, Evidence
+from seqcls_beam.evaluation.gold import NUMBERS
+from seqcls_beam.evaluation.job import Job
+from seqcls_beam.evaluation.metrics import measure
+from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
+from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.run import RunError
+
+NAME, REPORT = "evaluation.json", "report.html"
+FORMAT_VERSION = 1
+
+
+def assemble(job: Job, evidence: Evidence, facts: dict[str, Any]) -> dict[str, Any]:
+    """Measure, and say of what: the content of evaluation.json.
+
+    `facts` are the launcher's: command, versions, runner, when it started (seconds since 1970).
+    """
+    config, account, checkpoint = job.config, evidence.account, job.checkpoint
+    began = time.time()
+    found = measure(evidence.tally, config.measure.positive_label, config.measure.ordinal)
+    del found["rows"]
+    if checkpoint is not None:
+        _decode(found["worst"], checkpoint)
+    finished = time.time()
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": "evaluate",
+        "command": facts["command"],
+        "versions": facts["versions"],
+        "runner": facts["runner"],
+        "started": iso(facts["started"]),
+        "finished": iso(finished),
+        "data": job.data,
+        "model": None
+        if checkpoint is None
+        else {
+            "name": storage.without_password(checkpoint.name),
+            "revision": checkpoint.revision,
+            "digest": checkpoint.digest,
+            "files": checkpoint.files,
+        },
+        "problem": job.kind.problem,
+        "labels": list(evidence.tally.asked.labels),
+        "gold": {
+            "column": job.sheet.label_column,
+            "read_as": NUMBERS if account.ways[NUMBERS] else job.sheet.gold.way,
+        },
+        "threshold": config.model.threshold if job.kind.problem == "multi_label" and job.kind.scores else None,
+        "bootstrap": {"replicates": config.measure.bootstrap, "seed": config.measure.seed},
+        "engines": [account.engines[key] for key in sorted(account.engines)],
+        "rows": {
+            "in": account.rows,
+            "scored": account.scored,
+            "unlabelled": account.unlabelled,
+            "rejected": sum(account.rejected.values()),
+            "rejected_by_reason": dict(sorted(account.rejected.items(), key=_most_first)),
+            "unknown_labels": list(account.unknown),
+        },
+        "tokens": account.tokens,
+        "truncated_rows": account.truncated if job.truncations else None,
+        **found,
+        "gates": gates.judged(config.gates, found["metrics"]),
+        "seconds": {
+            **{stage: round(spent, 3) for stage, spent in sorted(account.seconds.items())},
+            "measure": round(finished - began, 3),
+            "wall": round(finished - facts["started"], 3),
+        },
+    }
+
+
+def _most_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def _decode(worst: list[dict[str, Any]], checkpoint: Checkpoint) -> None:
+    """Put texts in the place of token ids, where these are all that is known of rows."""
+    if not any("input_ids" in row for row in worst):
+        return
+    tokenizer = load_tokenizer(checkpoint.local(), checkpoint.name)
+    for row in worst:
+        text = tokenizer.decode(row.pop("input_ids"), skip_special_tokens=True)
+        row["text"] = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def refuse_taken(output: str, overwrite: bool) -> None:
+    """Raise `RunError` where an evaluation cannot be written to a folder."""
+    try:
+        if storage.size(storage.join(output, NAME)) is not None and not overwrite:
+            raise RunError(f"{output} holds an evaluation already; give --overwrite to replace it")
+        storage.ensure_writable(output)
+    except OSError as error:
+        raise RunError(f"--output={output} cannot be written: {error}") from error
+
+
+def write(output: str, found: dict[str, Any]) -> None:
+    """Write both files into a folder. Where evaluation.json is, the report beside it is of the same rows.
+
+    Raises `RunError` where they cannot be written.
+    """
+    from seqcls_beam.evaluation.report import page
+
+    # Both are made before either is written: a page that cannot be made must not take the old one away.
+    report, numbers = page(found).encode(), orjson.dumps(found, option=orjson.OPT_INDENT_2)
+    try:
+        storage.remove(storage.join(output, NAME))
+        storage.put(storage.join(output, REPORT), report)
+        storage.put(storage.join(output, NAME), numbers)
+    except OSError as error:
+        raise RunError(f"--output={output} cannot be written: {error}") from error

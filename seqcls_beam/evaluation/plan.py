@@ -1,0 +1,32 @@
+"""An evaluation before it starts: options → the rows and the model, found and checked to fit."""
+
+from seqcls_beam.config.evaluate import EvaluateConfig
+from seqcls_beam.evaluation import parquet
+from seqcls_beam.evaluation.job import Job
+from seqcls_beam.evaluation.sources import labeled, prepared, rows
+from seqcls_beam.model import predictions
+from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.reading.records import read_unit
+from seqcls_beam.reading.units import list_files, plan_units
+
+
+def plan(config: EvaluateConfig, threshold: float | None = None) -> Job:
+    """Find the rows and the model; raises `ValueError` or `FileNotFoundError` for what cannot be used.
+
+    `threshold` is what --threshold said, None where it was not given: then that of the run whose answers are there.
+    """
+    if config.answers.data is not None:
+        return prepared.plan(config, config.answers.data)
+    return labeled.plan(config, threshold) if config.answers.labeled else rows.plan(config)
+
+
+def first_sequences(job: Job) -> Sequences | None:
+    """The first sequences of the corpus, where int8 needs them."""
+    if job.checkpoint is None or job.config.model.dtype != "int8":
+        return None
+    if job.files is not None:
+        return parquet.first_sequences(job.files)
+    assert job.layout is not None
+    units = plan_units(list_files(job.config.read), job.config.read.unit_bytes)
+    records = (batch for unit in units for batch in read_unit(unit, job.layout))
+    return predictions.first_sequences(records, job.checkpoint, job.config.model)

@@ -1,0 +1,105 @@
+"""Evidence that must not become a number: gold labels that can be read two ways, too few rows that count."""
+
+from collections.abc import Iterable
+
+from seqcls_beam.config.evaluate import EvaluateConfig
+from seqcls_beam.evaluation import gates
+from seqcls_beam.evaluation.columns import quoted
+from seqcls_beam.evaluation.evidence import Evidence
+from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
+from seqcls_beam.evaluation.job import Job
+from seqcls_beam.runs.run import RunError
+
+_MANY_UNLABELLED = 0.05  # share of the rows, above which whoever gave a gate is warned
+_MOST_TOLD = 20  # labels
+
+
+def refuse(evidence: Evidence, job: Job) -> None:
+    """Raise `RunError`, with what to do, where the evidence cannot be trusted to say how good the answers are."""
+    _refuse_mixed(evidence)
+    _refuse_numbers(evidence, job)
+    _refuse_rejected(evidence, job.config)
+    _refuse_unlabelled(evidence, job.config)
+
+
+def doubt(evidence: Evidence, config: EvaluateConfig) -> str | None:
+    """A sentence for the user where gates are given, and many rows have no gold label; None where all is well."""
+    account = evidence.account
+    if account.unlabelled > _MANY_UNLABELLED * account.rows and gates.given(config.gates):
+        return f"{_unlabelled(evidence)}, and the gates see only the others (see --max_unlabelled)"
+    return None
+
+
+def _refuse_mixed(evidence: Evidence) -> None:
+    """Raise `RunError` where some gold labels are names of labels, and others their numbers."""
+    account = evidence.account
+    if account.ways[NAMES] and account.ways[NUMBERS]:
+        name, count = (account.examples[way][1] for way in (NAMES, NUMBERS))
+        raise RunError(
+            f"the gold labels are a mix: {account.ways[NAMES]:,} rows hold a label's name, such as {name!r}, and "
+            f"{account.ways[NUMBERS]:,} what would be its number, such as {count!r}; say with --labels what stands for "
+            "what"
+        )
+
+
+def _refuse_numbers(evidence: Evidence, job: Job) -> None:
+    """Raise `RunError` where unknown gold labels may be numbers from 0 of labels whose names have digits.
+
+    0 to 4 beside "1 star" to "5 stars" may be meant so, or be another scale altogether.
+    """
+    labels = evidence.tally.asked.labels
+    if job.kind.problem == "regression" or job.config.gold.labels is not None or countable(labels, None):
+        return
+    places = {str(number) for number in range(len(labels))}
+    if not places.isdisjoint(name.removesuffix(".0") for name in evidence.account.unknown):
+        raise RunError(
+            f"the gold labels hold {', '.join(map(repr, evidence.account.unknown))}, and the model's labels are "
+            f"{quoted(labels, _MOST_TOLD)}: whether their numbers count from 0 cannot be told; say with "
+            "--labels what stands for what, as VALUE:NAME"
+        )
+
+
+def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
+    """Raise `RunError` where too many rows cannot be scored, or none."""
+    account = evidence.account
+    rejected = sum(account.rejected.values())
+    reasons = ", ".join(f"{name} {count:,}" for name, count in account.rejected.most_common())
+    names = ", ".join(map(repr, account.unknown))
+    if names and evidence.tally.asked.problem == "regression":
+        reasons += f"; the column has what is no finite number: {names}"
+    elif names:
+        reasons += f"; the unknown labels begin with {names}, and "
+        if config.gold.labels is not None:
+            reasons += f"--labels has {quoted((value for value, _ in pairs_of(config.gold.labels)), _MOST_TOLD)}"
+        else:
+            told = quoted(evidence.tally.asked.labels, _MOST_TOLD)
+            reasons += f"the model's are {told} (see --labels{_truths(account.unknown)})"
+    if rejected > config.report.max_rejected * account.rows:
+        raise RunError(
+            f"{rejected:,} of {account.rows:,} rows were rejected, more than --max_rejected="
+            f"{config.report.max_rejected:g} allows ({reasons})"
+        )
+    if not account.rows:
+        raise RunError("no row could be scored: there are no rows")
+    if not account.scored:
+        raise RunError(
+            f"no row could be scored: of {account.rows:,} rows {account.unlabelled:,} have no gold label, and "
+            f"{rejected:,} were rejected" + (f" ({reasons})" if rejected else "")
+        )
+
+
+def _refuse_unlabelled(evidence: Evidence, config: EvaluateConfig) -> None:
+    """Raise `RunError` where too many rows have no gold label."""
+    account = evidence.account
+    if account.unlabelled > config.report.max_unlabelled * account.rows:
+        raise RunError(f"{_unlabelled(evidence)}, more than --max_unlabelled={config.report.max_unlabelled:g} allows")
+
+
+def _unlabelled(evidence: Evidence) -> str:
+    return f"{evidence.account.unlabelled:,} of {evidence.account.rows:,} rows have no gold label"
+
+
+def _truths(unknown: Iterable[str]) -> str:
+    """How to go on after `--labels` where the unknown labels are booleans."""
+    found = [name for name in unknown if name.casefold() in ("true", "false")]
+    return f", such as {found[0]}:NAME" if found else ""

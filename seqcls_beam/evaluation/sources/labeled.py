@@ -1,0 +1,253 @@
+"""Rows that have their answers, from `pipelines.classify` or anywhere else: `--labeled`. No model is run."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from seqcls_beam import storage
+from seqcls_beam.config.evaluate import EvaluateConfig
+from seqcls_beam.evaluation.columns import check_answers, check_kinds, is_list, quoted, require
+from seqcls_beam.evaluation.evidence import Sheet
+from seqcls_beam.evaluation.gates import Kind
+from seqcls_beam.evaluation.gold import names_of
+from seqcls_beam.evaluation.job import Job, asked, gold, inputs, total_bytes
+from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
+from seqcls_beam.preparation.labels import canonical, refuse_many, vocabulary
+from seqcls_beam.reading.footers import labels_of, schema_of
+from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
+
+_ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
+"""Columns that `classify` writes behind the kept ones, as `schema.labeled` has them."""
+
+_MOST_TOLD = 5  # labels
+
+
+def plan(config: EvaluateConfig, threshold: float | None) -> Job:
+    """Find the files and what their answers are; raises `ValueError` or `FileNotFoundError` for what cannot be used.
+
+    `threshold` is what --threshold said, None where it was not given: then that of the run whose answers are there.
+    """
+    paths, manifests, runs = _opened(config)
+    files = Files(tuple(paths), (), config.read.batch_rows, config.read.unit_bytes)
+    try:
+        units = listed(files)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(str(error).replace("--input=", "--labeled=")) from error
+    schema = schema_of(units["path"][0].as_py())
+    column = _gold_column(config.gold.label_column, schema)
+    slices = config.measure.slice_by or ()
+    require(slices, schema.names, "slice_by")
+    check_kinds(schema, config, column)
+    problem, known = _problem_and_labels(config, schema, _one_model(runs))
+    check_answers(schema, problem)
+    labels = _labels_in_rows(config, schema, problem, column, units) if known is None else known
+    remarks: list[str] = []
+    if problem == "multi_label":
+        if threshold is not None and "scores" not in schema.names:
+            raise ValueError(f"--threshold={threshold:g} is for scores, and there are none: only the labels assigned")
+        config, remarks = _with_threshold(config, threshold, manifests)
+    answers = [name for name in ("scores", "labels" if problem == "multi_label" else "label") if name in schema.names]
+    if problem == "regression":
+        answers = ["score"]
+    # Where the user names the threshold, labels that were assigned from another are not what is asked for.
+    checked = len(answers) == 2 and (problem == "single_label" or threshold is None)
+    shown = _texts(config, schema)
+    kinds = {"tokens": pa.types.is_integer, "truncated": pa.types.is_boolean}  # as `classify` has them
+    others = [name for name, check in kinds.items() if name in schema.names and check(schema.field(name).type)]
+    columns = tuple(dict.fromkeys([*answers, *others, column, *slices, *shown.values()]))
+    named = bool(runs) or labels_of(schema) is not None
+    read_as = gold(config, problem, labels, schema.field(column).type, named)
+    rejected: Counter[str] = Counter()
+    for manifest in manifests:
+        rejected.update(manifest["rows"]["rejected_by_reason"])
+    return Job(
+        config,
+        Kind(problem, len(labels), problem == "regression" or "scores" in answers),
+        Sheet(
+            asked(config, problem, labels),
+            read_as,
+            column,
+            (*shown.items(), ("source", SOURCE), ("position", POSITION)),
+            kept=False,
+            summing=problem == "single_label" and not runs,
+            answers=tuple(answers if checked else answers[:1]),
+            checked=checked,
+        ),
+        total_bytes(units),
+        {"kind": "labeled", "runs": runs, "inputs": inputs(units)},
+        files=replace(
+            files,
+            columns=columns,
+            labels=None if problem == "regression" else labels,
+            named=named,
+        ),
+        rejected=dict(rejected),
+        truncations="truncated" in others,
+        remarks=tuple(remarks),
+    )
+
+
+def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
+    """(files with answers, the manifests of runs that made them, what is told of these runs)."""
+    paths: list[str] = []
+    manifests: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
+    for pattern in config.answers.labeled:
+        folder = storage.absolute(pattern)
+        manifest = _manifest(folder)
+        if manifest is None:
+            paths.append(pattern)
+            continue
+        if kind := manifest.get("kind"):
+            what = {
+                "prepare": "prepared data, which has no answers: give it as --data",
+                "finetune": "a model, which has no answers: give it as --model, with rows to answer",
+            }.get(kind, f"the output of pipelines.{kind}")
+            raise ValueError(f"--labeled={pattern}: it holds {what}")
+        manifests.append(manifest)
+        run = {key: manifest.get(key) for key in ("run_id", "model")}
+        runs.append({"folder": storage.without_password(folder), **run})
+        paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
+    if not paths:
+        raise ValueError(f"--labeled={config.answers.labeled[0]} holds no rows")
+    return paths, manifests, runs
+
+
+def _manifest(folder: str) -> dict[str, Any] | None:
+    """The manifest in a folder; None where it is none, or a file."""
+    try:
+        return None if folder.endswith(".parquet") else read_manifest(folder)
+    except NotADirectoryError:
+        return None
+
+
+def _one_model(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The model of runs; raises `ValueError` where their answers are not of one kind."""
+    known = [run for run in runs if run["model"] is not None]
+    for run in known[1:]:
+        one, other = (each["model"] for each in (known[0], run))
+        if one["problem"] != other["problem"] or (one["problem"] != "regression" and one["labels"] != other["labels"]):
+            raise ValueError(
+                f"--labeled names runs of different models: {known[0]['folder']} is {one['problem']} with the labels "
+                f"{quoted(one['labels'])}, {run['folder']} {other['problem']} with {quoted(other['labels'])}; "
+                "evaluate them one by one"
+            )
+    return known[0]["model"] if known else None
+
+
+def _with_threshold(
+    config: EvaluateConfig, given: float | None, manifests: list[dict[str, Any]]
+) -> tuple[EvaluateConfig, list[str]]:
+    """The threshold of several labels: what was given, else what the runs had; and what is to be told of it."""
+    were = sorted({manifest["threshold"] for manifest in manifests if manifest.get("threshold") is not None})
+    if given is not None:
+        others = ", ".join(f"{each:g}" for each in were if each != given)
+        told = f"; the answers were assigned from {others} on" if others else ""
+        return config, [f"--threshold={given:g} decides which labels are assigned{told}"]
+    if len(were) > 1:
+        raise ValueError(
+            f"--labeled names runs that assigned labels from {' and '.join(f'{each:g}' for each in were)} on: evaluate "
+            "them one by one, or give the --threshold"
+        )
+    return replace(config, model=replace(config.model, threshold=were[0])) if were else config, []
+
+
+def _texts(config: EvaluateConfig, schema: pa.Schema) -> dict[str, str]:
+    """What is told of a row (id, text, text_pair) → its column, where there is one.
+
+    Raises `ValueError` for a column that was asked for by name and is not there.
+    """
+    found = {}
+    for told in ("id", "text", "text_pair"):
+        option = f"{told}_column"
+        name = getattr(config.read, option)
+        if name is not None and (option, name) != ("text_column", "text"):  # the default names nothing
+            require([name], schema.names, option)
+        if name in schema.names:
+            found[told] = name
+    return found
+
+
+def _gold_column(name: str, schema: pa.Schema) -> str:
+    """The column of gold labels beside answers: `classify` renames one that is called as its own."""
+    if name in _ANSWERS:
+        if f"input_{name}" in schema.names:
+            return f"input_{name}"
+        others = [each for each in schema.names if each not in _ANSWERS]
+        raise ValueError(
+            f"--label_column={name} is what the model said; name the column of the gold labels: {quoted(others)}"
+            if others
+            else f"--labeled has no columns but the answers ({quoted(schema.names)}): keep the gold labels with "
+            "--keep_columns when classifying"
+        )
+    require([name], schema.names, "label_column")
+    return name
+
+
+def _problem_and_labels(
+    config: EvaluateConfig, schema: pa.Schema, model: dict[str, Any] | None
+) -> tuple[str, tuple[str, ...] | None]:
+    """(problem, labels) of answers, as their model or the files tell; None for labels that they do not."""
+    if model is not None:
+        return str(model["problem"]), tuple(model["labels"])
+    labels = labels_of(schema)
+    if labels is None and config.gold.labels is not None:
+        labels = names_of(config.gold.labels)
+    if "labels" in schema.names and (is_list(schema.field("labels").type) or "label" not in schema.names):
+        problem = "multi_label"
+    elif "label" in schema.names and (labels is None or len(labels) > 1):
+        problem = "single_label"
+        if labels is None and "score" in schema.names and pa.types.is_floating(schema.field("label").type):
+            raise ValueError(
+                f"--labeled has 'label' ({schema.field('label').type}) and 'score': are the answers classes, or the "
+                "numbers of a regression? For classes give --labels, for a regression --labels with one name"
+            )
+    elif "score" in schema.names:
+        return "regression", labels or ("value",)
+    else:
+        raise ValueError(
+            f"--labeled has no column of answers ('label', 'labels' or 'score'); the columns there are "
+            f"{quoted(schema.names)}"
+        )
+    return problem, labels
+
+
+def _labels_in_rows(
+    config: EvaluateConfig, schema: pa.Schema, problem: str, column: str, units: pa.RecordBatch
+) -> tuple[str, ...]:
+    """The labels that the answers have, by a look through all rows.
+
+    Raises `ValueError` where there are none, or no gold label is among them: then the two speak of different things.
+    And where there are scores, since the rows do not tell their order.
+    """
+    if "scores" in schema.names:
+        raise ValueError(
+            "--labeled has scores, and nothing says which label each is for: give the labels in their order with "
+            "--labels"
+        )
+    said = "labels" if problem == "multi_label" else "label"
+    names: dict[str, set[str]] = {said: set(), column: set()}
+    fs = storage.connect(units["path"][0].as_py())[0]
+    files = ds.dataset(
+        [storage.connect(path)[1] for path in units["path"].to_pylist()], filesystem=fs, format="parquet"
+    )
+    for batch in files.to_batches(columns=[said, column]):
+        for name, separator in ((said, None), (column, config.gold.label_separator)):
+            plain, _ = canonical(batch[name], problem, separator)
+            names[name] |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist()) - {None}
+            refuse_many(names[name], name)
+    answers, gold = names[said], names[column]
+    if not answers:
+        raise ValueError(f"--labeled has no answers: nothing stands in {said!r}")
+    if gold and answers.isdisjoint(gold):
+        raise ValueError(
+            f"--label_column={column} holds {quoted(sorted(gold), _MOST_TOLD)}, and the answers are "
+            f"{quoted(sorted(answers), _MOST_TOLD)}: they have nothing in common; say with --labels what stands for "
+            "what, as VALUE:NAME (a regression has 'score' and no 'label')"
+        )
+    return tuple(vocabulary(answers))
