@@ -28,6 +28,19 @@ from typing import Any, Self
 import orjson
 import pyarrow as pa
 
+__all__ = [
+    "PREDICTION",
+    "PREDICTION_MULTI_LABEL",
+    "REASONS",
+    "REJECT",
+    "REJECT_VALUE",
+    "TOKENS",
+    "UNIT",
+    "Mark",
+    "labeled",
+    "record",
+]
+
 REJECT_VALUE = pa.struct(
     [
         ("stage", pa.string()),  # "read", "tokenize" or "classify"; where data is prepared also "exact" or "assign"
@@ -39,6 +52,7 @@ REJECT_VALUE = pa.struct(
         ("raw", pa.binary()),
     ]
 )
+"""What stands in the column `reject` of a row that cannot be labelled."""
 
 REASONS = {
     # the reader

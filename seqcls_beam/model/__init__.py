@@ -2,3 +2,7 @@
 
 Knows no files of text, no run and no Beam; torch only in `engine/`.
 """
+
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve
+
+__all__ = ["Checkpoint", "CheckpointError", "resolve"]

@@ -9,3 +9,7 @@
 
 Knows no Beam and no torch.
 """
+
+from seqcls_beam.runs.run import Run, RunError
+
+__all__ = ["Run", "RunError"]

@@ -57,7 +57,12 @@ class ReadRecords(beam.PTransform[PBegin, Batches]):
 
 @dataclass
 class Tokenize(beam.PTransform[Batches, Batches]):
-    """RECORD batches → TOKENS batches, row for row."""
+    """RECORD batches → TOKENS batches, row for row.
+
+    Texts are cut, or read in windows, as `options` say (lengths in tokens, the special ones included). A text on which
+    the tokenizer raises is rejected. Raises `CheckpointError` in the worker where files of the checkpoint are not those
+    it was resolved from.
+    """
 
     checkpoint: Checkpoint
     options: ModelOptions = field(default_factory=ModelOptions)
@@ -70,6 +75,9 @@ class Tokenize(beam.PTransform[Batches, Batches]):
 @dataclass
 class Classify(beam.PTransform[Batches, Batches]):
     """TOKENS batches → PREDICTION batches, row for row, by one model per process.
+
+    Scores are float32, one for each label in the checkpoint's order. A row on which the model raises is rejected; where
+    the model is broken, or the device that `options` name is not there, that raises `EngineError` in the worker.
 
     `progress` is a folder of this machine for `runs.progress`. `first`, which int8 needs, are sequences of the corpus:
     `model.predictions.first_sequences`.
