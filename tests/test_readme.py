@@ -103,7 +103,10 @@ def workplace(tmp_path_factory):
     (folder / "reviews" / "a.jsonl.gz").write_bytes(gzip.compress((folder / "plain.jsonl").read_bytes()))
     (folder / "articles" / "a.txt").write_text("\n".join(some) + "\n")
     write_jsonl(folder / "inbox" / "a.jsonl", [{"text": text} for text in some])
-    pq.write_table(pa.table({"text": some}), folder / "corpus.parquet")
+    # Plain praise and blame: int8 is judged by whether the labels stay, and among few rows none may be nearly tied.
+    things = "film book soup room plot acting".split()  # noqa: SIM905
+    plain = [f"the {each} was {how}" for each in things for how in ("wonderful, I loved it", "terrible, I hated it")]
+    pq.write_table(pa.table({"text": plain}), folder / "corpus.parquet")
     (folder / "pairs.tsv").write_text('#1 String\t#2 String\n"a film\tthe book\n')
     (folder / "emotions.tsv").write_text("a good film\t3,4\tx1\n")
     tiny.checkpoint(folder / "my-checkpoint")
