@@ -15,7 +15,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import PipelineOptions
-from rich import filesize
 
 from pipelines.command import (
     EPILOG,
@@ -37,8 +36,8 @@ from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
-from seqcls_beam.runs.manifest import short
-from seqcls_beam.runs.plan import Job, calibration, plan
+from seqcls_beam.runs.job import Job
+from seqcls_beam.runs.plan import first_sequences, plan
 from seqcls_beam.runs.run import begin
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
@@ -102,15 +101,10 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> dict[str, A
     units = plan_units(job.files, job.config.read.unit_bytes)
     done = begin(job.run, units, _facts(job, runner, len(units)))
     size = pc.sum(job.files["size"]).as_py()
-    say(
-        f"run {short(job.run.run_id)}: {job.files.num_rows:,} file{'s'[: job.files.num_rows != 1]}, "
-        f"{filesize.decimal(size)}, "
-        f"{len(units):,} unit{'s'[: len(units) != 1]}" + (f", {done:,} of them done before" if done else ""),
-        0,
-    )
+    say(terminal.begun(job, len(units), done), 0)
 
     def work() -> None:
-        ready = replace(job, first=calibration(job, units))
+        ready = replace(job, first=first_sequences(job, units))
         with watching(size) as folder:
             pipeline = beam.Pipeline(options=beam_options)
             build(pipeline, ready, folder)

@@ -42,7 +42,10 @@ class _NotPlanned(Exception):
 
 @contextmanager
 def planning() -> Iterator[None]:
-    """Let what is wrong with flags, files or a model end the command in one sentence; afterwards it is a fault."""
+    """What is wrong with flags, files or a model ends the command in one sentence.
+
+    Only here: the same errors of a run under way are faults of the program, and keep their traceback.
+    """
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -52,15 +55,15 @@ def planning() -> Iterator[None]:
 
 
 def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callable[[str, int], int] = say) -> int:
-    """Run a command; what ends it becomes a sentence, told by `tell`, and a code."""
+    """Run a command; what ends it becomes a sentence and a code. What could not be planned is told by `tell`."""
     try:
         return command(argv)
     except _NotPlanned as end:
         return tell(*end.args)
     except RunError as error:
-        return tell(str(error), 1)
+        return say(str(error), 1)
     except KeyboardInterrupt:
-        return tell("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
 
 
 def already_published(run: Run, summary: Callable[[str, dict[str, Any]], None]) -> bool:

@@ -16,7 +16,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from rich import filesize
 
 from pipelines.command import (
     EPILOG,
@@ -35,6 +34,7 @@ from pipelines.terminal.rows import watching
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.evaluate import (
+    TAKEN,
     AnswerOptions,
     EvaluateConfig,
     GateOptions,
@@ -66,21 +66,6 @@ _EXIT_CODES = """\
 exit codes: 0 evaluated, every gate passed; 1 failed, or a gate did not pass; 2 wrong usage
 """
 _LOCAL = "FnApiRunner"
-
-
-_TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
-    "input": {},
-    "data": {
-        "read": ("batch_rows", "unit_bytes"),
-        "gold": (),
-        "model": ("model", "revision", "threshold", "device", "dtype", "threads", "batch_tokens", "compile"),
-    },
-    "labeled": {
-        "read": ("text_column", "text_pair_column", "id_column", "batch_rows", "unit_bytes"),
-        "model": ("threshold",),
-    },
-}
-"""The options of a group that say something of a source, by source; where a group is not named, all do."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +108,7 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
             f"{said}: give one of --input (rows to run a model on), --data (prepared shards, likewise) and --labeled "
             "(rows with answers)"
         )
-    for group, names in _TAKEN[named[0]].items():
+    for group, names in TAKEN[named[0]].items():
         for name in given[group]:
             if name not in names:
                 raise UsageError(f"--{name} does nothing with --{named[0]}: leave it out")
@@ -145,7 +130,7 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     if output is not None:
         document.refuse_taken(output, config.report.overwrite)
     facts = _facts(job, runner)
-    say(f"evaluating {_named(job)}: {filesize.decimal(job.size)}", 0)
+    say(terminal.begun(job), 0)
     for remark in job.remarks:
         say(remark, 0)
     evidence = _run(job, runner, beam_options, output)
@@ -200,14 +185,6 @@ def _run(job: Job, runner: str, beam_options: PipelineOptions, output: str | Non
         return load(uri)
 
 
-def _named(job: Job) -> str:
-    model = "" if job.checkpoint is None else f"{storage.without_password(job.checkpoint.name)} on "
-    if job.data["kind"] == "prepared":
-        return f"{model}the {job.data['split']} split of {job.data['folder']}"
-    count = len(job.data["inputs"])
-    return f"{model}{count:,} file{'s'[: count != 1]}"
-
-
 def _facts(job: Job, runner: str) -> dict[str, Any]:
     """What evaluation.json says of the call. No environment, no flags of the runner: they hold secrets."""
     packages = ("apache-beam", "numpy", "pyarrow", "scikit-learn", "scipy")
@@ -225,7 +202,7 @@ def _command(config: EvaluateConfig) -> str:
     source = "data" if config.answers.data is not None else "labeled" if config.answers.labeled else "input"
     idle = {
         each.name
-        for group, names in _TAKEN[source].items()
+        for group, names in TAKEN[source].items()
         for each in option_fields(GROUPS[group])
         if each.name not in names
     }

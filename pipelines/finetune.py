@@ -17,11 +17,11 @@ from pipelines.terminal import finetune as terminal
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions
 from seqcls_beam.finetuning import transaction
-from seqcls_beam.finetuning.job import Job, processes, step_of
+from seqcls_beam.finetuning.job import Job, processes
 from seqcls_beam.finetuning.plan import plan
 from seqcls_beam.finetuning.recipe import read_recipe
 from seqcls_beam.model.checkpoints import CheckpointError
-from seqcls_beam.runs.manifest import read_manifest, short
+from seqcls_beam.runs.manifest import read_manifest
 from seqcls_beam.runs.run import RunError
 
 GROUPS: dict[str, type] = {
@@ -96,7 +96,7 @@ def _lead(job: Job) -> int:
         trained = None if published else job.trained()
         if not published:
             transaction.begin(job)
-            _announce(job)
+            say(terminal.begun(job), 0)
         _decide("train" if not published and trained is None else "end")
         if published:
             transaction.clear(job)
@@ -136,15 +136,6 @@ def _decide(word: str | None) -> str:
     from seqcls_beam.finetuning.agreement import agree
 
     return agree(word)
-
-
-def _announce(job: Job) -> None:
-    rows, ranks, last = job.prepared.manifest["splits"]["train"]["rows"], processes()[1], job.last_checkpoint()
-    say(
-        f"run {short(job.run.run_id)}: {rows:,} rows, {ranks} process{'es'[: 2 * (ranks != 1)]}"
-        + (f", going on from step {step_of(last):,}" if last else ""),
-        0,
-    )
 
 
 if __name__ == "__main__":

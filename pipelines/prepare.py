@@ -13,7 +13,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
-from rich import filesize
 
 from pipelines.command import (
     EPILOG,
@@ -42,7 +41,6 @@ from seqcls_beam.config.prepare import (
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.plan import plan
 from seqcls_beam.preparation.tasks import begin
-from seqcls_beam.runs.manifest import short
 from seqcls_beam.transforms.prepare import Prepare
 
 GROUPS: dict[str, type] = {
@@ -108,11 +106,7 @@ def _launch(
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
     done = begin(job, units, _facts(job, runner))
-    say(
-        f"run {short(job.run.run_id)}: {filesize.decimal(size)} in {len(units):,} unit{'s'[: len(units) != 1]}"
-        + (f", {done:,} of them done before" if done else ""),
-        0,
-    )
+    say(terminal.begun(job, size, done), 0)
 
     def work() -> None:
         with terminal.watching(job):

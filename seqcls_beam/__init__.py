@@ -27,7 +27,8 @@ Read from the top: a room imports only rooms above it.
       run.py           a run and its attempt: identity, units, what is finished
       manifest.py      records of all units → what `_MANIFEST.json` says
       commit.py        parts and manifest → published, all or nothing
-      plan.py          the options of a labelling → its run
+      job.py           a labelling as it is known before it starts
+      plan.py          the options of a labelling → its job
 
     preparation/     labelled records → shards to fine-tune on
       keys.py          the duplicate key of a text, and its digest
@@ -123,3 +124,8 @@ def __getattr__(name: str) -> Any:
 
         return open_labels
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names that are loaded on first use among them, for `dir` and `pydoc`."""
+    return sorted({*globals(), *__all__})

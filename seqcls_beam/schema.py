@@ -46,9 +46,8 @@ REJECT_VALUE = pa.struct(
         ("stage", pa.string()),  # "read", "tokenize" or "classify"; where data is prepared also "exact" or "assign"
         ("reason", pa.string()),  # one of REASONS
         ("detail", pa.string()),  # a sentence for people
-        # The record's bytes as read: of Parquet the columns that are read, as JSON; of a file that ended early its last
-        # line, of other faults of files nothing; where there are more than 64 MiB, the first one. Past the reader the
-        # text, in UTF-8.
+        # The record's bytes as read: of Parquet the columns that are read, as JSON; of a file whose data end early or
+        # break the line under way; of more than 64 MiB the first MiB. Past the reader the text, in UTF-8.
         ("raw", pa.binary()),
     ]
 )

@@ -26,8 +26,13 @@ FLOORS = [
     {"evaluation"},
     {"finetuning", "transforms"},
 ]
-# Who may know what: a folder, and all that is in it.
-KNOWS = {"apache_beam": ("transforms",), "torch": ("model/engine", "finetuning"), "argparse": ()}
+# Who may know what: a folder, and all that is in it. Whoever imports the engine imports torch.
+KNOWS = {
+    "apache_beam": ("transforms",),
+    "torch": ("model/engine", "finetuning"),
+    "seqcls_beam.model.engine": ("model/engine", "finetuning", "transforms"),
+    "argparse": (),
+}
 # Of the commands, too.
 ORDER = ["options", "terminal", "command", "classify", "prepare", "finetune", "evaluate"]
 
@@ -42,7 +47,8 @@ def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, f"{path}:{node.lineno}: a relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -69,8 +75,9 @@ def test_imports_point_down_only(path):
     for name in imports(path):
         top, _, rest = name.partition(".")
         assert top != "pipelines", f"{inside} imports a command"
-        if top in KNOWS:
-            assert inside.startswith(tuple(f"{each}/" for each in KNOWS[top])), f"{inside} knows {top}"
+        for known, folders in KNOWS.items():
+            if f"{name}.".startswith(f"{known}."):
+                assert inside.startswith(tuple(f"{each}/" for each in folders)), f"{inside} knows {known}"
         below = rest.partition(".")[0]
         if top == "seqcls_beam" and below != own and own != "__init__":
             assert floor(below) < floor(own), f"{inside} imports {below}, which is not below it"
@@ -105,7 +112,7 @@ def test_every_room_has_its_floor():
 
 def test_the_map_of_the_package_is_the_tree():
     """`seqcls_beam/__init__.py` lists what there is, by indentation; a folder without its files stands for them all."""
-    listed: set[str] = set()
+    entries: list[str] = []
     folders: list[tuple[int, str]] = []
     for line in (seqcls_beam.__doc__ or "").splitlines():
         entry = re.fullmatch(r"( +)((?:\w+(?:\.py|/)(?:, )?)+) +\S.*", line)
@@ -114,9 +121,10 @@ def test_the_map_of_the_package_is_the_tree():
         depth = len(entry[1])
         folders = [each for each in folders if each[0] < depth]
         for name in entry[2].split(", "):
-            listed.add("".join(folder for _, folder in folders) + name)
+            entries.append("".join(folder for _, folder in folders) + name)
             if name.endswith("/"):
                 folders.append((depth, name))
+    listed = set(entries)
     there = {path.relative_to(PACKAGE).as_posix() for path in sources(PACKAGE)}
     there = {path for path in there if not path.endswith("__init__.py")}
     files = {path for path in listed if path.endswith(".py")}
@@ -126,6 +134,8 @@ def test_the_map_of_the_package_is_the_tree():
     missing = {path for path in there - files if not path.startswith(tuple(whole))}
     assert not missing, f"there, but not listed: {sorted(missing)}"
     assert all((PACKAGE / each).is_dir() for each in whole)
+    order = [floor(name) for name in dict.fromkeys(re.sub(r"(/|\.py).*", "", each) for each in entries)]
+    assert order == sorted(order), "read from the top, a room imports only rooms above it"
 
 
 @pytest.mark.parametrize("path", sources(PACKAGE, COMMANDS), ids=shown)

@@ -1,13 +1,25 @@
-"""What a person sees of a labelling when it is done, and of a quick look."""
+"""What a person sees of a labelling when it begins and when it is done, and of a quick look."""
 
 from typing import Any
 
+import pyarrow.compute as pc
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import screen
-from seqcls_beam.runs.manifest import first_rows
+from seqcls_beam.runs.job import Job
+from seqcls_beam.runs.manifest import first_rows, short
+
+
+def begun(job: Job, units: int, done: int) -> str:
+    """The sentence that a run begins with: what is to be read, in how many units, and how many are done already."""
+    files, size = job.files.num_rows, pc.sum(job.files["size"]).as_py()
+    return (
+        f"run {short(job.run.run_id)}: {files:,} file{'s'[: files != 1]}, {filesize.decimal(size)}, "
+        f"{units:,} unit{'s'[: units != 1]}" + (f", {done:,} of them done before" if done else "")
+    )
 
 
 def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:

@@ -3,17 +3,31 @@
 from collections.abc import Iterable
 from typing import Any
 
+from rich import filesize
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import screen
+from seqcls_beam import storage
 from seqcls_beam.evaluation.counting.tally import MOST_VALUES
 from seqcls_beam.evaluation.formatting import METRICS, cell, matrix, number
+from seqcls_beam.evaluation.job import Job
 
 MOST_CLASSES = 30
 MOST_MATRIX = 10
 MOST_SLICES = 10
 WORST = 5
+
+
+def begun(job: Job) -> str:
+    """The sentence that an evaluation begins with: which model, if any, on what."""
+    model = "" if job.checkpoint is None else f"{storage.without_password(job.checkpoint.name)} on "
+    if job.data["kind"] == "prepared":
+        rows = f"the {job.data['split']} split of {job.data['folder']}"
+    else:
+        count = len(job.data["inputs"])
+        rows = f"{count:,} file{'s'[: count != 1]}"
+    return f"evaluating {model}{rows}: {filesize.decimal(job.size)}"
 
 
 def summary(found: dict[str, Any], output: str | None) -> None:

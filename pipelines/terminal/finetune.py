@@ -14,7 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import live, screen
-from seqcls_beam.finetuning.job import Job, Progress
+from seqcls_beam.finetuning.job import Job, Progress, processes, step_of
+from seqcls_beam.runs.manifest import short
+
+
+def begun(job: Job) -> str:
+    """The sentence that a training begins with: rows, processes, and the step it goes on from."""
+    rows, ranks, last = job.prepared.manifest["splits"]["train"]["rows"], processes()[1], job.last_checkpoint()
+    return f"run {short(job.run.run_id)}: {rows:,} rows, {ranks} process{'es'[: 2 * (ranks != 1)]}" + (
+        f", going on from step {step_of(last):,}" if last else ""
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from rich import filesize
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.text import Text
 from pipelines.terminal import live, screen
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.runs.manifest import short
 
 SKEWED = 0.1
 """Differences between splits, as the manifest has them under `skew`, that are pointed out."""
@@ -31,6 +33,13 @@ _SAID = {
 
 def _said(stage: str) -> str:
     return _SAID.get(stage, "linking near-duplicates")
+
+
+def begun(job: Job, size: int, done: int) -> str:
+    """The sentence that a preparation begins with: bytes of input, in how many units, how many are done already."""
+    return f"run {short(job.run.run_id)}: {filesize.decimal(size)} in {job.units:,} unit{'s'[: job.units != 1]}" + (
+        f", {done:,} of them done before" if done else ""
+    )
 
 
 @contextmanager

@@ -137,3 +137,18 @@ class EvaluateConfig:
     measure: MeasureOptions
     gates: GateOptions
     report: ReportOptions
+
+
+TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
+    "input": {},
+    "data": {
+        "read": ("batch_rows", "unit_bytes"),
+        "gold": (),
+        "model": ("model", "revision", "threshold", "device", "dtype", "threads", "batch_tokens", "compile"),
+    },
+    "labeled": {
+        "read": ("text_column", "text_pair_column", "id_column", "batch_rows", "unit_bytes"),
+        "model": ("threshold",),
+    },
+}
+"""The options of a group that say something of a source, by source; where a group is not named, all do."""

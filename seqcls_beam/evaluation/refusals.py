@@ -11,7 +11,7 @@ from seqcls_beam.evaluation.job import Job
 from seqcls_beam.runs.run import RunError
 
 _MANY_UNLABELLED = 0.05  # share of the rows, above which whoever gave a gate is warned
-_MOST_TOLD = 20  # labels
+_MANY = 20  # labels
 
 
 def refuse(evidence: Evidence, job: Job) -> None:
@@ -54,7 +54,7 @@ def _refuse_numbers(evidence: Evidence, job: Job) -> None:
     if not places.isdisjoint(name.removesuffix(".0") for name in evidence.account.unknown):
         raise RunError(
             f"the gold labels hold {', '.join(map(repr, evidence.account.unknown))}, and the model's labels are "
-            f"{quoted(labels, _MOST_TOLD)}: whether their numbers count from 0 cannot be told; say with "
+            f"{quoted(labels, _MANY)}: whether their numbers count from 0 cannot be told; say with "
             "--labels what stands for what, as VALUE:NAME"
         )
 
@@ -70,9 +70,9 @@ def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
     elif names:
         reasons += f"; the unknown labels begin with {names}, and "
         if config.gold.labels is not None:
-            reasons += f"--labels has {quoted((value for value, _ in pairs_of(config.gold.labels)), _MOST_TOLD)}"
+            reasons += f"--labels has {quoted((value for value, _ in pairs_of(config.gold.labels)), _MANY)}"
         else:
-            told = quoted(evidence.tally.asked.labels, _MOST_TOLD)
+            told = quoted(evidence.tally.asked.labels, _MANY)
             reasons += f"the model's are {told} (see --labels{_truths(account.unknown)})"
     if rejected > config.report.max_rejected * account.rows:
         raise RunError(

@@ -5,7 +5,7 @@
     run        what a run is called, where its unfinished work lies, which of its units are done
     manifest   what is said of a published run
     commit     publishes whatever has files and a manifest, prepared data and checkpoints as well
-    plan       the options of a labelling → its run
+    job, plan  what is known of a labelling before it starts, and the options → that
 
 Knows no Beam and no torch.
 """

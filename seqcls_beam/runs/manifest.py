@@ -36,7 +36,7 @@ def read_manifest(output: str) -> dict[str, Any] | None:
 def open_labels(output: str) -> ds.Dataset:
     """The labelled rows of a published run, exactly the files its manifest names, in input order.
 
-    Raises `FileNotFoundError` where nothing is published.
+    Raises `FileNotFoundError` where nothing is published, `RunError` where the manifest is damaged.
     """
     manifest = read_manifest(output)
     if manifest is None:

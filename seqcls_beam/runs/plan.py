@@ -1,32 +1,21 @@
 """A labelling before it starts: options → the model, the files and their layout, under which run id."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ClassifyConfig
-from seqcls_beam.model.checkpoints import Checkpoint, resolve
-from seqcls_beam.model.predictions import first_sequences
+from seqcls_beam.model import predictions
+from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.tokens import Sequences, check
-from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.reading.units import list_files
 from seqcls_beam.runs import commit
+from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.manifest import covered_inputs, partitions
 from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.version import __version__
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that is known of a run before it starts."""
-
-    config: ClassifyConfig
-    checkpoint: Checkpoint
-    run: Run
-    files: pa.RecordBatch
-    layout: Layout
-    first: Sequences | None = None  # of the corpus, where int8 needs them
 
 
 def plan(config: ClassifyConfig) -> Job | None:
@@ -68,9 +57,9 @@ def plan(config: ClassifyConfig) -> Job | None:
     return Job(config, checkpoint, run, files, layout)
 
 
-def calibration(job: Job, units: list[pa.RecordBatch]) -> Sequences | None:
+def first_sequences(job: Job, units: list[pa.RecordBatch]) -> Sequences | None:
     """The first sequences of the corpus, where int8 needs them."""
     if job.config.model.dtype != "int8":
         return None
     records = (batch for unit in units for batch in read_unit(unit, job.layout))
-    return first_sequences(records, job.checkpoint, job.config.model)
+    return predictions.first_sequences(records, job.checkpoint, job.config.model)

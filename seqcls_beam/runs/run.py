@@ -108,7 +108,7 @@ def recorded_units(run: Run, fresh: Iterable[int]) -> Iterator[int]:
 
 
 def verified_record(run: Run, unit: int) -> dict[str, Any]:
-    """The record of a unit, after its parts were read back and found as it says: size, sha256, footer, rows.
+    """The record of a unit, after its parts were read back and found as it says: size, sha256, rows.
 
     A damaged part takes its record away, so that the next start makes the unit again, and raises `RunError`; so does a
     record that is gone.

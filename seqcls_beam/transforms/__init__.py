@@ -21,3 +21,8 @@ def __getattr__(name: str) -> Any:
 
         return ClassifierHandler
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names that are loaded on first use among them, for `dir` and `pydoc`."""
+    return sorted({*globals(), *__all__})

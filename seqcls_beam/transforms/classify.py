@@ -1,4 +1,4 @@
-"""The PTransforms: wiring only. What a step does is a function of the same meaning in another file.
+"""Classifying as PTransforms.
 
     batches = pipeline | ReadRecords(ReadOptions(input=("reviews/*.jsonl.gz",)))
     batches | Tokenize(checkpoint) | Classify(checkpoint) | WriteLabeled(Run("gs://bucket/labels", "2026-11-20"))
@@ -60,8 +60,8 @@ class Tokenize(beam.PTransform[Batches, Batches]):
     """RECORD batches → TOKENS batches, row for row.
 
     Texts are cut, or read in windows, as `options` say (lengths in tokens, the special ones included). A text on which
-    the tokenizer raises is rejected. Raises `CheckpointError` in the worker where files of the checkpoint are not those
-    it was resolved from.
+    the tokenizer raises is rejected. In the worker raises `ValueError` for options that the checkpoint cannot meet, and
+    `CheckpointError` where files of it are not those it was resolved from.
     """
 
     checkpoint: Checkpoint
@@ -76,8 +76,9 @@ class Tokenize(beam.PTransform[Batches, Batches]):
 class Classify(beam.PTransform[Batches, Batches]):
     """TOKENS batches → PREDICTION batches, row for row, by one model per process.
 
-    Scores are float32, one for each label in the checkpoint's order. A row on which the model raises is rejected; where
-    the model is broken, or the device that `options` name is not there, that raises `EngineError` in the worker.
+    Scores are float32, one for each label in the checkpoint's order. A row on which the model raises is rejected. In
+    the worker raises `EngineError` where the device or the precision of `options` cannot be had, `CheckpointError`
+    where the weights do not load, and `RuntimeError` where more than 16 rows of a batch fail: then it is the model.
 
     `progress` is a folder of this machine for `runs.progress`. `first`, which int8 needs, are sequences of the corpus:
     `model.predictions.first_sequences`.

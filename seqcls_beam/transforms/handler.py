@@ -22,8 +22,9 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
 
     The model is loaded on the worker, once per process, when the first batch arrives. `progress` is a folder of this
     machine for `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`):
-    given to every worker, so that all have the same model. Loading and running raise `EngineError` in the worker where
-    the device is not there or the model cannot be run as `options` ask.
+    given to every worker, so that all have the same model. `load_model` raises `EngineError` where the device or the
+    precision of `options` cannot be had and `CheckpointError` where the weights do not load; `run_inference` raises
+    `RuntimeError` where more than 16 rows of a batch fail.
     """
 
     def __init__(

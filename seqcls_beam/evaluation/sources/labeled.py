@@ -24,7 +24,7 @@ from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
 """Columns that `classify` writes behind the kept ones, as `schema.labeled` has them."""
 
-_MOST_TOLD = 5  # labels
+_FEW = 5  # labels
 
 
 def plan(config: EvaluateConfig, threshold: float | None) -> Job:
@@ -246,8 +246,8 @@ def _labels_in_rows(
         raise ValueError(f"--labeled has no answers: nothing stands in {said!r}")
     if gold and answers.isdisjoint(gold):
         raise ValueError(
-            f"--label_column={column} holds {quoted(sorted(gold), _MOST_TOLD)}, and the answers are "
-            f"{quoted(sorted(answers), _MOST_TOLD)}: they have nothing in common; say with --labels what stands for "
+            f"--label_column={column} holds {quoted(sorted(gold), _FEW)}, and the answers are "
+            f"{quoted(sorted(answers), _FEW)}: they have nothing in common; say with --labels what stands for "
             "what, as VALUE:NAME (a regression has 'score' and no 'label')"
         )
     return tuple(vocabulary(answers))

@@ -78,7 +78,7 @@ def by_equal_lengths(
     if heads == 1:  # a call for one small product has other last bits than one for several
         q_QHK, k_THK, v_THK = (each.expand(-1, 2, -1) for each in (q_QHK, k_THK, v_THK))
         return by_equal_lengths(q_QHK, k_THK, v_THK, layout, scale, window)[:, :1]
-    done = 0  # of Q
+    done = 0  # rows of the result, of Q
     for start, count, width in layout.runs:
         asking = width if all_ask else 1
         # Which products are one call follows from the width alone, and so do the bits of a sequence's result.

@@ -1,0 +1,23 @@
+"""A labelling as it is known before it starts."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from seqcls_beam.config.classify import ClassifyConfig
+from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.reading.records import Layout
+from seqcls_beam.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is known of a run before it starts."""
+
+    config: ClassifyConfig
+    checkpoint: Checkpoint
+    run: Run
+    files: pa.RecordBatch
+    layout: Layout
+    first: Sequences | None = None  # of the corpus, where int8 needs them
