@@ -9,7 +9,6 @@ This file knows neither torch nor Beam, and imports transformers when the first 
 """
 
 import functools
-import itertools
 import json
 import os
 import re
@@ -176,20 +175,19 @@ class _Frame:
 
     def lay(self, sides: list[_Side], spans: list[Span]) -> tuple[Ints, Ints, Ints]:
         """Spans of the sides → (ids int32 [T], token types int8 [T], offsets int64 [sequences + 1])."""
-        lengths = sum((span[1] for span in spans), start=np.full(len(spans[0][0]), self.specials))
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ids, types = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int8)
-        at = offsets[:-1].copy()
-        for side, token, kind in self.pieces:
-            if side is None:
-                ids[at], types[at] = token, kind
-                at += 1
-            else:
-                start, length = spans[side]
-                into = _ranges(at, length)
-                ids[into], types[into] = sides[side].flat[_ranges(start, length)], kind
-                at += length
-        return ids, types, offsets
+        tokens = np.array([token for _, token, _ in self.pieces], np.int32)
+        kinds = np.array([kind for _, _, kind in self.pieces], np.int8)
+        # One array to take everything from: the piece p, where it is a special token, is its token p.
+        flat = np.concatenate([tokens, *(side.flat for side in sides)])
+        before = np.cumsum([len(tokens), *(len(side.flat) for side in sides)])
+        starts = np.tile(np.arange(len(tokens)), (len(spans[0][0]), 1))
+        lengths = np.ones_like(starts)
+        for piece, (side, _, _) in enumerate(self.pieces):
+            if side is not None:
+                starts[:, piece], lengths[:, piece] = before[side] + spans[side][0], spans[side][1]
+        ids = flat[_ranges(starts.ravel(), lengths.ravel())]
+        types = np.repeat(np.tile(kinds, len(starts)), lengths.ravel()) if kinds.any() else np.zeros(len(ids), np.int8)
+        return ids, types, np.concatenate([[0], np.cumsum(lengths.sum(1))])
 
 
 class _Tokenizer(NamedTuple):
@@ -211,7 +209,9 @@ class _Tokenizer(NamedTuple):
         for column in encodings:
             kept = [each for row, each in enumerate(column) if row not in failures] if failures else column
             lengths = np.fromiter(map(len, kept), np.int64, len(kept))
-            flat = array("i", itertools.chain.from_iterable(each.ids for each in kept))
+            flat = array("i")
+            for each in kept:
+                flat.fromlist(each.ids)
             sides.append(_Side(np.asarray(flat, np.int32), np.cumsum(lengths) - lengths, lengths))
         return sides, failures
 

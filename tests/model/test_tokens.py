@@ -1,13 +1,16 @@
 """Token ids are AutoTokenizer's own, for every family, length and window, and one bad text harms no other."""
 
 import functools
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,6 +220,30 @@ def test_a_tokenizer_that_numbers_the_parts_of_a_single_text_is_refused(tmp_path
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
     with pytest.raises(CheckpointError, match="numbers the parts of a single text"):
         tokenize(tiny.records(["a"]), resolve(str(folder)), ModelOptions())
+
+
+PIECES = st.sampled_from([("special", 0), ("special", 1), ("a", 0), ("a", 1), ("b", 0), ("b", 1)])
+SPANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=5, max_size=5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PIECES, min_size=1, max_size=7), SPANS, SPANS, st.integers(0, 5))
+def test_pieces_are_laid_one_after_the_other(pieces, first, second, rows):
+    sides = [module._Side(np.arange(base, base + 30, dtype=np.int32), *np.zeros((2, rows), int)) for base in (100, 200)]
+    frame = module._Frame(SimpleNamespace(ids=[], type_ids=[], sequence_ids=[]))
+    frame.pieces = [({"a": 0, "b": 1}.get(name), 7 + i, kind) for i, (name, kind) in enumerate(pieces)]
+    expected: list[list[tuple[int, int]]] = []
+    for row in range(rows):
+        expected.append([])
+        for side, token, kind in frame.pieces:
+            at, length = (first, second)[side or 0][row]
+            said = [token] if side is None else [100 * (side + 1) + at + i for i in range(length)]
+            expected[-1] += [(each, kind) for each in said]
+    spans = [np.array(each[:rows], np.int64).reshape(-1, 2) for each in (first, second)]
+    ids, types, offsets = frame.lay(sides, [(span[:, 0], span[:, 1]) for span in spans])
+    assert [str(each.dtype) for each in (ids, types, offsets)] == ["int32", "int8", "int64"]
+    assert list(zip(ids.tolist(), types.tolist(), strict=True)) == [each for row in expected for each in row]
+    assert offsets.tolist() == [0, *itertools.accumulate(map(len, expected))]
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
