@@ -1,8 +1,9 @@
 """Patterns → files → units of work.
 
-A unit is ~64 MB of input that is read, classified and written as one part: a run of small files, a byte range of a
-large line file, or some row groups of a large Parquet file. The plan is made once, before anything runs, from names
-and sizes alone (and the footers of large Parquet files). Knows no contents.
+A unit is some megabytes of input that are read, classified and written as one part: a run of small files, a byte range
+of a large line file, or some row groups of a large Parquet file. The plan is made once, before anything runs, from
+names and sizes alone (and the footers of large Parquet files): whoever works then, the parts are the same. Knows no
+contents.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from seqcls_beam.schema import UNIT, Mark
 
 MAX_PIECES = 1000
 """Files per unit at most: opening a file in a bucket costs tens of milliseconds whatever its size."""
+
+_USUAL = 256  # units: for many workers to have several each
+_SMALLEST, _LARGEST = 2**20, 64 * 2**20
 
 
 def list_files(options: ReadOptions) -> pa.RecordBatch:
@@ -50,8 +54,12 @@ def list_files(options: ReadOptions) -> pa.RecordBatch:
 
 
 def plan_units(files: pa.RecordBatch, unit_bytes: int) -> list[pa.RecordBatch]:
-    """UNIT rows of whole files → units, in input order; each batch carries its `Mark`."""
+    """UNIT rows of whole files → units of `unit_bytes`, in input order; each batch carries its `Mark`.
+
+    0 is a 256th of all bytes, but 1 MiB at least and 64 MiB at most.
+    """
     rows = files.to_pylist()
+    unit_bytes = unit_bytes or min(_LARGEST, max(_SMALLEST, -(-sum(row["size"] for row in rows) // _USUAL)))
     with ThreadPoolExecutor(16) as pool:  # for the footers of large Parquet files, each some requests to a store
         pieces = [piece for cut in pool.map(lambda row: _cut(row, unit_bytes), rows) for piece in cut]
     units: list[list[dict[str, Any]]] = []

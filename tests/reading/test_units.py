@@ -12,6 +12,8 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.units import MAX_PIECES, list_files, load_plan, plan_units, save_plan
 from seqcls_beam.schema import UNIT, Mark
 
+MIB = 2**20
+
 
 def whole(path: str, size: int, format: str = "jsonl", compression: str = "") -> dict:
     return {
@@ -90,6 +92,34 @@ def test_every_byte_is_in_one_unit_in_order(files, unit_bytes):
     for unit in units:
         read = sum((p["size"] if p["end"] == -1 else p["end"] - p["start"]) for p in unit.to_pylist())
         assert read <= unit_bytes or unit.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "units"),
+    [
+        ([0], [0]),
+        ([MIB], [MIB]),
+        ([MIB + 1], [MIB, 1]),
+        ([MIB // 2, MIB - 1, 1], [MIB // 2, MIB]),
+        ([256 * MIB], [MIB] * 256),
+        ([256 * MIB + 1], [MIB + 1] * 255 + [MIB - 254]),
+        ([1000 * MIB, 20 * MIB, 260 * MIB], [5 * MIB] * 256),
+        ([64 * 256 * MIB], [64 * MIB] * 256),
+        ([64 * 257 * MIB], [64 * MIB] * 257),
+    ],
+)
+def test_by_default_the_size_of_the_input_says_how_large_units_are(sizes, units):
+    rows = [whole(f"f{i}", size) for i, size in enumerate(sizes)]
+    planned = plan_units(pa.RecordBatch.from_pylist(rows, UNIT), ReadOptions(input=("f",)).unit_bytes)
+    assert [
+        sum((p["size"] if p["end"] == -1 else p["end"] - p["start"]) for p in unit.to_pylist()) for unit in planned
+    ] == units
+
+
+def test_a_size_that_is_given_is_kept():
+    rows = [whole("f", 1024 * MIB)]
+    for unit_bytes, units in ((64 * MIB, 16), (MIB, 1024), (2048 * MIB, 1)):
+        assert len(plan_units(pa.RecordBatch.from_pylist(rows, UNIT), unit_bytes)) == units
 
 
 def test_thousands_of_small_files_are_bundled():
