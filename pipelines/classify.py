@@ -23,6 +23,7 @@ from pipelines.command import (
     finish,
     flags,
     log_to_stderr,
+    one_worker_per_gpu,
     planning,
     say,
     threads_per_worker,
@@ -67,6 +68,7 @@ def _main(argv: list[str]) -> int:
         return say("nothing new to label: earlier runs under --output cover every input file", 0)
     if already_published(job.run, terminal.summary):
         return 0
+    one_worker_per_gpu(runner, model.device, argv, beam_options)
     terminal.summary(job.run.output, _launch(job, runner, beam_options))
     return 0
 

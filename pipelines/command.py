@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from glob import glob
 from importlib import metadata
 from typing import Any
 
@@ -18,6 +19,9 @@ from seqcls_beam.config.option import option_fields
 from seqcls_beam.runs import commit
 from seqcls_beam.runs.manifest import read_manifest
 from seqcls_beam.runs.run import Run, RunError
+
+LOCAL = "FnApiRunner"
+"""The runner of this machine, as `name_runner` has it."""
 
 EPILOG = """\
 runner options are passed on to Beam, such as
@@ -149,6 +153,27 @@ def _flag(name: str, value: Any, several: bool) -> str:
 def versions(*packages: str) -> dict[str, str]:
     """The installed versions of the project and of packages it stands on."""
     return {name: metadata.version(name) for name in ("seqcls_beam", *packages)}
+
+
+def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: PipelineOptions) -> None:
+    """Have a worker process for each GPU of this machine, where it has several and `argv` has no word on workers."""
+    said = {flag.partition("=")[0] for flag in argv}
+    if runner != LOCAL or device not in ("auto", "cuda") or said & {"--direct_running_mode", "--direct_num_workers"}:
+        return
+    found = gpus()
+    if found > 1:
+        direct = beam_options.view_as(DirectOptions)
+        direct.direct_running_mode, direct.direct_num_workers = "multi_processing", found
+        say(f"{found} GPUs: a worker process for each (--direct_num_workers=1: one process, one GPU)", 0)
+
+
+def gpus() -> int:
+    """GPUs that this process may use, as far as there may be several."""
+    if len(glob("/dev/nvidia[0-9]*")) < 2:  # the engine knows better, but it takes seconds to import
+        return 0
+    from seqcls_beam.model.engine.devices import cuda_devices
+
+    return cuda_devices()
 
 
 def threads_per_worker(beam_options: PipelineOptions) -> int:

@@ -19,10 +19,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.command import (
     EPILOG,
+    LOCAL,
     exit_code,
     explained,
     flags,
     log_to_stderr,
+    one_worker_per_gpu,
     planning,
     say,
     threads_per_worker,
@@ -65,7 +67,6 @@ UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several worke
 _EXIT_CODES = """\
 exit codes: 0 evaluated, every gate passed; 1 failed, or a gate did not pass; 2 wrong usage
 """
-_LOCAL = "FnApiRunner"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +83,7 @@ def _main(argv: list[str]) -> int:
         given, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
         config = configured(given)
-        if runner != _LOCAL and config.report.output is None:
+        if runner != LOCAL and config.report.output is None:
             raise UsageError(f"--output is missing: with --runner={runner} workers need a folder that all of them see")
         try:
             for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
@@ -92,6 +93,8 @@ def _main(argv: list[str]) -> int:
             return say(str(error), 1)
         gates.check(config.gates, job.kind)
     try:
+        if job.checkpoint is not None:
+            one_worker_per_gpu(runner, config.model.device, argv, beam_options)
         return _launch(job, runner, beam_options)
     except KeyboardInterrupt:
         return say("interrupted: nothing was written", 130)
@@ -168,7 +171,7 @@ def _run(job: Job, runner: str, beam_options: PipelineOptions, output: str | Non
     job = replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
     with ExitStack() as stack:
         # Workers elsewhere see the output, those of this machine a folder of its own.
-        if runner == _LOCAL or output is None:
+        if runner == LOCAL or output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seqcls_beam-"))
         else:
             folder = storage.join(output, f"_evidence-{time.time_ns():x}")

@@ -45,9 +45,10 @@ class ReadOptions:
     )
     batch_rows: int = option("rows per batch that travels through the pipeline", default=8192, minimum=1)
     unit_bytes: int = option(
-        "input bytes per unit of work; where rows are labelled, unit i becomes part i of the output",
-        default=64 * 2**20,
-        minimum=1,
+        "input bytes per unit of work; where rows are labelled, unit i becomes part i of the output (0: a 256th of the "
+        "input, but 1 MiB at least and 64 MiB at most)",
+        default=0,
+        minimum=0,
     )
 
     def __post_init__(self) -> None:
@@ -85,10 +86,12 @@ class ModelOptions:
         "probability from which a multi-label checkpoint assigns a label", default=0.5, minimum=0, maximum=1
     )
     device: str = option(
-        "where the model runs: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one", default="auto"
+        "where the model runs: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one, of several the one that "
+        "the fewest workers use",
+        default="auto",
     )
     dtype: str = option(
-        "precision of the model: auto is float32 on a CPU, and on a GPU bfloat16 or what else passes the self-test; "
+        "precision of the model: auto is float32 on a CPU, and on a GPU float16 or what else passes the self-test; "
         "int8 (CPU) is refused where its labels differ from float32's on more than 0.5 % of the first rows",
         default="auto",
         choices=("auto", "float32", "bfloat16", "float16", "int8"),
