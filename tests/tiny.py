@@ -27,7 +27,8 @@ FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert",
 # Tried by the engine's tests only.
 MORE_FAMILIES = ("camembert", "ernie", "xlm-roberta-xl", "convbert", "mobilebert", "mpnet", "rembert")
 _LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet")  # counted from 2
-_SIZES = {
+_SIZES: dict[str, Any] = {
+    "initializer_range": 0.3,  # far apart, so that no fault hides in answers that are all alike
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -121,7 +122,6 @@ def checkpoint(
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         problem_type=problem,
-        initializer_range=0.3,
         pad_token_id=words.pad_token_id,
         cls_token_id=words.cls_token_id,
         sep_token_id=words.sep_token_id,
@@ -134,6 +134,23 @@ def checkpoint(
         model = hf.AutoModelForSequenceClassification.from_config(made)
     model.to(getattr(torch, stored)).save_pretrained(folder, max_shard_size=max_shard_size)
     return folder
+
+
+def overflowing(folder: Path, **config: Any) -> tuple[Path, int]:
+    """Write a checkpoint that float16 takes, but for one token; its folder and the token's id."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from seqcls_beam.model.engine.choosing import load, vocabulary
+    from seqcls_beam.model.engine.trial import Trial
+
+    model = load(resolve(str(checkpoint(folder, **config))), torch.device("cpu"))
+    tried = Trial(model, vocabulary(model), 128, types=False)._ids_T.tolist()
+    token = next(each for each in range(40, vocabulary(model)) if each not in tried)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    model.get_input_embeddings().weight.data[token] *= 1e7  # float16 ends at 65,504
+    model.save_pretrained(folder)
+    return folder, token
 
 
 def resolved(family: str = "bert", **how: Any) -> Checkpoint:

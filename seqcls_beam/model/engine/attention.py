@@ -15,6 +15,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+MOST_SEQUENCES = 65_535
+"""Of a packed batch: FlashAttention-2 has a block of a CUDA grid for each, in the grid's second direction."""
 
 _SCORES = 1 << 20  # attention scores held at once: 4 MiB, so that they stay in the cache between two products
 _SHORT = 48  # from this length on, the products of one sequence are worth a call of their own
@@ -50,6 +54,10 @@ def varlen(
     all_ask = len(q_QHK) == len(k_THK)
     # The kernel counts a window from the last key, which is not where a first token stands.
     assert all_ask or window is None
+    # … and takes heads of a multiple of 8: numbers of 0 change no score, and are cut off again.
+    size = q_QHK.shape[2]
+    if size % 8:
+        q_QHK, k_THK, v_THK = (functional.pad(each, (0, -size % 8)) for each in (q_QHK, k_THK, v_THK))
     mixed_QHK = varlen_attn(
         q_QHK,
         k_THK,
@@ -62,7 +70,7 @@ def varlen(
         window_size=(-1, -1) if window is None else (window, window),
     )
     assert isinstance(mixed_QHK, Tensor)
-    return mixed_QHK
+    return mixed_QHK[..., :size]
 
 
 def by_equal_lengths(

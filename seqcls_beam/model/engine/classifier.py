@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch import Tensor
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.model.engine.choosing import choose, cores, resolve_device, vocabulary
+from seqcls_beam.model.engine.choosing import choose, vocabulary
+from seqcls_beam.model.engine.devices import cores, resolve_device
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.int8 import quantize
 from seqcls_beam.model.engine.packing import Ints, distinct, take
@@ -48,6 +50,9 @@ class Classifier:
         self._budget = options.batch_tokens or _BATCH_TOKENS[device.type]
         self._longest = options.max_length or checkpoint.max_length
         self._labels = len(checkpoint.labels)
+        self._checkpoint, self._options = checkpoint, options
+        self._wide: Classifier | None = None  # for what overflows in float16
+        self._widening = threading.Lock()
         threads = options.threads or cores()
         torch.set_num_threads(threads)
         self._executor, chosen = choose(checkpoint, device, options, self._budget, self._longest)
@@ -79,8 +84,9 @@ class Classifier:
         """N sequences, one after the other → float32 [N, L], same order.
 
         Sequence i is `ids[offsets[i] : offsets[i + 1]]`, special tokens included; `token_type_ids`, where the
-        checkpoint tells sentences apart, is as long as `ids`. Identical sequences are computed once. `advance` is
-        called after each forward pass with the number of sequences it answered.
+        checkpoint tells sentences apart, is as long as `ids`. Identical sequences are computed once; those whose logits
+        are not finite in float16, a second time in bfloat16 or float32. `advance` is called with the number of
+        sequences that were answered: on a CPU after each forward pass, on a GPU at the end.
 
         Raises `ValueError` for a sequence the model cannot take, `FloatingPointError` for logits that are not finite,
         `MemoryError` where a single sequence does not fit; for all others what the model raises.
@@ -94,12 +100,26 @@ class Classifier:
             told = (lambda some: advance(int(counts_R[some].sum()))) if advance else None
             logits_NL = self._run(ids, offsets, token_type_ids, rows_R, told)[same_as_N]
         broken = np.flatnonzero(~np.isfinite(logits_NL).all(axis=1))
-        if len(broken):
+        if len(broken) and self.facts["dtype"] == "float16":
+            where, offsets_R1 = take(offsets, broken)
+            types = None if token_type_ids is None else token_type_ids[where]
+            logits_NL[broken] = self._wider().logits(ids[where], offsets_R1, types)
+        elif len(broken):
             raise FloatingPointError(
                 f"the logits of {len(broken)} of {len(lengths_N)} sequences are not finite, the first those of "
                 f"sequence {broken[0]}: {logits_NL[broken[0]].tolist()}"
             )
         return logits_NL
+
+    def _wider(self) -> "Classifier":
+        """The same model in a precision that does not overflow, read when it is first needed."""
+        with self._widening:
+            if self._wide is None:
+                dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+                _log.warning("%s: some texts overflow in float16 and are read in %s", self._checkpoint.name, dtype)
+                options = replace(self._options, device=self.facts["device"], dtype=dtype, compile=False)
+                self._wide = Classifier(self._checkpoint, options)
+            return self._wide
 
     def _run(
         self,
@@ -109,12 +129,13 @@ class Classifier:
         rows_R: Ints,
         told: Callable[[Ints], None] | None,
     ) -> npt.NDArray[np.float32]:
-        """→ [R, L]; `told` hears after each pass which of the rows are done, by their places in `rows_R`."""
+        """→ [R, L]; `told` hears which of the rows are done, by their places in `rows_R`."""
         place_N = np.empty(len(offsets_N1) - 1, np.int64)
         place_N[rows_R] = np.arange(len(rows_R))
         lengths_N = np.diff(offsets_N1)
         groups = deque(self._executor.packs(lengths_N, rows_R, self._budget))
         done, found = [], []
+        at_once = self.facts["device"] == "cpu"  # a GPU is told of its passes, and does them later
         try:
             while groups:
                 group = groups.popleft()
@@ -126,14 +147,16 @@ class Classifier:
                     continue
                 done.append(place_N[group])
                 found.append(logits)
-                if told:
+                if told and at_once:
                     told(place_N[group])
             logits_RL = np.empty((len(rows_R), self._labels), np.float32)
             logits_RL[np.concatenate(done)] = torch.cat(found).cpu().numpy()  # the one wait for a GPU
-        except RuntimeError as error:
-            if "device-side assert" in str(error):
+        except torch.AcceleratorError as error:
+            if not _out_of_memory(error):
                 _end_process(error)
             raise
+        if told and not at_once:
+            told(np.arange(len(rows_R)))
         return logits_RL
 
     def _forward(self, ids_T: Ints, offsets_N1: Ints, types_T: Ints | None, rows_R: Ints) -> Tensor | None:
@@ -144,7 +167,7 @@ class Classifier:
             with _FORWARD, torch.inference_mode():
                 return self._executor.forward(ids_T[where], types, np.diff(offsets_R1))
         except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            if not _out_of_memory(error):
                 raise
             return None
 
@@ -154,7 +177,8 @@ class Classifier:
         if len(lengths_R) == 1 and not (static and self._budget > self._longest):
             raise MemoryError(f"one sequence of {lengths_R[0]} tokens does not fit into the memory of this device")
         if self.facts["device"] != "cpu":
-            torch.cuda.empty_cache()
+            with _FORWARD:  # not while another thread captures a graph
+                torch.cuda.empty_cache()
         tokens = self._budget if static else int(lengths_R.sum())
         self._budget = self.facts["batch_tokens"] = tokens // 2
         _log.warning("out of memory: from now on %d tokens per forward pass", self._budget)
@@ -172,11 +196,18 @@ class Classifier:
             )
 
 
+def _out_of_memory(error: RuntimeError) -> bool:
+    """torch has a class for a lack of memory, but not for that of a library, or of the host."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    )
+
+
 def _end_process(error: RuntimeError) -> None:
-    """After a device-side assert every call to the GPU fails, and no retry in this process can help."""
+    """After a fault in a kernel every call to the GPU fails, and no retry in this process can help."""
     print(
-        f"seqcls_beam: the GPU stopped at an assertion in one of its kernels ({error}); this process ends, since "
-        "nothing can run on that GPU from it any more",
+        f"seqcls_beam: the GPU stopped at a fault in one of its kernels ({error}); this process ends, since nothing "
+        "can run on that GPU from it any more",
         file=sys.stderr,
         flush=True,
     )

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from seqcls_beam.model.engine.attention import Attention, Layout
+from seqcls_beam.model.engine.attention import MOST_SEQUENCES, Attention, Layout
 from seqcls_beam.model.engine.blocks import BERT, DISTILBERT, Block, LastModernBertLayer
 from seqcls_beam.model.engine.packing import Ints, equal_runs, packs
+from seqcls_beam.model.engine.transfer import on
 
 # Families that run packed (model_type), and the module after which only the head is left.
 FAMILIES = {
@@ -44,9 +45,9 @@ class Packed:
     def __init__(self, model: Any, attention: Attention, dtype: torch.dtype = torch.float32) -> None:
         self.model = model
         self._layout: Layout | None = None
-        self.positions = _Positions(model).of
+        self.positions = Positions(model).of
         name = f"seqcls_beam_{type(attention).__name__}_{id(attention)}"
-        AttentionInterface.register(name, _Interface(attention))
+        AttentionInterface.register(name, Interface(attention))
         family, base, config = model.config.model_type, model.base_model, model.config
         site = base.get_submodule(FAMILIES[family])
         base.to(dtype)
@@ -57,21 +58,18 @@ class Packed:
             names = DISTILBERT if family == "distilbert" else BERT
             for i, layer in enumerate(layers):
                 layers[i] = Block(layer, names, config.num_attention_heads, attention, layer is layers[-1])
-            self._pick: Callable[[Tensor], Tensor] = lambda x: x
+            self._pick: Callable[[Tensor, Layout], Tensor] = lambda x_ND, _: x_ND
         else:
             model.set_attn_implementation(name)
-            if family == "modernbert" and config.classifier_pooling == "mean":
-                self._pick = self._means
-            elif family == "modernbert" and base.layers[-1].attn.sliding_window is None:
+            self._pick = pooling(config)
+            if self._pick is _first and family == "modernbert" and base.layers[-1].attn.sliding_window is None:
                 base.layers[-1] = LastModernBertLayer(base.layers[-1], attention)
-                self._pick = lambda x_1ND: x_1ND[0, :, None]
-            else:
-                self._pick = self._first
+                self._pick = lambda x_1ND, _: x_1ND[0, :, None]
         site.register_forward_hook(self._to_head)
 
     def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
         """`rows_R` in the groups that run together."""
-        return packs(lengths_N, rows_R, budget)
+        return packs(lengths_N, rows_R, budget, lambda _: MOST_SEQUENCES)
 
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         """Sequences, one after the other → logits float32 [N, L], on the model's device."""
@@ -81,14 +79,14 @@ class Packed:
         device = self.model.device
         offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
         layout = Layout(
-            offsets_N1=_on(device, offsets_N1.astype(np.int32)),
-            first_N=_on(device, offsets_N1[:-1]),
-            query_offsets_N1=_on(device, np.arange(len(offsets_N1), dtype=np.int32)),
+            offsets_N1=on(device, offsets_N1.astype(np.int32)),
+            first_N=on(device, offsets_N1[:-1]),
+            query_offsets_N1=on(device, np.arange(len(offsets_N1), dtype=np.int32)),
             longest=int(lengths_N.max()),
-            runs=equal_runs(lengths_N),
+            runs=equal_runs(lengths_N) if device.type == "cpu" else [],
         )
-        ids, positions = _on(device, ids_T.astype(np.int64)), _on(device, self.positions(ids_T, lengths_N))
-        types = None if types_T is None else _on(device, types_T.astype(np.int64))
+        ids, positions = on(device, ids_T.astype(np.int64)), on(device, self.positions(ids_T, lengths_N))
+        types = None if types_T is None else on(device, types_T.astype(np.int64))
         return self.run(ids, positions, types, layout)
 
     def run(self, ids_T: Tensor, positions_T: Tensor, types_T: Tensor | None, layout: Layout) -> Tensor:
@@ -103,22 +101,27 @@ class Packed:
 
     def _to_head(self, _: nn.Module, __: Any, out: Any) -> Any:
         """What leaves the last layer → what the head reads, float32 [N, 1, D]."""
+        assert self._layout is not None
         if isinstance(out, Tensor):
-            return self._pick(out).float()
-        out.last_hidden_state = self._pick(out.last_hidden_state).float()
+            return self._pick(out, self._layout).float()
+        out.last_hidden_state = self._pick(out.last_hidden_state, self._layout).float()
         return out
 
-    def _first(self, x_1TD: Tensor) -> Tensor:
-        assert self._layout is not None
-        return x_1TD[0, self._layout.first_N, None]
 
-    def _means(self, x_1TD: Tensor) -> Tensor:
-        assert self._layout is not None
-        offsets_N1 = self._layout.offsets_N1.long()
-        return torch.segment_reduce(x_1TD[0].float(), "mean", offsets=offsets_N1, axis=0)[:, None]
+def pooling(config: Any) -> Callable[[Tensor, Layout], Tensor]:
+    """What the head of a family reads of the last layer's tokens: [1, T, D] → [N, 1, D]."""
+    return _means if getattr(config, "classifier_pooling", "cls") == "mean" else _first
 
 
-class _Interface:
+def _first(x_1TD: Tensor, layout: Layout) -> Tensor:
+    return x_1TD[0, layout.first_N, None]
+
+
+def _means(x_1TD: Tensor, layout: Layout) -> Tensor:
+    return torch.segment_reduce(x_1TD[0].float(), "mean", offsets=layout.offsets_N1.long(), axis=0)[:, None]
+
+
+class Interface:
     """An `Attention` as transformers calls one."""
 
     def __init__(self, attention: Attention) -> None:
@@ -135,7 +138,7 @@ class _Interface:
         return self._attention(q_THK, k_THK, v_THK, how["layout"], scaling, window)[None], None
 
 
-class _Positions:
+class Positions:
     """Position ids as the family counts them: from 0, or, in RoBERTa's kin, from behind the padding id."""
 
     def __init__(self, model: Any) -> None:
@@ -154,9 +157,3 @@ class _Positions:
         real_T = ids_T != self._padding
         counted = np.concatenate([[0], np.cumsum(real_T)])
         return (counted[1:] - counted[starts_T]) * real_T + self._padding
-
-
-def _on(device: torch.device, values: Ints) -> Tensor:
-    """A copy on a device that does not wait for what the device is doing."""
-    tensor = torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

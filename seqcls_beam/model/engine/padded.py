@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqcls_beam.model.engine.packing import Ints, packs
+from seqcls_beam.model.engine.transfer import on
 
 _SMALL = 16  # tokens; where the longest sequence has fewer, each is computed `_times`. It matters up to 11
 _FEW = 32  # tokens; a lone sequence of fewer is computed twice. It matters under 10: alone it has other last bits
@@ -56,6 +57,6 @@ class Padded:
             inputs["token_type_ids"] = np.zeros(real_NW.shape, np.int64)
             inputs["token_type_ids"][real_NW] = types_T
         device = self.model.device
-        tensors = {name: torch.from_numpy(each_NW.repeat(times, 0)).to(device) for name, each_NW in inputs.items()}
+        tensors = {name: on(device, each_NW.repeat(times, 0)) for name, each_NW in inputs.items()}
         logits: Tensor = self.model(**tensors).logits[::times]
         return logits.float()

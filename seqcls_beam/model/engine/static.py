@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqcls_beam.model.engine.attention import Layout
+from seqcls_beam.model.engine.attention import MOST_SEQUENCES, Layout
 from seqcls_beam.model.engine.packed import Packed
 from seqcls_beam.model.engine.packing import Ints, packs
 
 _NARROWEST = 64  # below this the variable-length kernel has the same work
 _SPREAD = 8  # a pass has places for sequences an eighth as long as its width; each unused place costs idle blocks
+_MOST_DUMMIES = 1 << 15  # in a pass: about half of the sequences that the kernel takes
 _LIMIT = 256  # compilations of `_pass` per process, where torch allows 8: one for every width of every model
 
 
@@ -48,15 +49,16 @@ class Static:
         self, packed: Packed, tokens: int, longest: int, backend: str | Callable[..., Any] = "inductor"
     ) -> None:
         self.model = packed.model
-        self._packed, self._longest, self._tokens = packed, longest, max(tokens, longest)
+        self._packed, self._longest = packed, longest
+        self._tokens = self._most(tokens)
         self._compiled = torch.compile(self._pass, fullgraph=True, dynamic=False, backend=backend)
         self._shapes: dict[tuple[int, int, bool], _Shape] = {}  # (tokens, width, whether there are types) →
         self._pool: Any = None
 
     def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
         """`rows_R` in the groups that run together. Passes have `budget` tokens from now on."""
-        self._tokens = tokens = max(budget, self._longest)
-        return packs(lengths_N, rows_R, budget, lambda longest: self._places(tokens, self._width(longest)))
+        self._tokens = tokens = self._most(budget)
+        return packs(lengths_N, rows_R, tokens, lambda longest: self._places(tokens, self._width(longest)))
 
     @torch.inference_mode()
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
@@ -81,6 +83,10 @@ class Static:
         assert shape.logits_PL is not None
         return shape.logits_PL[: len(lengths_N)].clone()
 
+    def _most(self, budget: int) -> int:
+        """Tokens of a pass."""
+        return max(min(budget, _MOST_DUMMIES * min(_NARROWEST, self._longest)), self._longest)
+
     def _width(self, longest: int) -> int:
         """The power of 2 that holds a sequence, or, where that is less, what holds them all."""
         return min(max(_NARROWEST, self._longest), max(_NARROWEST, 1 << (longest - 1).bit_length()))
@@ -88,7 +94,7 @@ class Static:
     @staticmethod
     def _places(tokens: int, width: int) -> int:
         """Sequences that a pass has places for, besides its dummies."""
-        return max(1, tokens * _SPREAD // width)
+        return max(1, min(tokens * _SPREAD // width, MOST_SEQUENCES - _MOST_DUMMIES))
 
     def _numbers(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints, tokens: int, width: int) -> Ints:
         """int32 [X]: ids, positions and types of all tokens, then the offsets of all places.

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.model.engine import attention
-from seqcls_beam.model.engine.attention import Layout, by_equal_lengths
+from seqcls_beam.model.engine.attention import Layout, by_equal_lengths, varlen
 
 SHORT, LONG = 47, 48  # the last length of batched products, the first of products of its own
 
@@ -173,3 +173,23 @@ def test_bfloat16_in_gives_bfloat16_out_computed_in_float32(first_only):
     expected = torch.from_numpy(reference(query, key, value, lengths, 0.3, 5))
     # One rounding to 8 bits at the end, and no more.
     assert ((found.double() - expected).abs() <= expected.abs() * 2**-8 + 1e-6).all()
+
+
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("size", [8, 26])
+def test_heads_that_the_gpus_kernel_does_not_take_are_filled_up_and_cut(size, first_only, monkeypatch):
+    lengths = [5, 1, 7]
+
+    def kernel(query, key, value, query_offsets, key_offsets, most_queries, most_keys, scale, window_size):
+        """torch.nn.attention.varlen.varlen_attn's contract, by the definition."""
+        assert query.shape[2] % 8 == 0, "the kernel raises"
+        assert (most_queries, most_keys) == (1 if first_only else 7, 7) and window_size == (-1, -1)
+        assert np.diff(key_offsets).tolist() == lengths
+        assert np.diff(query_offsets).tolist() == ([1, 1, 1] if first_only else lengths)
+        return torch.from_numpy(reference(query, key, value, lengths, scale))
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    query, key, value = inputs(lengths, size=size, first_only=first_only)
+    found = varlen(query, key, value, layout(lengths), 0.2)
+    assert found.shape == query.shape
+    assert np.abs(found.numpy() - reference(query, key, value, lengths, 0.2)).max() < 1e-6

@@ -1,8 +1,10 @@
 """A model runs the fastest way that gives what plain transformers gives; what cannot be had is an error with a name."""
 
+import gc
 import itertools
 import logging
 import re
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +53,7 @@ def raising(*_):
 @pytest.mark.parametrize(
     ("attention", "reason"),
     [
-        (across_all_tokens, r"it differs from the plain model by \d.* in a probability, by \d.* of a logit"),
+        (across_all_tokens, r"it differs from the plain model in float32 by \d.* in a probability, by \d.* of a logit"),
         (raising, "RuntimeError: no kernel image is available"),
         (lambda query, *_: torch.full_like(query, torch.nan), "its logits are not finite"),
     ],
@@ -138,3 +140,112 @@ def test_a_checkpoint_with_broken_embeddings_loads_and_runs_packed(broken, tmp_p
 def test_a_model_that_reads_few_tokens_is_tried_on_few():
     checkpoint = tiny.resolved("bert", max_position_embeddings=16)
     assert Classifier(replace(checkpoint, max_length=16), OPTIONS).facts["engine"] == "packed"
+
+
+# Weights as small as trained ones. What is tested is which way is chosen, with a CPU's attention.
+SMALL = {"initializer_range": 0.05, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128}
+
+
+def ways(*those):
+    """(packed, dtype) → the ways, for `choosing._ways`."""
+    return lambda *_: [choosing._Way(packed, dtype) for packed, dtype in those]
+
+
+def test_the_ways_of_a_gpu_are_all_packed_ones_then_all_padded_ones_the_finer_half_first(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+
+    def found(family, **how):
+        made = choosing._ways(family, torch.device("cuda"), ModelOptions(**how))
+        return [("packed" if each.packed else "padded", str(each.dtype)[6:]) for each in made]
+
+    packed = [("packed", "float16"), ("packed", "bfloat16")]
+    padded = [("padded", "float16"), ("padded", "bfloat16"), ("padded", "float32")]
+    assert found("bert") == packed + padded
+    assert found("deberta-v2") == padded
+    assert found("bert", dtype="bfloat16") == [packed[1], padded[1]]
+    assert found("bert", dtype="float32") == padded[2:]
+    assert found("bert", compile=True) == packed + packed + padded
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert found("bert") == [packed[0], padded[0], padded[2]]
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "modernbert"])
+def test_a_packed_way_does_not_pay_for_what_the_precision_costs_the_plain_model_too(family, monkeypatch, caplog):
+    # Large weights: bfloat16 moves probabilities by more than two ways may differ in one precision.
+    monkeypatch.setattr(choosing, "_ways", ways((True, torch.bfloat16), (False, torch.bfloat16)))
+    checkpoint = tiny.resolved(family)
+    classifier = Classifier(checkpoint, replace(OPTIONS, dtype="bfloat16"))
+    facts = classifier.facts
+    assert (facts["engine"], facts["dtype"]) == ("packed", "bfloat16") and "refused" not in facts
+    assert facts["self_test_max_dp"] > 1e-3 and not caplog.records
+    assert distance(checkpoint, classifier) > 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_fault_of_a_packed_way_is_told_from_rounding(dtype, monkeypatch):
+    half = getattr(torch, dtype)
+    monkeypatch.setattr(choosing, "_ways", ways((True, half), (False, half)))
+    monkeypatch.setattr(choosing, "by_equal_lengths", across_all_tokens)
+    facts = Classifier(tiny.resolved("bert"), replace(OPTIONS, dtype=dtype)).facts
+    assert (facts["engine"], facts["dtype"]) == ("padded", dtype)
+    (refused,) = facts["refused"]
+    assert re.fullmatch(rf"it differs from the plain model in {dtype} by 0\.\d+ in .*", refused["reason"])
+
+
+def test_a_precision_that_costs_much_is_taken_only_where_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr(choosing, "_ways", ways((True, torch.bfloat16), (False, torch.float32)))
+    checkpoint = tiny.resolved("bert", initializer_range=1.0)
+    facts = Classifier(checkpoint, OPTIONS).facts
+    assert (facts["engine"], facts["dtype"]) == ("padded", "float32")
+    (refused,) = facts["refused"]
+    assert re.match(r"in bfloat16 the plain model differs from itself in float32 by 0\.\d+ in", refused["reason"])
+    asked = Classifier(checkpoint, replace(OPTIONS, dtype="bfloat16")).facts
+    assert (asked["engine"], asked["dtype"]) == ("packed", "bfloat16") and asked["self_test_max_dp"] > 3e-2
+
+
+def test_a_text_that_overflows_in_float16_is_read_in_a_wider_precision_and_said_once(tmp_path, monkeypatch, caplog):
+    folder, token = tiny.overflowing(tmp_path, **SMALL)
+    monkeypatch.setattr(choosing, "_ways", ways((True, torch.float16)))
+    checkpoint = resolve(str(folder))
+    classifier = Classifier(checkpoint, OPTIONS)
+    assert classifier.facts["dtype"] == "float16"
+    monkeypatch.undo()
+    texts = [[2, token, 3], [2, 40, 3], [2, 50, 51, 3], [2, token, 3], [2, token, 60, 3]]
+    ids, offsets = np.concatenate(texts).astype(np.int32), np.cumsum([0, *map(len, texts)])
+    told: list[int] = []
+    found = classifier.logits(ids, offsets, None, told.append)
+    exact = Classifier(checkpoint, replace(OPTIONS, dtype="float32")).logits(ids, offsets, None)
+    assert np.abs(found - exact)[[0, 3, 4]].max() < 1e-5, "in float32, where there is no bfloat16"
+    assert 0 < np.abs(found - exact)[[1, 2]].max() < 1e-2
+    assert sum(told) == len(texts)
+    assert np.array_equal(classifier.logits(ids, offsets, None), found)
+    assert caplog.text.count("some texts overflow in float16 and are read in float32") == 1
+
+
+def test_a_way_that_is_refused_leaves_no_model_behind(monkeypatch):
+    held = []
+    build = choosing._Way.build
+
+    def watched(way, model, *how):
+        held.append(weakref.ref(model))
+        gc.collect()
+        assert [each() is None for each in held] == [True] * (len(held) - 1) + [False]
+        return build(way, model, *how)
+
+    monkeypatch.setattr(choosing._Way, "build", watched)
+    monkeypatch.setattr(choosing, "by_equal_lengths", across_all_tokens)
+    Classifier(tiny.resolved("bert"), OPTIONS)
+    assert len(held) == 2
+
+
+def test_on_a_cpu_that_multiplies_bfloat16_one_line_says_what_it_would_give(monkeypatch, caplog):
+    monkeypatch.setattr(linear, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(linear, "available", lambda: False)
+    monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
+    said = r"--dtype=bfloat16 is \d+\.\d times as fast on this processor in the self-test, where it moves .* at most"
+    facts = Classifier(tiny.resolved("bert"), OPTIONS).facts
+    assert facts["dtype"] == "float32" and re.fullmatch(said, facts["bfloat16"])
+    (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert facts["bfloat16"] in line
+    for dtype in ("float32", "bfloat16"):
+        assert "bfloat16" not in Classifier(tiny.resolved("bert"), replace(OPTIONS, dtype=dtype)).facts

@@ -406,15 +406,16 @@ def test_threads_share_one_classifier():
 
 @pytest.fixture(scope="module")
 def other_process():
-    """Another process, which writes logits and then meets a GPU's assertion."""
+    """Another process, which writes logits and then meets a fault in a GPU's kernel."""
     script = (
-        "import sys, numpy as np; from seqcls_beam import config; from seqcls_beam.model import checkpoints, engine\n"
+        "import sys, numpy as np, torch; from seqcls_beam import config\n"
+        "from seqcls_beam.model import checkpoints, engine\n"
         "checkpoint = checkpoints.resolve(sys.argv[1])\n"
         "classifier = engine.Classifier(checkpoint, config.ModelOptions(device='cpu', threads=2, batch_tokens=256))\n"
         "ids, offsets = np.arange(300, dtype=np.int32) % 90, np.array([0, 10, 100, 200, 300])\n"
         "print(classifier.logits(ids, offsets, None).tobytes().hex(), flush=True)\n"
         "def forward(*_):\n"
-        "    raise RuntimeError('CUDA error: device-side assert triggered')\n"
+        "    raise torch.AcceleratorError('CUDA error: an illegal memory access was encountered')\n"
         "classifier._executor.forward = forward\n"
         "try:\n"
         "    classifier.logits(ids, offsets, None)\n"
@@ -431,11 +432,11 @@ def test_another_process_gets_the_same_bits(other_process):
     assert other_process.stdout == classifier.logits(ids, offsets, None).tobytes().hex() + "\n"
 
 
-def test_a_gpus_assertion_ends_the_process_with_a_message(other_process):
+def test_a_fault_in_a_gpus_kernel_ends_the_process_with_a_message(other_process):
     assert other_process.returncode == 1 and "and went on" not in other_process.stdout
     said = other_process.stderr.strip().splitlines()[-1]
-    assert said.startswith("seqcls_beam: the GPU stopped at an assertion in one of its kernels")
-    assert "device-side assert triggered" in said and "this process ends" in said
+    assert said.startswith("seqcls_beam: the GPU stopped at a fault in one of its kernels")
+    assert "illegal memory access" in said and "this process ends" in said
 
 
 class Limited:
@@ -459,8 +460,10 @@ class Limited:
         ("bert", torch.OutOfMemoryError("CUDA out of memory")),
         ("bert", RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")),
         ("deberta-v2", torch.OutOfMemoryError("CUDA out of memory")),
+        ("bert", torch.AcceleratorError("CUDA error: out of memory")),
+        ("bert", RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")),
     ],
-    ids=["packed-gpu", "packed-cpu", "padded"],
+    ids=["packed-gpu", "packed-cpu", "padded", "pinned", "cublas"],
 )
 def test_out_of_memory_halves_the_budget_once_and_for_all(family, error, caplog):
     checkpoint = tiny.resolved(family)
@@ -503,9 +506,9 @@ def test_a_text_that_does_not_fit_into_memory_is_one_rejected_row():
     tokens = tokenize(tiny.records(texts), checkpoint, OPTIONS)
     longest = sorted(tokens["tokens"].to_pylist())
     classifier = Classifier(checkpoint, OPTIONS)
-    undisturbed = classify(tokens, classifier, checkpoint, OPTIONS).to_pylist()
+    undisturbed = classify([tokens], classifier, checkpoint, OPTIONS)[0].to_pylist()
     Limited(classifier, longest[-2])
-    found = classify(tokens, classifier, checkpoint, OPTIONS).to_pylist()
+    found = classify([tokens], classifier, checkpoint, OPTIONS)[0].to_pylist()
     assert [row["reject"] is not None for row in found] == [row == 5 for row in range(len(texts))]
     assert found[5]["label"] is None and found[5]["reject"]["raw"] == texts[5].encode()
     assert found[5]["reject"]["stage"] == "classify"

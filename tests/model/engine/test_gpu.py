@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.engine import Classifier
 from seqcls_beam.model.engine.attention import varlen
 from tests import tiny
@@ -20,13 +22,18 @@ from tests.model.engine.test_attention import inputs, layout, reference
 pytestmark = [pytest.mark.gpu, pytest.mark.engine]
 
 OPTIONS = ModelOptions(device="cuda", batch_tokens=1024)
-SIZES: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128}
+# Weights as small as trained ones: a softmax that is saturated turns the rounding of bfloat16 into something else.
+SIZES: dict[str, Any] = {
+    "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "initializer_range": 0.05
+}  # fmt: skip
+NEAR = {"bfloat16": 3e-2, "float16": 1e-2}
 FAMILIES: dict[str, dict[str, Any]] = {
     "bert": SIZES,
     "roberta": SIZES,
     "electra": SIZES,
     "albert": SIZES,
-    "distilbert": {"dim": 64, "n_heads": 2, "hidden_dim": 128},
+    "distilbert": {"dim": 64, "n_heads": 2, "hidden_dim": 128, "initializer_range": 0.05},
+    "heads of 26": SIZES | {"hidden_size": 52},
     "modernbert": SIZES | {"global_attn_every_n_layers": 1},
     "modernbert-local": SIZES | {"global_attn_every_n_layers": 2},
     "modernbert-mean": SIZES | {"classifier_pooling": "mean"},
@@ -36,7 +43,8 @@ MAY_RUN_PADDED = ("deberta-v2", "modernbert-local")
 
 
 def checkpoint(name):
-    return tiny.resolved(name.partition("-")[0] if name.startswith("modernbert") else name, **FAMILIES[name])
+    family = "bert" if name.startswith("heads") else name.partition("-")[0] if name.startswith("modernbert") else name
+    return tiny.resolved(family, **FAMILIES[name])
 
 
 def sequences(lengths, seed=0):
@@ -64,10 +72,10 @@ def test_half_precision_is_near_plain_transformers_in_float32(name, dtype):
     classifier = Classifier(checkpoint(name), replace(OPTIONS, dtype=dtype))
     ids, offsets = sequences([126, 126, 100, 64, 64, 33, 17, 9, 9, 2, 1])
     found = softmax(classifier.logits(ids, offsets, None))
-    assert np.abs(found - plain(name, ids, offsets)).max() <= 1e-2
+    assert np.abs(found - plain(name, ids, offsets)).max() <= NEAR[classifier.facts["dtype"]]
     if name not in MAY_RUN_PADDED:
-        assert classifier.facts["engine"] == "packed"
-    assert classifier.facts["dtype"] == {"auto": "bfloat16"}.get(dtype, dtype) or "refused" in classifier.facts
+        assert classifier.facts["engine"] == "packed" and "refused" not in classifier.facts
+    assert classifier.facts["dtype"] == {"auto": "float16"}.get(dtype, dtype)
     assert classifier.facts["device"] == "cuda:0"
 
 
@@ -80,7 +88,7 @@ def test_float32_runs_padded_and_equals_plain_transformers(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("size", [26, 32, 64])
 @pytest.mark.parametrize("window", [None, 0, 8, 64])
 @pytest.mark.parametrize("seed", range(3))
 def test_attention_on_a_gpu_is_softmax_within_each_sequence(seed, window, size, dtype):
@@ -95,7 +103,7 @@ def test_attention_on_a_gpu_is_softmax_within_each_sequence(seed, window, size, 
     assert np.abs(found.double().cpu().numpy() - expected).max() < 0.02
 
 
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("size", [26, 32, 64])
 def test_one_query_per_sequence_is_its_first_tokens(size):
     lengths = [*np.random.default_rng(0).integers(1, 300, 12).tolist(), 1, 128, 5]
     query, key, value = inputs(lengths, heads=4, size=size, first_only=True)
@@ -125,16 +133,20 @@ def test_order_cut_and_duplicates_change_a_text_by_rounding_only(name):
         some = np.concatenate([ids[offsets[row] : offsets[row + 1]] for row in rows])
         ends = np.concatenate([[0], np.cumsum(np.diff(offsets)[rows])])
         found = softmax(classifier.logits(some, ends, None))
-        assert np.abs(found - whole[rows]).max() <= 1e-2
+        assert np.abs(found - whole[rows]).max() <= NEAR[classifier.facts["dtype"]]
         for i, j in itertools.combinations(range(len(rows)), 2):
             assert rows[i] != rows[j] or np.array_equal(found[i], found[j]), "equal texts have equal scores"
 
 
 @pytest.fixture
 def little_memory():
-    """A GPU of which this process may use so many bytes more than it does now; all of it again afterwards."""
+    """A GPU of which this process may use so many bytes more than a model does; all of it again afterwards."""
 
-    def allow(more):
+    def allow(classifier, more):
+        # Weights lie in blocks that the self-test left half empty, and those cannot be given back.
+        model = classifier._executor.model.cpu()
+        torch.cuda.empty_cache()
+        model.cuda()
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + more) / total))
@@ -145,26 +157,26 @@ def little_memory():
 
 
 def test_a_real_lack_of_memory_halves_the_budget_until_it_fits(little_memory):
-    sizes = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 4096}
+    sizes = SIZES | {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 4096}
     options = replace(OPTIONS, batch_tokens=1 << 20, dtype="bfloat16")
     classifier = Classifier(tiny.resolved("bert", **sizes), options)
     ids, offsets = sequences(np.random.default_rng(0).integers(60, 127, 4000))
     expected = softmax(classifier.logits(ids, offsets, None))
     assert classifier.facts["batch_tokens"] == 1 << 20
-    little_memory(256 << 20)  # a product of 400,000 tokens alone takes 3 GiB
+    little_memory(classifier, 256 << 20)  # a product of 400,000 tokens alone takes 3 GiB
     found = softmax(classifier.logits(ids, offsets, None))
     budget = classifier.facts["batch_tokens"]
     assert 1000 < budget < 1 << 18
-    assert np.abs(found - expected).max() <= 1e-2
+    assert np.abs(found - expected).max() <= 3e-2
     classifier.logits(ids, offsets, None)
     assert classifier.facts["batch_tokens"] == budget, "it is remembered"
 
 
 def test_a_sequence_that_does_not_fit_alone_is_a_memory_error(little_memory):
-    sizes = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1 << 16}
+    sizes = SIZES | {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1 << 16}
     classifier = Classifier(tiny.resolved("bert", **sizes), replace(OPTIONS, dtype="bfloat16"))
     ids, offsets = sequences([128])
-    little_memory(4 << 20)  # what one product of this sequence takes is 16 MiB
+    little_memory(classifier, 4 << 20)  # what one product of this sequence takes is 16 MiB
     with pytest.raises(MemoryError, match="one sequence of 128 tokens does not fit into the memory of this device"):
         classifier.logits(ids, offsets, None)
 
@@ -181,7 +193,7 @@ def test_a_real_assertion_in_a_kernel_ends_the_process_with_a_message():
     command = [sys.executable, "-c", script, str(checkpoint("bert").local())]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1 and "went on" not in ended.stdout
-    assert "seqcls_beam: the GPU stopped at an assertion in one of its kernels" in ended.stderr
+    assert "seqcls_beam: the GPU stopped at a fault in one of its kernels" in ended.stderr
 
 
 def test_a_gpu_that_is_not_there_is_named_with_how_many_are():
@@ -192,8 +204,25 @@ def test_a_gpu_that_is_not_there_is_named_with_how_many_are():
 
 def test_int8_is_refused_on_a_gpu():
     first = (*sequences([9] * 20), None)
-    with pytest.raises(ValueError, match="--dtype=int8: is for CPUs; on a GPU take bfloat16 or float16"):
+    with pytest.raises(ValueError, match="--dtype=int8: is for CPUs; on a GPU take float16 or bfloat16"):
         Classifier(checkpoint("bert"), replace(OPTIONS, dtype="int8"), first)
+
+
+def test_a_text_that_overflows_in_float16_is_read_in_bfloat16(tmp_path):
+    folder, token = tiny.overflowing(tmp_path, **SIZES)
+    classifier = Classifier(resolve(str(folder)), OPTIONS)
+    assert classifier.facts["dtype"] == "float16"
+    ids, offsets = np.array([2, token, 3, 2, 40, 3], np.int32), np.array([0, 3, 6])
+    found = classifier.logits(ids, offsets, None)
+    exact = Classifier(resolve(str(folder)), replace(OPTIONS, dtype="float32")).logits(ids, offsets, None)
+    assert np.abs(softmax(found) - softmax(exact)).max() <= 3e-2
+
+
+def test_the_bundled_checkpoint_runs_packed_in_float16_and_far_nearer_than_it_must():
+    checkpoint = resolve(str(files("seqcls_beam") / "sentiment"))
+    classifier = Classifier(checkpoint, replace(OPTIONS, dtype="auto"))
+    facts = classifier.facts
+    assert (facts["engine"], facts["dtype"]) == ("packed", "float16") and facts["self_test_max_dp"] < 3e-3
 
 
 def test_a_gpu_is_taken_where_there_is_one():

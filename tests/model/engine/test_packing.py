@@ -85,3 +85,8 @@ def test_neighbours_of_equal_length_are_one_run(lengths):
         expected.append((start, count, length))
         start += count * length
     assert equal_runs(np.array(lengths, np.int64)) == expected
+
+
+def test_no_pack_has_more_sequences_than_it_may():
+    found = list(packs(np.ones(200, np.int64), np.arange(200), 1000, lambda longest: 70 * longest))
+    assert [len(pack) for pack in found] == [70, 70, 60]

@@ -17,7 +17,6 @@ from tests import tiny
 
 pytestmark = pytest.mark.engine
 
-inductor_warns = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 TOKENS, LONGEST = 300, 120
 COMPILED: list[Any] = []
 BATCHES = {
@@ -95,7 +94,16 @@ def test_logits_are_those_of_the_plain_model(family, config):
     assert len(COMPILED) == (4 if family == "bert" else 2), "once for each width, with and without types"
 
 
-@inductor_warns
+@pytest.mark.parametrize("longest", [4, 16, 120])
+def test_no_pass_has_more_sequences_than_the_kernel_takes_however_many_tokens_were_asked_for(longest):
+    executor = static("bert", tokens=1 << 23, longest=longest)
+    lengths = np.ones(200_000, np.int64)
+    for group in executor.packs(lengths, np.arange(len(lengths)), 1 << 23):
+        tokens, width = executor._tokens, executor._width(1)
+        numbers = executor._numbers(np.ones(len(group), np.int32), None, lengths[group], tokens, width)
+        assert len(numbers) - 3 * tokens - 1 <= 65_535
+
+
 @pytest.mark.parametrize(
     "backend",
     [
@@ -180,7 +188,6 @@ def test_the_kernel_of_a_gpu_can_be_traced(family):
 
 
 @pytest.mark.gpu
-@inductor_warns
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "albert", "modernbert"])
 def test_a_captured_graph_gives_what_eager_passes_give(family):
     device = torch.device("cuda")
