@@ -17,7 +17,7 @@ from torch.nn import functional
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning.batches import Batches, Rows
 from seqcls_beam.finetuning.shards import load_split
-from seqcls_beam.model.engine.choosing import cores
+from seqcls_beam.model.engine.devices import cores
 from seqcls_beam.preparation.prepared import open_prepared
 
 WIDTH = 300

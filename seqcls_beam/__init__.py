@@ -18,6 +18,7 @@ Read from the top: a room imports only rooms above it.
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
       tokens.py        RECORD → TOKENS
+      cards.py         which of a machine's GPUs is this process's
       engine/          token ids → logits; with finetuning/ the only place that knows torch
       predictions.py   TOKENS → PREDICTION
 
@@ -93,11 +94,13 @@ Read from the top: a room imports only rooms above it.
       agreement.py     one word from the first process to all
       batches.py       which rows make a step, and the batch that they make
       weights.py       a base → a model with the right head, and a model → a folder
+      packed.py        batches without padding
       trainer.py       what transformers' Trainer is given
       training.py      the training itself
       card.py, curves.py, receipt.py   what is said of it
       transaction.py   one process at a time; published as a whole
     transforms/      PTransforms: the one room that knows Beam
+      overlap.py       texts are tokenised while a GPU computes
       coder.py         how batches travel between workers
       handler.py       the engine as a Beam ModelHandler
       classify.py      classifying as PTransforms

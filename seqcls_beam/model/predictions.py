@@ -5,7 +5,7 @@ raises is found by bisection and rejected alone. This file knows neither torch n
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE,
 
 Array = npt.NDArray[Any]
 
+_READ = ("reject", "input_ids", "token_type_ids")
 _KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
 FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes
 _FIRST_TOKENS = 1 << 17
@@ -39,23 +40,49 @@ class Engine(Protocol):
 
 
 def classify(
-    tokens: pa.RecordBatch,
+    batches: Sequence[pa.RecordBatch],
     classifier: Engine,
     checkpoint: Checkpoint,
     options: ModelOptions,
     advance: Callable[[float], None] | None = None,
-) -> pa.RecordBatch:
-    """TOKENS → PREDICTION or PREDICTION_MULTI_LABEL, row for row; the ids and the texts are dropped.
+) -> list[pa.RecordBatch]:
+    """TOKENS batches → as many of PREDICTION or PREDICTION_MULTI_LABEL, row for row; the ids and the texts are dropped.
 
-    Rejected rows have null in the columns of PREDICTION, and in `tokens` and `truncated`. Probabilities are computed in
-    float64 and stored in float32; labels are chosen by what is stored, of equal scores the one with the lower id.
-    `advance` is called as work goes on, with the rows done since (a row in several windows is done by parts).
+    The model is given all batches at once. Rejected rows have null in the columns of PREDICTION, and in `tokens` and
+    `truncated`. Probabilities are computed in float64 and stored in float32; labels are chosen by what is stored, of
+    equal scores the one with the lower id. `advance` is called as work goes on, with the rows done since (a row in
+    several windows is done by parts).
 
-    A row on which the model raises is rejected; raises `RuntimeError` where more than 16 rows of a batch are, and
+    A row on which the model raises is rejected; raises `RuntimeError` where more than 16 rows are, and
     `CheckpointError` where the engine does.
     """
     started = time.perf_counter()
-    rows, scores, failures = _scores(tokens, classifier, checkpoint, options, advance)
+    names = [name for name in _READ if name in batches[0].schema.names]
+    # Without their metadata, in which batches differ.
+    read = [batch.select(names).replace_schema_metadata(None) for batch in batches]
+    rows, scores, failures = _scores(pa.concat_batches(read), classifier, checkpoint, options, advance)
+    took = time.perf_counter() - started
+    made, before = [], 0
+    for batch in batches:
+        low, high = np.searchsorted(rows, (before, before + len(batch)))
+        failed = {row - before: error for row, error in failures.items() if before <= row < before + len(batch)}
+        answered = _answered(batch, rows[low:high] - before, scores[low:high], failed, checkpoint, options)
+        share = took * len(batch) / max(1, sum(map(len, batches)))
+        mark = replace(Mark.of(batch), engine=classifier.facts)
+        made.append(mark.spent("classify", share).on(answered))
+        before += len(batch)
+    return made
+
+
+def _answered(
+    tokens: pa.RecordBatch,
+    rows: Array,
+    scores: npt.NDArray[np.float32],
+    failures: dict[int, Exception],
+    checkpoint: Checkpoint,
+    options: ModelOptions,
+) -> pa.RecordBatch:
+    """TOKENS → PREDICTION, given `scores` of the good `rows`, and what the model raised on others."""
     if failures:
         tokens = reject(tokens, "classify", failures)
     absent = np.ones(len(tokens), bool)
@@ -74,8 +101,7 @@ def classify(
     columns.append(_lists(pa.array(scores.ravel()), np.full(len(rows), scores.shape[1]), absent))
     for each, column in zip(fields, columns, strict=True):
         predictions = predictions.append_column(each, column)
-    mark = replace(Mark.of(tokens), engine=classifier.facts)
-    return mark.spent("classify", time.perf_counter() - started).on(predictions)
+    return predictions
 
 
 def probabilities(

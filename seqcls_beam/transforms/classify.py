@@ -18,7 +18,7 @@ from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.model.tokens import Sequences, tokenize
+from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import progress
@@ -28,6 +28,7 @@ from seqcls_beam.runs.parts import UnitWriter
 from seqcls_beam.runs.run import Run, pending_units, recorded_units, save_record, verified_record
 from seqcls_beam.schema import Mark
 from seqcls_beam.storage import join
+from seqcls_beam.transforms.overlap import Gather, Gathered, TokenizeAhead
 
 Batches = PCollection[pa.RecordBatch]
 
@@ -60,8 +61,10 @@ class Tokenize(beam.PTransform[Batches, Batches]):
     """RECORD batches → TOKENS batches, row for row.
 
     Texts are cut, or read in windows, as `options` say (lengths in tokens, the special ones included). A text on which
-    the tokenizer raises is rejected. In the worker raises `ValueError` for options that the checkpoint cannot meet, and
-    `CheckpointError` where files of it are not those it was resolved from.
+    the tokenizer raises is rejected. Where the model has a GPU, batches are tokenised while it computes those before
+    them, some megabytes ahead. In the worker raises `ValueError` for options that the checkpoint cannot meet,
+    `CheckpointError` where files of it are not those it was resolved from, and `EngineError` for a device that is not
+    there.
     """
 
     checkpoint: Checkpoint
@@ -69,7 +72,8 @@ class Tokenize(beam.PTransform[Batches, Batches]):
 
     def expand(self, records: Batches) -> Batches:
         """One step."""
-        return records | beam.Map(tokenize, self.checkpoint, self.options)
+        ahead = beam.ParDo(TokenizeAhead(self.checkpoint, self.options))
+        return records | "Ahead" >> ahead.with_output_types(pa.RecordBatch)
 
 
 @dataclass
@@ -90,14 +94,15 @@ class Classify(beam.PTransform[Batches, Batches]):
     first: Sequences | None = None
 
     def expand(self, tokens: Batches) -> Batches:
-        """RunInference, whose output type Beam cannot tell."""
+        """Gather, then RunInference, whose output type Beam cannot tell."""
         # Here and not above: Beam's inference package imports torch wherever it is installed.
         from apache_beam.ml.inference.base import RunInference
 
         from seqcls_beam.transforms.handler import ClassifierHandler
 
         handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first)
-        return tokens | RunInference(handler).with_output_types(pa.RecordBatch)
+        gather = beam.ParDo(Gather(self.options)).with_output_types(Gathered)
+        return tokens | "Gather" >> gather | RunInference(handler).with_output_types(pa.RecordBatch)
 
 
 @dataclass

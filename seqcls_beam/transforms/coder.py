@@ -5,8 +5,10 @@ the element type is known to Beam: every function between stages is annotated.
 """
 
 import pyarrow as pa
-from apache_beam.coders.coders import Coder
+from apache_beam.coders.coders import Coder, ListCoder
 from apache_beam.coders.typecoders import registry
+
+from seqcls_beam.transforms.overlap import Gathered
 
 
 class RecordBatchCoder(Coder):
@@ -36,4 +38,32 @@ class RecordBatchCoder(Coder):
         return pa.RecordBatch
 
 
+class GatheredCoder(Coder):
+    """`Gathered` ↔ its batches as Arrow IPC streams, one after the other."""
+
+    def __init__(self) -> None:
+        self._list = ListCoder(RecordBatchCoder())
+
+    def encode(self, value: Gathered) -> bytes:
+        """Batches → bytes."""
+        return self._list.encode(value.batches)
+
+    def decode(self, encoded: bytes) -> Gathered:
+        """Bytes → batches."""
+        return Gathered(self._list.decode(encoded))
+
+    def estimate_size(self, value: Gathered) -> int:
+        """As that of one batch."""
+        return value.nbytes
+
+    def is_deterministic(self) -> bool:
+        """No more than one batch."""
+        return False
+
+    def to_type_hint(self) -> type:
+        """The type this coder is registered for."""
+        return Gathered
+
+
 registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+registry.register_coder(Gathered, GatheredCoder)

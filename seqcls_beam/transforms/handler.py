@@ -1,9 +1,9 @@
 """The engine as a Beam `ModelHandler`: RunInference brings the shared model, its metrics and nothing else.
 
-An example is a whole TOKENS batch, so RunInference is told not to batch: batching is done inside, by length.
+An example is some whole TOKENS batches, so RunInference is told not to batch: batching is done inside, by length.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +15,11 @@ from seqcls_beam.model.predictions import classify
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
+from seqcls_beam.transforms.overlap import Gathered
 
 
-class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
-    """TOKENS batches → PREDICTION batches, for `RunInference`.
+class ClassifierHandler(ModelHandler[Any, pa.RecordBatch, Any]):
+    """TOKENS batches, or several of them `Gathered` → as many PREDICTION batches, for `RunInference`.
 
     The model is loaded on the worker, once per process, when the first batch arrives. `progress` is a folder of this
     machine for `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`):
@@ -48,16 +49,18 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]):
         return Classifier(self._checkpoint, self._options, self._first)
 
     def run_inference(
-        self, batch: Sequence[pa.RecordBatch], model: Any, inference_args: dict[str, Any] | None = None
+        self, batch: Any, model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[pa.RecordBatch]:
         """TOKENS → PREDICTION, row for row.
 
-        `batch` is one RecordBatch, which Beam counts by its rows. A list is returned, not a generator: only so does
-        RunInference count a failing batch.
+        `batch` is a RecordBatch or `Gathered`, which Beam counts by its rows. A list is returned, not a generator: only
+        so does RunInference count a failing batch.
         """
+        batches = batch.batches if isinstance(batch, Gathered) else [batch]
         if self._progress:
-            progress.report(self._progress, begun_rows=len(batch), begun_bytes=Mark.of(batch).bytes)
-        return [classify(batch, model, self._checkpoint, self._options, self._advance if self._progress else None)]
+            size = sum(Mark.of(each).bytes for each in batches)
+            progress.report(self._progress, begun_rows=len(batch), begun_bytes=size)
+        return classify(batches, model, self._checkpoint, self._options, self._advance if self._progress else None)
 
     def should_skip_batching(self) -> bool:
         """Batches arrive as they are to be run."""

@@ -55,7 +55,7 @@ def predict(texts=TEXTS, rejected=(), engine=None, options=OPTIONS, **kind):
     found = checkpoint(**kind)
     engine = engine or Arithmetic(len(found.labels))
     tokens = tokenize(tiny.records(list(texts), rejected=rejected), found, options)
-    return tokens, classify(tokens, engine, found, options)
+    return tokens, classify([tokens], engine, found, options)[0]
 
 
 def test_single_label():
@@ -164,7 +164,7 @@ def test_the_cut_into_batches_does_not_show(cuts, rejected):
     tokens, whole = predict(rejected=rejected, options=options)
     edges = [0, *sorted(cuts), len(TEXTS)]
     parts = [tokens.slice(low, high - low) for low, high in itertools.pairwise(edges)]
-    found = [classify(part, Arithmetic(2), checkpoint(), options) for part in parts]
+    found = [classify([part], Arithmetic(2), checkpoint(), options)[0] for part in parts]
     assert [row for part in found for row in part.to_pylist()] == whole.to_pylist()
 
 
@@ -233,12 +233,12 @@ def test_a_token_behind_the_embedding_table_rejects_its_row(tmp_path):
     texts = ["the dog", "the <grown> dog", *tiny.CORPUS]
     tokens = tokenize(tiny.records(texts), grown, OPTIONS)
     classifier = Classifier(grown, OPTIONS)
-    batch = classify(tokens, classifier, grown, OPTIONS)
+    (batch,) = classify([tokens], classifier, grown, OPTIONS)
     assert [row is not None for row in batch["reject"].to_pylist()] == [False, True, *[False] * len(tiny.CORPUS)]
     reject = batch["reject"][1].as_py()
     assert reject["raw"] == texts[1].encode() and "outside the model's embedding table" in reject["detail"]
     others = [texts[0], *tiny.CORPUS]
-    alone = classify(tokenize(tiny.records(others), grown, OPTIONS), classifier, grown, OPTIONS)
+    (alone,) = classify([tokenize(tiny.records(others), grown, OPTIONS)], classifier, grown, OPTIONS)
     assert alone["scores"].to_pylist() == [row for row in batch["scores"].to_pylist() if row is not None]
     with pytest.raises(ValueError, match="the model fails on text 1: token id"):
         probabilities(texts, None, grown, classifier, OPTIONS)
@@ -251,7 +251,7 @@ def test_probabilities_are_the_scores():
     found = tiny.resolved()
     classifier = Classifier(found, OPTIONS)
     tokens = tokenize(tiny.records(TEXTS, TEXTS[::-1]), found, OPTIONS)
-    scores = classify(tokens, classifier, found, OPTIONS)["scores"].to_pylist()
+    scores = classify([tokens], classifier, found, OPTIONS)[0]["scores"].to_pylist()
     assert probabilities(TEXTS, TEXTS[::-1], found, classifier, OPTIONS).tolist() == scores
 
 
@@ -266,6 +266,6 @@ def test_arrow_and_not_python_does_the_rows():
     spent = []
     for _ in range(5):
         started = time.perf_counter()
-        classify(tokens, Ready(2), checkpoint(), OPTIONS)
+        classify([tokens], Ready(2), checkpoint(), OPTIONS)
         spent.append(time.perf_counter() - started)
     assert min(spent) < 0.1, "8,192 short rows cost 2 ms on a quiet machine; a loop over rows shows"

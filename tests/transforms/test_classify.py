@@ -15,6 +15,7 @@ from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.runs.run import Run
 from seqcls_beam.transforms import ClassifierHandler, Classify, ReadRecords, Tokenize, WriteLabeled
+from seqcls_beam.transforms.overlap import Gathered
 from tests import tiny
 from tests.corpora import labels, plain_scores, rejects, texts, write_jsonl
 
@@ -146,8 +147,8 @@ def test_every_batch_travels_by_the_arrow_coder(tmp_path, model, corpus):
     types = _Types()
     pipeline.visit(types)
     assert len(types.found) > 10
-    # What is no batch is a run, options, a unit's number or a record in JSON.
-    small = {pa.RecordBatch, Run, ReadOptions, int, str}
+    # What is no batch, or some of them, is a run, options, a unit's number or a record in JSON.
+    small = {pa.RecordBatch, Gathered, Run, ReadOptions, int, str}
     # Inside Reshuffle, Create and RunInference the types are Beam's own affair; what they yield is checked.
     inside = (
         "SpreadUnits/",
@@ -161,7 +162,7 @@ def test_every_batch_travels_by_the_arrow_coder(tmp_path, model, corpus):
     )
     ours = {label: kind for label, kind in types.found.items() if not any(part in label for part in inside)}
     assert {label for label, kind in ours.items() if kind not in small} == set(), ours
-    for label in ("ReadRecords/ReadUnit", "ReadRecords/PlanUnits", "Tokenize/Map", "Classify/RunInference"):
+    for label in ("ReadRecords/ReadUnit", "ReadRecords/PlanUnits", "Tokenize/Ahead", "Classify/RunInference"):
         matching = [kind for name, kind in types.found.items() if name.startswith(label)]
         assert matching and matching[-1] is pa.RecordBatch, (label, matching)
 
