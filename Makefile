@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each on cores of its own; a file's tests stay together, for what they share is made once.
 TWO := -n 2 --dist loadfile
+# The oldest that pyproject.toml allows; what they stand on comes with them.
+LOWEST := torch==2.11.0 transformers==5.17.0
 
 .PHONY: help demo test quick check test-slow clean
 
@@ -11,7 +13,7 @@ help:
 	@echo "make test       all tests (under 15 minutes on 2 cores)"
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff and mypy"
-	@echo "make test-slow  the tests that take minutes each"
+	@echo "make test-slow  the tests that take minutes each, and the model's with the oldest torch and transformers"
 
 demo: .venv/.demo
 	@$(BIN)/python -m pipelines.classify --runner=DirectRunner
@@ -22,8 +24,9 @@ test: .venv/.test
 quick: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared"
 
-test-slow: .venv/.test
+test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
+	.venv-lowest/bin/python -m pytest -q $(TWO) tests/model
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -31,7 +34,7 @@ check: .venv/.test
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv .venv-lowest demo-output
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 or newer, or name one: make PYTHON=python3.12 ..."; exit 1; }
@@ -46,4 +49,11 @@ clean:
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv-lowest/.test: .venv/bin/python pyproject.toml constraints.txt
+	@echo "creating an environment with $(LOWEST) in .venv-lowest ..."
+	@$(PYTHON) -m venv .venv-lowest
+	@sed -E '/^(cuda|huggingface|nvidia|torch|transformers|triton)/d' constraints.txt >.venv-lowest/constraints.txt
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt $(LOWEST) -e '.[test]'
 	@touch $@

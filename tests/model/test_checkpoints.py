@@ -177,7 +177,10 @@ SPOILT = {
     ),
     "unknown type": (spoil_config(model_type="mybert"), "model_type 'mybert' is unknown to transformers"),
     "no type": (spoil_config(model_type=None), "model_type None is unknown"),
-    "bad problem": (spoil_config(problem_type="ranking"), "problem_type 'ranking' is none of"),
+    "bad problem": (
+        spoil_config(problem_type="ranking"),
+        "problem_type 'ranking' is none of|'problem_type' with value 'ranking'",
+    ),
     "bad config": (spoil_config(num_attention_heads="four"), "config.json is not valid"),
     "bad labels": (spoil_config(id2label={"1": "a", "2": "b"}), "id2label must number the labels from 0"),
     "many values": (spoil_config(problem_type="regression"), "a regression of 2 values at once"),

@@ -17,6 +17,7 @@ from seqcls_beam.model.predictions import classify, probabilities
 from seqcls_beam.model.tokens import tokenize
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, Mark
 from tests import tiny
+from tests.model.bits import same_bits
 
 OPTIONS = ModelOptions(device="cpu", threads=2, batch_tokens=256)
 TEXTS = [*tiny.CORPUS, "a", "", "lazy " * 200, "a good film", "no"]
@@ -221,6 +222,7 @@ def test_what_is_no_rows_fault_is_not_bisected(error):
     assert engine.calls == 1
 
 
+@same_bits
 @pytest.mark.engine
 def test_a_token_behind_the_embedding_table_rejects_its_row(tmp_path):
     from seqcls_beam.model.engine import Classifier

@@ -22,6 +22,7 @@ from seqcls_beam.model.engine import Classifier, linear
 from seqcls_beam.model.predictions import classify, probabilities
 from seqcls_beam.model.tokens import tokenize
 from tests import tiny
+from tests.model.bits import same_bits
 
 pytestmark = pytest.mark.engine
 
@@ -187,6 +188,7 @@ def kinds(checkpoint, ids):
     return (ids % 2).astype(np.int8) if checkpoint.sentence_ids else None
 
 
+@same_bits
 @every_way
 @settings(max_examples=4, deadline=None)
 @given(data=st.data())
@@ -211,6 +213,7 @@ def test_logits_depend_on_the_sequence_alone(family, how, data):
             assert np.array_equal(classifier.logits(some, ends, kinds(checkpoint, some)), whole[rows])
 
 
+@same_bits
 @every_way
 def test_a_short_text_alone_has_the_bits_it_has_among_others_of_its_length(family, how):
     _, classifier = loaded(family, **how)
@@ -241,6 +244,7 @@ def a_changed_text_changes_nothing_else(classifier):
         assert not np.array_equal(changed[row], whole[row])
 
 
+@same_bits
 @pytest.mark.parametrize(("family", "how"), [("bert", {}), ("deberta-v2", {}), *PACKED[-2:]])
 def test_a_changed_text_changes_no_other_texts_logits(family, how):
     a_changed_text_changes_nothing_else(loaded(family, **how)[1])
@@ -310,6 +314,7 @@ def test_a_pass_holds_the_tokens_that_were_asked_for_and_no_padding(forwards):
     assert sum(passes) / len(passes) > 128
 
 
+@same_bits
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_budget_and_the_place_in_a_pass_do_not_show_in_the_bits(threads):
     checkpoint, first = tiny.resolved("bert"), None
@@ -322,6 +327,7 @@ def test_the_budget_and_the_place_in_a_pass_do_not_show_in_the_bits(threads):
         first = logits
 
 
+@same_bits
 def test_logits_do_not_change_in_a_real_size_either():
     config = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "num_hidden_layers": 2}
     checkpoint = tiny.resolved("bert", **config)
@@ -454,6 +460,7 @@ class Limited:
         return self.forward(ids, types, lengths)
 
 
+@same_bits
 @pytest.mark.parametrize(
     ("family", "error"),
     [
@@ -500,6 +507,7 @@ def test_a_sequence_that_does_not_fit_alone_is_named_by_its_tokens():
     assert np.isfinite(run(classifier, [99, 9])).all()
 
 
+@same_bits
 def test_a_text_that_does_not_fit_into_memory_is_one_rejected_row():
     checkpoint = tiny.resolved("bert")
     texts = [*tiny.CORPUS, "the lazy dog " * 60, *tiny.CORPUS[::-1]]

@@ -20,6 +20,7 @@ from seqcls_beam.model.engine import Classifier, int8, linear
 from seqcls_beam.model.engine.int8 import quantize
 from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear
 from tests import tiny
+from tests.model.bits import same_bits
 
 pytestmark = [
     pytest.mark.engine,
@@ -122,6 +123,7 @@ def test_int8_is_judged_by_other_rows_than_it_is_fitted_to(trained, monkeypatch)
     assert classifier.facts["parity"]["sequences"] == len(before) > 1 and len(fitted) > 1
 
 
+@same_bits
 def test_logits_in_int8_depend_on_the_sequence_alone(trained):
     classifier = Classifier(trained, INT8, first())
     ids, offsets, types = first(30, seed=3)
@@ -247,6 +249,7 @@ def test_inputs_with_a_wide_range_do_not_cost_the_others_their_precision():
     assert error < (plain - exact).pow(2).mean() / exact.pow(2).mean() / 4
 
 
+@same_bits
 @pytest.mark.parametrize("kind", ["float32", "gelu", "int8", "bfloat16"])
 def test_a_row_of_a_product_has_the_same_bits_beside_any_number_of_others(kind):
     if kind == "bfloat16" and not linear.multiplies_bfloat16():
