@@ -10,6 +10,8 @@ start      seconds from the folder to the first batch of rows of like length, ca
 padding    share of the positions of an epoch's batches that is padding: rows as they come by chance, the Trainer's
            sampler, ours
 training   seconds for the same number of steps of the bundled model, one thread: a Trainer with its defaults, and ours
+packed     where there is a GPU, and then nothing else: milliseconds per step of the bundled model, in bfloat16, by rows
+           in a step: the Trainer's padded batches of rows as they come by chance, ours, and ours without padding
 
 DataCollatorWithPadding gets a tokenizer whose padding is the model's own. Rounds alternate; the fastest counts.
 """
@@ -34,9 +36,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from benchmarks.hardware import save
 from seqcls_beam import storage
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
+from seqcls_beam.finetuning.packed import PackedRows, Packing
 from seqcls_beam.finetuning.shards import load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer
 from seqcls_beam.model.checkpoints import PACKAGED
+from seqcls_beam.model.engine.attention import varlen
 from seqcls_beam.preparation.prepared import open_prepared
 
 BATCH = 32
@@ -144,6 +148,34 @@ def training(folder: str, cache: str, steps: int) -> dict[str, Any]:
     return {"steps": steps, **spent, "ratio": round(spent["Trainer"] / spent["seqcls_beam"], 2)}
 
 
+def packed(folder: str, steps: int) -> dict[str, Any]:
+    """Milliseconds per step on a GPU, start left out; the ways take turns, and the fastest round counts."""
+    split = load_split(open_prepared(folder), "train")
+
+    def step(way: str, rows: int) -> float:
+        model = _model()
+        arguments = Arguments(
+            output_dir=tempfile.mkdtemp(prefix="training-"), max_steps=steps, per_device_train_batch_size=rows,
+            bf16=True, report_to="none", disable_tqdm=True, save_strategy="no", logging_strategy="no", seed=0,
+            remove_unused_columns=False, optim="adamw_torch_fused",
+        )  # fmt: skip
+        rows_of = PackedRows(split, model) if way == "packed" else Rows(split, 0)
+        kind = Trainer if way == "Trainer" else BatchTrainer
+        trainer = kind(model=model, args=arguments, train_dataset=rows_of, data_collator=as_it_is)
+        if isinstance(trainer, BatchTrainer):
+            trainer.batches = Batches(split.lengths, rows, 0)
+            trainer.packing = Packing(model, varlen) if way == "packed" else None
+        return float(trainer.train().metrics["train_runtime"]) / steps * 1000
+
+    found: dict[str, Any] = {"device": torch.cuda.get_device_name(), "steps": steps}
+    for rows in (BATCH, 8 * BATCH):
+        rounds = [{way: step(way, rows) for way in ("Trainer", "padded", "packed")} for _ in range(ROUNDS)]
+        spent = {way: min(each[way] for each in rounds) for way in rounds[0]}
+        ratios = {f"ratio_to_{way}": round(spent[way] / spent["packed"], 2) for way in ("Trainer", "padded")}
+        found[f"{rows} rows"] = {way: round(each, 2) for way, each in spent.items()} | ratios
+    return found
+
+
 def _tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(PACKAGED["sentiment"])
 
@@ -166,6 +198,11 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     folder = str(Path(args.data).absolute())
+    if torch.cuda.is_available():
+        on_gpu = packed(folder, args.steps)
+        print(on_gpu)
+        save("finetune-gpu", {"packed": on_gpu})
+        return
     with tempfile.TemporaryDirectory() as cache:
         split = load_split(open_prepared(folder), "train")
         result = {

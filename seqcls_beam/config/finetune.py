@@ -92,6 +92,11 @@ class TrainOptions:
         default="auto",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    packed: bool = option(
+        "train without padding, on a GPU in half precision; the dropout of attention's probabilities is left out, all "
+        "other is as the model has it; not measured yet",
+        default=False,
+    )
     stored_dtype: str = option(
         "precision of the weights that are published; scores are those of the published weights",
         default="float32",

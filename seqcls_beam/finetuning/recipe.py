@@ -22,7 +22,7 @@ def read_recipe(path: str) -> dict[str, Any]:
         raise ValueError(f"--recipe={path}: {unknown[0]!r} is none of {known}")
     for name, value in found.items():
         kind = kinds[name] | int if kinds[name] in (float, float | None) else kinds[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"--recipe={path}: {name} is {value!r}: expected {getattr(kind, '__name__', kind)}")
         if kind != kinds[name] and value is not None:
             found[name] = float(value)  # or 1 and 1.0 were two runs

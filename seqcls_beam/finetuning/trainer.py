@@ -13,6 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning.batches import Batches, Loader, as_it_is
 from seqcls_beam.finetuning.job import Job, Progress
+from seqcls_beam.finetuning.packed import Packing
 from seqcls_beam.runs.run import RunError
 
 
@@ -20,6 +21,7 @@ class BatchTrainer(Trainer):
     """The stock Trainer, whose training batches are ours."""
 
     batches: Batches
+    packing: Packing | None = None  # where the training rows are `PackedRows`
 
     def get_train_dataloader(self) -> Loader:
         """Batches of this process: not prepared by accelerate, which would deal them out a second time."""
@@ -32,8 +34,16 @@ class BatchTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
         """What `Loss` divides by. The Trainer's leaves out labels of -100, which are numbers like others here."""
-        count = torch.tensor(sum(batch["labels"].numel() for batch in batch_samples), device=device)
+        # Filled in on the device: a copy of a number that lies here would wait for all that the device has to do.
+        count = torch.full((), sum(batch["labels"].numel() for batch in batch_samples), device=device)
         return self.accelerator.gather(count).sum() if self.args.average_tokens_across_devices else count
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **how: Any) -> Any:
+        """What the Trainer's own gives, also of a batch without padding; rows to evaluate on are padded."""
+        if self.packing is None or "offsets" not in inputs:
+            return super().compute_loss(model, inputs, *args, **how)
+        with self.packing.on(inputs.pop("offsets"), inputs.pop("longest")) as layout:
+            return super().compute_loss(model, {**inputs, "layout": layout}, *args, **how)
 
 
 class Loss:
@@ -59,8 +69,9 @@ class Loss:
         else:
             each = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)
             if self._weights is not None:
+                self._weights = self._weights.to(each.device)  # a copy that waits: once, and not in every step
                 # Not divided by the sum of a batch's weights: then the parts of a batch add up to the whole.
-                each = each * self._weights.to(each.device)[labels]
+                each = each * self._weights[labels]
             total = each.sum()
         return total / items
 

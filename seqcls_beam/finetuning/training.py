@@ -17,13 +17,17 @@ from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning import weights
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.job import Job, Progress, Trained, processes, step_of
+from seqcls_beam.finetuning.packed import SAID, PackedRows, Packing, check
 from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of
 from seqcls_beam.model.checkpoints import load_tokenizer
-from seqcls_beam.model.engine.choosing import cores
+from seqcls_beam.model.engine.attention import varlen
+from seqcls_beam.model.engine.devices import cores
 from seqcls_beam.runs.run import RunError
 
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
+GPU_EVAL_ROWS = 512  # … on a GPU …
+GPU_EVAL_TOKENS = 1 << 17  # … or fewer, where so many long rows would not fit into its memory
 LOGS = 200  # points of a learning curve, or so
 LESS_IS_BETTER = ("loss", "mse")
 # Families all of whose parameters have a part in every answer; of others DDP must find out in every step.
@@ -47,6 +51,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     options, (rank, ranks) = job.config.train, processes()
     device = _device(job.config.machine.device)
     dtype = _dtype(options.dtype, device)
+    if options.packed:
+        check(job.base.model_type, device, dtype)
     threads = job.config.machine.threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(threads)
     splits = {name: load_split(job.prepared, name) for name in SPLITS if job.prepared.has(name)}
@@ -70,12 +76,13 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     }
     if "validation" in scored:
         _check_metric(job, splits["validation"])
-    arguments = _arguments(job, device, dtype, len(batches) // options.gradient_accumulation, "validation" in scored)
+    epoch = len(batches) // options.gradient_accumulation
+    arguments = _arguments(job, device, dtype, epoch, longest, "validation" in scored)
     trainer = BatchTrainer(
         model=model,
         args=arguments,
         data_collator=as_it_is,
-        train_dataset=Rows(splits["train"], padding),
+        train_dataset=PackedRows(splits["train"], model) if options.packed else Rows(splits["train"], padding),
         eval_dataset=scored.get("validation"),
         compute_metrics=Judge(job),
         preprocess_logits_for_metrics=logits_of,
@@ -83,6 +90,7 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         callbacks=_callbacks(job, tell, "validation" in scored),
     )
     trainer.batches = batches
+    trainer.packing = Packing(model, varlen) if options.packed else None
     trainer.remove_callback(transformers.PrinterCallback)
     transformers.set_seed(options.seed + rank)  # every process drops out what it likes
     last = job.last_checkpoint()
@@ -112,8 +120,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
             "computed_in": str(dtype).removeprefix("torch."),
             "processes": ranks,
             "threads": threads,
-            "attention": model.config._attn_implementation,
-            "padding": _padding(splits["train"], batches),
+            "attention": SAID if options.packed else model.config._attn_implementation,
+            "padding": 0.0 if options.packed else _padding(splits["train"], batches),
         },
     )
     if rank == 0:
@@ -140,15 +148,17 @@ def _train(trainer: BatchTrainer, last: Path | None) -> None:
     trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # so that `evaluate` does not, in bfloat16
 
 
-def _arguments(job: Job, device: torch.device, dtype: torch.dtype, epoch: int, validates: bool) -> TrainingArguments:
-    """`epoch`: steps in one."""
+def _arguments(
+    job: Job, device: torch.device, dtype: torch.dtype, epoch: int, longest: int, validates: bool
+) -> TrainingArguments:
+    """`epoch`: steps in one; `longest`: tokens of the longest row."""
     options, metric = job.config.train, job.best_metric
     steps = math.ceil(options.epochs * epoch)
     every = min(options.eval_steps or epoch, steps)
     made = TrainingArguments(
         output_dir=str(job.work),
         max_steps=steps,
-        per_device_eval_batch_size=EVAL_ROWS,
+        per_device_eval_batch_size=_eval_rows(device, longest),
         gradient_accumulation_steps=options.gradient_accumulation,
         learning_rate=options.learning_rate,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(options.schedule, options.schedule),
@@ -191,6 +201,11 @@ def _device(asked: str) -> torch.device:
     if asked == "cuda" and not torch.cuda.is_available():
         raise RunError("--device=cuda: there is no CUDA device on this machine")
     return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _eval_rows(device: torch.device, longest: int) -> int:
+    """Rows in a forward pass of an evaluation, all padded to `longest` tokens at worst."""
+    return EVAL_ROWS if device.type == "cpu" else max(EVAL_ROWS, min(GPU_EVAL_ROWS, GPU_EVAL_TOKENS // longest))
 
 
 def _dtype(asked: str, device: torch.device) -> torch.dtype:

@@ -20,6 +20,7 @@ from seqcls_beam.runs.manifest import read_manifest
 from tests import prepared, tiny
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl
+from tests.finetuning.attention import attend
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
@@ -213,6 +214,33 @@ def test_two_processes_are_as_one(gentle, data, base, tmp_path):
     with torchrun(data, base, tmp_path / "two", GENTLY) as job:
         said = job.communicate(timeout=90)[0]
     assert job.returncode == 0 and said.count("already published") == 1
+
+
+def test_packed_training_is_refused_on_a_cpu(data, base, tmp_path, capsys):
+    (tmp_path / "recipe.json").write_text('{"packed": true}')
+    for flag in ("--packed", f"--recipe={tmp_path / 'recipe.json'}"):
+        assert run(data, base, tmp_path / "model", flag, "--device=cpu") == 1
+        assert capsys.readouterr().err.splitlines()[-1].startswith("seqcls_beam: --packed is for GPUs")
+    assert not (tmp_path / "model" / "_MANIFEST.json").exists()
+
+
+def test_packed_training_comes_to_what_padded_training_does(gentle, data, base, tmp_path, monkeypatch):
+    """The command as it is, but for the attention, of which there is none for CPUs that gives gradients."""
+    from seqcls_beam.finetuning import training
+
+    monkeypatch.setattr(training, "varlen", attend)
+    monkeypatch.setattr(training, "check", lambda *_: None)
+    out = tmp_path / "model"
+    assert run(data, base, out, GENTLY, "--packed", "--gradient_accumulation=2") == 0
+    assert same(out, gentle)
+    made = manifest(out)
+    assert made["recipe"]["packed"] and not manifest(gentle)["recipe"]["packed"]
+    assert made["machine"]["padding"] == 0 < manifest(gentle)["machine"]["padding"]
+    assert made["machine"]["attention"] == "packed, without dropout of its probabilities"
+    assert made["run_id"] != manifest(gentle)["run_id"]
+    assert (out / "config.json").read_bytes() == (gentle / "config.json").read_bytes()
+    before, after = (load_file(each / "model.safetensors") for each in (gentle, out))
+    assert {name: each.shape for name, each in before.items()} == {name: each.shape for name, each in after.items()}
 
 
 LONG = ("--epochs=10", "--eval_steps=20", "--learning_rate=1e-4")
@@ -560,7 +588,7 @@ def test_a_recipe_holds_numbers_and_nothing_else(data, base, tmp_path, capsys):
     recipe.write_text('{"epochs": 1, "dropout": 0, "learning_rate": 0.003}')
     flags = [f"--data={data}", f"--model={base}", f"--output={tmp_path / 'out'}", f"--recipe={recipe}"]
     assert finetune.main(flags) == 0
-    for wrong in ('{"epochs": "3"}', '{"batch_size": 1.5}', '{"seed": true}'):
+    for wrong in ('{"epochs": "3"}', '{"batch_size": 1.5}', '{"seed": true}', '{"packed": 1}'):
         recipe.write_text(wrong)
         assert finetune.main(flags) == 2
         assert "expected" in capsys.readouterr().err
@@ -614,3 +642,14 @@ def test_a_gpu_draws_the_curve_of_a_cpu(gentle, data, base, tmp_path):
     assert run(data, base, tmp_path / "half", "--device=cuda") == 0
     assert manifest(tmp_path / "half")["machine"]["computed_in"] in ("bfloat16", "float32")
     assert manifest(tmp_path / "half")["scores"]["test"]["accuracy"] > 0.75
+
+
+@pytest.mark.gpu
+def test_packed_training_on_a_gpu(data, base, tmp_path):
+    for name, flags in (("padded", ()), ("packed", ("--packed",))):
+        assert run(data, base, tmp_path / name, "--device=cuda", "--dtype=bfloat16", *flags) == 0
+    padded, packed = (manifest(tmp_path / name) for name in ("padded", "packed"))
+    assert packed["machine"]["padding"] == 0 < padded["machine"]["padding"]
+    assert packed["machine"]["attention"].startswith("packed") and packed["machine"]["computed_in"] == "bfloat16"
+    assert packed["scores"]["test"]["accuracy"] > 0.75
+    assert np.isfinite(plain_scores(tmp_path / "packed", ["a good film"])).all()
