@@ -33,8 +33,10 @@ from benchmarks.peers.work import flops
 from benchmarks.peers.worker import ROOT, PeerError, Worker
 
 MODELS = ("minilm", "bert-base", "distilbert")
+DTYPES = ("float32", "bfloat16", "float16", "int8", "default")
 FEW = 32  # texts that each process begins with: the first pass is slower than any other
 PIPELINE, OURS = "transformers pipeline float32", "seqcls_beam"
+ON_REQUEST = ("ours-compiled",)  # minutes of compilation: only where --peers names it
 
 
 class Cell:
@@ -72,6 +74,8 @@ class Cell:
         rows = self.result["peers"]
         for name in self.given.peers:
             for dtype in peer(name).dtypes[self.given.device]:
+                if dtype not in self.given.dtypes:
+                    continue
                 row = f"{peer(name).title} {dtype}"
                 try:
                     rows[row] = self._sweep(name, dtype) | {"gives": peer(name).gives}
@@ -228,7 +232,9 @@ def main() -> None:
     arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     arguments.add_argument("--corpora", nargs="+", choices=NAMES, default=NAMES)
-    arguments.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    usual = [name for name in PEERS if name not in ON_REQUEST]
+    arguments.add_argument("--peers", nargs="+", choices=PEERS, default=usual, help="default: all but ours-compiled")
+    arguments.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="as far as a peer has them")
     arguments.add_argument("--seconds", type=float, default=8.0, help="one pass of the slowest sensible peer, roughly")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--infinity-python", help="a Python with infinity-emb[torch], which needs transformers 4")

@@ -19,6 +19,7 @@ from seqcls_beam.config.option import option_fields
 from seqcls_beam.runs import commit
 from seqcls_beam.runs.manifest import read_manifest
 from seqcls_beam.runs.run import Run, RunError
+from seqcls_beam.version import __version__
 
 LOCAL = "FnApiRunner"
 """The runner of this machine, as `name_runner` has it."""
@@ -152,7 +153,7 @@ def _flag(name: str, value: Any, several: bool) -> str:
 
 def versions(*packages: str) -> dict[str, str]:
     """The installed versions of the project and of packages it stands on."""
-    return {name: metadata.version(name) for name in ("seqcls_beam", *packages)}
+    return {"seqcls_beam": __version__, **{name: metadata.version(name) for name in packages}}
 
 
 def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: PipelineOptions) -> None:

@@ -18,6 +18,7 @@ PEERS = {
     "onnxruntime": "benchmarks.peers.onnx_runtime:OnnxRuntime",
     "openvino": "benchmarks.peers.open_vino:OpenVino",
     "ours": "benchmarks.peers.ours:Ours",
+    "ours-compiled": "benchmarks.peers.ours:Compiled",
 }
 
 

@@ -15,6 +15,7 @@ class Ours(Peer):
 
     title = "seqcls_beam"
     dtypes: ClassVar = {"cpu": ("float32", "bfloat16", "int8"), "cuda": ("float32", "bfloat16", "float16")}
+    compiled = False
 
     def settings(self) -> list[dict[str, Any]]:
         """There is nothing to choose: the engine chooses itself."""
@@ -32,7 +33,12 @@ class Ours(Peer):
 
         self.checkpoint = resolve(job.checkpoint)
         self.options = ModelOptions(
-            model=job.checkpoint, device=job.device, threads=job.threads, dtype=job.dtype, max_length=512
+            model=job.checkpoint,
+            device=job.device,
+            threads=job.threads,
+            dtype=job.dtype,
+            max_length=512,
+            compile=self.compiled,
         )
         records = pa.record_batch({"text": pa.array(job.texts), "reject": pa.nulls(len(job.texts), REJECT_VALUE)})
         first = first_sequences([records], self.checkpoint, self.options)
@@ -48,6 +54,14 @@ class Ours(Peer):
             probabilities(texts[start : start + ROWS], None, self.checkpoint, timed, self.options)
         self.engine = timed.seconds
         return np.concatenate(timed.answers)
+
+
+class Compiled(Ours):
+    """The same with `--compile`, which takes a minute or two to load."""
+
+    title = "seqcls_beam, compiled"
+    dtypes: ClassVar = {"cpu": (), "cuda": ("bfloat16", "float16")}
+    compiled = True
 
 
 class _Timed:
