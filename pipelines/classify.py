@@ -68,8 +68,7 @@ def _main(argv: list[str]) -> int:
         return say("nothing new to label: earlier runs under --output cover every input file", 0)
     if already_published(job.run, terminal.summary):
         return 0
-    one_worker_per_gpu(runner, model.device, argv, beam_options)
-    terminal.summary(job.run.output, _launch(job, runner, beam_options))
+    terminal.summary(job.run.output, _launch(job, runner, argv, beam_options))
     return 0
 
 
@@ -96,11 +95,12 @@ def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
     )
 
 
-def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> dict[str, Any]:
+def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOptions) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
-    job = _with_threads(job, beam_options)
     units = plan_units(job.files, job.config.read.unit_bytes)
+    one_worker_per_gpu(runner, job.config.model.device, argv, beam_options, len(units))
+    job = _with_threads(job, beam_options)
     done = begin(job.run, units, _facts(job, runner, len(units)))
     size = pc.sum(job.files["size"]).as_py()
     say(terminal.begun(job, len(units), done), 0)

@@ -156,16 +156,19 @@ def versions(*packages: str) -> dict[str, str]:
     return {"seqcls_beam": __version__, **{name: metadata.version(name) for name in packages}}
 
 
-def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: PipelineOptions) -> None:
-    """Have a worker process for each GPU of this machine, where it has several and `argv` has no word on workers."""
+def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: PipelineOptions, units: int) -> None:
+    """Have a worker process for each GPU of this machine, where it has several and `argv` has no word on workers.
+
+    Of fewer units, for each of these.
+    """
     said = {flag.partition("=")[0] for flag in argv}
     if runner != LOCAL or device not in ("auto", "cuda") or said & {"--direct_running_mode", "--direct_num_workers"}:
         return
-    found = gpus()
+    found = min(gpus(), units)
     if found > 1:
         direct = beam_options.view_as(DirectOptions)
         direct.direct_running_mode, direct.direct_num_workers = "multi_processing", found
-        say(f"{found} GPUs: a worker process for each (--direct_num_workers=1: one process, one GPU)", 0)
+        say(f"{found} worker processes, each with a GPU of its own (--direct_num_workers=1: one process, one GPU)", 0)
 
 
 def gpus() -> int:

@@ -94,7 +94,8 @@ def _main(argv: list[str]) -> int:
         gates.check(config.gates, job.kind)
     try:
         if job.checkpoint is not None:
-            one_worker_per_gpu(runner, config.model.device, argv, beam_options)
+            units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
+            one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
         return _launch(job, runner, beam_options)
     except KeyboardInterrupt:
         return say("interrupted: nothing was written", 130)

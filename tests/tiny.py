@@ -145,7 +145,7 @@ def overflowing(folder: Path, **config: Any) -> tuple[Path, int]:
     from seqcls_beam.model.engine.trial import Trial
 
     model = load(resolve(str(checkpoint(folder, **config))), torch.device("cpu"))
-    tried = Trial(model, vocabulary(model), 128, types=False)._ids_T.tolist()
+    tried = Trial(model, vocabulary(model), 128, False, "single_label")._ids_T.tolist()
     token = next(each for each in range(40, vocabulary(model)) if each not in tried)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     model.get_input_embeddings().weight.data[token] *= 1e7  # float16 ends at 65,504

@@ -16,6 +16,7 @@ from contextlib import suppress
 if sys.platform != "win32":
     import fcntl
 
+_SLOTS = 256  # of a card: no machine has so many processes for one
 _LOCK = threading.Lock()
 _held: dict[str, int] = {}  # the cards of this process, each with the open file of its slot
 
@@ -33,10 +34,11 @@ def take(names: Sequence[str]) -> int:
         for index, name in enumerate(names):
             if name in _held:
                 return index
-        slots = ((index, f"{name}-{slot}") for slot in itertools.count() for index, name in enumerate(names))
-        index, file = next((index, file) for index, slot in slots if (file := _lock(slot)) is not None)
-        _held[names[index]] = file
-        return index
+        for slot, (index, name) in itertools.product(range(_SLOTS), enumerate(names)):
+            if (file := _lock(f"{name}-{slot}")) is not None:
+                _held[name] = file
+                return index
+    raise OSError(f"{_SLOTS} slots of each card are locked")
 
 
 def _lock(slot: str) -> int | None:

@@ -25,7 +25,7 @@ _READ = ("reject", "input_ids", "token_type_ids")
 _KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
 FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes
 _FIRST_TOKENS = 1 << 17
-_FEW = 16  # rows of a batch that may fail alone; more, and it is the model that fails
+_FEW = 16  # rows a batch that may fail alone; more, and it is the model that fails
 
 
 class Engine(Protocol):
@@ -53,14 +53,15 @@ def classify(
     equal scores the one with the lower id. `advance` is called as work goes on, with the rows done since (a row in
     several windows is done by parts).
 
-    A row on which the model raises is rejected; raises `RuntimeError` where more than 16 rows are, and
+    A row on which the model raises is rejected; raises `RuntimeError` where more than 16 rows a batch are, and
     `CheckpointError` where the engine does.
     """
     started = time.perf_counter()
     names = [name for name in _READ if name in batches[0].schema.names]
     # Without their metadata, in which batches differ.
     read = [batch.select(names).replace_schema_metadata(None) for batch in batches]
-    rows, scores, failures = _scores(pa.concat_batches(read), classifier, checkpoint, options, advance)
+    joined, few = pa.concat_batches(read), _FEW * len(batches)
+    rows, scores, failures = _scores(joined, classifier, checkpoint, options, few, advance)
     took = time.perf_counter() - started
     made, before = [], 0
     for batch in batches:
@@ -147,9 +148,13 @@ def _scores(
     classifier: Engine,
     checkpoint: Checkpoint,
     options: ModelOptions,
+    few: int = _FEW,
     advance: Callable[[float], None] | None = None,
 ) -> tuple[Array, npt.NDArray[np.float32], dict[int, Exception]]:
-    """(rows that have scores, float32 [those rows, labels], what the model raised on others by row)."""
+    """(rows that have scores, float32 [those rows, labels], what the model raised on others by row).
+
+    Raises `RuntimeError` where it raised on more than `few`.
+    """
     rows = np.flatnonzero(tokens["reject"].is_null().to_numpy(zero_copy_only=False))
     sequences = _Sequences(tokens)
     starts = np.append(sequences.outer[rows], sequences.outer[-1])  # rejected rows between have no windows
@@ -166,9 +171,9 @@ def _scores(
         except Exception as error:
             if high - low == 1:
                 failures[low] = error
-                if len(failures) > _FEW:
+                if len(failures) > few:
                     raise RuntimeError(
-                        f"the model {checkpoint.name} fails on many rows of a batch of {len(tokens)}, on the last "
+                        f"the model {checkpoint.name} fails on many rows of {len(tokens)}, on the last "
                         f"with {type(error).__name__}: {error}"
                     ) from error
                 return

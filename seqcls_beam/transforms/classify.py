@@ -61,10 +61,9 @@ class Tokenize(beam.PTransform[Batches, Batches]):
     """RECORD batches → TOKENS batches, row for row.
 
     Texts are cut, or read in windows, as `options` say (lengths in tokens, the special ones included). A text on which
-    the tokenizer raises is rejected. Where the model has a GPU, batches are tokenised while it computes those before
-    them, some megabytes ahead. In the worker raises `ValueError` for options that the checkpoint cannot meet,
-    `CheckpointError` where files of it are not those it was resolved from, and `EngineError` for a device that is not
-    there.
+    the tokenizer raises is rejected. Where the worker has a GPU for the model, batches are tokenised while that
+    computes those before them, some megabytes ahead. In the worker raises `ValueError` for options that the checkpoint
+    cannot meet, and `CheckpointError` where files of it are not those it was resolved from.
     """
 
     checkpoint: Checkpoint
@@ -82,7 +81,7 @@ class Classify(beam.PTransform[Batches, Batches]):
 
     Scores are float32, one for each label in the checkpoint's order. A row on which the model raises is rejected. In
     the worker raises `EngineError` where the device or the precision of `options` cannot be had, `CheckpointError`
-    where the weights do not load, and `RuntimeError` where more than 16 rows of a batch fail: then it is the model.
+    where the weights do not load, and `RuntimeError` where more than 16 rows a batch fail: then it is the model.
 
     `progress` is a folder of this machine for `runs.progress`. `first`, which int8 needs, are sequences of the corpus:
     `model.predictions.first_sequences`.

@@ -18,14 +18,14 @@ from seqcls_beam.schema import Mark
 from seqcls_beam.transforms.overlap import Gathered
 
 
-class ClassifierHandler(ModelHandler[Any, pa.RecordBatch, Any]):
+class ClassifierHandler(ModelHandler[pa.RecordBatch | Gathered, pa.RecordBatch, Any]):
     """TOKENS batches, or several of them `Gathered` → as many PREDICTION batches, for `RunInference`.
 
     The model is loaded on the worker, once per process, when the first batch arrives. `progress` is a folder of this
     machine for `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`):
     given to every worker, so that all have the same model. `load_model` raises `EngineError` where the device or the
     precision of `options` cannot be had and `CheckpointError` where the weights do not load; `run_inference` raises
-    `RuntimeError` where more than 16 rows of a batch fail.
+    `RuntimeError` where more than 16 rows a batch fail.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ClassifierHandler(ModelHandler[Any, pa.RecordBatch, Any]):
         return Classifier(self._checkpoint, self._options, self._first)
 
     def run_inference(
-        self, batch: Any, model: Any, inference_args: dict[str, Any] | None = None
+        self, batch: pa.RecordBatch | Gathered, model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[pa.RecordBatch]:
         """TOKENS → PREDICTION, row for row.
 

@@ -8,7 +8,7 @@ takes all cores; there both steps hand on what they get.
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -25,15 +25,27 @@ AHEAD_BATCHES = 16
 GATHERED_TOKENS = 2**20
 """A GPU is waited for once for so many: sixteen passes of the default size."""
 HELD_BYTES = 64 * 2**20
-"""Of all columns, in the batches that are held at once, ahead or gathered, but for one; a batch has half as much."""
+"""Of all columns that are held ahead, and again gathered; one batch more may be held, of at most 32 MiB."""
 
 
 def overlaps(options: ModelOptions) -> bool:
-    """Whether the model runs beside this machine's cores and not on them. Raises `EngineError`."""
+    """Whether the model runs beside this machine's cores and not on them."""
     # Here and not above: building a pipeline must not import torch.
-    from seqcls_beam.model.engine.devices import resolve_device
+    from seqcls_beam.model.engine.devices import on_gpu
 
-    return resolve_device(options.device).type != "cpu"
+    return on_gpu(options.device)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an element stands in time, which what comes of it shares."""
+
+    timestamp: Any
+    window: Any
+    pane: Any
+
+    def of(self, value: Any) -> WindowedValue:
+        return WindowedValue(value, self.timestamp, (self.window,), self.pane)
 
 
 class TokenizeAhead(beam.DoFn):
@@ -52,17 +64,23 @@ class TokenizeAhead(beam.DoFn):
 
     def start_bundle(self) -> None:
         """Nothing is left of a bundle that failed."""
+        for each in self._ahead:
+            each.tokens.cancel()
         self._ahead = deque()
 
     def process(
-        self, batch: pa.RecordBatch, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
+        self,
+        batch: pa.RecordBatch,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+        pane: Any = beam.DoFn.PaneInfoParam,
     ) -> Iterator[Any]:
         """Begin with a batch; hand on those for which there is no room any more."""
         if self._pool is None:
             yield tokenize(batch, self._checkpoint, self._options)
             return
         begun = self._pool.submit(tokenize, batch, self._checkpoint, self._options)
-        self._ahead.append(_Tokenizing(begun, batch.nbytes, timestamp, window))
+        self._ahead.append(_Tokenizing(begun, batch.nbytes, _Place(timestamp, window, pane)))
         while len(self._ahead) > AHEAD_BATCHES or (
             len(self._ahead) > 1 and sum(each.bytes for each in self._ahead) > HELD_BYTES
         ):
@@ -81,30 +99,24 @@ class TokenizeAhead(beam.DoFn):
 
 @dataclass(frozen=True)
 class _Tokenizing:
-    """A batch that is being tokenised, and its place in time."""
+    """A batch that is being tokenised."""
 
     tokens: Future[pa.RecordBatch]
     bytes: int
-    timestamp: Any
-    window: Any
+    place: _Place
 
     def done(self) -> WindowedValue:
-        return WindowedValue(self.tokens.result(), self.timestamp, (self.window,))
+        return self.place.of(self.tokens.result())
 
 
 @dataclass
 class Gathered:
     """TOKENS batches that the model is given together. Its length is the rows of all."""
 
-    batches: list[pa.RecordBatch] = field(default_factory=list)
+    batches: list[pa.RecordBatch]
 
     def __len__(self) -> int:
         return sum(map(len, self.batches))
-
-    @property
-    def tokens(self) -> int:
-        """Of all rows."""
-        return sum(pc.sum(each["tokens"]).as_py() or 0 for each in self.batches)
 
     @property
     def nbytes(self) -> int:
@@ -115,41 +127,52 @@ class Gathered:
 class Gather(beam.DoFn):
     """TOKENS batches → `Gathered`, in order: on a CPU one of each, for a GPU of a million tokens or 64 MiB.
 
-    Only batches of the same time and window are gathered, since what comes of them has one.
+    Only batches of the same columns, time and window are gathered, since what comes of them has one.
     """
 
     def __init__(self, options: ModelOptions) -> None:
         self._options = options
-        self._tokens = 0
-        self._held = Gathered()
-        self._place: tuple[Any, Any] | None = None
+        self._enough = self._tokens = self._bytes = 0
+        self._held: list[pa.RecordBatch] = []
+        self._place: _Place | None = None
 
     def setup(self) -> None:
         """Decide."""
-        self._tokens = GATHERED_TOKENS if overlaps(self._options) else 0
+        self._enough = GATHERED_TOKENS if overlaps(self._options) else 0
 
     def start_bundle(self) -> None:
         """Nothing is left of a bundle that failed."""
-        self._held = Gathered()
+        self._drop()
 
     def process(
-        self, batch: pa.RecordBatch, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
+        self,
+        batch: pa.RecordBatch,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+        pane: Any = beam.DoFn.PaneInfoParam,
     ) -> Iterator[WindowedValue]:
         """Hold a batch, and hand on what is held when it is enough."""
-        if self._held.batches and self._place != (timestamp, window):
+        place = _Place(timestamp, window, pane)
+        if self._held and (self._place != place or self._held[0].schema.names != batch.schema.names):
             yield self._all()
-        self._held.batches.append(batch)
-        self._place = timestamp, window
-        if self._held.tokens >= self._tokens or self._held.nbytes > HELD_BYTES:
+        self._held.append(batch)
+        self._place = place
+        self._tokens += pc.sum(batch["tokens"]).as_py() or 0
+        self._bytes += batch.nbytes
+        if self._tokens >= self._enough or self._bytes > HELD_BYTES:
             yield self._all()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Hand on the rest."""
-        if self._held.batches:
+        if self._held:
             yield self._all()
 
     def _all(self) -> WindowedValue:
         assert self._place is not None
-        held, (timestamp, window) = self._held, self._place
-        self._held = Gathered()
-        return WindowedValue(held, timestamp, (window,))
+        gathered = self._place.of(Gathered(self._held))
+        self._drop()
+        return gathered
+
+    def _drop(self) -> None:
+        self._held, self._place = [], None
+        self._tokens = self._bytes = 0

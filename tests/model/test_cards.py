@@ -95,10 +95,11 @@ def test_a_process_keeps_its_card_whoever_asks(start, here):
 
 def test_a_child_does_not_hold_its_parents_card(start):
     forks = (
-        "import os, sys, time; from seqcls_beam.model.cards import take; card = take(sys.argv[1:])\n"
+        "import os, sys; from seqcls_beam.model.cards import take; card = take(sys.argv[1:])\n"
+        "said, say = os.pipe()\n"
         "child = os.fork()\n"
-        "if not child: print(take(sys.argv[1:]), flush=True)\n"
-        "else: time.sleep(1); print(card, child, flush=True)\n"
+        "if not child: print(take(sys.argv[1:]), flush=True); os.write(say, b'x')\n"
+        "else: os.read(said, 1); print(card, child, flush=True)\n"
         "sys.stdin.read()\n"
     )
     (parent,) = start(1, code=forks)

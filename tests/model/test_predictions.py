@@ -204,7 +204,7 @@ def test_rows_on_which_the_model_raises_are_rejected_alone(count, of):
 
 def test_more_than_sixteen_such_rows_are_the_models_fault():
     texts, fails = broken_rows(17, 170)
-    with pytest.raises(RuntimeError, match=r"fails on many rows of a batch of 170, .*KeyError") as caught:
+    with pytest.raises(RuntimeError, match=r"fails on many rows of 170, .*KeyError") as caught:
         predict(texts, engine=Arithmetic(2, fails))
     assert isinstance(caught.value.__cause__, KeyError)
 

@@ -32,13 +32,26 @@ from tests.corpora import part_digests, texts, write_jsonl
 def test_each_gpu_has_a_worker_unless_the_user_says_otherwise(monkeypatch, capsys, gpus, device, flags, workers):
     monkeypatch.setattr(command, "gpus", lambda: gpus)
     options = PipelineOptions([flag for flag in flags if flag != "--threads=1"])
-    command.one_worker_per_gpu(name_runner(options), device, flags, options)
+    command.one_worker_per_gpu(name_runner(options), device, flags, options, units=1000)
     direct = options.view_as(DirectOptions)
     assert (direct.direct_running_mode, direct.direct_num_workers) == workers
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16), raising=False)
     assert command.threads_per_worker(options) == (16 // gpus if workers == ("multi_processing", gpus) else 0)
     said = capsys.readouterr().err
-    assert said.startswith(f"seqcls_beam: {gpus} GPUs: ") if workers == ("multi_processing", gpus) else said == ""
+    assert (
+        said.startswith(f"seqcls_beam: {gpus} worker processes, each")
+        if workers == ("multi_processing", gpus)
+        else said == ""
+    )
+
+
+@pytest.mark.parametrize(("units", "workers"), [(1, ("in_memory", 1)), (3, ("multi_processing", 3))])
+def test_there_are_no_more_workers_than_units(monkeypatch, units, workers):
+    monkeypatch.setattr(command, "gpus", lambda: 8)
+    options = PipelineOptions([])
+    command.one_worker_per_gpu(name_runner(options), "auto", [], options, units)
+    direct = options.view_as(DirectOptions)
+    assert (direct.direct_running_mode, direct.direct_num_workers) == workers
 
 
 def test_where_no_two_gpus_can_be_the_engine_is_not_asked(monkeypatch):
@@ -74,7 +87,7 @@ def test_workers_that_nobody_asked_for_label_as_one_process_does(tmp_path, monke
         monkeypatch.setattr(command, "gpus", lambda gpus=gpus: gpus)
         before = spent_by_children()
         assert classify.main([*flags, "--id_column=id", "--unit_bytes=3000", f"--output={tmp_path}/{gpus}"]) == 0
-        assert (spent_by_children() - before > 1) == ("2 GPUs" in capsys.readouterr().err) == bool(gpus)
+        assert (spent_by_children() - before > 1) == ("2 worker processes" in capsys.readouterr().err) == bool(gpus)
         told.append(part_digests(tmp_path / str(gpus)))
     assert told[0] == told[1] and len(told[0]) > 5
 
@@ -89,6 +102,6 @@ def test_an_evaluation_has_them_where_it_runs_a_model(tmp_path, monkeypatch, fla
     monkeypatch.setattr(command, "gpus", lambda: 4)
     monkeypatch.setattr(evaluate, "_launch", noted)
     pq.write_table(pa.table({"gold": ["x", "y"], "label": ["x", "y"]}), tmp_path / "answers.parquet")
-    assert evaluate.main(flags) == 0
+    assert evaluate.main([*flags, "--unit_bytes=3000"]) == 0
     assert evaluate.main([f"--labeled={tmp_path}/answers.parquet", "--label_column=gold"]) == 0
     assert found == [4, 1]

@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 from apache_beam.coders.typecoders import registry
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
@@ -44,11 +44,11 @@ def corpus(tmp_path_factory):
     return write_jsonl(tmp_path_factory.mktemp("corpus") / "c.jsonl", [*rows, {"id": 300}, *rows[:20]])
 
 
-def published(corpus: Path, output: Path) -> dict[str, str]:
-    """What a run of 11 units writes: digests of its parts, by unit and kind."""
+def published(corpus: Path, output: Path, *flags: str) -> dict[str, str]:
+    """What a run of many units writes: digests of its parts, by unit and kind."""
     checkpoint = tiny.resolved("bert")
     read = ReadOptions(input=(str(corpus),), id_column="id", unit_bytes=3000, batch_rows=7)
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(flags))) as pipeline:
         records = pipeline | ReadRecords(read)
         records | Tokenize(checkpoint, OPTIONS) | Classify(checkpoint, OPTIONS) | WriteLabeled(Run(str(output), "r"))
     found = {}
@@ -67,6 +67,14 @@ def test_what_is_published_is_the_same_to_the_byte(tokens, batches, corpus, tmp_
     assert ahead == published(corpus, tmp_path / "plain") and len(ahead) > 8
 
 
+def test_several_threads_work_ahead_each_for_itself(corpus, tmp_path, monkeypatch, gpu):
+    flags = ("--direct_running_mode=multi_threading", "--direct_num_workers=3")
+    monkeypatch.setattr(overlap, "AHEAD_BATCHES", 3)
+    ahead = published(corpus, tmp_path / "ahead", *flags)
+    monkeypatch.setattr(overlap, "overlaps", lambda options: False)
+    assert ahead == published(corpus, tmp_path / "plain")
+
+
 def test_a_cpu_hands_on_each_batch_as_it_comes(monkeypatch):
     assert not overlap.overlaps(OPTIONS)
     monkeypatch.setattr(overlap, "tokenize", lambda batch, *_: batch)
@@ -74,12 +82,12 @@ def test_a_cpu_hands_on_each_batch_as_it_comes(monkeypatch):
     step.setup()
     step.start_bundle()
     batch = tiny.records(["a"])
-    assert list(step.process(batch, 0, None)) == [batch] and list(step.finish_bundle()) == []
+    assert list(step.process(batch, 0, None, None)) == [batch] and list(step.finish_bundle()) == []
     gather = Gather(OPTIONS)
     gather.setup()
     gather.start_bundle()
     batch = tokenize(batch, tiny.resolved("bert"), OPTIONS)
-    (found,) = gather.process(batch, 0, None)
+    (found,) = gather.process(batch, 0, None, None)
     assert found.value.batches == [batch] and list(gather.finish_bundle()) == []
 
 
@@ -127,7 +135,7 @@ def test_the_next_batches_are_tokenised_while_the_steps_behind_are_busy_with_one
     monkeypatch.setattr(overlap, "AHEAD_BATCHES", 3)
     handed = []
     for number, batch in enumerate(numbered(10)):
-        for each in step.process(batch, 0, None):
+        for each in step.process(batch, 0, None, None):
             handed.append(Mark.of(each.value).sequence)
             # Here the model would compute.
             assert watched.wait_for(number + 1), "what was read is tokenised meanwhile"
@@ -139,14 +147,16 @@ def test_the_next_batches_are_tokenised_while_the_steps_behind_are_busy_with_one
 def test_what_is_held_is_bounded_by_its_bytes_but_for_one_batch(step, monkeypatch):
     batches = [tiny.records(["x" * 1000]) for _ in range(5)]
     monkeypatch.setattr(overlap, "HELD_BYTES", 2 * batches[0].nbytes)
-    assert [len(list(step.process(batch, 0, None))) for batch in batches] == [0, 0, 1, 1, 1]
-    assert len(list(step.process(tiny.records(["x" * 9000]), 0, None))) == 2
-    assert len(list(step.process(tiny.records(["x"]), 0, None))) == 1, "a large batch goes as soon as another is there"
+    assert [len(list(step.process(batch, 0, None, None))) for batch in batches] == [0, 0, 1, 1, 1]
+    assert len(list(step.process(tiny.records(["x" * 9000]), 0, None, None))) == 2
+    assert len(list(step.process(tiny.records(["x"]), 0, None, None))) == 1, (
+        "a large batch goes as soon as another is there"
+    )
     gather = Gather(OPTIONS)
     gather.setup()
     gather.start_bundle()
     wide = [tokenize(batch, tiny.resolved("bert"), OPTIONS) for batch in batches]
-    assert [len(list(gather.process(batch, 0, None))) for batch in wide] == [0, 1, 0, 1, 0]
+    assert [len(list(gather.process(batch, 0, None, None))) for batch in wide] == [0, 1, 0, 1, 0]
 
 
 def test_an_error_comes_where_its_batch_would_and_the_next_bundle_is_clean(step, watched, monkeypatch):
@@ -156,7 +166,7 @@ def test_an_error_comes_where_its_batch_would_and_the_next_bundle_is_clean(step,
         return watched(batch, *how)
 
     monkeypatch.setattr(overlap, "tokenize", failing)
-    assert [each for batch in numbered(3) for each in step.process(batch, 0, None)] == []
+    assert [each for batch in numbered(3) for each in step.process(batch, 0, None, None)] == []
     rest = step.finish_bundle()
     assert Mark.of(next(rest).value).sequence == 0
     with pytest.raises(ValueError, match="that one"):
@@ -173,8 +183,10 @@ def test_a_failing_tokenizer_fails_the_run_with_its_own_error(corpus, tmp_path, 
     with pytest.raises(RuntimeError, match="no vocabulary"):
         published(corpus, tmp_path / "out")
     assert not (tmp_path / "out" / "labels").exists()
-    with suppress(StopIteration):
-        assert not next(thread for thread in threading.enumerate() if thread.name.startswith("tokenize")).is_alive()
+    for thread in threading.enumerate():
+        if thread.name.startswith("tokenize"):
+            thread.join(SECONDS)
+            assert not thread.is_alive()
 
 
 def times(batch, timestamp=beam.DoFn.TimestampParam, window=beam.DoFn.WindowParam):
@@ -210,11 +222,23 @@ def test_batches_are_gathered_up_to_a_number_of_tokens(gpu, monkeypatch):
     gather = Gather(OPTIONS)
     gather.setup()
     gather.start_bundle()
-    found = [made.value for batch in batches for made in gather.process(batch, 0, None)]
+    found = [made.value for batch in batches for made in gather.process(batch, 0, None, None)]
     found += [made.value for made in gather.finish_bundle()]
     assert [len(made.batches) for made in found] == [3, 3, 1]
-    assert [len(made) for made in found] == [9, 9, 3] and found[0].tokens == 3 * each
+    assert [len(made) for made in found] == [9, 9, 3]
     assert [batch for made in found for batch in made.batches] == batches
+
+
+def test_batches_of_other_columns_are_not_gathered_with_them(gpu):
+    checkpoint = tiny.resolved("bert")
+    single, pair = (tokenize(tiny.records(["a b"], pairs), checkpoint, OPTIONS) for pairs in (None, ["c"]))
+    gather = Gather(OPTIONS)
+    gather.setup()
+    gather.start_bundle()
+    batches = [single, single, pair, single]
+    found = [made.value for batch in batches for made in gather.process(batch, 0, None, None)]
+    found += [made.value for made in gather.finish_bundle()]
+    assert [made.batches for made in found] == [[single, single], [pair], [single]]
 
 
 def test_gathered_batches_travel_by_the_arrow_coder():
@@ -261,6 +285,8 @@ def test_a_row_that_fails_among_gathered_batches_is_rejected_in_its_own():
     some = [["the dog"] * 3, ["the fox", "12 foxes", "the dog"], ["12", "the fox"]]
     batches = [tokenize(tiny.records(each), checkpoint, OPTIONS) for each in some]
     found = classify(batches, Failing(Classifier(checkpoint, OPTIONS)), checkpoint, OPTIONS)
+    many = classify([batches[1]] * 20, Failing(Classifier(checkpoint, OPTIONS)), checkpoint, OPTIONS)
+    assert sum(batch.num_rows - batch["reject"].null_count for batch in many) == 20, "one in each of 20 batches"
     bad_rows = [[row["reject"] is not None for row in batch.to_pylist()] for batch in found]
     assert bad_rows == [[False] * 3, [False, True, False], [True, False]]
     assert found[1]["reject"][1].as_py()["raw"] == b"12 foxes" and found[2]["reject"][0].as_py()["raw"] == b"12"

@@ -17,9 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-MOST_SEQUENCES = 65_535
-"""Of a packed batch: FlashAttention-2 has a block of a CUDA grid for each, in the grid's second direction."""
-
 _SCORES = 1 << 20  # attention scores held at once: 4 MiB, so that they stay in the cache between two products
 _SHORT = 48  # from this length on, the products of one sequence are worth a call of their own
 _scratch = threading.local()

@@ -6,6 +6,7 @@ Axes in names as in `seqcls_beam.model.engine`.
 """
 
 import ctypes
+import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.engine import linear
 from seqcls_beam.model.engine.attention import by_equal_lengths, varlen
 from seqcls_beam.model.engine.blocks import accelerate
+from seqcls_beam.model.engine.devices import multiplies_bfloat16
 from seqcls_beam.model.engine.errors import EngineError
+from seqcls_beam.model.engine.faults import end_if_dead
 from seqcls_beam.model.engine.packed import FAMILIES, Packed
 from seqcls_beam.model.engine.packing import Ints
 from seqcls_beam.model.engine.padded import Padded
@@ -81,58 +84,67 @@ def choose(
 
     A way is refused, and the next one tried, where a probability is further than 1e-4 (float32) or 1e-2 from that of
     the plain padded model in the same precision, and than twice what the precision itself costs that model; or a logit
-    x than ten times as much of 1 + |x|. A precision that `options` leave open is refused where it costs the plain model
-    more than 1e-2 (float16) or 3e-2 (bfloat16). int8 begins as float32. Raises `EngineError` where no way passes or the
-    options do not go together, `CheckpointError` as `load`, and what the last way raises.
+    x than ten times as much of 1 + |x|, the value of a regression than as much. A precision that `options` leave open
+    is refused where it costs the plain model more than 1e-2 (float16) or 3e-2 (bfloat16). int8 begins as float32.
+    Raises `EngineError` where no way passes or the options do not go together, `CheckpointError` as `load`, and what
+    the last way raises.
     """
     if device.type == "cpu":
         keep_freed_memory()
     model: Any = load(checkpoint, device)
-    trial = Trial(model, vocabulary(model), longest, checkpoint.sentence_ids)
+    trial = Trial(model, vocabulary(model), longest, checkpoint.sentence_ids, checkpoint.problem)
     ways = _ways(model.config.model_type, device, options)
     refused: list[dict[str, str]] = []
     for way in ways:
         asked, last = options.dtype != "auto", way is ways[-1]
-        found = _try(way, model or load(checkpoint, device), trial, tokens, longest, asked, last)
+        found = _try(way, checkpoint, model or load(checkpoint, device), trial, tokens, longest, asked, last)
         if not isinstance(found, str):
             facts: dict[str, Any] = way.facts | ({"refused": refused} if refused else {})
             if way.dtype != torch.float32:
-                facts["self_test_max_dp"] = round(trial.price(way.dtype).probability, 6)
+                facts["self_test_cost"] = round(trial.price(way.dtype).answer, 6)
             elif device.type == "cpu" and options.dtype == "auto" and linear.multiplies_bfloat16():
-                facts |= _advice(checkpoint, way, found, trial, tokens, longest)
+                _advise(way, checkpoint, found, trial, tokens, longest)
             return found, facts
         _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, found)
         refused.append(way.facts | {"reason": found})
         model = None
+        gc.collect()  # a packed model and its hook hold each other, and the next one is read beside them
     raise EngineError(f"--dtype={options.dtype}: no way to run {checkpoint.name} passes the self-test: {found}")
 
 
-def _try(way: _Way, model: Any, trial: Trial, tokens: int, longest: int, asked: bool, last: bool) -> Executor | str:
-    """The executor, where it passes the self-test; else why not, and then nothing holds it any more."""
+def _try(
+    way: _Way, checkpoint: Checkpoint, model: Any, trial: Trial, tokens: int, longest: int, asked: bool, last: bool
+) -> Executor | str:
+    """The executor, where it passes the self-test; else why not."""
+    device = model.device
     try:
-        trial.learn(model, way.dtype)
+        trial.learn(way.dtype, lambda: load(checkpoint, device, way.dtype))
         executor = way.build(model, tokens, longest)
-        return trial.fault(trial.answers(executor), way.dtype, asked) or executor
+        return trial.fault(trial.logits(executor.forward), way.dtype, asked) or executor
     except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, RuntimeError):
+            end_if_dead(error)
         if last:
             raise
         return f"{type(error).__name__}: {error}"
 
 
-def _advice(
-    checkpoint: Checkpoint, way: _Way, executor: Executor, trial: Trial, tokens: int, longest: int
-) -> dict[str, str]:
-    """What bfloat16 would give where float32 was taken because nobody asked for anything, said and as a fact."""
-    model, other = load(checkpoint, torch.device("cpu")), replace(way, dtype=torch.bfloat16)
-    trial.learn(model, other.dtype)
-    times = trial.seconds(executor) / trial.seconds(other.build(model, tokens, longest))
-    said = (
-        f"--dtype=bfloat16 is {times:.1f} times as fast on this processor in the self-test, where it moves a "
-        f"probability by {trial.price(other.dtype).probability:.2g} at most"
-    )
+def _advise(way: _Way, checkpoint: Checkpoint, executor: Executor, trial: Trial, tokens: int, longest: int) -> None:
+    """Say what bfloat16 would give, where it passes the self-test, and float32 was taken since nobody asked for it."""
+    other = replace(way, dtype=torch.bfloat16)
+    model = load(checkpoint, torch.device("cpu"))
+    found = _try(other, checkpoint, model, trial, tokens, longest, asked=True, last=False)
+    if isinstance(found, str):
+        return
+    times = trial.seconds(executor.forward) / trial.seconds(found.forward)
     if times > _WORTH_SAYING:
-        _log.warning("%s: %s", checkpoint.name, said)
-    return {"bfloat16": said}
+        _log.warning(
+            "%s: --dtype=bfloat16 is %.1f times as fast on this processor in the self-test, where it moves an answer "
+            "by %.2g at most",
+            checkpoint.name,
+            times,
+            trial.price(other.dtype).answer,
+        )
 
 
 def _ways(family: str, device: torch.device, options: ModelOptions) -> list[_Way]:
@@ -152,7 +164,7 @@ def _ways(family: str, device: torch.device, options: ModelOptions) -> list[_Way
         if dtype == "int8":
             raise EngineError("--dtype=int8: is for CPUs; on a GPU take float16 or bfloat16")
         # float16 first: as fast as bfloat16, and eight times as fine where nothing overflows.
-        half = [torch.float16, torch.bfloat16] if torch.cuda.is_bf16_supported() else [torch.float16]
+        half = [torch.float16, torch.bfloat16] if multiplies_bfloat16(device) else [torch.float16]
         dtypes = [*half, torch.float32] if dtype == "auto" else [getattr(torch, dtype)]
         # The variable-length kernel is for half precision, and packed bfloat16 is faster than padded float16.
         ways = [*(_Way(True, each) for each in dtypes if each in half), *(_Way(False, each) for each in dtypes)]
@@ -177,8 +189,8 @@ def vocabulary(model: Any) -> int:
     return int(model.get_input_embeddings().num_embeddings)
 
 
-def load(checkpoint: Checkpoint, device: torch.device) -> Any:
-    """The model in float32, whatever the weights are stored in, ready for inference; raises `CheckpointError`."""
+def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
+    """The model in a precision, whatever the weights are stored in, ready for inference; raises `CheckpointError`."""
     transformers.utils.logging.disable_progress_bar()
     try:
         model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -199,4 +211,4 @@ def load(checkpoint: Checkpoint, device: torch.device) -> Any:
             f"{checkpoint.name}: the weights lack {', '.join(missing[:4])}{' …' * (len(missing) > 4)}, which would be "
             "random numbers; was it saved without its classification head?"
         )
-    return model.eval().requires_grad_(False).to(device)
+    return model.eval().requires_grad_(False).to(dtype).to(device)

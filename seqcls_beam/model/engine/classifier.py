@@ -4,8 +4,6 @@ Axes in names as in `seqcls_beam.model.engine`.
 """
 
 import logging
-import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,10 +17,11 @@ import transformers
 from torch import Tensor
 
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.engine.choosing import choose, vocabulary
-from seqcls_beam.model.engine.devices import cores, resolve_device
+from seqcls_beam.model.engine.devices import cores, multiplies_bfloat16, resolve_device
 from seqcls_beam.model.engine.errors import EngineError
+from seqcls_beam.model.engine.faults import end_if_dead, out_of_memory
 from seqcls_beam.model.engine.int8 import quantize
 from seqcls_beam.model.engine.packing import Ints, distinct, take
 from seqcls_beam.model.engine.static import Static
@@ -89,7 +88,8 @@ class Classifier:
         sequences that were answered: on a CPU after each forward pass, on a GPU at the end.
 
         Raises `ValueError` for a sequence the model cannot take, `FloatingPointError` for logits that are not finite,
-        `MemoryError` where a single sequence does not fit; for all others what the model raises.
+        `MemoryError` where a single sequence does not fit, `CheckpointError` where some overflow in float16 and the
+        model cannot be had in a wider precision; for all others what the model raises.
         """
         lengths_N = np.diff(offsets)
         self._check(ids, lengths_N)
@@ -115,10 +115,18 @@ class Classifier:
         """The same model in a precision that does not overflow, read when it is first needed."""
         with self._widening:
             if self._wide is None:
-                dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+                dtype = "bfloat16" if multiplies_bfloat16(self._executor.model.device) else "float32"
                 _log.warning("%s: some texts overflow in float16 and are read in %s", self._checkpoint.name, dtype)
                 options = replace(self._options, device=self.facts["device"], dtype=dtype, compile=False)
-                self._wide = Classifier(self._checkpoint, options)
+                try:
+                    self._wide = Classifier(self._checkpoint, options)
+                except Exception as error:
+                    # Of no row: each would read the weights again.
+                    raise CheckpointError(
+                        f"{self._checkpoint.name}: some texts overflow in float16, and it cannot be run in {dtype} "
+                        f"({type(error).__name__}: {error})"
+                    ) from error
+                self.facts["overflow"] = dtype
             return self._wide
 
     def _run(
@@ -151,9 +159,8 @@ class Classifier:
                     told(place_N[group])
             logits_RL = np.empty((len(rows_R), self._labels), np.float32)
             logits_RL[np.concatenate(done)] = torch.cat(found).cpu().numpy()  # the one wait for a GPU
-        except torch.AcceleratorError as error:
-            if not _out_of_memory(error):
-                _end_process(error)
+        except RuntimeError as error:
+            end_if_dead(error)
             raise
         if told and not at_once:
             told(np.arange(len(rows_R)))
@@ -167,7 +174,7 @@ class Classifier:
             with _FORWARD, torch.inference_mode():
                 return self._executor.forward(ids_T[where], types, np.diff(offsets_R1))
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             return None
 
@@ -194,21 +201,3 @@ class Classifier:
                 f"token id {ids_T.min() if ids_T.min() < 0 else ids_T.max()} is outside the model's embedding table of "
                 f"{self._vocabulary}: the tokenizer does not belong to the model"
             )
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """torch has a class for a lack of memory, but not for that of a library, or of the host."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        sign in str(error) for sign in ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    )
-
-
-def _end_process(error: RuntimeError) -> None:
-    """After a fault in a kernel every call to the GPU fails, and no retry in this process can help."""
-    print(
-        f"seqcls_beam: the GPU stopped at a fault in one of its kernels ({error}); this process ends, since nothing "
-        "can run on that GPU from it any more",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(1)

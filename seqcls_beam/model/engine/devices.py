@@ -43,6 +43,16 @@ def _taken(cards: Sequence[int]) -> int:
         return cards[0]
 
 
+def on_gpu(name: str) -> bool:
+    """Whether the device an option names is a GPU, as far as there is one; takes none."""
+    return name != "cpu" and torch.cuda.is_available()
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU has products of bfloat16; torch also says so of older ones, which emulate them."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def cuda_devices() -> int:
     """CUDA devices that this process may use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from seqcls_beam.model.engine.attention import MOST_SEQUENCES, Attention, Layout
+from seqcls_beam.model.engine.attention import Attention, Layout
 from seqcls_beam.model.engine.blocks import BERT, DISTILBERT, Block, LastModernBertLayer
-from seqcls_beam.model.engine.packing import Ints, equal_runs, packs
+from seqcls_beam.model.engine.packing import MOST_SEQUENCES, Ints, equal_runs, packs
 from seqcls_beam.model.engine.transfer import on
 
 # Families that run packed (model_type), and the module after which only the head is left.

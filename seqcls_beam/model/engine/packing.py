@@ -13,6 +13,9 @@ import pyarrow as pa
 
 Ints = npt.NDArray[Any]
 
+MOST_SEQUENCES = 65_535
+"""Of a pass: attention's kernels for GPUs have blocks of a CUDA grid for each, in its second or third direction."""
+
 
 def distinct(ids_T: Ints, offsets_N1: Ints, types_T: Ints | None) -> tuple[Ints, Ints]:
     """(the first of each set of identical sequences [R], ascending; for every sequence, which of those it equals [N]).

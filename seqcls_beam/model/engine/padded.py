@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqcls_beam.model.engine.packing import Ints, packs
+from seqcls_beam.model.engine.packing import MOST_SEQUENCES, Ints, packs
 from seqcls_beam.model.engine.transfer import on
 
 _SMALL = 16  # tokens; where the longest sequence has fewer, each is computed `_times`. It matters up to 11
@@ -39,7 +39,7 @@ class Padded:
     def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
         """`rows_R` in the groups that run together."""
         widths_N = -(-lengths_N // self._step) * self._step
-        for group in packs(widths_N, rows_R, budget):
+        for group in packs(widths_N, rows_R, budget, lambda _: MOST_SEQUENCES):
             edges = np.flatnonzero(np.diff(widths_N[group])) + 1
             yield from np.split(group, edges)
 

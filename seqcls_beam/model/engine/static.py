@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqcls_beam.model.engine.attention import MOST_SEQUENCES, Layout
+from seqcls_beam.model.engine.attention import Layout
 from seqcls_beam.model.engine.packed import Packed
-from seqcls_beam.model.engine.packing import Ints, packs
+from seqcls_beam.model.engine.packing import MOST_SEQUENCES, Ints, packs
 
 _NARROWEST = 64  # below this the variable-length kernel has the same work
 _SPREAD = 8  # a pass has places for sequences an eighth as long as its width; each unused place costs idle blocks

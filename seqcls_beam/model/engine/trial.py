@@ -6,9 +6,9 @@ in float32. A way of running has none: in the same precision it may differ from 
 Axes in names as in `seqcls_beam.model.engine`.
 """
 
-import copy
 import time
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,70 +19,64 @@ from seqcls_beam.model.engine.padded import Padded
 
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)
 _ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
-"""Of a probability: what two ways may differ by in one precision, be their rounding ever so small."""
+"""Of an answer: what two ways may differ by in one precision, be their rounding ever so small."""
 _PRICE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
-"""Of a probability: what a precision that nobody asked for may differ by from float32."""
+"""Of an answer: what a precision that nobody asked for may differ by from float32."""
 
-
-class Runs(Protocol):
-    """What the self-test needs of an executor."""
-
-    def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
-        """Sequences, one after the other → logits float32 [N, L]."""
+Forward = Callable[[Ints, Ints | None, Ints], Tensor]
+"""Ids [T], types [T] or None, lengths [N] of sequences, one after the other → logits float32 [N, L]."""
 
 
 class Distance(NamedTuple):
-    """How far two models' answers are apart."""
+    """How far two models are apart, at most."""
 
-    probability: float  # the largest difference of one
-    logit: float  # the largest difference of a logit x, in parts of 1 + |x|
+    answer: float = 0.0  # a probability's difference; of a regression that of the value x, in parts of 1 + |x|
+    logit: float = 0.0  # a logit's, in parts of 1 + |x|
 
     def within(self, tolerance: float, own: "Distance") -> bool:
         """Whether it is at most `tolerance`, or at most twice `own`: two roundings of that size.
 
-        A sure classifier's probabilities hide much, and those of a regression everything: of logits, at most ten times
-        as much.
+        Of logits, at most ten times as much: a sure classifier's probabilities hide what goes wrong.
         """
-        return self.probability <= max(tolerance, 2 * own.probability) and self.logit <= max(
-            10 * tolerance, 2 * own.logit
-        )
+        return self.answer <= max(tolerance, 2 * own.answer) and self.logit <= max(10 * tolerance, 2 * own.logit)
 
 
 class Trial:
     """Synthetic sequences of 1 to 144 tokens, and the plain padded model's answers to them, for each precision."""
 
-    def __init__(self, model: Any, vocabulary: int, longest: int, types: bool) -> None:
-        """`model` is in float32 and as it was loaded; it is not changed."""
+    def __init__(self, model: Any, vocabulary: int, longest: int, types: bool, problem: str) -> None:
+        """`model` is in float32 and as it was loaded; it is not changed. `problem` is that of a `Checkpoint`."""
+        self._problem = problem
         self._lengths_N = np.minimum(_LENGTHS, longest)
         self._ids_T = np.random.default_rng(0).integers(0, vocabulary, self._lengths_N.sum())
         self._types_T = (self._ids_T % 2).astype(np.int8) if types else None
-        self._plain = {torch.float32: self.answers(Padded(model))}
+        self._plain = {torch.float32: self.logits(Padded(model).forward)}
 
-    def answers(self, executor: Runs) -> Tensor:
-        """Logits float32 [N, L], on the CPU."""
+    def logits(self, forward: Forward) -> Tensor:
+        """Float32 [N, L], on the CPU."""
         with torch.inference_mode():
-            return executor.forward(self._ids_T, self._types_T, self._lengths_N).cpu()
+            return forward(self._ids_T, self._types_T, self._lengths_N).cpu()
 
-    def seconds(self, executor: Runs) -> float:
+    def seconds(self, forward: Forward) -> float:
         """What a pass takes that is not the first one."""
         took = []
         for _ in range(3):
             began = time.perf_counter()
-            self.answers(executor)
+            self.logits(forward)
             took.append(time.perf_counter() - began)
         return min(took)
 
-    def learn(self, model: Any, dtype: torch.dtype) -> None:
-        """See what the plain model answers in a precision. `model` as for the constructor."""
+    def learn(self, dtype: torch.dtype, load: Callable[[], Any]) -> None:
+        """See what the plain model, which is loaded in a precision where that is new, gives in it."""
         if dtype not in self._plain:
-            self._plain[dtype] = self.answers(Padded(copy.deepcopy(model), dtype))
+            self._plain[dtype] = self.logits(Padded(load(), dtype).forward)
 
     def price(self, dtype: torch.dtype) -> Distance:
         """How far the plain model in a precision that was learnt is from itself in float32."""
-        return _distance(self._plain[dtype], self._plain[torch.float32])
+        return self._distance(self._plain[dtype], self._plain[torch.float32])
 
     def fault(self, found_NL: Tensor, dtype: torch.dtype, asked: bool) -> str:
-        """What is wrong with answers in a precision that was learnt; nothing, if empty.
+        """What is wrong with logits in a precision that was learnt; nothing, if empty.
 
         `asked`: the user named the precision, and takes what it costs.
         """
@@ -90,32 +84,32 @@ class Trial:
         sound_N = self._plain[torch.float32].isfinite().all(1)
         if not found_NL[sound_N].isfinite().all():
             return "its logits are not finite"
+        if not self._plain[dtype][sound_N].isfinite().all():
+            return f"in {_name(dtype)} the plain model's logits are not finite"
         price = self.price(dtype)
-        if not asked and not price.within(_PRICE[dtype], _NONE):
-            return f"in {_name(dtype)} the plain model differs from itself in float32 by {_said(price)}"
-        distance = _distance(found_NL, self._plain[dtype])
+        if not asked and not price.within(_PRICE[dtype], Distance()):
+            return f"in {_name(dtype)} the plain model differs from itself in float32 by {self._said(price)}"
+        distance = self._distance(found_NL, self._plain[dtype])
         if not distance.within(_ROUNDING[dtype], price):
-            return f"it differs from the plain model in {_name(dtype)} by {_said(distance)}"
+            return f"it differs from the plain model in {_name(dtype)} by {self._said(distance)}"
         return ""
 
+    def _distance(self, found_NL: Tensor, expected_NL: Tensor) -> Distance:
+        """Over the sequences to which float32 gives numbers."""
+        sound_N = self._plain[torch.float32].isfinite().all(1)
+        if not sound_N.any():
+            return Distance()
+        found, expected = found_NL[sound_N], expected_NL[sound_N]
+        logit = ((found - expected).abs() / (1 + expected.abs())).max().item()
+        if self._problem == "regression":
+            return Distance(logit, logit)
+        p, q = (x.sigmoid() if self._problem == "multi_label" else x.softmax(1) for x in (found, expected))
+        return Distance((p - q).abs().max().item(), logit)
 
-_NONE = Distance(0.0, 0.0)
-
-
-def _distance(found_NL: Tensor, expected_NL: Tensor) -> Distance:
-    """Over the sequences to which both have answers."""
-    both_N = (found_NL.isfinite() & expected_NL.isfinite()).all(1)
-    if not both_N.any():
-        return _NONE
-    found, expected = found_NL[both_N], expected_NL[both_N]
-    return Distance(
-        (found.softmax(1) - expected.softmax(1)).abs().max().item(),
-        ((found - expected).abs() / (1 + expected.abs())).max().item(),
-    )
-
-
-def _said(distance: Distance) -> str:
-    return f"{distance.probability:.2g} in a probability, by {distance.logit:.2g} of a logit"
+    def _said(self, distance: Distance) -> str:
+        if self._problem == "regression":
+            return f"{distance.answer:.2g} of a value"
+        return f"{distance.answer:.2g} in a probability, by {distance.logit:.2g} of a logit"
 
 
 def _name(dtype: torch.dtype) -> str:
