@@ -17,7 +17,6 @@ know the type, as of a lambda, it pickles batches.
 - What it wants written it puts into `keep`, as another field: of other columns only those below reach the files. A text
   that is kept stands there, too, so a change of `text` changes what the model reads and not what is written.
 - It rejects a row by a value in `reject`, with a stage and a reason of its own, and leaves rows alone that have one.
-  Between Tokenize and Classify it must then also take the row's windows away (see TOKENS).
 
 A step that raises fails the run. This file knows Arrow types and nothing else: no files, no Beam, no torch.
 """
@@ -138,8 +137,8 @@ def record(keep: pa.Schema, pair: bool) -> pa.Schema:
 
 TOKENS = [
     # A row's windows, each one sequence for the model, special tokens included: one, or with `--overflow=window` as
-    # many as the text needs. A rejected row has none, an empty list: windows that it kept would be counted to the row
-    # before. The inner list is the packed layout: its values are the flat ids and its offsets the cumulative lengths.
+    # many as the text needs. A rejected row has none, an empty list; those of one that a later step rejects are not
+    # read. The inner list is the packed layout: its values are the flat ids and its offsets the cumulative lengths.
     pa.field("input_ids", pa.list_(pa.list_(pa.int32()))),
     # Same shape as input_ids; only where pairs are read and the checkpoint tells sentences apart.
     pa.field("token_type_ids", pa.list_(pa.list_(pa.int8()))),

@@ -98,7 +98,10 @@ def main() -> int:
     if given.table:
         if given.table != result and not given.table.exists():
             arguments.error(f"--table: there is no {given.table}")
-        print(table(given.table))
+        try:
+            print(table(given.table))
+        except (OSError, ValueError, KeyError) as error:
+            arguments.error(f"--table: {given.table} is no result of this script ({type(error).__name__}: {error})")
         return 0
     if given.out is None:
         arguments.error("--out names the folder of the results")
@@ -107,6 +110,10 @@ def main() -> int:
 
         if not torch.cuda.is_available():
             arguments.error("no GPU is here: --device cpu --small rehearses")
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        arguments.error(f"--out: {error}")
     work = Path(given.work or tempfile.mkdtemp(prefix="gpu-")).absolute()
     bench = Bench(given.device, given.small, work, given.out.absolute())
     for folder in (bench.out, bench.logs):

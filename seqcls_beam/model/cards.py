@@ -16,6 +16,9 @@ from contextlib import suppress
 if sys.platform != "win32":
     import fcntl
 
+    # A pipe that somebody laid there would wait for a writer.
+    _PLAINLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
 _SLOTS = 256  # of a card: no machine has so many processes for one
 _LOCK = threading.Lock()
 _held: dict[str, int] = {}  # the cards of this process, each with the open file of its slot
@@ -57,10 +60,10 @@ def _lock(slot: str) -> int | None:
 def _open(path: str) -> int:
     # A lock needs no more than to read. Another user's file is opened as it is, for Linux may refuse to "create" it
     # again (fs.protected_regular); where that user let nobody read it, this one's processes agree among themselves.
-    for name, how in ((path, 0), (path, os.O_CREAT)):
+    for how in (0, os.O_CREAT):
         with suppress(OSError):
-            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | how, 0o644)
-    return os.open(f"{path}-{os.getuid()}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT, 0o600)
+            return os.open(path, _PLAINLY | how, 0o644)
+    return os.open(f"{path}-{os.getuid()}", _PLAINLY | os.O_CREAT, 0o600)
 
 
 def _let_go() -> None:

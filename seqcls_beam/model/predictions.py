@@ -89,7 +89,7 @@ def _answered(
     absent = np.ones(len(tokens), bool)
     absent[rows] = False
     predictions = tokens.select(_KEPT)
-    if failures:
+    if absent.any():
         for name in ("tokens", "truncated"):
             at = predictions.schema.get_field_index(name)
             nulled = pc.if_else(pa.array(absent), pa.scalar(None, tokens[name].type), tokens[name])
@@ -155,9 +155,11 @@ def _scores(
 
     Raises `RuntimeError` where it raised on more than `few`.
     """
-    rows = np.flatnonzero(tokens["reject"].is_null().to_numpy(zero_copy_only=False))
-    sequences = _Sequences(tokens)
-    starts = np.append(sequences.outer[rows], sequences.outer[-1])  # rejected rows between have no windows
+    good = tokens["reject"].is_null()
+    rows = np.flatnonzero(good.to_numpy(zero_copy_only=False))
+    # A step between may have rejected rows and left them their windows.
+    sequences = _Sequences(tokens if len(rows) == len(tokens) else tokens.filter(good))
+    starts = sequences.outer
     logits = np.zeros((starts[-1], len(checkpoint.labels)), np.float32)
     failures: dict[int, Exception] = {}
     told = (lambda done: advance(done * len(rows) / len(logits))) if advance else None  # sequences → rows

@@ -135,6 +135,11 @@ def test_locks_of_another_user_are_shared_or_passed_over(start, here, tmp_path, 
     ]
 
 
+def test_nobody_is_made_to_wait_by_a_pipe_in_the_place_of_a_lock(here, tmp_path, start):
+    os.mkfifo(tmp_path / "seqcls_beam-a-0")
+    assert taken(start(1, ["a", "b"])) in ([0], [1])
+
+
 def test_a_link_is_not_followed(here, tmp_path):
     (tmp_path / "seqcls_beam-a-0").symlink_to(tmp_path / "elsewhere")
     assert cards.take(["a"]) == 0

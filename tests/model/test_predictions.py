@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,6 +157,21 @@ def test_batches_with_nothing_to_classify(problem, texts):
     assert batch.num_rows == len(texts) and batch["scores"].null_count == len(texts)
     assert engine.calls == 0 and Mark.of(batch).engine == engine.facts
     batch.validate(full=True)
+
+
+@pytest.mark.parametrize("rejected", [{0}, {1, 2}, {len(TEXTS) - 1}, set(range(len(TEXTS)))])
+def test_windows_of_a_row_that_a_step_between_rejected_are_nobodys(rejected):
+    options = replace(OPTIONS, overflow="window", max_length=12, stride=3)
+    tokens, whole = predict(options=options)
+    said = {"stage": "mine", "reason": "model_error", "detail": "", "raw": b""}
+    column = pa.array([said if row in rejected else None for row in range(len(TEXTS))], tokens["reject"].type)
+    at = tokens.schema.get_field_index("reject")
+    (found,) = classify([tokens.set_column(at, tokens.schema.field(at), column)], Arithmetic(2), checkpoint(), options)
+    for row, (one, other) in enumerate(zip(found.to_pylist(), whole.to_pylist(), strict=True)):
+        if row in rejected:
+            assert one["reject"] == said and {one[name] for name in ("label", "score", "tokens", "truncated")} == {None}
+        else:
+            assert one == other
 
 
 @settings(max_examples=40, deadline=None)
