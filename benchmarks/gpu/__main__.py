@@ -7,16 +7,14 @@
 FOLDER/gpu.json is written anew after every step; beside it lie logs.txt, what steps and commands printed, and lists of
 kernels. What is to be kept goes to benchmarks/results/gpu.json, of which docs/engine.md shows the table.
 
-On a machine with a GPU, Python 3.12, torch and transformers, but no network, two things are needed beside the tree:
-Beam with what it imports, and the metadata without which the commands do not know their own version. Made in the tree
-where the package index can be reached, and carried with it (git knows neither):
+On a machine with a GPU, Python 3.12, torch and transformers, but no network, Beam and what it imports are needed beside
+the tree. Fetched where the package index can be reached, and carried with it (git does not know them):
 
     NAMES="apache-beam beartype cffi cryptography dnspython fastavro fasteners ftfy httplib2 jsonpickle objsize orjson"
     NAMES="$NAMES proto-plus protobuf pycparser pymongo pytz wcwidth zstandard"
     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp --abi cp312 --abi abi3 \\
       --abi none --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \\
       -d .whl $(for each in $NAMES; do grep "^$each==" constraints.txt; done)
-    python -c "from setuptools import setup; setup()" -q egg_info
 
 There, in the tree:
 
