@@ -11,14 +11,12 @@ What a GPU cannot be seen to do so: launching passes takes the interpreter's loc
 """
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +25,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.hardware import save
+from benchmarks.words import draw_texts
 
 UNITS = 6
 
 
 def write_corpus(folder: Path, rows: int, words: int) -> None:
     """`rows` rows of id and text as Parquet, in as many files as units: lognormal lengths, `words` words on average."""
-    known = (files("seqcls_beam") / "sample" / "reviews.jsonl").read_bytes().decode(errors="ignore").split()
-    chosen = np.array(sorted({word for word in known if word.isalpha()}), object)
     chance = np.random.default_rng(0)
     lengths = np.clip(chance.lognormal(np.log(words) - 0.18, 0.6, rows).round(), 1, 350).astype(int)
-    drawn = chosen[chance.integers(0, len(chosen), lengths.sum())].tolist()
-    ends = np.cumsum([0, *lengths]).tolist()
-    texts = [" ".join(drawn[a:b]) for a, b in itertools.pairwise(ends)]
-    table = pa.table({"id": np.arange(rows), "text": texts})
+    table = pa.table({"id": np.arange(rows), "text": draw_texts(chance, lengths)})
     for unit in range(UNITS):
         low, high = unit * rows // UNITS, (unit + 1) * rows // UNITS
         pq.write_table(table.slice(low, high - low), folder / f"{unit}.parquet", compression="zstd")

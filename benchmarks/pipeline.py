@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from benchmarks.hardware import save
+from benchmarks.words import sample_words
 from seqcls_beam.schema import PREDICTION, TOKENS, Mark
 
 LABELS = pa.array(["negative", "positive"])
@@ -37,8 +37,7 @@ ENGINE = {"engine": "instant", "labels": ["negative", "positive"], "problem": "s
 
 def write_corpus(folder: Path, rows: int) -> None:
     """`rows` rows of id and text as Parquet and as JSONL: 3 to 15 words drawn from the bundled sample, seeded."""
-    words = (files("seqcls_beam") / "sample" / "reviews.jsonl").read_bytes().decode(errors="ignore").split()
-    words = sorted({word for word in words if word.isalpha()})
+    words = sample_words()
     chance = random.Random(0)
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
     parquet = pq.ParquetWriter(folder / "corpus.parquet", schema, compression="zstd")

@@ -18,14 +18,13 @@ from transformers import AttentionInterface
 
 from seqcls_beam.finetuning.shards import Split
 from seqcls_beam.model.engine.attention import Attention, Layout
+from seqcls_beam.model.engine.devices import AMPERE
 from seqcls_beam.model.engine.packed import FAMILIES, Interface, Positions, pooling
 from seqcls_beam.model.engine.packing import take
 from seqcls_beam.runs.run import RunError
 
 SAID = "packed, without dropout of its probabilities"
 """What a receipt says of the attention."""
-
-_AMPERE = (8, 0)  # the compute capability that FlashAttention-2 asks for
 
 
 def check(family: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -36,7 +35,7 @@ def check(family: str, device: torch.device, dtype: torch.dtype) -> None:
         raise RunError("--packed is for GPUs: on a CPU torch has no attention within packed rows that gives gradients")
     if dtype == torch.float32:
         raise RunError("--packed needs --dtype=bfloat16 or --dtype=float16: its attention is a kernel for these")
-    if torch.cuda.get_device_capability(device) < _AMPERE:
+    if torch.cuda.get_device_capability(device) < AMPERE:
         raise RunError(f"--packed: {torch.cuda.get_device_name(device)} is older than the kernel of its attention")
 
 

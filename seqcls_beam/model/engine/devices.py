@@ -9,6 +9,9 @@ import torch
 from seqcls_beam.model.cards import take
 from seqcls_beam.model.engine.errors import EngineError
 
+AMPERE = (8, 0)
+"""The compute capability from which on a GPU multiplies bfloat16, and runs FlashAttention-2."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +53,7 @@ def on_gpu(name: str) -> bool:
 
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether a GPU has products of bfloat16; torch also says so of older ones, which emulate them."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
 
 
 def cuda_devices() -> int:
