@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 from seqcls_beam.finetuning.shards import Split
 from seqcls_beam.model.engine.attention import Attention, Layout
 from seqcls_beam.model.engine.devices import AMPERE
-from seqcls_beam.model.engine.packed import FAMILIES, Interface, Positions, pooling
+from seqcls_beam.model.engine.packed import FAMILIES, Interface, Positions, pooling, replaced
 from seqcls_beam.model.engine.packing import take
 from seqcls_beam.runs.run import RunError
 
@@ -91,10 +91,7 @@ class Packing:
         )
 
         def to_head(_: nn.Module, __: Any, out: Any) -> Any:
-            if isinstance(out, Tensor):
-                return self._pick(out, layout)
-            out.last_hidden_state = self._pick(out.last_hidden_state, layout)
-            return out
+            return replaced(out, lambda x: self._pick(x, layout))
 
         before = self._config._attn_implementation
         self._config._attn_implementation = self._name

@@ -101,11 +101,19 @@ class Packed:
 
     def _to_head(self, _: nn.Module, __: Any, out: Any) -> Any:
         """What leaves the last layer → what the head reads, float32 [N, 1, D]."""
+        return replaced(out, self._read)
+
+    def _read(self, x: Tensor) -> Tensor:
         assert self._layout is not None
-        if isinstance(out, Tensor):
-            return self._pick(out, self._layout).float()
-        out.last_hidden_state = self._pick(out.last_hidden_state, self._layout).float()
-        return out
+        return self._pick(x, self._layout).float()
+
+
+def replaced(out: Any, read: Callable[[Tensor], Tensor]) -> Any:
+    """What leaves the last layer, in transformers' form, but what the head is to read of it in its place."""
+    if isinstance(out, Tensor):
+        return read(out)
+    out.last_hidden_state = read(out.last_hidden_state)
+    return out
 
 
 def pooling(config: Any) -> Callable[[Tensor, Layout], Tensor]:
