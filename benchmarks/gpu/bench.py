@@ -56,14 +56,25 @@ class Step:
     work: Callable[[Bench], Result]
     gpu: bool = False  # means nothing elsewhere
     patience: float = PATIENCE
+    files: tuple[str, ...] = ()  # steps whose files it reads
+    figures: tuple[str, ...] = ()  # steps whose results it compares with
 
 
 class Record:
-    """The results so far, on the disk after every step: gpu.json, and what was printed in logs.txt."""
+    """The results so far, on the disk after every step: gpu.json, and what was printed in logs.txt.
 
-    def __init__(self, bench: Bench, about: Result) -> None:
-        self.steps: dict[str, Result] = {}
-        self._bench, self._about = bench, about
+    `about` is what is to be said of this run. `earlier` is the gpu.json of another one, to which this one adds: it
+    stays as it is but for what is measured anew, and `later` says of each run that was added what `about` says, and
+    which steps are its own.
+    """
+
+    def __init__(self, bench: Bench, about: Result, earlier: Result | None = None) -> None:
+        self.steps: dict[str, Result] = dict(earlier["steps"]) if earlier else {}
+        self._bench = bench
+        self._own: list[str] = []
+        self._about = about if earlier is None else {**earlier, "later": [*earlier.get("later", []), about]}
+        if earlier is not None:
+            about["steps"] = self._own
 
     @property
     def whole(self) -> Result:
@@ -71,8 +82,13 @@ class Record:
         return {**self._about, "steps": self.steps}
 
     def keep(self, name: str, result: Result) -> None:
-        """Add a step's result. Whoever reads gpu.json meanwhile sees the one before or this one, whole."""
-        self.steps[name] = result
+        """Add a step's result, but not that there is none where an earlier run has one.
+
+        Whoever reads gpu.json meanwhile sees the one before or this one, whole.
+        """
+        if measured(result) or not measured(self.steps.get(name)):
+            self.steps[name] = result
+            self._own.append(name)
         self._write("gpu.json", json.dumps(self.whole, indent=1) + "\n")
         logs = sorted(self._bench.logs.glob("*.txt"), key=lambda path: path.stat().st_mtime)
         texts = [(path.stem, path.read_text(errors="replace")[-100_000:]) for path in logs]
@@ -82,6 +98,20 @@ class Record:
         aside = self._bench.out / f"{name}.new"
         aside.write_text(text)
         aside.replace(self._bench.out / name)
+
+
+def measured(result: Result | None) -> bool:
+    """Whether a step came to its end."""
+    return result is not None and not {"skipped", "error"} & set(result)
+
+
+def only(steps: list[Step], names: list[str], before: Mapping[str, Result]) -> list[Step]:
+    """The steps of these names, and those that they need: for files always, for figures where `before` has none."""
+    wanted = set(names)
+    for step in reversed(steps):  # each stands behind those that it needs
+        if step.name in wanted:
+            wanted |= {*step.files, *(each for each in step.figures if not measured(before.get(each)))}
+    return [step for step in steps if step.name in wanted]
 
 
 def run(steps: list[Step], bench: Bench, record: Record, seconds: float) -> None:

@@ -1,17 +1,15 @@
-"""A result as markdown, as docs/engine.md shows it; without one, what it would hold."""
+"""A result as markdown, as docs/engine.md shows it."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.gpu.bench import Result
 
-NOT_MEASURED = """\
-Not measured: no GPU was at hand. `python -m benchmarks.gpu --out FOLDER` measures on one, in nine minutes, what would
-stand here: tokens/s of the engine alone, how near its kernels come to what the card copies and multiplies, and how far
-its answers are from float32; tokens/s from end to end, its share of the engine's, and how busy the card is; other loops
-on the same texts; training, padded and packed; and what bfloat16, `--compile` and several processes give."""
+CUT_OFF = r"(RuntimeError: [\w.]+: )?cut off: "
+"""How the error of a step begins that took longer than it may, its own or its command's."""
 
 
 class Row(NamedTuple):
@@ -24,9 +22,7 @@ class Row(NamedTuple):
 
 
 def table(path: Path) -> str:
-    """The table of a gpu.json, or that there is none."""
-    if not path.exists():
-        return NOT_MEASURED
+    """The table of a gpu.json."""
     result: Result = json.loads(path.read_text())
     steps: dict[str, Result] = result["steps"]
     lines = [_caption(result), "", "| | measured | how |", "|---|---|---|"]
@@ -44,14 +40,18 @@ def _caption(result: Result) -> str:
     versions, gpu = result["versions"], result.get("gpu")
     small = "**A rehearsal with tiny models: no figure means anything.** " if result["small"] else ""
     card = f"{gpu['name']} ({gpu['power.limit']}, driver {gpu['driver_version']})" if gpu else result["processor"]
+    later = "".join(f"; later, on such a machine again, `{each['command']}`" for each in result.get("later", []))
     return (
         f"{small}{card}, {result['cores']} cores, torch {versions['torch']}, transformers {versions['transformers']}: "
-        f"`{result['command']}`. Weights are random, in the shapes of bert-base and MiniLM-L6."
+        f"`{result['command']}`{later}. Weights are random, in the shapes of bert-base and MiniLM-L6."
     )
 
 
-def _why(found: Mapping[str, str]) -> str:
-    said = found.get("skipped") or found.get("error") or found.get("no_rate")
+def _why(found: Result) -> str:
+    said: str | None = found.get("skipped") or found.get("error") or found.get("no_rate")
+    if said and re.match(CUT_OFF, said):
+        # What a command printed while it was ended tells nothing.
+        return f": cut off after {found['step_seconds']:.0f} s, when no time was left"
     return f": {said.splitlines()[0][:160]}" if said else ""
 
 
@@ -147,6 +147,12 @@ ROWS = (
     Row("lack of memory", "lack of memory", "MiniLM-L6, 256 MiB left", _ladder),
     Row("end to end, bert-base", "end to end", _CLASSIFY, _end_to_end),
     Row("… short texts", "end to end, short texts", _CLASSIFY, _end_to_end),
+    Row(
+        "… 2 threads",
+        "end to end, 2 threads",
+        "`--direct_running_mode=multi_threading --direct_num_workers=2`",
+        _end_to_end,
+    ),
     Row("end to end, MiniLM-L6", "end to end, MiniLM-L6", _CLASSIFY, _end_to_end),
     Row(
         "… 4 processes",

@@ -94,7 +94,7 @@ class TrainOptions:
     )
     packed: bool = option(
         "train without padding, on a GPU in half precision; the dropout of attention's probabilities is left out, all "
-        "other is as the model has it; not measured yet",
+        "other is as the model has it; what it wins is not measured (docs/finetune.md)",
         default=False,
     )
     stored_dtype: str = option(

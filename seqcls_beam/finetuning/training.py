@@ -4,7 +4,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,22 @@ _USE_ALL = (
 EAGER_LENGTH = 256  # up to here plain matrix products are the faster attention to train with on a CPU
 
 
+@contextmanager
+def _without_cudnn_attention() -> Iterator[None]:
+    """Let torch take its other attention kernels; then as before.
+
+    cuDNN's needs a plan for every width that it has not seen, and batches of like length have many widths: a plan takes
+    as long as several steps, and what the kernel wins in a step is little (docs/finetune.md).
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+@_without_cudnn_attention()
 def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     """Train on all processes together; each returns when the first has written the model into `job.work / "model"`.
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu.__main__ import plan
-from benchmarks.gpu.bench import Bench, Record, Step, run
+from benchmarks.gpu.bench import Bench, Record, Step, only, run
 from benchmarks.gpu.busy import Busy
 from benchmarks.gpu.ceilings import ceilings, expected, layer
 from benchmarks.gpu.engines import engine, kind
 from benchmarks.gpu.models import checkpoints, sequences, shapes
-from benchmarks.gpu.table import ROWS, table
+from benchmarks.gpu.table import CUT_OFF, ROWS, table
 from benchmarks.hardware import RESULTS, environment
 from benchmarks.peers.work import flops
 from seqcls_beam.version import __version__
@@ -82,7 +82,7 @@ def test_whatever_becomes_of_a_step_it_leaves_a_result_and_the_next_one_runs(ben
         assert results[i]["seen"] == results[i]["before"] == names
     assert results[1]["error"] == "ValueError: what went wrong"
     assert "exit code 7" in results[3]["error"]
-    assert "cut off" in results[4]["error"] and results[4]["step_seconds"] < 20
+    assert re.match(CUT_OFF, results[4]["error"]) and results[4]["step_seconds"] < 20
     assert "ndarray is not JSON serializable" in results[5]["error"]
     assert results[7] == {"skipped": "needs a GPU"}
     assert re.fullmatch(r"no time: \d+ s left, 1000000 needed", results[8]["skipped"])
@@ -105,6 +105,74 @@ def test_without_time_every_step_says_so(tmp_path):
     }
     assert found["versions"]["seqcls_beam"] == __version__
     assert table(tmp_path / "gpu.json") in done.stdout and "not measured: no time: 0 s left" in done.stdout
+
+
+def test_a_step_stands_behind_those_it_needs():
+    names: list[str] = []
+    for step in plan(Bench("cuda", False, Path(), Path())):
+        assert {*step.files, *step.figures} <= set(names)
+        names.append(step.name)
+    assert len(set(names)) == len(names)
+
+
+def test_steps_that_are_asked_for_bring_what_they_need():
+    steps = plan(Bench("cuda", False, Path(), Path()))
+
+    def names(wanted, before):
+        return [step.name for step in only(steps, [wanted], before)]
+
+    alone = ["checkpoints", "corpora", "end to end, one text", "engine, these texts", "end to end"]
+    assert names("end to end", {}) == alone
+    measured = {"end to end, one text": {"wall_seconds": 1.8}, "engine, these texts": {"error": "x"}, "corpora": {}}
+    assert names("end to end", measured) == [each for each in alone if each != "end to end, one text"]
+    assert names("training, packed", {}) == [
+        "checkpoints",
+        "corpora",
+        "prepare",
+        "training, padded",
+        "training, packed",
+    ]
+    assert names("tests", {}) == ["tests"]
+
+
+def test_a_run_adds_to_an_earlier_one(bench):
+    earlier = {**ABOUT, "steps": {"a": {"value": 1}, "b": {"skipped": "no time"}, "c": {"value": 3}}}
+    steps = [Step("a", 20, raises), Step("b", 20, seen), Step("c", 20, seen), Step("d", 20, raises)]
+    about = {**ABOUT, "command": "python -m benchmarks.gpu --only b c d"}
+    run(steps, bench, Record(bench, about, earlier), 500)
+    found = json.loads((bench.out / "gpu.json").read_text())
+    assert found["command"] == ABOUT["command"] and list(found["steps"]) == ["a", "b", "c", "d"]
+    assert found["later"] == [{**about, "steps": ["b", "c", "d"]}]
+    assert found["steps"]["a"] == {"value": 1}, "what did not come to an end replaces nothing"
+    assert found["steps"]["b"]["before"] == ["a", "b", "c"] and "before" in found["steps"]["c"]
+    assert found["steps"]["d"]["error"] == "ValueError: what went wrong"
+    run([Step("d", 20, seen)], bench, Record(bench, {**about, "command": "third"}, found), 500)
+    found = json.loads((bench.out / "gpu.json").read_text())
+    assert [each["steps"] for each in found["later"]] == [["b", "c", "d"], ["d"]]
+    assert "`python -m benchmarks.gpu --only b c d`; later, on such a machine again, `third`" in table(
+        bench.out / "gpu.json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"device": "cuda"}, "has other device: cuda, and here cpu"),
+        ({"versions": {"torch": "2.99.0"}}, "has other versions"),
+        ({"gpu": {"name": "A Card"}}, "is of another card: A Card, and here is"),
+        (None, "No such file"),
+        ({}, "--only: nothing: no such step"),
+    ],
+)
+def test_what_a_run_cannot_be_added_to_is_said(other, said, tmp_path):
+    path = tmp_path / "earlier.json"
+    if other is not None:
+        about = {key: value for key, value in environment().items() if key != "gpu"}
+        path.write_text(json.dumps({**about, "device": "cpu", "small": True, "steps": {}} | other))
+    flags = [f"--out={tmp_path}", f"--onto={path}", "--seconds=0", "--only", "nothing"]
+    done = subprocess.run([*REHEARSAL, *flags], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and said in done.stderr
+    assert not (tmp_path / "gpu.json").exists()
 
 
 def test_the_rows_of_the_table_are_those_of_steps():
@@ -150,6 +218,11 @@ def test_a_result_becomes_a_table(tmp_path):
         "compiled": {"eager": {"Mtokens_s": 2.0}, "compiled": {"refused": [{"reason": "BackendError: no compiler"}]}},
         "bundled checkpoint, auto": {"error": "RuntimeError: a fault\nand more"},
         "lack of memory": {"skipped": "no time: 3 s left, 10 needed"},
+        "end to end, MiniLM-L6": {
+            "error": "RuntimeError: pipelines.classify: cut off: INFO: a log | more of it",
+            "step_seconds": 42.9,
+        },
+        "end to end, 2 threads": {"error": "RuntimeError: pipelines.classify: 1: what was cut off: a file"},
     }
     path = tmp_path / "gpu.json"
     path.write_text(json.dumps(ABOUT | {"gpu": gpu, "steps": steps}))
@@ -176,6 +249,8 @@ def test_a_result_becomes_a_table(tmp_path):
     assert by_step["bundled checkpoint, auto"] == "not measured: RuntimeError: a fault"
     assert by_step["lack of memory"] == "not measured: no time: 3 s left, 10 needed"
     assert by_step["end to end, short texts"] == "not measured"
+    assert by_step["end to end, MiniLM-L6"] == "not measured: cut off after 43 s, when no time was left"
+    assert by_step["end to end, 2 threads"].endswith(": RuntimeError: pipelines.classify: 1: what was cut off: a file")
 
 
 def test_a_kernel_is_known_by_its_name():

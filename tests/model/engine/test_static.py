@@ -208,4 +208,5 @@ def test_a_captured_graph_gives_what_eager_passes_give(family):
         for key, shape in executor._shapes.items():
             assert shape.graph is not None and shape.logits_PL is not None
             shape.graph.replay()
-            assert torch.equal(executor._compiled(shape.numbers_X, *key)[:1], shape.logits_PL[:1])
+            # Up to rounding: launched one by one, the same products may take kernels with other last bits.
+            assert (executor._compiled(shape.numbers_X, *key)[:1] - shape.logits_PL[:1]).abs().max() < 0.01
