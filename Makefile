@@ -3,16 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each on cores of its own; a file's tests stay together, for what they share is made once.
 TWO := -n 2 --dist loadfile
+# What only the tests of Spark need; Java 17 or newer comes from the system.
+SPARK := pyspark==4.3.0 py4j==0.10.9.9
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check test-slow clean
+.PHONY: help demo test quick check test-slow test-services clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
 	@echo "make test       all tests (under 15 minutes on 2 cores)"
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff and mypy"
+	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-slow  the tests that take minutes each, and the model's with the oldest torch and transformers"
 
 demo: .venv/.demo
@@ -28,13 +31,16 @@ test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
 	.venv-lowest/bin/python -m pytest -q $(TWO) tests/model
 
+test-services: .venv/.test .venv-spark/.test
+	$(BIN)/python -m pytest -q -m spark
+
 check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .venv-lowest demo-output
+	rm -rf .venv .venv-lowest .venv-spark demo-output
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 or newer, or name one: make PYTHON=python3.12 ..."; exit 1; }
@@ -56,4 +62,10 @@ clean:
 	@$(PYTHON) -m venv .venv-lowest
 	@sed -E '/^(cuda|huggingface|nvidia|torch|transformers|triton)/d' constraints.txt >.venv-lowest/constraints.txt
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt $(LOWEST) -e '.[test]'
+	@touch $@
+
+.venv-spark/.test: .venv/bin/python Makefile
+	@echo "creating an environment with $(SPARK) in .venv-spark ..."
+	@$(PYTHON) -m venv .venv-spark
+	@.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check $(SPARK)
 	@touch $@

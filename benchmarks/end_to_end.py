@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks.hardware import save
 from benchmarks.pipeline import write_corpus
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.table import read_manifest
 
 
 def engine(source: Path, options: ModelOptions) -> None:

@@ -34,7 +34,7 @@ from transformers import TrainingArguments as Arguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from benchmarks.hardware import save
-from seqcls_beam import storage
+from seqcls_beam.cache import cache
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.packed import PackedRows, Packing
 from seqcls_beam.finetuning.shards import load_split
@@ -97,13 +97,13 @@ def start(folder: str) -> dict[str, float]:
     for name, task in (("seqcls_beam", lambda _: ours()), ("datasets", theirs)):
         for run in ("cold", "warm"):
             if run == "cold":
-                cache = tempfile.mkdtemp(prefix="cache-")
-                for each in storage.cache().glob("rows1-*"):
+                folder_of_datasets = tempfile.mkdtemp(prefix="cache-")
+                for each in cache().glob("rows1-*"):
                     shutil.rmtree(each) if each.is_dir() else each.unlink()
             began = time.perf_counter()
-            task(cache)
+            task(folder_of_datasets)
             spent[f"{name}, {run}"] = round(time.perf_counter() - began, 3)
-        shutil.rmtree(cache)
+        shutil.rmtree(folder_of_datasets)
     return spent
 
 

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.hardware import save
 from benchmarks.words import draw_texts
+from seqcls_beam.runs.table import read_manifest
 
 UNITS = 6
 
@@ -100,7 +101,7 @@ def measure(folder: Path, card: Card, overlap: bool, threads: int, batch_rows: i
         ]
         code = classify.main([*flags, *many])
         assert code == 0
-        wall = json.loads(Path(f"{target}/out/_MANIFEST.json").read_text())["seconds"]["wall"]
+        wall = (read_manifest(f"{target}/out") or {})["seconds"]["wall"]
     return {"busy": round(card.busy(), 3), "calls": len(card.spans), "wall": wall}
 
 

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from benchmarks import baselines, sentences
 from benchmarks.hardware import RESULTS, save
 from benchmarks.small_base import encoder
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.table import read_manifest
 
 RECIPES = Path(__file__).parent / "recipes"
 IMDB_ROWS = 5000

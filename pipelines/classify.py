@@ -2,7 +2,7 @@
 
 python -m pipelines.classify                                          label the bundled sample
 python -m pipelines.classify --text "I love this book"                a quick look, no files
-python -m pipelines.classify --input 'reviews/*.jsonl.gz' --text_column=review --output=labels
+python -m pipelines.classify --input 'reviews/*.jsonl.gz' --text_column=review --output=labelled
 """
 
 import sys
@@ -39,7 +39,7 @@ from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import first_sequences, plan
-from seqcls_beam.runs.run import begin
+from seqcls_beam.runs.run import begin, finished_units
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
 GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, "look": LookOptions}
@@ -68,7 +68,7 @@ def _main(argv: list[str]) -> int:
         return say("nothing new to label: earlier runs under --output cover every input file", 0)
     if already_published(job.run, terminal.summary):
         return 0
-    terminal.summary(job.run.output, _launch(job, runner, argv, beam_options))
+    terminal.summary(job.run, _launch(job, runner, argv, beam_options))
     return 0
 
 
@@ -101,7 +101,8 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
     units = plan_units(job.files, job.config.read.unit_bytes)
     one_worker_per_gpu(runner, job.config.model.device, argv, beam_options, len(units))
     job = _with_threads(job, beam_options)
-    done = begin(job.run, units, _facts(job, runner, len(units)))
+    begin(job.run, units, _facts(job, runner, len(units)))
+    done = finished_units(job.run, len(units))
     size = pc.sum(job.files["size"]).as_py()
     say(terminal.begun(job, len(units), done), 0)
 

@@ -16,9 +16,12 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from seqcls_beam import storage
 from seqcls_beam.config.option import option_fields
-from seqcls_beam.runs import commit
-from seqcls_beam.runs.manifest import read_manifest
-from seqcls_beam.runs.run import Run, RunError
+from seqcls_beam.runs import publication
+from seqcls_beam.runs.lease import alive
+from seqcls_beam.runs.run import Run, RunError, short
+from seqcls_beam.runs.shapes import checked
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.table import damage, read_newest
 from seqcls_beam.version import __version__
 
 LOCAL = "FnApiRunner"
@@ -68,39 +71,54 @@ def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callab
     except RunError as error:
         return say(str(error), 1)
     except KeyboardInterrupt:
-        return say("interrupted: nothing was published; start the run again and it goes on where it stopped", 130)
+        return say("interrupted: start the run again and it goes on where it stopped", 130)
 
 
-def already_published(run: Run, summary: Callable[[str, dict[str, Any]], None]) -> bool:
+def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) -> bool:
     """Whether this very run is published and whole; then it is shown. Raises `RunError` where it cannot be."""
-    manifest = read_manifest(run.output)
-    if manifest is None or manifest["run_id"] != run.run_id:
-        reason = commit.unpublishable(run)
-        if reason:
-            raise RunError(reason)
+    reason = publication.unpublishable(run)
+    if reason:
+        raise RunError(reason)
+    now = publication.current(run)
+    if now is None or now.version.run_id != run.run_id:
         return False
-    damage = commit.damage(run.output, manifest)
-    if damage is None:
+    wrong = damage(now)
+    if wrong is None:
         say(f"already published: {run.output} holds exactly this run; nothing to do", 0)
-        summary(run.output, manifest)
+        summary(run, checked(now.manifest, storage.join(run.output, now.version.name)))
         return True
     if not run.overwrite:
-        raise RunError(f"{run.output} holds this run, but {damage}; give --overwrite to make it again")
+        raise RunError(f"{run.output} holds this run, but {wrong}; give --overwrite to make it again")
     return False
 
 
 def finish(run: Run, work: Callable[[], None]) -> dict[str, Any]:
     """Do the work of a run; the manifest it published. Raises `RunError` with the one sentence behind a failure."""
     try:
-        work()
+        with alive(run):
+            work()
     except Exception as error:
-        if not commit.is_published(run.output, run.run_id):
+        if not _became_something(run):
             raise explained(error) from error
         say("another process published this same run meanwhile", 0)
-    manifest = read_manifest(run.output)
-    if manifest is None or manifest["run_id"] != run.run_id:
+    return told(run)
+
+
+def _became_something(run: Run) -> bool:
+    try:
+        return publication.outcome(run) is not None
+    except OSError:  # what fails now may be what failed before, which is what is to be told
+        return False
+
+
+def told(run: Run) -> dict[str, Any]:
+    """The manifest that a run published; says where another run has replaced it since."""
+    mine, now = publication.outcome(run), read_newest(store_of(run.output), run.partition)
+    if mine is None:
         raise RunError(f"the job ended, but {run.output} does not hold it; see the runner's log")
-    return manifest
+    if now is not None and now.version.run_id != run.run_id:
+        say(f"published as version {mine.version.number}, and replaced since by run {short(now.version.run_id)}", 0)
+    return mine.manifest
 
 
 _EXPECTED = re.compile(

@@ -2,7 +2,7 @@
 
 python -m pipelines.evaluate --input=reviews.jsonl --text_column=review --label_column=stars --model=my-checkpoint
 python -m pipelines.evaluate --data=prepared --split=test --model=my-checkpoint --output=evaluation
-python -m pipelines.evaluate --labeled=labels --label_column=stars --min_accuracy=0.9
+python -m pipelines.evaluate --labeled=labelled --label_column=stars --min_accuracy=0.9
 """
 
 import sys
@@ -131,8 +131,7 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     log_to_stderr()
     config = job.config
     output = None if config.report.output is None else storage.absolute(config.report.output)
-    if output is not None:
-        document.refuse_taken(output, config.report.overwrite)
+    run = None if output is None else document.begin(output, config.report.overwrite)
     facts = _facts(job, runner)
     say(terminal.begun(job), 0)
     for remark in job.remarks:
@@ -143,8 +142,8 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     if doubts := doubt(evidence, config):
         say(f"warning: {doubts}", 0)
     found = document.assemble(job, evidence, facts)
-    if output is not None:
-        document.write(output, found)
+    if run is not None:
+        document.write(run, found)
     terminal.summary(found, output)
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
@@ -175,7 +174,7 @@ def _run(job: Job, runner: str, beam_options: PipelineOptions, output: str | Non
         if runner == LOCAL or output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seqcls_beam-"))
         else:
-            folder = storage.join(output, f"_evidence-{time.time_ns():x}")
+            folder = storage.join(output, "_attempts", f"evidence-{storage.token()}")
             stack.callback(storage.remove, folder)
         uri = storage.join(folder, "evidence")
         try:

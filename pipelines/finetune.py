@@ -8,20 +8,21 @@ import sys
 import time
 from argparse import SUPPRESS
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from pipelines.command import already_published, exit_code, flags, planning, versions
+from pipelines.command import already_published, exit_code, flags, planning, told, versions
 from pipelines.command import say as say_aloud
 from pipelines.options import UsageError, parse_alone, parser
 from pipelines.terminal import finetune as terminal
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions
 from seqcls_beam.finetuning import transaction
-from seqcls_beam.finetuning.job import Job, processes
+from seqcls_beam.finetuning.job import Job, Trained, processes
 from seqcls_beam.finetuning.plan import plan
 from seqcls_beam.finetuning.recipe import read_recipe
 from seqcls_beam.model.checkpoints import CheckpointError
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.lease import alive
 from seqcls_beam.runs.run import RunError
 
 GROUPS: dict[str, type] = {
@@ -41,6 +42,9 @@ a training that was killed goes on from its last evaluation when the same comman
 exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
 """
 
+
+_END = "end"
+"""What the first process says to the others where there is nothing to train; else the version that is followed."""
 
 _NO_FLAG = "max_rejected"  # what every output takes; here no row can be rejected
 
@@ -64,7 +68,7 @@ def _main(argv: list[str]) -> int:
     except (RunError, CheckpointError) as error:
         return say(str(error), 1)
     except OSError as error:
-        return say(f"{error}; nothing was published", 1)
+        return say(f"{error}; start the run again: it goes on from its last evaluation", 1)
     except RuntimeError as error:
         if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):  # torch's words for a full disk
             return say(f"a checkpoint cannot be written into {job.work}: is the disk full? Nothing was published", 1)
@@ -92,40 +96,47 @@ def configured(given: dict[str, dict[str, Any]]) -> FinetuneConfig:
 def _lead(job: Job) -> int:
     """Train as the first process, which decides, speaks and publishes."""
     with transaction.alone(job):
-        published = already_published(job.run, terminal.summary)
-        trained = None if published else job.trained()
-        if not published:
-            transaction.begin(job)
-            say(terminal.begun(job), 0)
-        _decide("train" if not published and trained is None else "end")
-        if published:
+        if already_published(job.run, terminal.summary):
+            _decide(_END)
             transaction.clear(job)
             return 0
-        started = time.time()
-        if trained is None:
-            from seqcls_beam.finetuning.training import train
-
-            with terminal.watching(job) as tell:
-                trained = train(job, tell)
-        from seqcls_beam.finetuning import receipt
-
-        facts = {
-            "started": started,
-            "command": " ".join(["python -m pipelines.finetune", *flags(job.config, _NO_FLAG)]),
-            "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
-        }
-        manifest = receipt.write(job, trained, facts, job.work / "model")
-        transaction.publish(job, job.work / "model", manifest)
-        terminal.summary(job.run.output, read_manifest(job.run.output) or manifest)
+        transaction.begin(job)
+        trained = job.trained()
+        say(terminal.begun(job), 0)
+        with alive(job.run):
+            _decide(_END if trained else str(job.run.follows))
+            _publish(job, trained)
+        terminal.summary(job.run, told(job.run))
     return 0
+
+
+def _publish(job: Job, trained: Trained | None) -> None:
+    """Train, unless an earlier start did, and publish."""
+    started = time.time()
+    if trained is None:
+        from seqcls_beam.finetuning.training import train
+
+        with terminal.watching(job) as tell:
+            trained = train(job, tell)
+    from seqcls_beam.finetuning import receipt
+
+    facts = {
+        "started": started,
+        "command": " ".join(["python -m pipelines.finetune", *flags(job.config, _NO_FLAG)]),
+        "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
+    }
+    manifest = receipt.write(job, trained, facts, job.work / "model")
+    transaction.publish(job, job.work / "model", manifest)
 
 
 def _follow(job: Job) -> int:
     """Train as another process, if the first one says so."""
-    if _decide(None) == "train":
+    word = _decide(None)
+    if word != _END:
         from seqcls_beam.finetuning.training import train
 
-        train(job, lambda _: None)
+        # All work in the folder of the version that the first one found to follow.
+        train(replace(job, run=replace(job.run, follows=int(word))), lambda _: None)
     return 0
 
 

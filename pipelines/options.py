@@ -125,6 +125,9 @@ def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
         text += f"; {_number(facts['minimum'])} to {_number(facts['maximum'])}"
     if shown is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):
         text += f" (default: {shown})"
+    if facts["positional"]:
+        section.add_argument(each.name, nargs="?", default=None, help=text, metavar=facts["metavar"])
+        return
     if each.type is bool:
         section.add_argument(f"--{each.name}", action="store_true", default=None, help=text)
         return

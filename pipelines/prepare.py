@@ -71,7 +71,7 @@ def _main(argv: list[str]) -> int:
         job, units, size = plan(configured(given), threads_per_worker(beam_options))
     if already_published(job.run, terminal.summary):
         return 0
-    terminal.summary(job.run.output, _launch(job, units, size, runner, beam_options))
+    terminal.summary(job.run, _launch(job, units, size, runner, beam_options))
     return 0
 
 

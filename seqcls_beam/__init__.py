@@ -6,9 +6,10 @@ Read from the top: a room imports only rooms above it.
     schema.py        what the batches between stages look like
     config/          every option, once; a file a command
       option.py        one option: help, unit, range, default
-      classify.py, prepare.py, finetune.py, evaluate.py   those of a command, in groups
+      classify.py, prepare.py, finetune.py, evaluate.py, clean.py   those of a command, in groups
     rows.py          what a row weighs
     storage.py       the few atomic things that are done with files, local or in a bucket
+    cache.py         this machine's folder for what can be made again
 
     reading/         files → RECORD
       formats/         bytes of a file → records, one module a format
@@ -26,8 +27,15 @@ Read from the top: a room imports only rooms above it.
       progress.py      how far a run is, told on the way
       parts.py         PREDICTION → the Parquet parts of a unit, and the unit's record
       run.py           a run and its attempt: identity, units, what is finished
-      manifest.py      records of all units → what `_MANIFEST.json` says
-      commit.py        parts and manifest → published, all or nothing
+      lease.py         the sign that a run is alive
+      store.py         what a publication does with files, on a disk and in an object store
+      versions.py      what counts in an output folder: a chain of versions
+      commit.py        the protocol: files and manifest → a version, all or nothing
+      shapes.py        what stands in the manifest of each command
+      table.py         a published output as its readers find it
+      manifest.py      records of all units → the manifest of a labelling
+      publication.py   a run's files → a version, or why not
+      cleaning.py      what an output folder has that no version names
       job.py           a labelling as it is known before it starts
       plan.py          the options of a labelling → its job
 
@@ -115,7 +123,7 @@ from typing import TYPE_CHECKING, Any
 from seqcls_beam.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from seqcls_beam.runs.manifest import open_labels
+    from seqcls_beam.runs.table import open_labels
 
 __all__ = ["open_labels"]
 
@@ -123,7 +131,7 @@ __all__ = ["open_labels"]
 def __getattr__(name: str) -> Any:
     """Load on first use, so that importing one room loads no other."""
     if name == "open_labels":
-        from seqcls_beam.runs.manifest import open_labels
+        from seqcls_beam.runs.table import open_labels
 
         return open_labels
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
     UNIT → ReadRecords → RECORD → Tokenize → TOKENS → Classify → PREDICTION → WriteLabeled → LABELED, REJECT
 
 Row for row: a stage never adds, drops or reorders rows. A row that cannot be labelled keeps its place and gets a
-value in its `reject` column; later stages skip it, and the writer files it under `rejects/`. That is why
+value in its `reject` column; later stages skip it, and the writer files it under `_rejects/`. That is why
 `rows in = rows labelled + rows rejected` needs no bookkeeping.
 
 A batch also carries a `Mark` in its schema metadata: which unit of the run it belongs to, and where in it. A unit's
@@ -108,7 +108,7 @@ UNIT = pa.schema(
 """A unit is one batch of these rows, the pieces of files that are read together, in order."""
 
 REJECT = pa.schema([("source", pa.string()), ("position", pa.int64()), *REJECT_VALUE])
-"""The files under `rejects/`. `source` and `position` as in RECORD, `source` without a password."""
+"""The files under `_rejects/`. `source` and `position` as in RECORD, `source` without a password."""
 
 
 def record(keep: pa.Schema, pair: bool) -> pa.Schema:
@@ -165,18 +165,23 @@ PREDICTION_MULTI_LABEL = [
 """What Classify adds for a multi-label checkpoint, in place of PREDICTION."""
 
 
+PARTITION = "run_date"
+"""The column that folders such as `run_date=2026-11-20` give a table; no file has it."""
+
+
 def labeled(keep: pa.Schema, multi_label: bool) -> pa.Schema:
     """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said.
 
-    `label` is a plain string here. A kept column that is named like one of ours, or like one before it, is renamed
-    `input_<name>`, as often as that is taken; names are compared without case, since query engines do not tell `Label`
-    from `label`. The order of `scores` stands in the files' metadata: `seqcls_beam.labels`, a JSON list of names.
+    `label` is a plain string here. A kept column that is named like one of ours, like the partition, or like one before
+    it, is renamed `input_<name>`, as often as that is taken; names are compared without case, since query engines do
+    not tell `Label` from `label`. The order of `scores` stands in the files' metadata: `seqcls_beam.labels`, a JSON
+    list of names.
     """
     ours = [
         *(PREDICTION_MULTI_LABEL if multi_label else [pa.field("label", pa.string()), *PREDICTION[1:]]),
         *TOKENS[2:],
     ]
-    taken = {f.name for f in ours}
+    taken = {*(f.name for f in ours), PARTITION}
     others = {f.name.casefold() for f in keep}
     kept = []
     for each in keep:

@@ -4,22 +4,33 @@ fsspec opens, lists and copies; this file adds what it leaves open: writing whol
 nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
 """
 
-import fcntl
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO, Any
+from functools import lru_cache
+from typing import IO, Any, TypeVar
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractFileSystem
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+_DISK = LocalFileSystem()
 
 
 def connect(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it. Listings are not cached: other processes write there too."""
+    if "://" not in uri:  # or fsspec would take a:: in a path for a chain of file systems
+        return _DISK, _DISK._strip_protocol(uri)
     return fsspec.core.url_to_fs(uri, use_listings_cache=False)
 
 
@@ -31,6 +42,13 @@ def absolute(uri: str) -> str:
 def join(folder: str, *names: str) -> str:
     """A URI below a folder."""
     return "/".join([folder.rstrip("/"), *names])
+
+
+def lies_in(uri: str, folder: str) -> bool:
+    """Whether a file lies in a folder, at any depth, whatever links to folders lead there."""
+    if is_local(uri) and is_local(folder):
+        uri, folder = f"{_real(os.path.dirname(connect(uri)[1]))}/", _real(connect(folder)[1])
+    return uri.startswith(f"{folder.rstrip('/')}/")
 
 
 def size(uri: str) -> int | None:
@@ -58,6 +76,26 @@ def without_password(uri: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://", uri)
 
 
+def exists(uri: str) -> bool:
+    """Whether there is a file, or on a local disk a folder, of that name."""
+    # Not `exists`, for which a question that fails is a no.
+    fs, path = connect(uri)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path) if is_local(uri) else fs.info(path)
+        return True
+    return False
+
+
+def version_of(uri: str) -> str | None:
+    """What tells the file that is there now from a later one, even of the same bytes; None where there is none."""
+    fs, path = connect(uri)
+    try:
+        info = fs.info(path)
+    except FileNotFoundError:
+        return None
+    return version(info) if "generation" in info else f"{version(info)} {info.get('LastModified', '')}"
+
+
 def read(uri: str) -> bytes:
     """The bytes of a file; raises `FileNotFoundError`."""
     fs, path = connect(uri)
@@ -69,13 +107,44 @@ def files(folder: str) -> list[str]:
     return _children(folder, "file")
 
 
-def folders(folder: str) -> list[str]:
-    """URIs of the folders directly in a folder, sorted; none where there is no folder."""
-    return _children(folder, "directory")
+def names(folder: str) -> list[str]:
+    """Names of what is directly in a folder, sorted; none where there is no folder."""
+    return sorted(uri.rsplit("/", 1)[-1] for uri in _children(folder, "file", "directory"))
+
+
+def make_folder(uri: str) -> None:
+    """Make a local folder and those above it, although others may remove empty ones at that moment."""
+    path = connect(uri)[1]
+    for _ in range(20):
+        with suppress(FileNotFoundError):
+            os.makedirs(path, exist_ok=True)
+            return
+    os.makedirs(path, exist_ok=True)
+
+
+def token() -> str:
+    """Letters that nobody else draws."""
+    return secrets.token_hex(8)
+
+
+def each(do: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    """Do something with each of some files, several at once; the results in order."""
+    step = len(items) // 256 + 1  # a rename takes less time than handing it to a thread
+    if len(items) <= step:
+        return [do(item) for item in items]
+    with ThreadPoolExecutor(16) as pool:
+        runs = pool.map(lambda start: [do(item) for item in items[start : start + step]], range(0, len(items), step))
+        return [result for run in runs for result in run]
 
 
 def ensure_writable(folder: str) -> None:
-    """Make a folder if need be, and create a file in it as a commit does; raises `OSError` saying why not."""
+    """Make a folder if need be, and create a file in it as a commit does; raises `OSError` saying why not.
+
+    So it does where the file system would not create a file only if there is none, but ask, and then write.
+    """
+    fs = connect(folder)[0]
+    if not isinstance(fs, (LocalFileSystem, AsyncFileSystem)) and type(fs).pipe_file is AbstractFileSystem.pipe_file:
+        raise OSError(f"of two runs that publish at once the file system of {folder} would let both win")
     probe = join(folder, f".probe-{secrets.token_hex(8)}")
     put_if_absent(probe, b"probe")
     remove(probe)
@@ -89,7 +158,7 @@ def creating(uri: str) -> Iterator[IO[bytes]]:
     """
     fs, path = connect(uri)
     if is_local(uri):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_folder(os.path.dirname(path))
         with open(path, "wb") as local:
             yield local
             local.flush()
@@ -122,7 +191,7 @@ def put(uri: str, data: bytes, scratch: str | None = None) -> None:
     except OSError:
         os.unlink(aside)
         raise
-    sync_folder(path)
+    sync(os.path.dirname(path))
 
 
 def put_if_absent(uri: str, data: bytes, scratch: str | None = None) -> bool:
@@ -139,24 +208,30 @@ def put_if_absent(uri: str, data: bytes, scratch: str | None = None) -> bool:
         os.link(aside, path)
     except FileExistsError:
         return False
+    except FileNotFoundError:
+        # Who removed the scratch folder may have done so because the file is there.
+        if os.path.lexists(path):
+            return False
+        raise
     finally:
-        os.unlink(aside)
-    sync_folder(path)
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
+    sync(os.path.dirname(path))
     return True
 
 
-def move(source: str, target: str) -> None:
-    """Move a file, replacing the target; atomic on a local disk, copy and delete in a store.
+def rename(source: str, target: str) -> None:
+    """Rename a file or a folder of a local disk, at once; a file replaces a file, a folder only an empty one.
 
-    Raises `FileNotFoundError` where there is no source.
+    Raises `OSError` with the reason.
     """
+    os.rename(connect(source)[1], connect(target)[1])
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a file within a store, replacing the target; raises `FileNotFoundError` where there is no source."""
     fs, path = connect(source)
-    _, target_path = connect(target)
-    if is_local(source):
-        os.makedirs(os.path.dirname(target_path), exist_ok=True)
-        os.replace(path, target_path)
-    else:
-        fs.mv(path, target_path)
+    fs.cp_file(path, connect(target)[1])
 
 
 def remove(uri: str) -> None:
@@ -180,6 +255,31 @@ def remove(uri: str) -> None:
         shutil.rmtree(path)
 
 
+def remove_file(uri: str) -> None:
+    """Remove one file by its name, without asking a listing; nothing happens where there is none."""
+    fs, path = connect(uri)
+    with suppress(FileNotFoundError):
+        if is_local(uri):
+            os.unlink(path)
+        else:
+            fs.rm_file(path)
+
+
+def remove_version(uri: str, seen: str) -> None:
+    """Remove a file of a store if it is still the version that `version_of` saw.
+
+    In Google Cloud Storage the store itself compares; elsewhere it is asked just before.
+    """
+    fs, path = connect(uri)
+    with suppress(FileNotFoundError):
+        if "generation" in fs.info(path):
+            # Only the object of that generation: an error where there is a newer one.
+            aware = type(fs)(**{**fs.storage_options, "version_aware": True})
+            aware.rm_file(f"{path}#{seen}")
+        elif version_of(uri) == seen:
+            fs.rm_file(path)
+
+
 def remove_if_empty(folder: str) -> None:
     """Remove a local folder that holds nothing; a store has no folders to remove."""
     if is_local(folder):
@@ -187,40 +287,33 @@ def remove_if_empty(folder: str) -> None:
             os.rmdir(connect(folder)[1])
 
 
-def cache() -> Path:
-    """The folder of this machine for what is fetched or derived and can be made again: SEQCLS_BEAM_CACHE."""
-    folder = Path(os.environ.get("SEQCLS_BEAM_CACHE") or "~/.cache/seqcls_beam").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def locked(name: str) -> Iterator[Path]:
-    """The path of `name` in the cache, to make or look at while no other process on this machine does."""
-    with (cache() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield cache() / name
-
-
 def is_local(uri: str) -> bool:
     """Whether a URI is on this machine's disks, where folders can be renamed at once."""
     # By name: connecting to a store can take seconds.
-    return fsspec.utils.get_protocol(uri) in ("file", "local")
+    return "://" not in uri or fsspec.utils.get_protocol(uri) in ("file", "local")
 
 
-def sync_folder(path: str) -> None:
-    """Bring the names in the folder that a local path lies in to the disk, so that a rename outlives a power cut."""
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def sync(folder: str) -> None:
+    """Bring the names in a local folder to the disk, that a rename outlives a power cut; where it is gone, nothing."""
+    if not is_local(folder):
+        return
+    with suppress(FileNotFoundError):
+        opened = os.open(connect(folder)[1], os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+@lru_cache(1024)
+def _real(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folder(os.path.dirname(path))
     folder = connect(scratch)[1] if scratch else os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     aside = os.path.join(folder, f".{os.path.basename(path)}-{secrets.token_hex(8)}")
     with open(aside, "xb") as file:
         file.write(data)
@@ -229,10 +322,12 @@ def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
     return aside
 
 
-def _children(folder: str, kind: str) -> list[str]:
+def _children(folder: str, *kinds: str) -> list[str]:
     fs, path = connect(folder)
     try:
         found = fs.ls(path, detail=True)
     except FileNotFoundError:
         return []
-    return sorted(join(folder, each["name"].rstrip("/").rsplit("/", 1)[-1]) for each in found if each["type"] == kind)
+    # A listing of a file is that file.
+    inside = [each for each in found if each["type"] in kinds and each["name"].rstrip("/") != path.rstrip("/")]
+    return sorted(join(folder, each["name"].rstrip("/").rsplit("/", 1)[-1]) for each in inside)

@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam import storage
+from seqcls_beam.runs.commit import locate
+from seqcls_beam.runs.table import published, read_manifest
+from seqcls_beam.runs.versions import published_files
 
 WORDS = "the a film book was is good bad not very plot soup room we i loved hated it and but never again".split()  # noqa: SIM905
 
@@ -63,10 +66,22 @@ def rejects(out: Path) -> list[dict[str, Any]]:
     return [row for part in manifest["rejects"] for row in pq.read_table(out / part["path"]).to_pylist()]
 
 
+def version_digests(out: Path) -> dict[str, str]:
+    """What a reader of the newest versions finds: published names, and what is in those files, wherever it lies."""
+    found = {}
+    for run in published(str(out)):
+        elsewhere = locate(run.store, run.version)
+        for each in published_files(run.manifest):
+            data = storage.read(run.store.uri(elsewhere.get(each["path"], each["path"])))
+            found[each["path"]] = hashlib.sha256(data).hexdigest()
+    return found
+
+
 def part_digests(out: Path) -> dict[str, str]:
-    """Every file under labels/ and rejects/, by what is in it."""
+    """Every file below labels/ and _rejects/, by what is in it."""
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in ("labels", "rejects")
-        for path in sorted((out / folder).glob("*"))
+        for folder in ("labels", "_rejects")
+        for path in sorted((out / folder).rglob("*"))
+        if path.is_file()
     }

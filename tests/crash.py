@@ -3,6 +3,7 @@
 Python raises an audit event before it opens for writing, renames, links, removes or makes a name. A hook on them
 counts those below one folder, and at the n-th either kills the process outright (SIGKILL, nothing is flushed or
 cleaned) or makes the step fail with EIO. So every state that a crash can leave is reached, with the real code.
+Counting may begin with the first step that names something: "publish-" is how the steps of a publication begin.
 """
 
 import errno
@@ -14,19 +15,20 @@ from collections.abc import Callable
 STEPS = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
 
-def interrupt_at(step: int, folder: str, how: str) -> Callable[[], bool]:
+def interrupt_at(step: int, folder: str, how: str, since: str = "") -> Callable[[], bool]:
     """From now on the `step`-th event below `folder` kills this process ("kill") or fails ("fail").
 
-    The function returned says whether it came to that.
+    Events count from the first on whose name has `since` in it. The function returned says whether it came to that.
     """
-    count = 0
+    count, begun = 0, False
 
     def hook(event: str, args: tuple[object, ...]) -> None:
-        nonlocal count
+        nonlocal count, begun
         writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
         if not (event in STEPS or writes) or not str(args[0]).startswith(folder):
             return
-        count += 1
+        begun = begun or since in str(args[0])
+        count += begun
         if count == step:
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -57,8 +59,12 @@ def in_child(do: Callable[[], None], step: int, folder: str, how: str) -> str:
 
 
 def run_interrupted(main: Callable[[list[str]], int]) -> None:
-    """Run a command as a script does, with the arguments STEP kill|fail FOLDER FLAGS; end the process with its code."""
-    interrupted = interrupt_at(int(sys.argv[1]), sys.argv[3], sys.argv[2])
+    """Run a command as a script does, with the arguments STEP kill|fail FOLDER FLAGS; end the process with its code.
+
+    STEP is a number, or one with what the steps are counted from, as in publish-9.
+    """
+    since, _, step = sys.argv[1].rpartition("-")
+    interrupted = interrupt_at(int(step), sys.argv[3], sys.argv[2], f"{since}-" if since else "")
     code = main(sys.argv[4:])
     if not interrupted():
         print("there are fewer steps", file=sys.stderr)

@@ -1,8 +1,9 @@
 """A Google Cloud Storage server on loopback: an emulator process, and before it what it leaves out.
 
-The emulator ignores `ifGenerationMatch=0`, with which a commit is made atomic, and knows neither `moveTo` nor how to
-cancel an upload. The gateway here answers as the real service does: 412 where there is an object already, holding a
-lock from the question until it is written; a move as copy and delete; a cancelled upload as gone.
+The emulator ignores `ifGenerationMatch=0`, by which one of many creates an object, and the `generation` of a DELETE, by
+which only the object goes that was seen; and it cannot cancel an upload. The gateway here answers as the real service
+does: 412 where there is an object already, 404 where there is another generation by now, a cancelled upload as gone.
+Whatever writes holds a lock, so that nobody comes between the question and the answer.
 """
 
 import asyncio
@@ -54,16 +55,18 @@ def _gateway(emulator: str) -> Iterator[str]:
                 body = await request.read()
                 if request.method == "DELETE" and request.path.startswith("/upload/"):
                     return web.Response(status=499)
-                if "/moveTo/o/" in request.raw_path:
-                    return await _move(session, emulator, request)
-                if request.query.get("ifGenerationMatch") != "0":
+                if request.method == "GET":
                     return await _pass_on(session, emulator, request, body)
                 async with lock:
-                    name = urllib.parse.quote(_object_name(request, body), safe="")
-                    bucket = request.path.split("/b/")[1].split("/")[0]
-                    async with session.get(f"{emulator}/storage/v1/b/{bucket}/o/{name}") as there:
-                        if there.status == 200:
+                    if request.query.get("ifGenerationMatch") == "0":
+                        name = urllib.parse.quote(_object_name(request, body), safe="")
+                        bucket = request.path.split("/b/")[1].split("/")[0]
+                        if await _generation(session, f"{emulator}/storage/v1/b/{bucket}/o/{name}"):
                             return web.json_response({"error": {"code": 412, "message": "there"}}, status=412)
+                    if request.method == "DELETE" and "generation" in request.query:
+                        there = await _generation(session, f"{emulator}{request.raw_path.split('?')[0]}")
+                        if there != request.query["generation"]:
+                            return web.json_response({"error": {"code": 404, "message": "not that one"}}, status=404)
                     return await _pass_on(session, emulator, request, body)
 
             app = web.Application(client_max_size=2**30)
@@ -95,13 +98,10 @@ async def _wait_for(session: ClientSession, url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _move(session: ClientSession, emulator: str, request: web.Request) -> web.Response:
-    source, target = request.raw_path.split("?")[0].split("/moveTo/o/")
-    bucket = source.split("/b/")[1].split("/")[0]
-    async with session.post(f"{emulator}{source}/copyTo/b/{bucket}/o/{target}", json={}) as copied:
-        answer = await copied.json()
-    async with session.delete(f"{emulator}{source}"):
-        return web.json_response(answer, status=copied.status)
+async def _generation(session: ClientSession, url: str) -> str | None:
+    """That of an object; None where there is none."""
+    async with session.get(url) as answer:
+        return str((await answer.json())["generation"]) if answer.status == 200 else None
 
 
 def _object_name(request: web.Request, body: bytes) -> str:

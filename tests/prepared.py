@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import prepare
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.table import read_manifest
 from tests.corpora import write_jsonl
 
 FLAGS = ["--num_shards=4"]
@@ -78,5 +78,5 @@ def digests(out: Path) -> dict[str, str]:
 
 def lasting(out: Path) -> dict[str, Any]:
     """What of a manifest two runs share that made the same from the same rows: no times, names of files, or flags."""
-    own = ("run_id", "started", "finished", "seconds", "command", "runner", "inputs", "rejects")
+    own = ("run_id", "started", "finished", "seconds", "command", "runner", "inputs", "rejects", "commit")
     return {key: value for key, value in manifest(out).items() if key not in own}

@@ -1,6 +1,7 @@
 """gs:// as input, as model and as output, against a storage server on loopback."""
 
 import gzip
+import hashlib
 import json
 import threading
 
@@ -11,7 +12,7 @@ import pytest
 
 from pipelines import classify, finetune, prepare
 from seqcls_beam import storage
-from seqcls_beam.runs.manifest import open_labels, read_manifest
+from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import gcs, tiny
 from tests.corpora import part_digests, texts, write_jsonl
 from tests.prepared import labelled, sentences
@@ -49,6 +50,21 @@ def test_one_of_many_creates(bucket):
     assert storage.read(f"{bucket}/race/intent") == b"%d" % won[0]
 
 
+def test_only_the_generation_that_was_seen_is_removed(bucket):
+    uri = f"{bucket}/generations/of a file"
+    storage.put(uri, b"seen")
+    seen = storage.version_of(uri)
+    assert seen
+    storage.put(uri, b"later")
+    storage.remove_version(uri, seen)
+    assert storage.read(uri) == b"later"
+    later = storage.version_of(uri)
+    assert later is not None and later != seen
+    storage.remove_version(uri, later)
+    assert not storage.exists(uri)
+    storage.remove_version(uri, later)
+
+
 def test_a_file_whose_writing_fails_does_not_appear(bucket):
     with pytest.raises(RuntimeError, match="half"), storage.creating(f"{bucket}/half/part.parquet") as file:
         file.write(b"x" * 6_000_000)  # more than one block is on its way by now
@@ -81,8 +97,8 @@ def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_pat
     assert [part["sha256"] for part in there["parts"]] == [part["sha256"] for part in here["parts"]]
     assert [each["path"] for each in there["inputs"]] == [f"{bucket}/in/a.jsonl", f"{bucket}/in/b.jsonl.gz"]
     assert open_labels(f"{bucket}/out").to_table()["id"].to_pylist() == [i for i in range(120) if i != 17]
-    names = sorted(name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True))
-    assert names == sorted(["_MANIFEST.json", *(p["path"] for p in [*there["parts"], *there["rejects"]])])
+    names = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)}
+    assert names == {"_versions/00000001.json", *(p["path"] for p in [*there["parts"], *there["rejects"]])}
     rejected = pq.read_table(fs.open(f"corpus/out/{there['rejects'][0]['path']}")).to_pylist()
     assert (rejected[0]["raw"], rejected[0]["source"]) == (b"{", f"{bucket}/in/a.jsonl")
     assert len(part_digests(tmp_path / "out")) == len(there["parts"]) + 1
@@ -94,7 +110,8 @@ def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_pat
     left = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)}
     now = read_manifest(f"{bucket}/out")
     assert now is not None
-    assert left == {"_MANIFEST.json", *(p["path"] for p in [*now["parts"], *now["rejects"]])}
+    versions = {"_versions/00000001.json", "_versions/00000002.json"}
+    assert left == versions | {p["path"] for p in [*now["parts"], *now["rejects"]]}
     assert now["run_id"] != there["run_id"]
 
 
@@ -119,6 +136,12 @@ def test_a_preparation_in_a_bucket_is_that_of_a_disk(bucket, model, tmp_path, ca
     assert prepare.main([*flags, *remote, "--seed=1", "--overwrite"]) == 0
     replaced = read_manifest(f"{bucket}/prepared")
     assert replaced is not None and replaced["run_id"] != there["run_id"]
+    left = {name.removeprefix("corpus/prepared/") for name in fs.find("corpus/prepared", refresh=True)}
+    versions = {"_versions/00000001.json", "_versions/00000002.json"}
+    assert left == versions | {p["path"] for p in [*replaced["parts"], *replaced["rejects"], replaced["card"]]}
+    for part in replaced["parts"]:
+        data = fs.cat_file(f"corpus/prepared/{part['path']}")
+        assert hashlib.sha256(data).hexdigest() == part["sha256"], "the names are used again"
 
 
 def test_a_model_trained_from_a_bucket_into_a_bucket_is_that_of_a_disk(bucket, model, tmp_path, monkeypatch):
@@ -137,7 +160,7 @@ def test_a_model_trained_from_a_bucket_into_a_bucket_is_that_of_a_disk(bucket, m
     made = read_manifest(f"{bucket}/tuned")
     assert made is not None
     names = {name.removeprefix("corpus/tuned/") for name in fs.find("corpus/tuned", refresh=True)}
-    assert names == {"_MANIFEST.json", *(part["path"] for part in made["parts"])}
+    assert names == {"_versions/00000001.json", *(part["path"] for part in made["parts"])}
     assert not [each for each in (tmp_path / "cache").glob("finetune-*") if each.is_dir()]
     assert finetune.main(remote) == 0  # published already
     assert classify.main([f"--model={bucket}/tuned", "--text", "a text"]) == 0

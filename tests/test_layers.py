@@ -19,7 +19,7 @@ COMMANDS = ROOT / "pipelines"
 
 # From the ground up: a room imports rooms of the floors below its own, and none beside it.
 FLOORS = [
-    {"version", "schema", "rows", "storage", "config"},
+    {"version", "schema", "rows", "storage", "cache", "config"},
     {"reading", "model"},
     {"runs"},
     {"preparation"},
@@ -34,7 +34,7 @@ KNOWS = {
     "argparse": (),
 }
 # Of the commands, too.
-ORDER = ["options", "terminal", "command", "classify", "prepare", "finetune", "evaluate"]
+ORDER = ["options", "terminal", "command", "classify", "clean", "prepare", "finetune", "evaluate"]
 
 LONGEST = 340
 

@@ -45,12 +45,58 @@ def test_put_replaces_and_leaves_nothing_beside(folder):
     assert storage.files(folder) == [uri] or [f.rsplit("/", 1)[-1] for f in storage.files(folder)] == ["manifest.json"]
 
 
-def test_move_replaces_the_target(folder):
+def test_a_rename_replaces_a_file_and_no_folder_with_something_in_it(tmp_path):
+    storage.put(f"{tmp_path}/from", b"1")
+    storage.put(f"{tmp_path}/to/there", b"0")
+    storage.rename(f"{tmp_path}/from", f"{tmp_path}/to/there")
+    assert storage.read(f"{tmp_path}/to/there") == b"1" and not storage.exists(f"{tmp_path}/from")
+    storage.put(f"{tmp_path}/new/there", b"2")
+    with pytest.raises(OSError, match="not empty"):
+        storage.rename(f"{tmp_path}/new", f"{tmp_path}/to")
+    (tmp_path / "empty").mkdir()
+    storage.rename(f"{tmp_path}/new", f"{tmp_path}/empty")
+    assert storage.read(f"{tmp_path}/empty/there") == b"2" and not storage.exists(f"{tmp_path}/new")
+
+
+def test_a_copy_replaces_the_target(folder):
+    if not folder.startswith("memory"):
+        return  # on a disk files are renamed
     storage.put(storage.join(folder, "from"), b"1")
     storage.put(storage.join(folder, "to", "there"), b"0")
-    storage.move(storage.join(folder, "from"), storage.join(folder, "to", "there"))
-    assert storage.read(storage.join(folder, "to", "there")) == b"1"
-    assert storage.size(storage.join(folder, "from")) is None
+    storage.copy(storage.join(folder, "from"), storage.join(folder, "to", "there"))
+    assert storage.read(storage.join(folder, "to", "there")) == b"1" == storage.read(storage.join(folder, "from"))
+    with pytest.raises(FileNotFoundError):
+        storage.copy(storage.join(folder, "none"), storage.join(folder, "to", "there"))
+
+
+def test_only_the_version_that_was_seen_is_removed():
+    uri = "memory://versions/file"
+    storage.put(uri, b"seen")
+    seen = storage.version_of(uri)
+    assert seen
+    storage.put(uri, b"later")
+    storage.remove_version(uri, seen)
+    assert storage.read(uri) == b"later"
+    later = storage.version_of(uri)
+    assert later is not None
+    storage.remove_version(uri, later)
+    assert storage.version_of(uri) is None
+    storage.remove_version(uri, later)
+
+
+def test_what_is_in_a_folder_by_name(folder):
+    for name in ("b", "a/1", "a/2/3"):
+        storage.put(storage.join(folder, name), b"xy")
+    assert storage.names(folder) == ["a", "b"] and storage.names(storage.join(folder, "none")) == []
+    storage.remove_file(storage.join(folder, "a", "1"))
+    storage.remove_file(storage.join(folder, "a", "1"))
+    assert not storage.exists(storage.join(folder, "a", "1")) and storage.exists(storage.join(folder, "b"))
+
+
+def test_each_keeps_order_and_raises_what_was_raised():
+    assert storage.each(lambda n: n * n, list(range(40))) == [n * n for n in range(40)]
+    with pytest.raises(ZeroDivisionError):
+        storage.each(lambda n: 1 // n, [1, 0, 2])
 
 
 def test_files_of_a_missing_folder_and_removing_nothing(folder):

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.gpu.bench import Bench, Result, digits
 from benchmarks.gpu.busy import Busy
 from benchmarks.peers.worker import ROOT
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.table import read_manifest
 
 
 def gpu_tests(bench: Bench) -> Result:

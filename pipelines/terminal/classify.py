@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich import filesize
 from rich.console import Console
@@ -9,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import screen
+from seqcls_beam import storage
 from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.manifest import first_rows, short
+from seqcls_beam.runs.run import Run, label_folders, short
+from seqcls_beam.runs.table import first_rows
 
 
 def begun(job: Job, units: int, done: int) -> str:
@@ -22,7 +25,7 @@ def begun(job: Job, units: int, done: int) -> str:
     )
 
 
-def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
+def summary(run: Run, manifest: dict[str, Any], rows: int = 5) -> None:
     """Print what a published run made, and its first rows."""
     console = screen.console()
     counts = manifest["rows"]
@@ -43,13 +46,13 @@ def summary(output: str, manifest: dict[str, Any], rows: int = 5) -> None:
         stages = ", ".join(f"{stage} {seconds[stage]:.1f} s" for stage in ("read", "tokenize", "classify", "write"))
         facts.add_row("speed", f"{counts['in'] / busy:,.0f} texts/s per worker ({stages})")
     parts = len(manifest["parts"])
-    facts.add_row("output", Text(f"{output}/labels ({parts:,} part{'s'[: parts != 1]})"))
+    folder = storage.join(run.output, label_folders(run.partition)[0])
+    facts.add_row("output", Text(f"{folder} ({parts:,} part{'s'[: parts != 1]})"))
     console.print(facts)
-    _show_rows(console, output, rows)
+    _show_rows(console, first_rows(run.output, rows, run.partition))
 
 
-def _show_rows(console: Console, output: str, rows: int) -> None:
-    head = first_rows(output, rows)
+def _show_rows(console: Console, head: pa.Table) -> None:
     if not head.num_rows:
         return
     names = [name for name in head.column_names if name not in ("tokens", "truncated")]

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pipelines.terminal import live, screen
 from seqcls_beam.finetuning.job import Job, Progress, processes, step_of
-from seqcls_beam.runs.manifest import short
+from seqcls_beam.runs.run import Run, short
 
 
 def begun(job: Job) -> str:
@@ -78,7 +78,7 @@ def _time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def summary(output: str, manifest: dict[str, Any]) -> None:
+def summary(run: Run, manifest: dict[str, Any]) -> None:
     """Print what was trained, and how good it is."""
     console = screen.console()
     facts = screen.facts()
@@ -97,7 +97,7 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
             f"{machine['padding']:.1%} padding"
         ),
     )
-    facts.add_row("output", Text(output))
+    facts.add_row("output", Text(run.output))
     console.print(facts)
     if manifest["scores"]:
         console.print(_scores(manifest))

@@ -15,7 +15,7 @@ from rich.text import Text
 from pipelines.terminal import live, screen
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.runs.manifest import short
+from seqcls_beam.runs.run import Run, short
 
 SKEWED = 0.1
 """Differences between splits, as the manifest has them under `skew`, that are pointed out."""
@@ -72,7 +72,7 @@ def _where(job: Job) -> tuple[str, int, int]:
     return stage, finished, total
 
 
-def summary(output: str, manifest: dict[str, Any]) -> None:
+def summary(run: Run, manifest: dict[str, Any]) -> None:
     """Print what a preparation made, what it left out, and what it found."""
     console = screen.console()
     counts, splits = manifest["rows"], manifest["splits"]
@@ -113,7 +113,7 @@ def summary(output: str, manifest: dict[str, Any]) -> None:
         if enough < most and enough >= splits["train"]["length"]["p99"]:
             lengths += f"; --max_length={enough} reads 99 % of the training texts whole"
         facts.add_row("lengths", lengths)
-    facts.add_row("output", Text(f"{output}/data ({len(manifest['parts']):,} shards)"))
+    facts.add_row("output", Text(f"{run.output}/data ({len(manifest['parts']):,} shards)"))
     console.print(facts)
 
 

@@ -135,7 +135,8 @@ class RunOptions(OutputOptions):
     """The run and its output."""
 
     run_date: str | None = option(
-        "logical date of a scheduled run, YYYY-MM-DD: publishes into FOLDER/run_date=YYYY-MM-DD", default=None
+        "logical date of a scheduled run, YYYY-MM-DD: publishes a partition, FOLDER/labels/run_date=YYYY-MM-DD",
+        default=None,
     )
     only_new: bool = option(
         "skip input files that an earlier run under the output folder labelled with the same model", default=False

@@ -15,11 +15,19 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     metavar: str | None = None,
+    positional: bool = False,
 ) -> Any:
     """A dataclass field with what `--help` shows and `check` enforces."""
     return field(
         default=default,
-        metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "metavar": metavar},
+        metadata={
+            "help": help,
+            "choices": choices,
+            "minimum": minimum,
+            "maximum": maximum,
+            "metavar": metavar,
+            "positional": positional,
+        },
     )
 
 

@@ -1,5 +1,6 @@
 """A finished evaluation as evaluation.json has it, and its two files."""
 
+import hashlib
 import time
 from typing import Any
 
@@ -13,7 +14,9 @@ from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
 from seqcls_beam.runs.manifest import iso
-from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.publication import follow, publish_files, unpublishable
+from seqcls_beam.runs.run import Run, RunError, open_attempt
+from seqcls_beam.runs.versions import FORMAT_VERSION as VERSION_FORMAT
 
 NAME, REPORT = "evaluation.json", "report.html"
 FORMAT_VERSION = 1
@@ -91,28 +94,42 @@ def _decode(worst: list[dict[str, Any]], checkpoint: Checkpoint) -> None:
         row["text"] = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
-def refuse_taken(output: str, overwrite: bool) -> None:
-    """Raise `RunError` where an evaluation cannot be written to a folder."""
+def begin(output: str, overwrite: bool) -> Run:
+    """The evaluation as a run into a folder. Raises `RunError` where it cannot be written there."""
     try:
-        if storage.size(storage.join(output, NAME)) is not None and not overwrite:
-            raise RunError(f"{output} holds an evaluation already; give --overwrite to replace it")
-        storage.ensure_writable(output)
+        run = follow(Run(output, storage.token(), overwrite, publishes=(NAME, REPORT), kind="evaluate"))
+        if reason := unpublishable(run):
+            raise RunError(reason)
+        open_attempt(run)
     except OSError as error:
         raise RunError(f"--output={output} cannot be written: {error}") from error
+    for folder in (run.attempt, storage.join(output, "_attempts")):
+        storage.remove_if_empty(folder)  # rows are counted first, and that may fail
+    return run
 
 
-def write(output: str, found: dict[str, Any]) -> None:
-    """Write both files into a folder. Where evaluation.json is, the report beside it is of the same rows.
+def write(run: Run, found: dict[str, Any]) -> None:
+    """Publish both files. Where evaluation.json is, the report beside it is of the same rows.
 
     Raises `RunError` where they cannot be written.
     """
     from seqcls_beam.evaluation.report import page
 
     # Both are made before either is written: a page that cannot be made must not take the old one away.
-    report, numbers = page(found).encode(), orjson.dumps(found, option=orjson.OPT_INDENT_2)
+    made = {REPORT: page(found).encode(), NAME: orjson.dumps(found, option=orjson.OPT_INDENT_2)}
+    parts = [
+        {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in made.items()
+    ]
+    told = {key: found[key] for key in ("started", "finished", "command", "versions")}
+    manifest = {"format_version": VERSION_FORMAT, "kind": "evaluate", **told, "parts": parts, "rejects": []}
     try:
-        storage.remove(storage.join(output, NAME))
-        storage.put(storage.join(output, REPORT), report)
-        storage.put(storage.join(output, NAME), numbers)
+        try:
+            for name, data in made.items():
+                storage.put(storage.join(run.attempt, name), data)
+        except OSError:
+            storage.remove(run.attempt)  # nobody takes it up: the next evaluation is another run
+            storage.remove_if_empty(storage.join(run.output, "_attempts"))
+            raise
+        publish_files(run, manifest, [(f"{run.work}/{name}", name) for name in made])
     except OSError as error:
-        raise RunError(f"--output={output} cannot be written: {error}") from error
+        raise RunError(f"--output={run.output} cannot be written: {error}") from error

@@ -34,7 +34,7 @@ def card(manifest: dict[str, Any]) -> str:
         if manifest["problem"] != "regression"
         else "# A regression on texts",
         "",
-        f"Fine-tuned from `{base['name']}` by seqcls_beam {manifest['versions']['seqcls_beam']}; `_MANIFEST.json` says "
+        f"Fine-tuned from `{base['name']}` by seqcls_beam {manifest['versions']['seqcls_beam']}; `_versions/` says "
         "from what and how, and names every file with its digest.",
         "",
         "```python",
@@ -44,7 +44,7 @@ def card(manifest: dict[str, Any]) -> str:
         "```",
         "",
         "```sh",
-        "python -m pipelines.classify --model='THIS FOLDER' --input='reviews/*.jsonl' --output=labels",
+        "python -m pipelines.classify --model='THIS FOLDER' --input='reviews/*.jsonl' --output=labelled",
         "```",
         "",
         f"- problem: {manifest['problem']}",

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
+from seqcls_beam.cache import cache
 from seqcls_beam.config.finetune import FinetuneConfig, best_metric
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.preparation.prepared import Prepared
@@ -44,7 +45,7 @@ class Job:
         """The folder of this machine for checkpoints to resume from, and for the files that will be published."""
         if storage.is_local(self.run.attempt):
             return Path(self.run.attempt)
-        return storage.cache() / f"finetune-{self.digest}"
+        return cache() / f"finetune-{self.digest}"
 
     @property
     def digest(self) -> str:

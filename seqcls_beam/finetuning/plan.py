@@ -11,7 +11,7 @@ from seqcls_beam.config.option import option_fields
 from seqcls_beam.finetuning.job import Job, processes
 from seqcls_beam.model.checkpoints import resolve_base
 from seqcls_beam.preparation.prepared import Prepared, check_tokenizer, open_prepared
-from seqcls_beam.runs import commit
+from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.schema import UNIT
 from seqcls_beam.version import __version__
@@ -50,8 +50,6 @@ def plan(config: FinetuneConfig) -> Job:
             f"--output={output}: processes on several machines go on from checkpoints on a disk that all of them see; "
             "name a folder there"
         )
-    if processes()[0] == 0:
-        commit.recover(output)
     no_files = pa.RecordBatch.from_arrays([pa.nulls(0, each.type) for each in UNIT], schema=UNIT)
     run_id = identity(
         no_files,
@@ -67,7 +65,8 @@ def plan(config: FinetuneConfig) -> Job:
         version=__version__,
     )
     names = ("config.json", "model.safetensors", "README.md")
-    return Job(config, prepared, base, Run(output, run_id, config.output.overwrite, publishes=names))
+    run = Run(output, run_id, config.output.overwrite, publishes=names, kind="finetune")
+    return Job(config, prepared, base, follow(run) if processes()[0] == 0 else run)
 
 
 def _check_metric(options: TrainOptions, prepared: Prepared) -> None:

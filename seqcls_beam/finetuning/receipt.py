@@ -12,7 +12,8 @@ from seqcls_beam import storage
 from seqcls_beam.finetuning.card import card
 from seqcls_beam.finetuning.curves import curves
 from seqcls_beam.finetuning.job import Job, Trained
-from seqcls_beam.runs.manifest import FORMAT_VERSION, iso
+from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.versions import FORMAT_VERSION
 
 
 def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
+from seqcls_beam.cache import locked
 from seqcls_beam.preparation.prepared import Prepared
 from seqcls_beam.runs.run import RunError
 
@@ -58,7 +59,7 @@ def load_split(prepared: Prepared, split: str) -> Split:
     digests = "".join(part["sha256"] for part in prepared.shards(split))
     name = f"{_CACHED}-{hashlib.sha256(digests.encode()).hexdigest()[:32]}"
     try:
-        with storage.locked(name) as folder:
+        with locked(name) as folder:
             if not folder.exists():
                 aside = folder.with_suffix(".aside")  # what a killed process left there is overwritten
                 shutil.rmtree(aside, ignore_errors=True)

@@ -1,21 +1,23 @@
 """A fine-tuning as a transaction: one process at a time works on it, and what comes of it is published as a whole."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seqcls_beam import storage
+from seqcls_beam.cache import cache
 from seqcls_beam.finetuning.job import Job
-from seqcls_beam.runs import commit
-from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.publication import publish_files
+from seqcls_beam.runs.run import RunError, open_attempt
 
 
 @contextmanager
 def alone(job: Job) -> Iterator[None]:
     """Hold a lock of this machine, or raise `RunError`: two starts of one run would take each other's checkpoints."""
-    with (storage.cache() / f"finetune-{job.digest}.lock").open("w") as lock:
+    with (cache() / f"finetune-{job.digest}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -29,7 +31,7 @@ def begin(job: Job) -> None:
     Raises `RunError` where they cannot be written.
     """
     try:
-        storage.ensure_writable(job.run.attempt)
+        open_attempt(job.run)
         job.work.mkdir(parents=True, exist_ok=True)
         job.relocate_best()
     except OSError as error:
@@ -38,21 +40,18 @@ def begin(job: Job) -> None:
 
 def publish(job: Job, folder: Path, manifest: dict[str, Any]) -> None:
     """Publish the files of a folder that the manifest names, and remove what was needed to get there."""
-    aside = storage.join(job.run.attempt, "model")
-    # On a local disk the attempt is `job.work`, and the files are there already.
-    if not storage.is_local(aside):
-        fs, path = storage.connect(aside)
-        for part in manifest["parts"]:
-            fs.put_file(str(folder / part["path"]), storage.join(path, part["path"]))
-    moves = [
-        {
-            "from": storage.join("_attempts", job.run.run_id, "model", part["path"]),
-            "to": part["path"],
-            "bytes": part["bytes"],
-        }
-        for part in manifest["parts"]
-    ]
-    commit.publish_parts(job.run, manifest, moves)
+    # Under a name of this publication alone: a late process must not find the files of a later one there.
+    aside = f"{job.run.work}/model-{storage.token()}"
+    fs, path = storage.connect(storage.join(job.run.output, aside))
+    if storage.is_local(job.run.output):
+        os.makedirs(path)
+    for part in manifest["parts"]:
+        # Copied, not linked: another machine that trains the same run would write into what is published.
+        fs.put_file(str(folder / part["path"]), storage.join(path, part["path"]))
+    storage.sync(path)
+    # A folder without a config is no model: it goes first and comes last.
+    names = sorted((part["path"] for part in manifest["parts"]), key="config.json".__eq__)
+    publish_files(job.run, manifest, [(f"{aside}/{name}", name) for name in names])
     clear(job)
 
 

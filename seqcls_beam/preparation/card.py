@@ -35,7 +35,7 @@ def card(manifest: dict[str, Any]) -> str:
         "",
         "# Fine-tuning data for a sequence classifier",
         "",
-        f"Made by seqcls_beam {manifest['versions']['seqcls_beam']}; `_MANIFEST.json` says from what and how, names "
+        f"Made by seqcls_beam {manifest['versions']['seqcls_beam']}; `_versions/` says from what and how, names "
         "every file with its digest, and counts every row.",
         "",
         f"- problem: {manifest['problem']}" + _labels(manifest),

@@ -10,14 +10,14 @@ from seqcls_beam.preparation import splits, statistics
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.versions import FORMAT_VERSION
 
-FORMAT_VERSION = 1
 REMOVED = ("duplicate", "conflicting_labels", "leak", "near_leak", "group_leak", "near_duplicate", "contaminated")
 """Reasons of rows that are good, and yet not learned from; all others count as rejected."""
 
 
-def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(manifest, moves for `commit.publish_parts`) of a preparation whose stages are all complete."""
+def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """(manifest, moves for `publication.publish_files`) of a preparation whose stages are all complete."""
     read, exact, assigned, written = (job.index(each) for each in ("read", "exact", "assign", "shards"))
     reasons: Counter[str] = Counter()
     of_reference: Counter[str] = Counter()
@@ -85,24 +85,16 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[st
         ],
         "rejects": [],
     }
-    moves = [
-        {"from": _attempted(job, "data", part["name"]), "to": part["path"], "bytes": part["bytes"]}
-        for parts in shards.values()
-        for part in parts
-    ]
+    moves = [(f"{job.run.work}/data/{part['name']}", part["path"]) for parts in shards.values() for part in parts]
     # What `assign` leaves out is filed by the tasks that write the shards: it reads no rows itself.
     for stage, records in (("read", read), ("exact", exact), ("assign", written)):
         for number, record in enumerate(records):
             part = record["rejects"]["part"]
             if part:
-                path = f"rejects/{stage}-{number:05d}-of-{len(records):05d}.parquet"
+                path = f"_rejects/{stage}-{number:05d}-of-{len(records):05d}.parquet"
                 manifest["rejects"].append({"path": path, **{key: part[key] for key in ("rows", "bytes", "sha256")}})
-                moves.append({"from": _attempted(job, "rejects", part["name"]), "to": path, "bytes": part["bytes"]})
+                moves.append((f"{job.run.work}/rejects/{part['name']}", path))
     return manifest, moves
-
-
-def _attempted(job: Job, folder: str, name: str) -> str:
-    return storage.join("_attempts", job.run.run_id, folder, name)
 
 
 def _duplicates(exact: list[dict[str, Any]], assigned: dict[str, Any], job: Job) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from seqcls_beam.preparation.job import Job, Source
 from seqcls_beam.preparation.labels import pinned
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.units import list_files, plan_units
-from seqcls_beam.runs import commit
+from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.schema import Mark
 from seqcls_beam.version import __version__
@@ -38,7 +38,17 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
     if config.clean.languages:
         _require_languages()
     output = storage.absolute(config.output.output)
-    commit.recover(output)
+    # Before the files are listed: what is published from here on is not followed but refused.
+    run = follow(
+        Run(
+            output,
+            "",
+            config.output.overwrite,
+            config.output.max_rejected,
+            publishes=("data", "_rejects", "README.md"),
+            kind="prepare",
+        )
+    )
     named = [
         (config.read.input, splits.NONE),
         (config.inputs.input_train, splits.TRAIN),
@@ -52,7 +62,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
     for patterns, split in named:
         if patterns:
             listed = list_files(replace(config.read, input=patterns))
-            inside = [path for path in listed["path"].to_pylist() if path.startswith(f"{output}/")]
+            inside = [path for path in listed["path"].to_pylist() if storage.lies_in(path, output)]
             if inside:
                 raise ValueError(f"{inside[0]} lies in --output={output}: a run would read what a run wrote")
             sources.append(Source(len(units), split, _layout(config, patterns, listed, split)))
@@ -73,10 +83,17 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         sources=[[each.first, each.split, [[f.name, str(f.type)] for f in each.layout.keep]] for each in sources],
         version=__version__,
     )
-    run = Run(
-        output, run_id, config.output.overwrite, config.output.max_rejected, publishes=("data", "rejects", "README.md")
+    job = Job(
+        config,
+        tokenizer,
+        replace(run, run_id=run_id),
+        tuple(sources),
+        len(marked),
+        partitions,
+        problem,
+        length,
+        threads,
     )
-    job = Job(config, tokenizer, run, tuple(sources), len(marked), partitions, problem, length, threads)
     if sum(job.fractions) >= 1:
         raise ValueError(f"shares of {job.fractions[0]:g} and {job.fractions[1]:g} leave nothing to train with")
     if problem != "single_label" and any(

@@ -7,8 +7,10 @@ from typing import Any
 from seqcls_beam import storage
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.reading.footers import schema_of
-from seqcls_beam.runs.manifest import read_manifest
 from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.shapes import checked
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.table import read_newest, settled
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,12 @@ def open_prepared(folder: str) -> Prepared:
     """The manifest of prepared data. Raises `ValueError` where the folder holds none."""
     folder = storage.absolute(folder)
     try:
-        manifest = read_manifest(folder)
+        found = read_newest(store_of(folder))
+        manifest = checked(settled(found).manifest, folder) if found is not None else None
     except RunError as error:
         raise ValueError(f"--data={folder}: {error}") from error
     if manifest is None:
-        raise ValueError(f"--data={folder}: there is no _MANIFEST.json; is this a folder that pipelines.prepare wrote?")
+        raise ValueError(f"--data={folder}: nothing is published there; is this a folder that pipelines.prepare wrote?")
     if manifest.get("kind") != "prepare":
         raise ValueError(f"--data={folder}: it holds no prepared data; name a folder that pipelines.prepare wrote")
     return Prepared(folder, manifest)

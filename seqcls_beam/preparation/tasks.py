@@ -21,10 +21,11 @@ from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
 from seqcls_beam.preparation.stars import link
 from seqcls_beam.reading import units
-from seqcls_beam.runs.commit import is_published, publish_parts, recover, refuse_rejected
-from seqcls_beam.runs.manifest import NAME
+from seqcls_beam.runs import run
 from seqcls_beam.runs.parts import fresh_name
+from seqcls_beam.runs.publication import outcome, publish_files, refuse_rejected
 from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.versions import published_files, version_name
 from seqcls_beam.schema import Mark
 
 _DO: dict[str, Callable[[int, Job], dict[str, Any]]] = {
@@ -54,16 +55,11 @@ def stages(job: Job) -> dict[str, int]:
 
 
 def begin(job: Job, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
-    """Write the plan and the facts of a job beside its attempt; how many of its units were read by an earlier start.
+    """Write the plan and the facts of a job into its attempt; how many of its units were read by an earlier start.
 
     Raises `RunError` where the output folder cannot be written.
     """
-    try:
-        storage.ensure_writable(job.run.attempt)
-        storage.put(job.run.facts, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
-        units.save_plan(plan, job.run.plan)
-    except OSError as error:
-        raise RunError(f"--output={job.run.output} cannot be written: {error}") from error
+    run.begin(job.run, plan, facts)
     return job.units - len(_pending(job, "read"))
 
 
@@ -111,33 +107,30 @@ def do(job: Job, stage: str, task: int) -> int:
 
 
 def finish(job: Job) -> str:
-    """Publish what the stages made; the URI of the manifest. Raises `RunError`, with nothing published."""
-    uri = storage.join(job.run.output, NAME)
-    recover(job.run.output)  # an earlier try of this step may have begun to publish
-    try:
-        complete(job, list(stages(job))[-1])
-        made, moves = manifest.build(job, orjson.loads(storage.read(job.run.facts)))
-    except (FileNotFoundError, RunError):
-        if is_published(job.run.output, job.run.run_id):
-            return uri  # by an earlier try of this step, or by another process that does the same
-        raise
+    """Publish what the stages made; the URI of the version. Raises `RunError`, with nothing published."""
+    done = outcome(job.run)
+    if done is not None:  # by an earlier try of this step, or by another process that does the same
+        return storage.join(job.run.output, done.version.name)
+    complete(job, list(stages(job))[-1])
+    made, moves = manifest.build(job, run.read_own(job.run, job.run.facts))
     refuse_rejected(job.run, made["rows"]["in"], made["rows"]["rejected_by_reason"])
     manifest.refuse_untrainable(made, job)
-    _refuse_damaged(job, moves)
+    _refuse_damaged(job, made, moves)
     text = card.card(made).encode()
     name = fresh_name("card")
     storage.put(storage.join(job.run.attempt, name), text)
-    moves.append({"from": storage.join("_attempts", job.run.run_id, name), "to": card.NAME, "bytes": len(text)})
+    moves.append((f"{job.run.work}/{name}", card.NAME))
     made["card"] = {"path": card.NAME, "bytes": len(text)}
-    publish_parts(job.run, made, moves)
-    return uri
+    return storage.join(job.run.output, version_name("", publish_files(job.run, made, moves)))
 
 
-def _refuse_damaged(job: Job, moves: list[dict[str, Any]]) -> None:
+def _refuse_damaged(job: Job, made: dict[str, Any], moves: list[tuple[str, str]]) -> None:
     """Take the records of files away that have not the size they had, so that the next start makes them again."""
-    with ThreadPoolExecutor(16) as pool:
-        sizes = list(pool.map(lambda move: storage.size(storage.join(job.run.output, move["from"])), moves))
-    wrong = {move["from"].rsplit("/", 1)[-1] for move, size in zip(moves, sizes, strict=True) if size != move["bytes"]}
+    due = {each["path"]: each["bytes"] for each in published_files(made)}
+    sizes = storage.each(storage.size, [storage.join(job.run.output, place) for place, _ in moves])
+    wrong = {
+        place.rsplit("/", 1)[-1] for (place, target), size in zip(moves, sizes, strict=True) if size != due[target]
+    }
     if not wrong:
         return
     for stage in stages(job):
@@ -165,7 +158,7 @@ def _pending(job: Job, stage: str) -> list[int]:
     finished = set()
     for uri in storage.files(job.run.records(_folder(stage))):
         if uri.endswith(".json"):
-            record = orjson.loads(storage.read(uri))
+            record = run.read_own(job.run, uri)
             if stage == "read" and record["units"] != job.units:
                 # A large Parquet file whose footer could not be read is planned as one unit: nothing of that counts.
                 for each in stages(job):

@@ -1,94 +1,26 @@
-"""The records of all units → what `_MANIFEST.json` says; and reading it.
+"""The records of all units → the manifest of a labelling.
 
 The manifest is the run's receipt: what was made, from what, with what. It names exactly the files that count.
 """
 
-import hashlib
-import re
 import time
 from collections import Counter
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from seqcls_beam import storage
-from seqcls_beam.runs.run import RunError
-
-FORMAT_VERSION = 1
-NAME = "_MANIFEST.json"
+from seqcls_beam.runs.run import label_folders
+from seqcls_beam.runs.versions import FORMAT_VERSION, part_name
 
 
-def read_manifest(output: str) -> dict[str, Any] | None:
-    """The manifest of a published run; None where nothing is published. Raises `RunError` for one that is no JSON."""
-    uri = storage.join(output, NAME)
-    try:
-        manifest: dict[str, Any] = orjson.loads(storage.read(uri))
-    except FileNotFoundError:
-        return None
-    except orjson.JSONDecodeError as error:
-        raise RunError(f"{uri} is no manifest ({error}); move it away to publish here again") from error
-    return manifest
+def build_manifest(
+    run_id: str, partition: str, number: int, records: list[dict[str, Any]], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Unit records in order, at least one, and what the launcher knew (empty if it left nothing) → the manifest.
 
-
-def open_labels(output: str) -> ds.Dataset:
-    """The labelled rows of a published run, exactly the files its manifest names, in input order.
-
-    Raises `FileNotFoundError` where nothing is published, `RunError` where the manifest is damaged.
+    `number` is that of the version that it will be, which the names of parts carry.
     """
-    manifest = read_manifest(output)
-    if manifest is None:
-        raise FileNotFoundError(f"{output} holds no published run: there is no {NAME}")
-    fs, path = storage.connect(output)
-    return ds.dataset([storage.join(path, part["path"]) for part in manifest["parts"]], filesystem=fs, format="parquet")
-
-
-def first_rows(output: str, rows: int) -> pa.Table:
-    """At most `rows` labelled rows of a published run, the first of its first part that has any; for a look."""
-    manifest = read_manifest(output)
-    parts = [part for part in manifest["parts"] if part["rows"]] if manifest else []
-    if not parts:
-        return pa.table({})
-    fs, path = storage.connect(storage.join(output, parts[0]["path"]))
-    with fs.open(path, "rb") as file:
-        return pa.Table.from_batches([next(pq.ParquetFile(file).iter_batches(rows))])
-
-
-def partitions(output: str) -> list[str]:
-    """The folders under `output` that may hold a published run: itself and its `run_date=…` partitions."""
-    dated = [each for each in storage.folders(output) if each.rsplit("/", 1)[-1].startswith("run_date=")]
-    return [output, *dated]
-
-
-def covered_inputs(output: str, model: str, leave_out: str | None = None) -> set[tuple[str, int, str]]:
-    """Path, size and version of the files that published runs under `output` labelled with this model (its digest).
-
-    `leave_out` is a partition that does not count, for it is about to be replaced.
-    """
-    manifests = [read_manifest(each) for each in partitions(output) if each != leave_out]
-    return {
-        (file["path"], file["size"], file["version"])
-        for manifest in manifests
-        if manifest is not None and manifest.get("model", {}).get("digest") == model
-        for file in manifest["inputs"]
-    }
-
-
-def part_name(folder: str, unit: int, units: int, run_id: str) -> str:
-    """The published name of a part, relative to the output folder."""
-    return f"{folder}/part-{unit:05d}-of-{units:05d}-{short(run_id)}.parquet"
-
-
-def short(run_id: str) -> str:
-    """Eight hex digits for a run: the first of its id, or of a digest of an id that is no digest itself."""
-    digest = re.fullmatch("[0-9a-f]{32}", run_id)
-    return run_id[:8] if digest else hashlib.blake2b(run_id.encode(), digest_size=4).hexdigest()
-
-
-def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
-    """Unit records in order, at least one, and what the launcher knew (empty if it left nothing) → the manifest."""
     reasons: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
@@ -105,6 +37,7 @@ def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, 
     finished = time.time()
     return {
         "format_version": FORMAT_VERSION,
+        "kind": "classify",
         "run_id": run_id,
         "started": iso(facts["started"]) if "started" in facts else None,
         "finished": iso(finished),
@@ -122,8 +55,12 @@ def build_manifest(run_id: str, records: list[dict[str, Any]], facts: dict[str, 
         "score_histogram": {"from": 0.0, "to": 1.0, "counts": histogram},
         "seconds": {**{stage: round(spent, 3) for stage, spent in seconds.items()}, **_wall(facts, finished)},
         "inputs": _inputs(records),
-        "parts": [_part(run_id, "labels", record) for record in records],
-        "rejects": [_part(run_id, "rejects", record) for record in records if record["rejects"]],
+        "parts": [_part(record, "labels", label_folders(partition)[0], number, run_id) for record in records],
+        "rejects": [
+            _part(record, "rejects", label_folders(partition)[1], number, run_id)
+            for record in records
+            if record["rejects"]
+        ],
     }
 
 
@@ -136,12 +73,9 @@ def iso(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _part(run_id: str, folder: str, record: dict[str, Any]) -> dict[str, Any]:
-    part = record[folder]
-    return {
-        "path": part_name(folder, record["unit"], record["units"], run_id),
-        **{key: part[key] for key in ("rows", "bytes", "sha256")},
-    }
+def _part(record: dict[str, Any], of: str, folder: str, number: int, run_id: str) -> dict[str, Any]:
+    path = part_name(folder, record["unit"], record["units"], number, run_id)
+    return {"path": path, **{key: record[of][key] for key in ("rows", "bytes", "sha256")}}
 
 
 def _inputs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A labelling before it starts: options → the model, the files and their layout, under which run id."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -11,10 +12,13 @@ from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.tokens import Sequences, check
 from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.reading.units import list_files
-from seqcls_beam.runs import commit
+from seqcls_beam.runs.commit import recover
 from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.manifest import covered_inputs, partitions
+from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run, identity
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.table import covered_inputs, partitions
+from seqcls_beam.schema import PARTITION
 from seqcls_beam.version import __version__
 
 
@@ -27,16 +31,18 @@ def plan(config: ClassifyConfig) -> Job | None:
     checkpoint = resolve(config.model.model, config.model.revision)
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
     top = storage.absolute(config.run.output)
-    output = storage.join(top, f"run_date={config.run.run_date}") if config.run.run_date else top
-    # A night that was decided but interrupted covers its files: finish it before asking what is new.
-    for each in partitions(top) if config.run.only_new else [output]:
-        commit.recover(each)
+    partition = f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""
+    # Before the files are listed: what is published from here on is not followed but refused.
+    run = follow(Run(top, "", config.run.overwrite, config.run.max_rejected, partition=partition))
     files = list_files(config.read)
-    inside = [path for path in files["path"].to_pylist() if path.startswith(f"{top}/")]
+    inside = [path for path in files["path"].to_pylist() if storage.lies_in(path, top)]
     if inside:
         raise ValueError(f"--input finds {inside[0]}, which lies in --output={top}: a run would read what a run wrote")
     if config.run.only_new:
-        covered = covered_inputs(top, checkpoint.digest, leave_out=output if config.run.overwrite else None)
+        store = store_of(top)
+        # A night that was decided but interrupted covers its files: finish it before asking what is new.
+        storage.each(partial(recover, store), partitions(store))
+        covered = covered_inputs(store, checkpoint.digest, leave_out=partition if config.run.overwrite else None)
         new = [
             (storage.without_password(row["path"]), row["size"], row["version"]) not in covered
             for row in files.to_pylist()
@@ -53,8 +59,7 @@ def plan(config: ClassifyConfig) -> Job | None:
         layout=[[each.name, str(each.type)] for each in layout.keep],
         version=__version__,
     )
-    run = Run(output, run_id, config.run.overwrite, config.run.max_rejected)
-    return Job(config, checkpoint, run, files, layout)
+    return Job(config, checkpoint, replace(run, run_id=run_id), files, layout)
 
 
 def first_sequences(job: Job, units: list[pa.RecordBatch]) -> Sequences | None:

@@ -1,16 +1,19 @@
 """A run and its attempt: what it is called, where its unfinished work lies, what of it is done.
 
-    OUT/_MANIFEST.json                    the published run
-    OUT/_attempts/_INTENT.json            a publication under way
-    OUT/_attempts/<run_id>/run.json       what the launcher knew: command, options, model, versions
-    OUT/_attempts/<run_id>/plan.parquet   the units
-    OUT/_attempts/<run_id>/records/       one JSON a finished unit; it names the parts that count
-    OUT/_attempts/<run_id>/labels/, rejects/   parts, under names nobody else uses
+    OUT/_attempts/[run_date=2026-11-20/]<run_id>-v1/
+      lease          renewed as long as the run is worked on
+      run.json       what the launcher knew: command, options, model, versions
+      plan.parquet   the units
+      records/       one JSON a finished unit; it names the parts that count
+      labels/, rejects/   parts, under names nobody else uses
 
-A run that is started again finds its attempt by its id and redoes only the units without a record.
+A run that is started again finds its attempt by its id, and redoes only the units without a record.
 """
 
+import errno
 import hashlib
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +24,16 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.reading import units
-from seqcls_beam.schema import Mark
+from seqcls_beam.runs.store import Store, store_of
+from seqcls_beam.schema import PARTITION, Mark
 
 
 class RunError(RuntimeError):
     """The run published nothing, for a reason its user can act on."""
+
+
+_RESERVED = ("over-", "publish-", ".", "_")
+"""How names begin that stand beside attempts."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +44,43 @@ class Run:
     run_id: str
     overwrite: bool = False
     max_rejected: float = 0.05  # fraction of rows; above it nothing is published
-    publishes: tuple[str, ...] = ("labels",)  # names in `output`; one that is there without a manifest is not ours
+    publishes: tuple[str, ...] = ()  # names in `output`, of a run that is no labelling; nobody else may have them
+    partition: str = ""  # of the table, such as run_date=2026-11-20; "" where it has none
+    follows: int | None = None  # the version that was the newest when the run began; None: when it is published
+    kind: str = "classify"  # the command whose output it is; one kind never replaces another
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", storage.absolute(self.output))
+        if not _is_name(self.run_id or "-") or "=" in self.run_id or self.run_id.startswith(_RESERVED):
+            raise ValueError(
+                f"run_id={self.run_id!r}: expected a name without / and =, which does not begin as ours do"
+            )
+        date = self.partition.removeprefix(f"{PARTITION}=")
+        if self.partition and (date == self.partition or not _is_name(date) or "=" in date):
+            raise ValueError(f"partition={self.partition!r}: expected {PARTITION}=… or nothing")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What it publishes below `output`: folders of its partition, or names."""
+        return label_folders(self.partition) if self.kind == "classify" else self.publishes
 
     @property
     def attempt(self) -> str:
         """Folder of the unfinished work."""
-        return storage.join(self.output, "_attempts", self.run_id)
+        return storage.join(self.output, self.work)
+
+    @property
+    def work(self) -> str:
+        """The same, relative to the output folder.
+
+        It is for one version: no process publishes from there once that number is taken.
+        """
+        return "/".join(filter(None, ["_attempts", self.partition, f"{self.run_id}-v{(self.follows or 0) + 1}"]))
+
+    @property
+    def lease(self) -> str:
+        """File that is written again as long as the run is alive."""
+        return storage.join(self.attempt, "lease")
 
     @property
     def plan(self) -> str:
@@ -65,6 +101,18 @@ class Run:
         return storage.join(self.records(stage), f"{unit:05d}.json")
 
 
+def label_folders(partition: str) -> tuple[str, str]:
+    """The folders of a partition's labelled and of its rejected rows."""
+    labels, rejects = ("/".join(filter(None, [folder, partition])) for folder in ("labels", "_rejects"))
+    return labels, rejects
+
+
+def short(run_id: str) -> str:
+    """Eight hex digits for a run: the first of its id, or of a digest of an id that is no digest itself."""
+    digest = re.fullmatch("[0-9a-f]{32}", run_id)
+    return run_id[:8] if digest else hashlib.blake2b(run_id.encode(), digest_size=4).hexdigest()
+
+
 def identity(inputs: pa.RecordBatch, **what: Any) -> str:
     """Whole files (UNIT rows) and everything else that decides the output → run id, 32 hex digits of blake2b."""
     rows = [[row["path"], row["size"], row["version"]] for row in inputs.to_pylist()]
@@ -72,23 +120,45 @@ def identity(inputs: pa.RecordBatch, **what: Any) -> str:
     return hashlib.blake2b(said, digest_size=16).hexdigest()
 
 
-def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
-    """Write the plan and the facts of a run into its attempt; how many of its units are done already.
+def take_up(store: Store, run: Run) -> None:
+    """Let what an earlier start left, before another run was published, be the attempt of this one."""
+    folder, _, name = run.work.rpartition("/")
+    start = f"{run.run_id}-v"
+    numbers = [each.removeprefix(start) for each in store.names(folder) if each.startswith(start) and each != name]
+    for number in sorted((int(each) for each in numbers if each.isdigit()), reverse=True):
+        if number <= (run.follows or 0) and store.adopt(f"{folder}/{start}{number}", run.work):
+            return
 
-    Raises `RunError` where the output folder cannot be written.
-    """
+
+def open_attempt(run: Run) -> None:
+    """Find or make the folder of the unfinished work. Raises `RunError` where nothing could be published from it."""
     try:
+        take_up(store_of(run.output), run)
         storage.ensure_writable(run.attempt)
+        for name in ("_versions", *run.targets):
+            _ensure_movable(run.attempt, storage.join(run.output, name))
+    except OSError as error:
+        raise RunError(f"--output={run.output} cannot be written: {error}") from error
+
+
+def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> None:
+    """Open the attempt of a run, and write its plan and its facts. Raises `RunError` as `open_attempt` does."""
+    open_attempt(run)
+    try:
         storage.put(run.facts, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         units.save_plan(plan, run.plan)
     except OSError as error:
         raise RunError(f"--output={run.output} cannot be written: {error}") from error
-    return sum(1 for _ in _finished(run, len(plan)))
+
+
+def finished_units(run: Run, planned: int) -> int:
+    """How many of the planned units an earlier start has finished."""
+    return sum(1 for _ in _finished(run, planned))
 
 
 def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
     """The units of the saved plan that have no record yet, in order. Raises `RunError` where the attempt is gone."""
-    facts = orjson.loads(_read_own(run, run.facts))
+    facts = read_own(run, run.facts)
     finished = set(_finished(run, facts["units"]))
     for unit in units.load_plan(run.plan, facts["units"]):
         if Mark.of(unit).unit not in finished:
@@ -113,7 +183,7 @@ def verified_record(run: Run, unit: int) -> dict[str, Any]:
     A damaged part takes its record away, so that the next start makes the unit again, and raises `RunError`; so does a
     record that is gone.
     """
-    record: dict[str, Any] = orjson.loads(_read_own(run, run.record(unit)))
+    record = _read_record(run, run.record(unit))
     for folder in ("labels", "rejects"):
         if record[folder]:
             uri = storage.join(run.attempt, folder, record[folder]["name"])
@@ -124,11 +194,30 @@ def verified_record(run: Run, unit: int) -> dict[str, Any]:
     return record
 
 
-def _read_own(run: Run, uri: str) -> bytes:
+def read_own(run: Run, uri: str) -> dict[str, Any]:
+    """A JSON file of the attempt. Raises `RunError` where it is gone, or is not what this program writes."""
     try:
-        return storage.read(uri)
+        read = orjson.loads(storage.read(uri))
     except FileNotFoundError:
         raise RunError(f"{uri} is gone: another process removed the attempt, or published it meanwhile") from None
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{uri} is damaged ({error}); remove {run.attempt} and start again") from error
+    if not isinstance(read, dict):
+        raise RunError(f"{uri} is none of this program's; remove {run.attempt} and start again")
+    return read
+
+
+def _read_record(run: Run, uri: str) -> dict[str, Any]:
+    """The record of a unit. Raises `RunError` as `read_own` does, and where its parts would lie elsewhere."""
+    record = read_own(run, uri)
+    whole = isinstance(record.get("units"), int) and isinstance(record.get("labels"), dict)
+    if not whole or not _is_part(record["labels"]) or not _is_part(record.get("rejects")):
+        raise RunError(f"{uri} is none of this program's; remove {run.attempt} and start again")
+    return record
+
+
+def _is_part(part: Any) -> bool:
+    return part is None or (isinstance(part, dict) and _is_name(part.get("name")))
 
 
 def part_damage(uri: str, part: dict[str, Any]) -> str | None:
@@ -162,12 +251,29 @@ def _finished(run: Run, planned: int) -> Iterator[int]:
         for folder in ("labels", "rejects")
     }
     for uri in storage.files(run.records()):
-        record = orjson.loads(storage.read(uri))
+        record = _read_record(run, uri)
         if record["units"] != planned:
             storage.remove(uri)
-        elif all(record[folder] is None or record[folder]["name"] in there[folder] for folder in there):
+        elif all(not record.get(folder) or record[folder]["name"] in there[folder] for folder in there):
             yield _unit_number(uri)
 
 
 def _unit_number(uri: str) -> int:
     return int(uri.rsplit("/", 1)[-1].removesuffix(".json"))
+
+
+def _ensure_movable(folder: str, target: str) -> None:
+    """Raise `OSError` where nothing can be renamed from a local folder into `target`, or its parent if there is none.
+
+    One of them may be a link to another disk. Nothing is written. In a store nothing is renamed.
+    """
+    if storage.is_local(folder):
+        path = storage.connect(target)[1]
+        into = path if os.path.isdir(path) else os.path.dirname(path)
+        if os.stat(storage.connect(folder)[1]).st_dev != os.stat(into).st_dev:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), folder, None, into)
+
+
+def _is_name(name: Any) -> bool:
+    """Whether something that was read is the name of a file in a folder, and leads nowhere else."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")

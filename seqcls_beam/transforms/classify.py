@@ -22,10 +22,10 @@ from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.reading.units import list_files, plan_units
 from seqcls_beam.runs import progress
-from seqcls_beam.runs.commit import publish
-from seqcls_beam.runs.manifest import NAME
 from seqcls_beam.runs.parts import UnitWriter
-from seqcls_beam.runs.run import Run, pending_units, recorded_units, save_record, verified_record
+from seqcls_beam.runs.publication import follow, publish, unpublishable
+from seqcls_beam.runs.run import Run, RunError, pending_units, recorded_units, save_record, verified_record
+from seqcls_beam.runs.versions import version_name
 from seqcls_beam.schema import Mark
 from seqcls_beam.storage import join
 from seqcls_beam.transforms.overlap import Gather, Gathered, TokenizeAhead
@@ -106,11 +106,12 @@ class Classify(beam.PTransform[Batches, Batches]):
 
 @dataclass
 class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
-    """PREDICTION batches → a published run; yields the URI of its manifest.
+    """PREDICTION batches → a published run; yields the URI of its version.
 
     Parts are written aside, read back and checked, and published together when all units are done. Raises `RunError`
-    in the worker, with nothing published, where that cannot be. `progress` is a folder of this machine for
-    `runs.progress`.
+    in the worker, with nothing published, where that cannot be, and when the pipeline is built where the folder holds
+    what is not to be replaced; building it carries out a publication that a dead process left there. `progress` is a
+    folder of this machine for `runs.progress`.
     """
 
     run: Run
@@ -119,17 +120,20 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
     def expand(self, predictions: Batches) -> PCollection[str]:
         """Write, wait for all, verify, commit."""
         root = predictions.pipeline
-        written = predictions | "WriteParts" >> beam.ParDo(_WriteParts(self.run, self.progress))
+        run = self.run if self.run.follows is not None else follow(self.run)
+        if reason := unpublishable(run):
+            raise RunError(reason)
+        written = predictions | "WriteParts" >> beam.ParDo(_WriteParts(run, self.progress))
         records = (
             root
-            | "Run" >> beam.Create([self.run])
+            | "Run" >> beam.Create([run])
             # The side input is the barrier: it is ready when every unit of this start is written. Units that an
             # earlier start finished are found by their records.
             | "ListRecords" >> beam.FlatMap(recorded_units, AsIter(written))
             | "SpreadRecords" >> beam.Reshuffle()
-            | "VerifyParts" >> beam.Map(verified_json, self.run)
+            | "VerifyParts" >> beam.Map(verified_json, run)
         )
-        return root | "RunToCommit" >> beam.Create([self.run]) | "CommitRun" >> beam.Map(commit, AsList(records))
+        return root | "RunToCommit" >> beam.Create([run]) | "CommitRun" >> beam.Map(commit, AsList(records))
 
 
 class _WriteParts(beam.DoFn):
@@ -191,6 +195,5 @@ def verified_json(unit: int, run: Run) -> str:
 
 
 def commit(run: Run, records: list[str]) -> str:
-    """Publish; the URI of the manifest."""
-    publish(run, [orjson.loads(record) for record in records])
-    return join(run.output, NAME)
+    """Publish; the URI of the version."""
+    return join(run.output, version_name(run.partition, publish(run, [orjson.loads(record) for record in records])))

@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,16 +14,18 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
+from pipelines import finetune
 from seqcls_beam.config.finetune import TrainOptions
 from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is
 from seqcls_beam.finetuning.job import Job
 from seqcls_beam.finetuning.shards import Split, load_split
-from seqcls_beam.finetuning.trainer import Loss
+from seqcls_beam.finetuning.trainer import BatchTrainer, Loss
 from seqcls_beam.model.checkpoints import resolve_base
 from seqcls_beam.preparation.prepared import check_tokenizer, open_prepared
 from seqcls_beam.runs.run import Run, RunError
 from tests import prepared, tiny
 from tests.corpora import texts
+from tests.runs.attempts import write_version
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
@@ -263,14 +264,42 @@ def test_another_tokenizer_is_refused_and_other_settings_are_not(data, base, tmp
         check_tokenizer(known, resolve_base(str(short)))
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(("flags", "exit_code"), [((), 0), (("--learning_rate=1e30", "--max_grad_norm=0"), 1)])
+def test_cudnn_has_no_part_in_a_training_and_is_then_as_before(
+    before, flags, exit_code, data, base, tmp_path, monkeypatch
+):
+    """In no step and no evaluation, also where the training fails: other code of the process may want it."""
+    allowed = []
+    compute = BatchTrainer.compute_loss
+
+    def watched(*args, **how):
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return compute(*args, **how)
+
+    monkeypatch.setattr(BatchTrainer, "compute_loss", watched)
+    asked = [f"--data={data}", f"--model={base}", f"--output={tmp_path / 'model'}", "--device=cpu", "--threads=1"]
+    usual = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(before)
+    try:
+        assert finetune.main([*asked, "--epochs=0.5", *flags]) == exit_code
+        assert torch.backends.cuda.cudnn_sdp_enabled() == before
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(usual)
+    assert allowed and not any(allowed)
+
+
 def test_what_is_no_prepared_data_is_said(tmp_path):
-    with pytest.raises(ValueError, match=r"no _MANIFEST.json; is this a folder that pipelines.prepare wrote"):
+    with pytest.raises(ValueError, match=r"nothing is published there; is this a folder that pipelines.prepare wrote"):
         open_prepared(str(tmp_path))
-    Path(tmp_path / "_MANIFEST.json").write_text('{"run_id": "x", "parts": []}')
+    write_version(tmp_path / "labels", {"kind": "classify"})
     with pytest.raises(ValueError, match="holds no prepared data"):
-        open_prepared(str(tmp_path))
-    Path(tmp_path / "_MANIFEST.json").write_text("{")
-    with pytest.raises(ValueError, match="is no manifest"):
+        open_prepared(str(tmp_path / "labels"))
+    write_version(tmp_path / "damaged", {}).write_text("{")
+    with pytest.raises(ValueError, match=r"00000001\.json is no version"):
+        open_prepared(str(tmp_path / "damaged"))
+    (tmp_path / "_MANIFEST.json").write_text('{"kind": "prepare"}')
+    with pytest.raises(ValueError, match="is of an earlier layout"):
         open_prepared(str(tmp_path))
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from pipelines import classify
 from seqcls_beam.model.checkpoints import resolve
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.table import read_manifest
 from tests.corpora import labels
 
 FOLDER = Path(str(files("seqcls_beam") / "sentiment"))
 
 
 def test_it_is_small_and_says_what_it_is():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 20_000_000
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*")) < 20_000_000
     assert resolve("sentiment").labels == ("negative", "positive")
     card = (FOLDER / "README.md").read_text()
     for part in ("accuracy", "Training", "Limits", "SST-2"):
@@ -25,8 +25,8 @@ def test_it_is_small_and_says_what_it_is():
 def test_its_manifest_names_its_files_data_and_scores():
     manifest = read_manifest(str(FOLDER))
     assert manifest is not None
-    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.iterdir()}
-    del there["_MANIFEST.json"]
+    assert [str(path.relative_to(FOLDER)) for path in FOLDER.glob("*/*")] == ["_versions/00000001.json"]
+    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.iterdir() if path.is_file()}
     assert {part["path"]: part["sha256"] for part in manifest["parts"]} == there
     card = (FOLDER / "README.md").read_text()
     assert manifest["data"]["digest"][:16] in card and manifest["scores"]["validation"]["accuracy"] >= 0.88

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import classify, command
-from seqcls_beam.runs.manifest import open_labels, read_manifest
+from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import tiny
 from tests.corpora import labels, part_digests, plain_scores, rejects, texts, write_jsonl
 
@@ -47,8 +47,8 @@ def run(model: Path, out: Path, *flags: str, code: int = 0) -> Path:
     return out
 
 
-def manifest_of(out: Path) -> dict:
-    manifest = read_manifest(str(out))
+def manifest_of(out: Path, partition: str = "") -> dict:
+    manifest = read_manifest(str(out), partition)
     assert manifest is not None
     return manifest
 
@@ -215,7 +215,8 @@ def test_a_damaged_run_is_made_again_only_with_overwrite(tmp_path, model, corpus
     run(model, out, f"--input={corpus}/*", code=1)
     assert "is gone; give --overwrite" in capsys.readouterr().err
     run(model, out, f"--input={corpus}/*", "--overwrite")
-    assert part_digests(out) == before
+    assert list(part_digests(out).values()) == list(before.values())
+    assert set(part_digests(out)) == {part["path"] for m in [manifest_of(out)] for part in [*m["parts"], *m["rejects"]]}
 
 
 def test_nightly_runs_label_only_what_is_new(tmp_path, model, capsys):
@@ -226,16 +227,16 @@ def test_nightly_runs_label_only_what_is_new(tmp_path, model, capsys):
     run(model, out, *flags, "--run_date=2026-11-19")
     write_jsonl(inbox / "tuesday.jsonl", [{"text": text} for text in texts(30, seed=1)])
     run(model, out, *flags, "--run_date=2026-11-20")
-    assert [Path(f["path"]).name for f in manifest_of(out / "run_date=2026-11-19")["inputs"]] == ["monday.jsonl"]
-    assert [Path(f["path"]).name for f in manifest_of(out / "run_date=2026-11-20")["inputs"]] == ["tuesday.jsonl"]
+    assert [Path(f["path"]).name for f in manifest_of(out, "run_date=2026-11-19")["inputs"]] == ["monday.jsonl"]
+    assert [Path(f["path"]).name for f in manifest_of(out, "run_date=2026-11-20")["inputs"]] == ["tuesday.jsonl"]
     run(model, out, *flags, "--run_date=2026-11-21")
     assert "nothing new to label" in capsys.readouterr().err
-    assert not (out / "run_date=2026-11-21").exists()
+    assert not list(out.rglob("run_date=2026-11-21"))
     other = tiny.checkpoint(tmp_path / "other", seed=1)
     run(other, out, *flags, "--run_date=2026-11-21")
-    assert len(manifest_of(out / "run_date=2026-11-21")["inputs"]) == 2
+    assert len(manifest_of(out, "run_date=2026-11-21")["inputs"]) == 2
     partitions = duckdb.sql(
-        f"select run_date, count(*) from read_parquet('{out}/*/labels/*.parquet') group by 1"
+        f"select run_date, count(*) from read_parquet('{out}/labels/**/*.parquet') group by 1"
     ).fetchall()
     assert sorted((str(date), rows) for date, rows in partitions) == [
         ("2026-11-19", 20),
@@ -255,7 +256,7 @@ def test_a_night_made_again_keeps_its_earlier_rows(tmp_path, model, capsys):
     write_jsonl(inbox / "late.jsonl", [{"text": text} for text in texts(10)])
     run(model, out, *flags, code=1)
     run(model, out, *flags, "--overwrite")
-    assert manifest_of(out / "run_date=2026-11-20")["rows"]["labeled"] == 30
+    assert manifest_of(out, "run_date=2026-11-20")["rows"]["labeled"] == 30
 
 
 def test_the_manifest_gives_the_command_line_without_passwords(tmp_path, model):
@@ -420,7 +421,7 @@ def test_two_runs_at_once_publish_one(tmp_path, model, corpus, same):
 def test_no_secret_reaches_the_manifest(tmp_path, model, corpus, monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "hunter2")
     out = run(model, tmp_path / "out", f"--input={corpus}/a.jsonl", "--s3_secret_access_key=hunter2")
-    assert "hunter2" not in (out / "_MANIFEST.json").read_text()
+    assert "hunter2" not in (out / "_versions" / "00000001.json").read_text()
 
 
 def test_a_quick_look_prints_every_probability(model, capsys):

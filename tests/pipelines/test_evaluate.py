@@ -25,6 +25,7 @@ from seqcls_beam.evaluation import plots
 from seqcls_beam.runs import progress
 from tests import prepared, tiny
 from tests.corpora import plain_scores, texts, write_jsonl
+from tests.runs.attempts import write_version
 
 pytestmark = pytest.mark.engine
 
@@ -535,7 +536,8 @@ def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path, monkeypatch, cap
     source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
     flags = [f"--labeled={source}", "--label_column=gold", f"--output={tmp_path}/out"]
     run(*flags)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    before = files(tmp_path / "out")
+    assert sorted(before) == ["_versions/00000001.json", "evaluation.json", "report.html"]
     put = storage.put
 
     def full(uri: str, data: bytes, scratch: str | None = None) -> None:
@@ -547,12 +549,23 @@ def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path, monkeypatch, cap
         patched.setattr(storage, "put", full)
         run(*flags, "--overwrite", "--bootstrap=0", code=1)
     assert "cannot be written: [Errno 28] No space left" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
-    run(*flags)
+    assert files(tmp_path / "out") == before
     monkeypatch.setattr("seqcls_beam.evaluation.report.page", lambda found: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(*flags, "--overwrite")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(before)
+    assert files(tmp_path / "out") == before
+    monkeypatch.undo()
+    run(*flags, code=1)
+    assert "give --overwrite to replace it" in capsys.readouterr().err and files(tmp_path / "out") == before
+    run(*flags, "--overwrite", "--bootstrap=0")
+    after = files(tmp_path / "out")
+    assert sorted(after) == ["_versions/00000001.json", "_versions/00000002.json", "evaluation.json", "report.html"]
+    assert before.pop("_versions/00000001.json") == after["_versions/00000001.json"]
+    assert all(after[name] != data for name, data in before.items())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
@@ -691,7 +704,10 @@ def test_labels_numbers_and_lists_of_any_arrow_type(tmp_path):
     [
         ((), "nothing to evaluate: give one of --input"),
         (("--input=x", "--data=y"), "--input and --data are given: give one of"),
-        (("--data={tmp}/none", "--model={model}"), "there is no _MANIFEST.json"),
+        (
+            ("--data={tmp}/none", "--model={model}"),
+            "nothing is published there; is this a folder that pipelines.prepare",
+        ),
         (("--input={tmp}/none.jsonl",), "matches no file"),
         (("--input={corpus}", "--model={model}", "--label_column=gold"), "'id', 'text', 'label', 'shop'"),
         (("--input={corpus}", "--model={model}", "--slice_by=country"), "no column 'country'"),
@@ -778,8 +794,7 @@ def test_assigned_labels_without_scores_have_no_threshold(tmp_path, capsys):
 
 
 def test_a_model_is_not_what_labeled_names(tmp_path, capsys):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "_MANIFEST.json").write_text(json.dumps({"format_version": 1, "kind": "finetune"}))
+    write_version(tmp_path / "model", {"kind": "finetune"})
     run(f"--labeled={tmp_path}/model", code=2)
     assert "give it as --model" in capsys.readouterr().err
 

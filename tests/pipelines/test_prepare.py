@@ -272,7 +272,7 @@ def test_the_same_bytes_on_any_engine(tmp_path, engine):
     other = run(tmp_path / "one.jsonl", tmp_path / "other", *flags, *engine)
     assert digests(one) == digests(other)
     assert lasting(one) == lasting(other)
-    assert len(list((one / "rejects").iterdir())) > 1
+    assert len(list((one / "_rejects").iterdir())) > 1
 
 
 def test_a_seed_moves_rows_and_another_size_of_shards_does_not(tmp_path):

@@ -11,8 +11,8 @@ from pipelines import prepare
 from pipelines.options import parse, parser
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.plan import plan
-from seqcls_beam.runs.manifest import read_manifest
-from tests.corpora import write_jsonl
+from seqcls_beam.runs.table import read_manifest
+from tests.corpora import version_digests, write_jsonl
 from tests.prepared import digests, labelled, lasting, sentences
 
 pytestmark = pytest.mark.engine
@@ -29,12 +29,15 @@ def job(tmp_path_factory):
     return flags, digests(folder / "undisturbed"), lasting(folder / "undisturbed")
 
 
-# A run takes about 690 steps, most of them files between stages; the last 60 publish it.
+# A run takes about 700 steps, most of them files between stages; the last 40 publish it. Of those 1 to 5 open the
+# stage, 9 decides, 11 to 16 fill the folder of shards, which 17 moves to its name; 31 does so with the rows that were
+# left out and 32 with the card; 33 puts the attempt away and 36 closes the stage.
 @pytest.mark.parametrize(
     ("how", "step"),
     [
-        *(("kill", step) for step in (20, 150, 300, 450, 570, 632, 640, 655, 662, 668, 675, 680)),
-        *(("fail", step) for step in (60, 400, 600, 664, 676)),
+        *(("kill", step) for step in (20, 150, 300, 450, 570, 640)),
+        *(("kill", f"publish-{step}") for step in (4, 9, 10, 14, 17, 18, 32, 33, 36)),
+        *(("fail", step) for step in (60, 400, "publish-9", "publish-17")),
     ],
 )
 def test_interrupted_at_a_step(tmp_path, job, how, step):
@@ -47,11 +50,15 @@ def test_interrupted_at_a_step(tmp_path, job, how, step):
 def test_interrupted_at_every_step_of_publishing_and_many_before(tmp_path, job, how):
     step = 1
     while interrupt(tmp_path / str(step), job, how, step):
-        step += 9 if step < 600 else 1
+        step += 9
     assert step > 620
+    step = 1
+    while interrupt(tmp_path / f"publish-{step}", job, how, f"publish-{step}"):
+        step += 1
+    assert step > 30
 
 
-def interrupt(folder: Path, job: tuple, how: str, step: int) -> bool:
+def interrupt(folder: Path, job: tuple, how: str, step: int | str) -> bool:
     """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
     flags, expected, told = job
     out = folder / "out"
@@ -70,10 +77,18 @@ def interrupt(folder: Path, job: tuple, how: str, step: int) -> bool:
     assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]
     assert not (out / "data").is_dir() or digests(out) == expected, "the folder appears with all its files"
     assert not published or lasting(out) == told
+    assert not published or shards_of_version(out) == expected, "decided is published, wherever the files lie by then"
+    assert done.returncode != 0 or digests(out) == expected, "what it said was true"
     assert prepare.main([*flags, f"--output={out}"]) == 0
     assert digests(out) == expected and lasting(out) == told
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "_MANIFEST.json", "data", "rejects"]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "_rejects", "_versions", "data"]
     return "there are fewer steps" not in done.stderr
+
+
+def shards_of_version(out: Path) -> dict[str, str]:
+    return {
+        name.removeprefix("data/"): digest for name, digest in version_digests(out).items() if name.startswith("data/")
+    }
 
 
 def test_finished_tasks_are_kept(tmp_path, job, capsys):
@@ -129,7 +144,7 @@ def test_records_of_another_plan_do_not_count(tmp_path, job):
     assert digests(out) == expected
 
 
-@pytest.mark.parametrize("step", [662, 668, 676])
+@pytest.mark.parametrize("step", ["publish-10", "publish-14", "publish-18", "publish-33"])
 def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
     flags, expected, told = job
     out = tmp_path / "out"
@@ -139,14 +154,14 @@ def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
         sys.executable,
         "-m",
         "tests.pipelines.crash_prepare",
-        str(step),
+        step,
         "kill",
         str(out),
         *flags,
         f"--output={out}",
     ]
     subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
-    assert tasks.finish(planned) == f"{out}/_MANIFEST.json"
+    assert tasks.finish(planned) == f"{out}/_versions/00000001.json"
     assert digests(out) == expected and lasting(out) == told
 
 
@@ -155,14 +170,16 @@ def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
     out = tmp_path / "out"
     assert prepare.main([*flags, f"--output={out}"]) == 0
     given, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
-    assert tasks.finish(plan(prepare.configured(given))[0]) == f"{out}/_MANIFEST.json"
+    assert tasks.finish(plan(prepare.configured(given))[0]) == f"{out}/_versions/00000001.json"
     assert digests(out) == expected
 
 
-# Publishing begins at about step 630; the folder is exchanged at 675.
+# Of the steps that publish 9 decides, 11 to 13 put card, rows that were left out and shards away, 14 closes the folder
+# for these; 17 to 22 fill the folder of shards, which 23 moves to its name; 37 moves the card, 38 puts the attempt away
+# and 41 closes the stage.
 @pytest.mark.parametrize(
     ("how", "step"),
-    [*(("kill", step) for step in (640, 662, 668, 673, 675, 676, 677, 682, 686)), ("fail", 670), ("fail", 676)],
+    [*(("kill", step) for step in (9, 10, 11, 13, 14, 18, 23, 37, 38, 41)), ("fail", 13), ("fail", 23)],
 )
 def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
     flags, expected, _ = job
@@ -170,9 +187,11 @@ def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
     assert prepare.main([*flags, f"--output={out}", "--seed=1"]) == 0
     before = digests(out)
     command = [*flags, f"--output={out}", "--overwrite"]
-    argv = [sys.executable, "-m", "tests.pipelines.crash_prepare", str(step), how, str(out), *command]
-    subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    argv = [sys.executable, "-m", "tests.pipelines.crash_prepare", f"publish-{step}", how, str(out), *command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert shards_of_version(out) in (before, expected)
+    assert done.returncode != 0 or digests(out) == expected, "what it said was true"
     assert not (out / "data").is_dir() or digests(out) in (before, expected), "one run or the other, never some of both"
     assert prepare.main(command) == 0
     assert digests(out) == expected
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "_MANIFEST.json", "data", "rejects"]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "_rejects", "_versions", "data"]

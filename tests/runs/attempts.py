@@ -1,4 +1,8 @@
-"""Attempts made by hand: units written and recorded, nothing published."""
+"""Attempts and versions made by hand: units written and recorded, nothing published; and what a version may say."""
+
+import json
+from pathlib import Path
+from typing import Any
 
 from seqcls_beam.runs.parts import UnitWriter
 from seqcls_beam.runs.run import Run, save_record
@@ -16,3 +20,22 @@ def write_run(run: Run, units: int, rejected: frozenset[int] = frozenset()) -> N
             record = writer.write(batch)
         assert record is not None
         save_record(run, record)
+
+
+def write_version(out: Path, manifest: dict[str, Any], **commit: Any) -> Path:
+    """Write the first version of a folder, with what a version must say where neither has a word on it."""
+    said = {
+        "version": 1,
+        "partition": "",
+        "stage": "_attempts/publish-00000001-0123456789abcdef",
+        "work": "_attempts/r-v1",
+        "moves": [],
+        "replaces": [],
+        "sweeps": [],
+        "bars": False,
+    }
+    what = {"format_version": 2, "run_id": "r", "kind": "classify", "parts": [], "rejects": []}
+    path = out / "_versions" / "00000001.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**what, "commit": {**said, **commit}, **manifest}))
+    return path

@@ -52,7 +52,7 @@ def published(corpus: Path, output: Path, *flags: str) -> dict[str, str]:
         records = pipeline | ReadRecords(read)
         records | Tokenize(checkpoint, OPTIONS) | Classify(checkpoint, OPTIONS) | WriteLabeled(Run(str(output), "r"))
     found = {}
-    for kind in ("labels", "rejects"):
+    for kind in ("labels", "_rejects"):
         for path in sorted((output / kind).iterdir()):
             found[f"{kind} {path.name[:10]}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

@@ -18,7 +18,9 @@ from seqcls_beam.evaluation.job import Job, asked, gold, inputs, total_bytes
 from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
 from seqcls_beam.preparation.labels import canonical, refuse_many, vocabulary
 from seqcls_beam.reading.footers import labels_of, schema_of
-from seqcls_beam.runs.manifest import read_manifest
+from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.shapes import checked
+from seqcls_beam.runs.table import published, settled
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
 
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
@@ -99,31 +101,40 @@ def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], li
     runs: list[dict[str, Any]] = []
     for pattern in config.answers.labeled:
         folder = storage.absolute(pattern)
-        manifest = _manifest(folder)
-        if manifest is None:
+        found = _published(folder)
+        if not found:
             paths.append(pattern)
-            continue
-        if kind := manifest.get("kind"):
-            what = {
-                "prepare": "prepared data, which has no answers: give it as --data",
-                "finetune": "a model, which has no answers: give it as --model, with rows to answer",
-            }.get(kind, f"the output of pipelines.{kind}")
-            raise ValueError(f"--labeled={pattern}: it holds {what}")
-        manifests.append(manifest)
-        run = {key: manifest.get(key) for key in ("run_id", "model")}
-        runs.append({"folder": storage.without_password(folder), **run})
-        paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
+        for manifest in found:
+            if (kind := manifest["kind"]) != "classify":
+                what = {
+                    "prepare": "prepared data, which has no answers: give it as --data",
+                    "finetune": "a model, which has no answers: give it as --model, with rows to answer",
+                }.get(kind, f"the output of pipelines.{kind}")
+                raise ValueError(f"--labeled={pattern}: it holds {what}")
+            manifests.append(manifest)
+            run = {key: manifest.get(key) for key in ("run_id", "model")}
+            runs.append({"folder": storage.without_password(folder), **run})
+            paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
     if not paths:
         raise ValueError(f"--labeled={config.answers.labeled[0]} holds no rows")
     return paths, manifests, runs
 
 
-def _manifest(folder: str) -> dict[str, Any] | None:
-    """The manifest in a folder; None where it is none, or a file."""
+def _published(folder: str) -> list[dict[str, Any]]:
+    """The manifests of a folder's partitions; none where it is no output of a command, or a file.
+
+    Raises `ValueError` for an output that is damaged.
+    """
     try:
-        return None if folder.endswith(".parquet") else read_manifest(folder)
+        return (
+            []
+            if folder.endswith(".parquet")
+            else [checked(settled(each).manifest, folder) for each in published(folder)]
+        )
     except NotADirectoryError:
-        return None
+        return []
+    except RunError as error:
+        raise ValueError(f"--labeled={folder}: {error}") from error
 
 
 def _one_model(runs: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqcls_beam import storage
+from seqcls_beam.cache import locked
 from seqcls_beam.model.checkpoints.description import describe, describe_base, describe_tokenizer
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 from seqcls_beam.model.checkpoints.fetching import Pick, fetched, from_hub
@@ -100,7 +100,7 @@ def _resolve(
             **description(folder, model),
         )
         if "://" in model:
-            with storage.locked(found.digest) as kept:  # where `local` will look for it
+            with locked(found.digest) as kept:  # where `local` will look for it
                 if not kept.exists():
                     folder.rename(kept)
     return found
@@ -115,7 +115,7 @@ def _on_hub(model: str) -> bool:
 def _local(checkpoint: Checkpoint) -> Path:
     name, location, files = checkpoint.name, checkpoint.location, list(checkpoint.files)
     if "://" in location:
-        with storage.locked(checkpoint.digest) as folder:
+        with locked(checkpoint.digest) as folder:
             if folder.exists():
                 return _verified(folder, checkpoint)
             with fetched(location, lambda _: files) as new:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fsspec
 
-from seqcls_beam import storage
+from seqcls_beam.cache import cache
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 
 Pick = Callable[[Iterable[str]], list[str]]
@@ -21,7 +21,7 @@ def fetched(uri: str, pick: Pick) -> Iterator[Path]:
 
     Raises `CheckpointError`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=storage.cache()))
+    folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=cache()))
     try:
         try:
             files, root = fsspec.core.url_to_fs(uri)

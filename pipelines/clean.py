@@ -1,0 +1,57 @@
+"""List what an output folder has that no version names: attempts of runs that died, parts that were replaced.
+
+python -m pipelines.clean OUT
+python -m pipelines.clean OUT --remove
+python -m pipelines.clean OUT --before=2026-01-01 --remove
+"""
+
+import sys
+from collections.abc import Sequence
+
+from pipelines.command import exit_code, planning, say
+from pipelines.options import UsageError, parse_alone, parser
+from pipelines.terminal import clean as terminal
+from seqcls_beam.config.clean import CleanOptions
+from seqcls_beam.runs import cleaning
+
+GROUPS: dict[str, type] = {"clean": CleanOptions}
+
+EPILOG = """\
+a run that is at work is left alone: something in its attempt has changed within the last ten minutes; one that was
+killed and is to be started again loses what it has finished when its attempt is removed
+
+exit codes: 0 listed, or removed, or nothing to do; 1 failed, or something could not be removed; 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> int:
+    with planning():
+        given = parse_alone(parser("pipelines.clean", (__doc__ or "").strip(), EPILOG, GROUPS), argv, GROUPS)["clean"]
+        if "output" not in given:
+            raise UsageError("which folder? python -m pipelines.clean OUT")
+        options = CleanOptions(**given)
+        found = cleaning.look(options.output, options.before)
+    if not found:
+        return say("nothing to clean: versions name all that is there", 0)
+    terminal.listed(found)
+    removable = [each for each in found if each.removable]
+    if not options.remove:
+        if removable:
+            say("nothing was touched: --remove removes what is not left alone", 0)
+        return 0
+    stayed = 0
+    for each, why in terminal.watching(cleaning.remove(options.output, found), len(removable)):
+        if why is not None:
+            stayed += 1
+            say(f"{each.name} stays: {why}", 0)
+    say(f"removed {len(removable) - stayed:,} of {len(removable):,}", 0)
+    return 1 if stayed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
