@@ -101,10 +101,11 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
     units = plan_units(job.files, job.config.read.unit_bytes)
     one_worker_per_gpu(runner, job.config.model.device, argv, beam_options, len(units))
     job = _with_threads(job, beam_options)
-    begin(job.run, units, _facts(job, runner, len(units)))
-    done = finished_units(job.run, len(units))
     size = pc.sum(job.files["size"]).as_py()
-    say(terminal.begun(job, len(units), done), 0)
+
+    def start() -> None:
+        begin(job.run, units, _facts(job, runner, len(units)))
+        say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
 
     def work() -> None:
         ready = replace(job, first=first_sequences(job, units))
@@ -113,7 +114,7 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
             build(pipeline, ready, folder)
             pipeline.run().wait_until_finish()
 
-    return finish(job.run, work)
+    return finish(job.run, start, work)
 
 
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:

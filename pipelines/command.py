@@ -1,5 +1,6 @@
 """What the commands share: how they speak and end, and what a manifest says of how they were called."""
 
+import errno
 import logging
 import os
 import re
@@ -92,9 +93,10 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
     return False
 
 
-def finish(run: Run, work: Callable[[], None]) -> dict[str, Any]:
-    """Do the work of a run; the manifest it published. Raises `RunError` with the one sentence behind a failure."""
+def finish(run: Run, begin: Callable[[], None], work: Callable[[], None]) -> dict[str, Any]:
+    """Begin a run and do its work; the manifest it published. Raises `RunError` with the sentence behind a failure."""
     try:
+        begin()
         with alive(run):
             work()
     except Exception as error:
@@ -142,6 +144,10 @@ def _unexpected(record: logging.LogRecord) -> bool:
 def explained(error: Exception) -> Exception:
     """The one sentence behind a failed job, where there is one: workers report theirs as the text of a traceback."""
     said = _EXPECTED.findall(f"{type(error).__name__}: {error}")
+    if not said and f"[Errno {errno.ENOSPC}]" in str(error):
+        said = [
+            "no space is left on a disk that the run writes to: make room and start it again, it goes on from there"
+        ]
     return RunError(said[-1]) if said else error
 
 

@@ -105,8 +105,9 @@ def _launch(
 ) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
-    done = begin(job, units, _facts(job, runner))
-    say(terminal.begun(job, size, done), 0)
+
+    def start() -> None:
+        say(terminal.begun(job, size, begin(job, units, _facts(job, runner))), 0)
 
     def work() -> None:
         with terminal.watching(job):
@@ -114,7 +115,7 @@ def _launch(
             build(pipeline, job)
             pipeline.run().wait_until_finish()
 
-    return finish(job.run, work)
+    return finish(job.run, start, work)
 
 
 def _facts(job: Job, runner: str) -> dict[str, Any]:

@@ -241,8 +241,8 @@ def remove(uri: str) -> None:
     """
     fs, path = connect(uri)
     if not is_local(uri):
-        with suppress(FileNotFoundError):
-            fs.rm(path, recursive=True)
+        # Not `rm`, to which [1] or * in a name is a pattern.
+        each(remove_file, [fs.unstrip_protocol(found) for found in fs.find(path)])
     elif os.path.isfile(path):
         with suppress(FileNotFoundError):
             os.unlink(path)

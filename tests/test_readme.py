@@ -118,7 +118,7 @@ def workplace(tmp_path_factory):
 @pytest.mark.parametrize("recipe", [each for each in RECIPES if "gs://" not in each])
 def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    shutil.rmtree("labels", ignore_errors=True)
+    shutil.rmtree("labelled", ignore_errors=True)
     assert classify.main(shlex.split(recipe, comments=True)[3:]) == 0
     shown = capsys.readouterr().out
     assert (

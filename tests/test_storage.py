@@ -115,3 +115,19 @@ def test_an_unwritable_folder_says_so(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
         storage.ensure_writable(str(tmp_path / "file" / "out"))
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(folder):
+    for name in ("out[1]", "out1", "out*"):
+        storage.put(storage.join(folder, name, "a"), b"")
+    storage.remove(storage.join(folder, "out[1]"))
+    storage.remove(storage.join(folder, "out*"))
+    assert storage.names(folder) == ["out1"]
+    assert storage.names(storage.join(folder, "out1")) == ["a"]
+
+
+def test_two_colons_in_a_path_are_no_chain_of_file_systems(tmp_path):
+    (tmp_path / "a").mkdir()
+    storage.put(f"{tmp_path}/a::b/c", b"1")
+    storage.remove(f"{tmp_path}/a::b/c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a::b"]

@@ -77,27 +77,34 @@ def remove(output: str, found: list[Leftover]) -> Iterator[tuple[Leftover, str |
     for each in found:
         if not each.removable:
             continue
-        at = newest(store, each.partition)
-        if at != done.get(each.partition):
-            # Only below a version that was carried out is every attempt a leftover.
-            at = done[each.partition] = commit.recover(store, each.partition)
-        if each.number <= at and not each.whole_partition:
-            if each.name.startswith("_attempts/"):
-                store.discard(each.name)
-            else:
-                store.remove([each.name])
-            yield each, None
-        elif _is_busy(store, each.partition, at):
-            yield each, "a run is at work there, and would be shut out"
-        elif each.whole_partition:
-            yield each, _take_back(store, each.partition, at)
-        elif commit.bar(store, each.partition, at, stage_name(each.partition, at + 1), _NOTHING):
-            store.discard(each.name)
-            yield each, None
-        else:
-            yield each, "another run was published meanwhile: look again"
+        try:
+            at = newest(store, each.partition)
+            if at != done.get(each.partition):
+                # Only below a version that was carried out is every attempt a leftover.
+                at = done[each.partition] = commit.recover(store, each.partition)
+            yield each, _remove(store, each, at)
+        except OSError as error:
+            yield each, f"{type(error).__name__}: {error}"
     for folder in [*(f"_attempts/{each}" for each in store.names("_attempts") if "=" in each), "_attempts"]:
         storage.remove_if_empty(store.uri(folder))
+
+
+def _remove(store: Store, each: Leftover, at: int) -> str | None:
+    """Remove one thing, where version `at` was carried out; or say why not."""
+    if each.number > at or each.whole_partition:
+        if _is_busy(store, each.partition, at):
+            return "a run is at work there, and would be shut out"
+        if each.whole_partition:
+            return _take_back(store, each.partition, at)
+        if not commit.bar(store, each.partition, at, stage_name(each.partition, at + 1), _NOTHING):
+            return "another run was published meanwhile: look again"
+    if not each.name.startswith("_attempts/"):
+        store.remove([each.name])
+    elif each.name.startswith(f"_attempts/{OVER}"):
+        storage.remove(store.uri(each.name))
+    else:
+        store.discard(each.name)
+    return None
 
 
 _NOTHING: dict[str, Any] = {

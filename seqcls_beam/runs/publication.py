@@ -4,6 +4,7 @@ What is published, over what, and what is refused; the protocol itself is in `co
 """
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -160,29 +161,6 @@ def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str
     return number
 
 
-def _missing(store: Store, places: list[str]) -> str | None:
-    """The first of some files of an attempt that is not there; the names of the others are on the disk."""
-    folders = dict.fromkeys(place.rpartition("/")[0] for place in places)
-    listed = {f"{folder}/{name}" for folder in folders for name in store.names(folder)}
-    if storage.is_local(store.uri("")):
-        storage.each(storage.sync, [store.uri(folder) for folder in folders])
-    return next((each for each in places if each not in listed and not store.exists(each)), None)
-
-
-def _tidy(store: Store, run: Run) -> None:
-    """Remove what dead processes left that nobody can publish any more, and folders that hold nothing."""
-    folder = "/".join(filter(None, ["_attempts", run.partition]))
-    for name in store.names("_attempts"):
-        if name.startswith(OVER):
-            storage.remove(store.uri(f"_attempts/{name}"))
-    for name in store.names(folder):
-        stage = STAGE.fullmatch(name)
-        if stage is not None and int(stage[1]) <= (run.follows or 0):
-            store.discard(f"{folder}/{name}")
-    for each in dict.fromkeys((folder, "_attempts")):
-        storage.remove_if_empty(store.uri(each))
-
-
 def refuse_rejected(run: Run, rows: int, by_reason: dict[str, int]) -> None:
     """Raise `RunError` where more of `rows` rows were rejected than the run allows."""
     rejected = sum(by_reason.values())
@@ -194,6 +172,34 @@ def refuse_rejected(run: Run, rows: int, by_reason: dict[str, int]) -> None:
             f"--max_rejected={run.max_rejected:g} allows; nothing was published. The rejects lie in "
             f"{storage.join(run.attempt, 'rejects')}"
         )
+
+
+def _missing(store: Store, places: list[str]) -> str | None:
+    """The first of some files of an attempt that is not there; the names of the others are on the disk."""
+    folders = dict.fromkeys(place.rpartition("/")[0] for place in places)
+    listed = {f"{folder}/{name}" for folder in folders for name in store.names(folder)}
+    if storage.is_local(store.uri("")):
+        storage.each(storage.sync, [store.uri(folder) for folder in folders])
+    return next((each for each in places if each not in listed and not store.exists(each)), None)
+
+
+def _tidy(store: Store, run: Run) -> None:
+    """Remove what dead processes left that nobody can publish any more, and folders that hold nothing.
+
+    What cannot be removed, as another user's files, stays for `pipelines.clean` to tell of.
+    """
+    folder = "/".join(filter(None, ["_attempts", run.partition]))
+    over = [f"_attempts/{name}" for name in store.names("_attempts") if name.startswith(OVER)]
+    stages = [(name, STAGE.fullmatch(name)) for name in store.names(folder)]
+    dead = [f"{folder}/{name}" for name, stage in stages if stage and int(stage[1]) <= (run.follows or 0)]
+    for name in over:
+        with suppress(OSError):
+            storage.remove(store.uri(name))
+    for name in dead:
+        with suppress(OSError):
+            store.discard(name)
+    for each in dict.fromkeys((folder, "_attempts")):
+        storage.remove_if_empty(store.uri(each))
 
 
 def _foreign(run: Run, store: Store, now: Published | None) -> str | None:

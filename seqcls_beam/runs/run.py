@@ -263,13 +263,14 @@ def _unit_number(uri: str) -> int:
 
 
 def _ensure_movable(folder: str, target: str) -> None:
-    """Raise `OSError` where nothing can be renamed from a local folder into `target`, or its parent if there is none.
+    """Raise `OSError` where nothing can be renamed from a local folder into `target`, or where that is to be made.
 
     One of them may be a link to another disk. Nothing is written. In a store nothing is renamed.
     """
     if storage.is_local(folder):
-        path = storage.connect(target)[1]
-        into = path if os.path.isdir(path) else os.path.dirname(path)
+        into = storage.connect(target)[1]
+        while not os.path.isdir(into):
+            into = os.path.dirname(into)
         if os.stat(storage.connect(folder)[1]).st_dev != os.stat(into).st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), folder, None, into)
 

@@ -9,6 +9,7 @@ Names are relative to the output folder. `files` are the functions of `seqcls_be
 
 import errno
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from seqcls_beam import storage
@@ -121,7 +122,8 @@ class Disk(_Folder):
         """Rename it to where nobody looks, which is one step, and remove that."""
         over = f"_attempts/{OVER}{self._files.token()}"
         if self._rename(folder, over):
-            self._files.remove(self.uri(over))
+            with suppress(OSError):  # files of another user: `pipelines.clean` lists them, and nobody reads them
+                self._files.remove(self.uri(over))
 
     def put_away(self, names: Sequence[str], aside: str) -> None:
         """Rename what is in the root, whole folders at once: who lists one sees what was there, or what comes."""

@@ -94,7 +94,7 @@ def open_labels(output: str) -> ds.Dataset:
     for _ in range(TRIES):
         runs = list(published(output))
         if not runs:
-            raise FileNotFoundError(f"{output} holds no published run: there is no version in {FOLDER}")
+            raise FileNotFoundError(f"{output} holds no published run")
         for run in runs:
             if run.manifest["kind"] != "classify":
                 raise RunError(f"{output} holds no labels, but the output of pipelines.{run.manifest['kind']}")

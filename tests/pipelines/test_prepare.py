@@ -502,7 +502,7 @@ def test_nothing_of_another_origin_is_overwritten(tmp_path, capfd):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "README.md").write_text("mine")
     run(source, tmp_path / "out", code=1)
-    assert "README.md are not of a run" in capfd.readouterr().err
+    assert "README.md is not of a run" in capfd.readouterr().err
     assert (tmp_path / "out" / "README.md").read_text() == "mine"
 
 
