@@ -31,7 +31,7 @@ def publish(store: Store, version: Version, manifest: dict[str, Any]) -> int:
     Where this very run decided it already, from another process, that is carried out. Raises `Beaten` where another
     run did, and `RunError` where files are gone.
     """
-    store.open(version.stage, {target.rpartition("/")[0] for _, target in version.moves})
+    store.open(version.stage, sorted({target.rpartition("/")[0] for _, target in version.moves}))
     decided = version
     if not store.create(version.name, version.body(manifest), version.stage):
         decided, manifest = read_version(store, version.partition, version.number)

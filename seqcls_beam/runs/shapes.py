@@ -53,6 +53,9 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 def checked(manifest: dict[str, Any], uri: str) -> dict[str, Any]:
     """The manifest; raises `RunError` where an entry that is read is missing or of another type."""
+    names = manifest.get("labels", [])
+    if isinstance(names, list) and not all(isinstance(each, str) for each in names):
+        raise RunError(f"{uri}: 'labels' is {names!r:.80}, which no command wrote; name another folder")
     for key, kind in _SHAPES.get(manifest["kind"], {}).items():
         name = key.removesuffix("?")
         if (name == key or name in manifest) and not isinstance(manifest.get(name), kind):

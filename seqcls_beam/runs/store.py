@@ -138,7 +138,7 @@ class Disk(_Folder):
                 doubtful.update(target for place, target in files if not self._rename(place, target))  # in order
             elif self.names(folder):
                 gone = self._rename_all(files)
-                doubtful |= self._rename_all([(f"{stage}/new/{target}", target) for target in gone])
+                doubtful |= self._rename_all([(f"{stage}/new/{target}", target) for target in sorted(gone)])
             else:
                 doubtful |= self._fill(folder, files, f"{stage}/new")
             for each in dict.fromkeys((folder or ".", folder.rpartition("/")[0] or ".")):

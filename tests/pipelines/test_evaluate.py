@@ -362,7 +362,7 @@ def test_an_evaluation_is_replaced_only_when_told(tmp_path, model, corpus, capsy
     assert (tmp_path / "out" / "evaluation.json").read_bytes() == before
     found = evaluated(tmp_path / "out", *flags, "--bootstrap=0", "--overwrite")
     assert found["metrics"]["accuracy"]["ci"] is None
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.json", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_versions", "evaluation.json", "report.html"]
 
 
 def parquet(path: Path, **columns: Any) -> Path:

@@ -111,7 +111,7 @@ def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], li
                     "finetune": "a model, which has no answers: give it as --model, with rows to answer",
                 }.get(kind, f"the output of pipelines.{kind}")
                 raise ValueError(f"--labeled={pattern}: it holds {what}")
-            manifests.append(manifest)
+            manifests.append(_checked(manifest, pattern))
             run = {key: manifest.get(key) for key in ("run_id", "model")}
             runs.append({"folder": storage.without_password(folder), **run})
             paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
@@ -120,17 +120,20 @@ def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], li
     return paths, manifests, runs
 
 
+def _checked(manifest: dict[str, Any], pattern: str) -> dict[str, Any]:
+    try:
+        return checked(manifest, pattern)
+    except RunError as error:
+        raise ValueError(f"--labeled={error}") from error
+
+
 def _published(folder: str) -> list[dict[str, Any]]:
     """The manifests of a folder's partitions; none where it is no output of a command, or a file.
 
     Raises `ValueError` for an output that is damaged.
     """
     try:
-        return (
-            []
-            if folder.endswith(".parquet")
-            else [checked(settled(each).manifest, folder) for each in published(folder)]
-        )
+        return [] if folder.endswith(".parquet") else [settled(each).manifest for each in published(folder)]
     except NotADirectoryError:
         return []
     except RunError as error:
