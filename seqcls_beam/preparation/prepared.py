@@ -60,13 +60,15 @@ def open_prepared(folder: str) -> Prepared:
     folder = storage.absolute(folder)
     try:
         found = read_newest(store_of(folder))
-        manifest = checked(settled(found).manifest, folder) if found is not None else None
+        if found is None:
+            raise ValueError(
+                f"--data={folder}: nothing is published there; is this a folder that pipelines.prepare wrote?"
+            )
+        if found.manifest["kind"] != "prepare":
+            raise ValueError(f"--data={folder}: it holds no prepared data; name a folder that pipelines.prepare wrote")
+        manifest = checked(settled(found).manifest, folder)
     except RunError as error:
         raise ValueError(f"--data={folder}: {error}") from error
-    if manifest is None:
-        raise ValueError(f"--data={folder}: nothing is published there; is this a folder that pipelines.prepare wrote?")
-    if manifest.get("kind") != "prepare":
-        raise ValueError(f"--data={folder}: it holds no prepared data; name a folder that pipelines.prepare wrote")
     return Prepared(folder, manifest)
 
 
