@@ -35,9 +35,9 @@ def job(tmp_path_factory):
 @pytest.mark.parametrize(
     ("how", "step"),
     [
-        *(("kill", step) for step in (20, 150, 300, 450, 570, 640)),
-        *(("kill", f"publish-{step}") for step in (4, 9, 10, 14, 17, 18, 32, 33, 36)),
-        *(("fail", step) for step in (60, 400, "publish-9", "publish-17")),
+        *(("kill", step) for step in (20, 300, 570)),
+        *(("kill", f"publish-{step}") for step in (9, 10, 17, 33)),
+        *(("fail", step) for step in (400, "publish-17")),
     ],
 )
 def test_interrupted_at_a_step(tmp_path, job, how, step):
@@ -179,7 +179,7 @@ def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
 # and 41 closes the stage.
 @pytest.mark.parametrize(
     ("how", "step"),
-    [*(("kill", step) for step in (9, 10, 11, 13, 14, 18, 23, 37, 38, 41)), ("fail", 13), ("fail", 23)],
+    [*(("kill", step) for step in (10, 13, 23, 38)), ("fail", 13)],
 )
 def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
     flags, expected, _ = job
