@@ -40,7 +40,7 @@ STEPS = {
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", ["classify", pytest.param("finetune", marks=pytest.mark.slow)])
 def test_one_halted_after_the_other_in_a_bucket(tmp_path, bucket, jobs, name):
     copies = iter(range(1000))
 

@@ -263,7 +263,9 @@ WRONG = {"missing": ..., "null": None, "a list": [5]}
 
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["classify", "prepare", "finetune"])
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    "wrong", ["missing", *(pytest.param(each, marks=pytest.mark.slow) for each in ("null", "a list"))]
+)
 def test_whatever_else_a_manifest_says_wrongly_is_no_traceback(tmp_path, made, kind, wrong, capsys):
     """Each of its entries in turn, of what the very run published that is started again and of what is read."""
     version = made["folder"] / kind / "_versions" / "00000001.json"

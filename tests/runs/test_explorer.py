@@ -181,7 +181,7 @@ KINDS = pytest.mark.parametrize("kind", ["labels", "data"])
 
 @FILES
 @KINDS
-@pytest.mark.parametrize("who", ["r1r1", "r1s1", "R1S1", "r3"])
+@pytest.mark.parametrize("who", ["r1r1", "r1s1", pytest.param("R1S1", marks=pytest.mark.slow), "r3"])
 def test_into_an_empty_folder(files, kind, who):
     explore(scenario(files, kind, who))
 
