@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import gcsfs
+import pytest
 from aiohttp import ClientSession, web
 
 
@@ -31,6 +33,16 @@ def server(bucket: str) -> Iterator[str]:
                 yield url
         finally:
             emulator.kill()  # it ignores SIGTERM
+
+
+@contextmanager
+def bucket(name: str) -> Iterator[str]:
+    """The URI of a bucket on a service of its own, to which this process's clients are led."""
+    with server(name) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        yield f"gs://{name}"
+        gcsfs.GCSFileSystem.clear_instance_cache()
 
 
 def _free_port() -> int:

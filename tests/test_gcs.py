@@ -6,7 +6,6 @@ import json
 import threading
 
 import fsspec
-import gcsfs
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,17 +15,15 @@ from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import gcs, tiny
 from tests.corpora import part_digests, texts, write_jsonl
 from tests.prepared import labelled, sentences
+from tests.test_storage import remove_only_what_was_seen
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
 def bucket():
-    with gcs.server("corpus") as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", url)
-        gcsfs.GCSFileSystem.clear_instance_cache()
-        yield "gs://corpus"
-        gcsfs.GCSFileSystem.clear_instance_cache()
+    with gcs.bucket("corpus") as uri:
+        yield uri
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +48,7 @@ def test_one_of_many_creates(bucket):
 
 
 def test_only_the_generation_that_was_seen_is_removed(bucket):
-    uri = f"{bucket}/generations/of a file"
-    storage.put(uri, b"seen")
-    seen = storage.version_of(uri)
-    assert seen
-    storage.put(uri, b"later")
-    storage.remove_version(uri, seen)
-    assert storage.read(uri) == b"later"
-    later = storage.version_of(uri)
-    assert later is not None and later != seen
-    storage.remove_version(uri, later)
-    assert not storage.exists(uri)
-    storage.remove_version(uri, later)
+    remove_only_what_was_seen(f"{bucket}/generations/of a file")
 
 
 def test_a_file_whose_writing_fails_does_not_appear(bucket):

@@ -69,8 +69,8 @@ def test_a_copy_replaces_the_target(folder):
         storage.copy(storage.join(folder, "none"), storage.join(folder, "to", "there"))
 
 
-def test_only_the_version_that_was_seen_is_removed():
-    uri = "memory://versions/file"
+def remove_only_what_was_seen(uri: str) -> None:
+    """Of a file of a store the version that was seen, and no later one, is removed."""
     storage.put(uri, b"seen")
     seen = storage.version_of(uri)
     assert seen
@@ -78,10 +78,14 @@ def test_only_the_version_that_was_seen_is_removed():
     storage.remove_version(uri, seen)
     assert storage.read(uri) == b"later"
     later = storage.version_of(uri)
-    assert later is not None
+    assert later is not None and later != seen
     storage.remove_version(uri, later)
-    assert storage.version_of(uri) is None
+    assert storage.version_of(uri) is None and not storage.exists(uri)
     storage.remove_version(uri, later)
+
+
+def test_only_the_version_that_was_seen_is_removed():
+    remove_only_what_was_seen("memory://versions/file")
 
 
 def test_what_is_in_a_folder_by_name(folder):

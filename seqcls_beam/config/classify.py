@@ -1,9 +1,8 @@
 """Options of `python -m pipelines.classify`; other commands that read, classify or publish take the same groups."""
 
-import datetime
 from dataclasses import dataclass
 
-from seqcls_beam.config.option import check, option
+from seqcls_beam.config.option import check, check_date, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +144,7 @@ class RunOptions(OutputOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.run_date is not None:
-            try:
-                valid = datetime.date.fromisoformat(self.run_date).isoformat() == self.run_date
-            except ValueError:
-                valid = False
-            if not valid:
-                raise ValueError(f"--run_date={self.run_date}: expected a date such as 2026-11-20")
+            check_date("run_date", self.run_date)
         if self.only_new and self.run_date is None:
             raise ValueError(
                 "--only_new needs --run_date: new rows are published beside the old, in a folder of their own"

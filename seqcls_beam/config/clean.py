@@ -1,9 +1,8 @@
 """Options of `python -m pipelines.clean`."""
 
-import datetime
 from dataclasses import dataclass
 
-from seqcls_beam.config.option import check, option
+from seqcls_beam.config.option import check, check_date, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +20,4 @@ class CleanOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.before is not None:
-            try:
-                valid = datetime.date.fromisoformat(self.before).isoformat() == self.before
-            except ValueError:
-                valid = False
-            if not valid:
-                raise ValueError(f"--before={self.before}: expected a date such as 2026-11-20")
+            check_date("before", self.before)

@@ -3,6 +3,7 @@
 Imports nothing of the project.
 """
 
+import datetime
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
@@ -44,6 +45,16 @@ def check(options: Any) -> None:
             raise ValueError(f"--{each.name}={value}: expected at least {low:g}")
         if high is not None and value > high:
             raise ValueError(f"--{each.name}={value}: expected at most {high:g}")
+
+
+def check_date(name: str, value: str) -> None:
+    """Raise `ValueError` where an option is no date of the form YYYY-MM-DD."""
+    try:
+        valid = datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"--{name}={value}: expected a date such as 2026-11-20")
 
 
 def option_fields(group: type) -> list[Field[Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 from seqcls_beam import storage
 from seqcls_beam.runs import commit
 from seqcls_beam.runs.lease import EXPIRES
-from seqcls_beam.runs.run import RunError, label_folders
+from seqcls_beam.runs.run import RunError, attempts, label_folders
 from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.runs.table import partitions, read_newest
 from seqcls_beam.runs.versions import (
@@ -125,7 +125,7 @@ def _is_busy(store: Store, partition: str, at: int) -> bool:
 
 def _attempts(store: Store, partition: str, now: float) -> list[Leftover]:
     """Attempts and stages of a partition. Those of the next version stay while any of them changes."""
-    folder = "/".join(filter(None, ["_attempts", partition]))
+    folder = attempts(partition)
     at = newest(store, partition)
     version = read_version(store, partition, at)[0] if at else None
     needed = (version.stage, version.work) if version is not None and store.is_open(version.stage) else ()

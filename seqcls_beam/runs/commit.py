@@ -17,7 +17,7 @@ from typing import Any
 
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store
-from seqcls_beam.runs.versions import PART, Version, newest, read_version, version_name
+from seqcls_beam.runs.versions import PART, Version, newest, read_version
 from seqcls_beam.storage import each
 
 
@@ -82,7 +82,7 @@ def bar(store: Store, partition: str, number: int, stage: str, nothing: dict[str
         said, number=number + 1, stage=stage, work=f"{stage}/work", moves=(), replaces=(), sweeps=(), bars=True
     )
     store.open(stage, ())
-    decided = store.create(version_name(partition, number + 1), version.body(manifest), stage)
+    decided = store.create(version.name, version.body(manifest), stage)
     store.close(stage)
     return decided
 

@@ -11,7 +11,7 @@ from typing import Any
 from seqcls_beam import storage
 from seqcls_beam.runs import commit
 from seqcls_beam.runs.manifest import build_manifest
-from seqcls_beam.runs.run import Run, RunError, label_folders, read_own, short
+from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, read_own, short
 from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.runs.table import Published, damage, partitions, read_newest
 from seqcls_beam.runs.versions import (
@@ -36,8 +36,9 @@ TOLD = {
 def follow(run: Run) -> Run:
     """The run as one that follows the newest version, after that was carried out. Raises `RunError` if it is none."""
     store = store_of(run.output)
-    read_newest(store, run.partition)  # an output of an earlier layout is refused before anything is touched
     run = replace(run, follows=commit.recover(store, run.partition))
+    if not run.follows:
+        read_newest(store, run.partition)  # refuses an output of an earlier layout
     _tidy(store, run)
     return run
 
@@ -73,15 +74,13 @@ def unpublishable(run: Run) -> str | None:
     others = [each for each in partitions(store) if each != run.partition and (not each or not run.partition)]
     for each in others:
         if other := read_newest(store, each):
-            kind = TOLD.get(other.manifest["kind"], "another command's output")
             if other.manifest["kind"] != run.kind:
-                return f"--output={run.output} holds {kind}, which this command does not replace; name another folder"
+                return _of_another_kind(run, other)
             if each:
                 return f"--output={run.output} has partitions such as {each}: give a --run_date, or name another folder"
             return f"--output={run.output} is a table without partitions: leave out --run_date, or name another folder"
     if now is not None and now.manifest["kind"] != run.kind:
-        kind = TOLD.get(now.manifest["kind"], "another command's output")
-        return f"--output={run.output} holds {kind}, which this command does not replace; name another folder"
+        return _of_another_kind(run, now)
     if now is not None and now.version.run_id != run.run_id and not run.overwrite:
         return _taken(run, now)
     return _foreign(run, store, now)
@@ -188,7 +187,7 @@ def _tidy(store: Store, run: Run) -> None:
 
     What cannot be removed, as another user's files, stays for `pipelines.clean` to tell of.
     """
-    folder = "/".join(filter(None, ["_attempts", run.partition]))
+    folder = attempts(run.partition)
     over = [f"_attempts/{name}" for name in store.names("_attempts") if name.startswith(OVER)]
     stages = [(name, STAGE.fullmatch(name)) for name in store.names(folder)]
     dead = [f"{folder}/{name}" for name, stage in stages if stage and int(stage[1]) <= (run.follows or 0)]
@@ -224,6 +223,11 @@ def _foreign(run: Run, store: Store, now: Published | None) -> str | None:
             more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
             return f"--output={run.output}: {what}{more} is not of a run; name another folder or move it away"
     return None
+
+
+def _of_another_kind(run: Run, found: Published) -> str:
+    kind = TOLD[found.manifest["kind"]]
+    return f"--output={run.output} holds {kind}, which this command does not replace; name another folder"
 
 
 def _taken(run: Run, now: Published) -> str:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.reading import units
-from seqcls_beam.runs.store import Store, store_of
+from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.schema import PARTITION, Mark
 
 
@@ -32,7 +32,7 @@ class RunError(RuntimeError):
     """The run published nothing, for a reason its user can act on."""
 
 
-_RESERVED = ("over-", "publish-", ".", "_")
+_RESERVED = (OVER, "publish-", ".", "_")
 """How names begin that stand beside attempts."""
 
 
@@ -75,7 +75,7 @@ class Run:
 
         It is for one version: no process publishes from there once that number is taken.
         """
-        return "/".join(filter(None, ["_attempts", self.partition, f"{self.run_id}-v{(self.follows or 0) + 1}"]))
+        return f"{attempts(self.partition)}/{self.run_id}-v{(self.follows or 0) + 1}"
 
     @property
     def lease(self) -> str:
@@ -99,6 +99,11 @@ class Run:
     def record(self, unit: int, stage: str = "") -> str:
         """File of the record of a unit or task; there once that is finished."""
         return storage.join(self.records(stage), f"{unit:05d}.json")
+
+
+def attempts(partition: str) -> str:
+    """The folder of a partition's attempts and stages."""
+    return "/".join(filter(None, ["_attempts", partition]))
 
 
 def label_folders(partition: str) -> tuple[str, str]:

@@ -102,6 +102,10 @@ class _Folder:
         """Remove files, each by its name."""
         self._files.each(self._files.remove_file, [self.uri(name) for name in names])
 
+    def _absent(self, names: list[str]) -> list[str]:
+        there = self._files.each(self.exists, names)
+        return [name for name, is_there in zip(names, there, strict=True) if not is_there]
+
 
 class Disk(_Folder):
     """A disk: files and whole folders are renamed, which either happens or does not."""
@@ -143,10 +147,7 @@ class Disk(_Folder):
                 doubtful |= self._fill(folder, files, f"{stage}/new")
             for each in dict.fromkeys((folder or ".", folder.rpartition("/")[0] or ".")):
                 self._files.sync(self.uri(each))
-        asked = sorted(doubtful)
-        missing = [
-            target for target, there in zip(asked, self._files.each(self.exists, asked), strict=True) if not there
-        ]
+        missing = self._absent(sorted(doubtful))
         if not missing or not self.is_open(stage):
             return []
         for target in missing:
@@ -215,10 +216,7 @@ class Bucket(_Folder):
         """Copy, and remove the source."""
         done = self._files.each(lambda move: self._move(*move), list(moves))
         doubtful = [target for (_, target), moved in zip(moves, done, strict=True) if not moved]
-        asked = sorted(doubtful)
-        missing = [
-            target for target, there in zip(asked, self._files.each(self.exists, asked), strict=True) if not there
-        ]
+        missing = self._absent(sorted(doubtful))
         return missing if missing and self.is_open(stage) else []
 
     def discard(self, folder: str) -> None:

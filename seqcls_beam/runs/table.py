@@ -62,7 +62,7 @@ def read_newest(store: Store, partition: str = "") -> Published | None:
         _refuse_earlier(store)
         return None
     version, manifest = read_version(store, partition, number)
-    return Published(store, version, manifest) if manifest.get("kind") not in (None, "nothing") else None
+    return Published(store, version, manifest) if manifest["kind"] != "nothing" else None
 
 
 def read_manifest(output: str, partition: str = "") -> dict[str, Any] | None:

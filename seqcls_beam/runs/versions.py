@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
-from seqcls_beam.runs.run import RunError, short
+from seqcls_beam.runs.run import RunError, attempts, short
 from seqcls_beam.runs.store import Store
 
 FOLDER = "_versions"
@@ -204,7 +204,7 @@ STAGE = re.compile(r"publish-(\d+)-.+")
 
 def stage_name(partition: str, number: int) -> str:
     """A stage for a version, a folder that nobody else has."""
-    return "/".join(filter(None, ["_attempts", partition, f"publish-{number:08d}-{storage.token()}"]))
+    return f"{attempts(partition)}/publish-{number:08d}-{storage.token()}"
 
 
 PART = re.compile(r"part-\d+-of-\d+-v(\d+)-[0-9a-f]{8}\.parquet")

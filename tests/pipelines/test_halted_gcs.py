@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import fsspec
-import gcsfs
 import pytest
 
 from tests import gcs
@@ -20,11 +19,8 @@ def jobs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bucket():
-    with gcs.server("halts") as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", url)
-        gcsfs.GCSFileSystem.clear_instance_cache()
-        yield "gs://halts"
-        gcsfs.GCSFileSystem.clear_instance_cache()
+    with gcs.bucket("halts") as uri:
+        yield uri
 
 
 STEPS = {
