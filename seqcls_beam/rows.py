@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     """Size of every row, int64 [rows] bytes: the same whatever batch the row stands in, and near what it takes.
 
-    Whatever is no string, binary, struct, list or map counts 8 bytes.
+    Whatever has no length of its own counts 8 bytes, and names of a dictionary, which are shared, do.
     """
     total = np.zeros(len(batch), np.int64)
     for column in batch.columns:
@@ -23,6 +23,10 @@ def _bytes(values: pa.Array) -> npt.NDArray[np.int64]:
         return _bytes(values.storage)
     if pa.types.is_dictionary(kind):
         return np.full(len(values), 8, np.int64)  # the names themselves are shared
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return _bytes(values.cast(pa.large_binary()))
+    if pa.types.is_fixed_size_binary(kind):
+        return np.full(len(values), 8 + kind.byte_width, np.int64)
     if _has_length(kind):
         return 8 + pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_struct(kind):
@@ -30,13 +34,17 @@ def _bytes(values: pa.Array) -> npt.NDArray[np.int64]:
         for child in values.flatten():
             total += _bytes(child)
         return total
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
-        offsets = values.offsets.to_numpy().astype(np.int64)
-        children = (
-            pa.StructArray.from_arrays([values.keys, values.items], ["k", "v"]) if pa.types.is_map(kind) else None
+    if pa.types.is_map(kind):
+        values = pa.ListArray.from_arrays(
+            values.offsets, pa.StructArray.from_arrays([values.keys, values.items], ["k", "v"])
         )
-        ends = np.concatenate([[0], np.cumsum(_bytes(values.values if children is None else children))])
-        return 8 + np.diff(ends[offsets])
+        kind = values.type
+    if _is_list(kind):
+        # Not by offsets: those of views are in any order.
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        ends = np.concatenate([[0], np.cumsum(_bytes(pc.list_flatten(values)))])
+        past = np.cumsum(lengths)
+        return 8 + ends[past] - ends[past - lengths]
     return np.full(len(values), 8, np.int64)
 
 
@@ -46,4 +54,14 @@ def _has_length(kind: pa.DataType) -> bool:
         or pa.types.is_large_string(kind)
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
+    )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
     )
