@@ -38,7 +38,7 @@ from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.plan import first_sequences, plan
+from seqcls_beam.runs.plan import first_sequences, how_read, plan
 from seqcls_beam.runs.run import begin, finished_units
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
@@ -98,13 +98,15 @@ def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
 def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOptions) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
-    units = plan_units(job.files, job.config.read.unit_bytes)
+    units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
     one_worker_per_gpu(runner, job.config.model.device, argv, beam_options, len(units))
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
 
     def start() -> None:
         begin(job.run, units, _facts(job, runner, len(units)))
+        for remark in job.remarks:
+            say(remark, 0)
         say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
 
     def work() -> None:
@@ -131,9 +133,12 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
             "digest": job.checkpoint.digest,
             "files": job.checkpoint.files,
             "problem": job.checkpoint.problem,
+            "reading": job.checkpoint.reading,
             "labels": job.checkpoint.labels,
         },
         "threshold": job.config.model.threshold if job.checkpoint.problem == "multi_label" else None,
+        "read": how_read(job.config.read),
+        "skipped": job.skipped,
         "columns": [{"name": each.name, "type": str(each.type)} for each in job.layout.keep],
     }
 
@@ -149,7 +154,9 @@ def _look(options: ModelOptions, look: LookOptions) -> int:
     from seqcls_beam.model.engine import Classifier
     from seqcls_beam.model.predictions import probabilities
 
-    checkpoint = resolve(options.model, options.revision)
+    checkpoint = resolve(options.model, options.revision, options.problem_type)
+    if checkpoint.remark:
+        say(checkpoint.remark, 0)
     pairs = list(look.text_pair) or None
     scores = probabilities(list(look.text), pairs, checkpoint, Classifier(checkpoint, options), options)
     shown = [" | ".join(both) for both in zip(look.text, pairs, strict=True)] if pairs else list(look.text)

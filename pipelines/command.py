@@ -59,7 +59,9 @@ def planning() -> Iterator[None]:
         yield
     except (ValueError, FileNotFoundError) as error:
         raise _NotPlanned(str(error), 2) from error
-    except (OSError, ImportError) as error:
+    except ImportError as error:  # of an extra: it says which
+        raise _NotPlanned(str(error), 2) from error
+    except OSError as error:
         raise _NotPlanned(f"{type(error).__name__}: {error}", 1) from error
 
 
@@ -151,28 +153,25 @@ def explained(error: Exception) -> Exception:
     return RunError(said[-1]) if said else error
 
 
-def flags(config: Any, *but: str) -> Iterator[str]:
-    """A command's options as they would be given, defaults among them, without passwords; `but` are no flags of it."""
+def flags(config: Any) -> Iterator[str]:
+    """A command's options as a shell takes them, defaults among them, without passwords."""
     for group in fields(config):
         options = getattr(config, group.name)
         for each in option_fields(type(options)):
             value = getattr(options, each.name)
-            if (
-                each.name not in but
-                and value is not None
-                and value is not False
-                and (value != () or each.default != ())
-            ):
-                yield _flag(each.name, value, each.type == tuple[str, ...])
+            if value is None or value is False:
+                continue
+            if value is True:
+                yield f"--{each.name}"
+            elif each.type == tuple[str, ...]:
+                yield from (_flag(each.name, one) for one in value)
+            else:
+                yield _flag(each.name, ",".join(value) if isinstance(value, tuple) else str(value))
 
 
-def _flag(name: str, value: Any, several: bool) -> str:
-    if value is True:
-        return f"--{name}"
-    if several:
-        return " ".join([f"--{name}", *(shlex.quote(storage.without_password(each)) for each in value)])
-    said = ",".join(value) if isinstance(value, tuple) else str(value)
-    return f"--{name}={shlex.quote(storage.without_password(said))}"
+def _flag(name: str, value: str) -> str:
+    # One word, so that a value may begin with a dash.
+    return f"--{name}={shlex.quote(storage.without_password(value))}"
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -85,12 +85,9 @@ def _main(argv: list[str]) -> int:
         config = configured(given)
         if runner != LOCAL and config.report.output is None:
             raise UsageError(f"--output is missing: with --runner={runner} workers need a folder that all of them see")
-        try:
-            for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
-                wanted(package)
-            job = plan(config, given["model"].get("threshold"))
-        except ImportError as error:
-            return say(str(error), 1)
+        for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
+            wanted(package)
+        job = plan(config, given["model"].get("threshold"))
         gates.check(config.gates, job.kind)
     try:
         if job.checkpoint is not None:

@@ -6,7 +6,6 @@ torchrun --standalone --nproc_per_node=2 -m pipelines.finetune --data=prepared -
 
 import sys
 import time
-from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,8 +45,6 @@ exit codes: 0 published (or already published), 1 failed and nothing published, 
 _END = "end"
 """What the first process says to the others where there is nothing to train; else the version that is followed."""
 
-_NO_FLAG = "max_rejected"  # what every output takes; here no row can be rejected
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
@@ -61,7 +58,7 @@ def say(message: str, code: int) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS, **{_NO_FLAG: SUPPRESS})
+        made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS)
         job = plan(configured(parse_alone(made, argv, GROUPS)))
     try:
         return _follow(job) if processes()[0] > 0 else _lead(job)
@@ -122,7 +119,7 @@ def _publish(job: Job, trained: Trained | None) -> None:
 
     facts = {
         "started": started,
-        "command": " ".join(["python -m pipelines.finetune", *flags(job.config, _NO_FLAG)]),
+        "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
         "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
     }
     manifest = receipt.write(job, trained, facts, job.work / "model")

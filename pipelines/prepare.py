@@ -29,11 +29,11 @@ from pipelines.command import (
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.terminal import prepare as terminal
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,
     LabelOptions,
     PrepareConfig,
+    PrepareOutputOptions,
     ShardOptions,
     SplitInputOptions,
     SplitOptions,
@@ -50,7 +50,7 @@ GROUPS: dict[str, type] = {
     "clean": CleanOptions,
     "splits": SplitOptions,
     "shards": ShardOptions,
-    "output": OutputOptions,
+    "output": PrepareOutputOptions,
 }
 
 UNIT_BYTES = 8 * 2**20  # a unit is a minute of cleaning and tokenising or so: many small ones keep all workers busy
@@ -91,7 +91,7 @@ def configured(given: dict[str, dict[str, Any]]) -> PrepareConfig:
         clean=CleanOptions(**given["clean"]),
         splits=SplitOptions(**given["splits"]),
         shards=ShardOptions(**given["shards"]),
-        output=OutputOptions(**given["output"]),
+        output=PrepareOutputOptions(**given["output"]),
     )
 
 
@@ -107,6 +107,8 @@ def _launch(
     log_to_stderr()
 
     def start() -> None:
+        for remark in job.remarks:
+            say(remark, 0)
         say(terminal.begun(job, size, begin(job, units, _facts(job, runner))), 0)
 
     def work() -> None:

@@ -8,23 +8,35 @@ Read from the top: a room imports only rooms above it.
       option.py        one option: help, unit, range, default
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py   those of a command, in groups
     rows.py          what a row weighs
-    storage.py       the few atomic things that are done with files, local or in a bucket
+    storage/         the few atomic things that are done with files, local or in a bucket
+      names.py         how files are named, and what of a name may be published
+      web.py           files over HTTP
     cache.py         this machine's folder for what can be made again
 
     reading/         files → RECORD
       formats/         bytes of a file → records, one module a format
       footers.py       what a Parquet file says of itself
-      units.py         patterns → files → units of work
+      matching.py      a pattern → the names that match it
+      standard_input.py   the standard input, as a file
+      files.py         patterns → files, and what was left out
+      folders.py       what the names of folders say of rows
+      units.py         files → units of work
+      remarks.py       what is worth saying of an input before it is read
       records.py       a unit → RECORD batches
+      values.py        values that Python has → Arrow arrays
+      rows.py          rows that a program holds → RECORD batches
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
       tokens.py        RECORD → TOKENS
       cards.py         which of a machine's GPUs is this process's
       engine/          token ids → logits; with finetuning/ the only place that knows torch
       predictions.py   TOKENS → PREDICTION
+      answers.py       PREDICTION → what a program reads of it
 
+    notebook.py      labelling in plain Python
     runs/            a run is a transaction
       progress.py      how far a run is, told on the way
+      accounting.py    what became of every row of the input, and when too much is lost
       parts.py         PREDICTION → the Parquet parts of a unit, and the unit's record
       run.py           a run and its attempt: identity, units, what is finished
       lease.py         the sign that a run is alive
@@ -42,6 +54,9 @@ Read from the top: a room imports only rooms above it.
     preparation/     labelled records → shards to fine-tune on
       keys.py          the duplicate key of a text, and its digest
       clean.py         what is repaired in a text
+      written.py       lists that were written into a string
+      forms.py         what form labels have in a column, decided once
+      sampled.py       what files show of labels before any row is worked on
       labels.py        what stands in a column → the numbers a classifier learns
       splits.py        a number drawn for a group → its split
       blocks.py        rows of any size, in blocks that are worked on at once
@@ -57,8 +72,8 @@ Read from the top: a room imports only rooms above it.
       exact.py         stage exact: examples of a partition → which rows stay
       stars.py         … or by all workers
       near.py          stages pairs, keys, compare: bands → near-duplicates
-      clusters.py      edges → which texts are joined, which leads, the cluster's name
-      findings.py      what is said of near-duplicates and leaks, and why a text goes
+      clusters.py      edges → which texts are joined, which leads, the cluster's name; what must not be cut
+      findings.py      what is said of near-duplicates, leaks and shares, and why a text goes
       assign.py        stage assign: splits without leaks, and the place of every row
       shards.py        stage shards: rows → Parquet
       statistics.py    what is counted of shards → what is told of a split
@@ -111,6 +126,7 @@ Read from the top: a room imports only rooms above it.
       overlap.py       texts are tokenised while a GPU computes
       coder.py         how batches travel between workers
       handler.py       the engine as a Beam ModelHandler
+      rows.py          rows of anybody's pipeline, in and out
       classify.py      classifying as PTransforms
       prepare.py       preparing as a PTransform
       evaluate.py      evaluating as PTransforms
@@ -123,13 +139,18 @@ from typing import TYPE_CHECKING, Any
 from seqcls_beam.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from seqcls_beam.notebook import label
     from seqcls_beam.runs.table import open_labels
 
-__all__ = ["open_labels"]
+__all__ = ["label", "open_labels"]
 
 
 def __getattr__(name: str) -> Any:
     """Load on first use, so that importing one room loads no other."""
+    if name == "label":
+        from seqcls_beam.notebook import label
+
+        return label
     if name == "open_labels":
         from seqcls_beam.runs.table import open_labels
 

@@ -28,6 +28,7 @@ import orjson
 import pyarrow as pa
 
 __all__ = [
+    "LOSSES",
     "PREDICTION",
     "PREDICTION_MULTI_LABEL",
     "REASONS",
@@ -46,7 +47,8 @@ REJECT_VALUE = pa.struct(
         ("reason", pa.string()),  # one of REASONS
         ("detail", pa.string()),  # a sentence for people
         # The record's bytes as read: of Parquet the columns that are read, as JSON; of a file whose data end early or
-        # break the line under way; of more than 64 MiB the first MiB. Past the reader the text, in UTF-8.
+        # break the line under way; of FromRows the row, as JSON; of more than 64 MiB the first MiB. Past the reader the
+        # text, in UTF-8.
         ("raw", pa.binary()),
     ]
 )
@@ -59,6 +61,7 @@ REASONS = {
     "missing_text": "the text column is absent or null",
     "wrong_type": "the text is not a string, or a kept column does not fit its type",
     "invalid_utf8": "the bytes are not UTF-8",
+    "invalid_encoding": "the bytes are not of the encoding that was named",
     "lone_surrogate": "a JSON escape names half of a surrogate pair, which is no character",
     "nul_byte": "the text contains U+0000",
     "empty_text": "the text is empty or white space",
@@ -89,9 +92,12 @@ REASONS = {
     "near_duplicate": "a near-duplicate stays in its place",
     "contaminated": "the text is, or nearly is, one that must not be learned from",
 }
-"""Why a row was rejected.
+"""Why a row was rejected."""
 
-A reason that speaks of a file is one row for all that was not read of it, at the position where reading ended.
+LOSSES = ("truncated_file", "corrupt_file", "unreadable_file", "missing_column", "vanished_file")
+"""Reasons that speak of a file: one rejected row, where reading ended, stands for all rows that could not be read.
+
+How many those are is known or estimated from their bytes; it stands in the manifest, by file.
 """
 
 UNIT = pa.schema(
@@ -116,7 +122,7 @@ def record(keep: pa.Schema, pair: bool) -> pa.Schema:
 
     source     URI of the file it came from; never null; a dictionary of the batch's own
     position   byte offset of its first byte in the (decompressed) file, or of Parquet its row number in the file, from
-               0; never null
+               0, or of FromRows the row's event time in microseconds; never null
     text       null in a rejected row, and in no other
     text_pair  the second sentence, likewise; only where `pair`
     keep       the input's columns that pass through, under their own names and types, never null itself; where the
@@ -169,8 +175,15 @@ PARTITION = "run_date"
 """The column that folders such as `run_date=2026-11-20` give a table; no file has it."""
 
 
-def labeled(keep: pa.Schema, multi_label: bool) -> pa.Schema:
-    """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said.
+SOURCE = [
+    pa.field("source_file", pa.string()),  # `source` of RECORD, without a password
+    pa.field("source_position", pa.int64()),  # `position` of RECORD
+]
+"""What LABELED says of where a row came from, behind all other columns: of text files, and where it is asked for."""
+
+
+def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False) -> pa.Schema:
+    """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said, then SOURCE.
 
     `label` is a plain string here. A kept column that is named like one of ours, like the partition, or like one before
     it, is renamed `input_<name>`, as often as that is taken; names are compared without case, since query engines do
@@ -180,6 +193,7 @@ def labeled(keep: pa.Schema, multi_label: bool) -> pa.Schema:
     ours = [
         *(PREDICTION_MULTI_LABEL if multi_label else [pa.field("label", pa.string()), *PREDICTION[1:]]),
         *TOKENS[2:],
+        *(SOURCE if sourced else []),
     ]
     taken = {*(f.name for f in ours), PARTITION}
     others = {f.name.casefold() for f in keep}
@@ -198,14 +212,16 @@ class Mark:
     """Where a batch stands in its run, and what is known of it that is no column."""
 
     unit: int  # the unit it belongs to, from 0 …
-    units: int  # … of how many
+    units: int  # … of how many; 0: of none, as rows that came by FromRows
     sequence: int = 0  # number of the batch in its unit, from 0
     last: bool = False  # no batch of the unit follows
     rows: int = 0  # rows of the unit up to and including this batch, rejected ones among them
     bytes: int = 0  # input bytes that the rows of this batch took, near enough to show progress
-    # With `last`, the unit's pieces as in UNIT, each also with `rows`, how many were read from it.
+    # With `last`, the unit's pieces as in UNIT, each also with `rows`, how many were read from it, rejected ones among
+    # them, and `losses`, what could not be read: {reason, detail, rows (None: not known), bytes} each.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time spent on this batch, by stage
+    sourced: bool = False  # LABELED has SOURCE
     # What classified it: model, device, dtype, threads … The writer needs `labels`, in the order of `scores`.
     engine: dict[str, Any] = field(default_factory=dict)
 
@@ -215,8 +231,8 @@ class Mark:
         packed = (batch.schema.metadata or {}).get(_MARK)
         if packed is None:
             raise ValueError(
-                "a batch carries no mark of its unit: it was made without ReadRecords, or a step between lost the "
-                f"schema's metadata (keep batch.schema.metadata); its columns are {batch.schema.names}"
+                "a batch carries no mark of its unit: it was made without ReadRecords or FromRows, or a step between "
+                f"lost the schema's metadata (keep batch.schema.metadata); its columns are {batch.schema.names}"
             )
         return cls(**orjson.loads(packed))
 

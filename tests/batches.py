@@ -49,6 +49,7 @@ def unit_batches(unit: int, units: int, rows: range, batch_rows: int, rejected: 
         cut = range(start, min(start + batch_rows, rows.stop))
         last = sequence == len(starts) - 1
         inputs = [{"path": "corpus.jsonl", "size": 9, "version": "1", "start": 0, "end": -1, "rows": len(rows)}]
+        inputs = [{**each, "format": "jsonl", "compression": "", "losses": []} for each in inputs]
         yield predictions(
             unit,
             units,

@@ -109,6 +109,11 @@ def workplace(tmp_path_factory):
     pq.write_table(pa.table({"text": plain}), folder / "corpus.parquet")
     (folder / "pairs.tsv").write_text('#1 String\t#2 String\n"a film\tthe book\n')
     (folder / "emotions.tsv").write_text("a good film\t3,4\tx1\n")
+    (folder / "umsatz.csv").write_bytes("id;text\n1;ein schöner Film\n".encode("latin-1"))
+    (folder / "archive" / "lang=en").mkdir(parents=True)
+    write_jsonl(folder / "archive" / "lang=en" / "a.jsonl", [{"text": text} for text in some])
+    (folder / "archive" / "notes.docx").write_bytes(b"no data")
+    write_jsonl(folder / "corpus.jsonl", [{"text": text} for text in some])
     tiny.checkpoint(folder / "my-checkpoint")
     tiny.checkpoint(folder / "my-pairs")
     return folder
@@ -119,7 +124,11 @@ def workplace(tmp_path_factory):
 def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     shutil.rmtree("labelled", ignore_errors=True)
-    assert classify.main(shlex.split(recipe, comments=True)[3:]) == 0
+    words = shlex.split(recipe, comments=True)
+    if "|" in words:
+        _, name, _, *words = words
+        monkeypatch.setattr(sys, "stdin", open(name))  # noqa: SIM115 - read by the command
+    assert classify.main(words[3:]) == 0
     shown = capsys.readouterr().out
     assert (
         re.search(r"I love this book +│ +0\.0\d\d │ +(1\.0|0\.9)\d\d", shown)

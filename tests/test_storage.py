@@ -1,8 +1,12 @@
 """What must be atomic is atomic, on a local disk and in a store without folders."""
 
+import os
 import threading
+import zipfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqcls_beam import storage
 
@@ -135,3 +139,69 @@ def test_two_colons_in_a_path_are_no_chain_of_file_systems(tmp_path):
     storage.put(f"{tmp_path}/a::b/c", b"1")
     storage.remove(f"{tmp_path}/a::b/c")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a::b"]
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
+BYTES = st.binary(min_size=1, max_size=8).filter(lambda name: not set(name) & {0, ord("/")})
+
+
+@given(st.one_of(NAMES.map(os.fsencode), BYTES))
+def test_any_path_is_a_uri_in_utf8_that_leads_back(name):
+    path = os.fsdecode(b"/folder/" + name)
+    uri = storage.named(path)
+    assert storage.local_path(uri.encode().decode()) == path.rstrip("/")
+    assert storage.named(uri) == uri and storage.is_local(uri)
+    assert uri == path or uri.startswith("bytes:///folder/")
+    assert storage.lies_in(uri, "/folder") and storage.lies_in(uri, "file:///folder")
+
+
+def test_local_names_are_no_protocols(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("file:a", "local:a", "a::b", "gs::a", "~nobody-here", "a:b"):
+        assert storage.absolute(name) == f"{tmp_path}/{name}"
+    for uri in ("file:///a/b", "file:/a/b", "local:///a/b", "bytes:///a/b", "/a/b/", "/a/./b"):
+        assert storage.absolute(uri) == "/a/b"
+    assert storage.absolute("/a://b") == "/a:/b"
+    assert storage.absolute("http://host/a?b=c/") == "http://host/a?b=c/"
+    with pytest.raises(ValueError, match="an empty name"):
+        storage.absolute("")
+
+
+@pytest.mark.parametrize("name", ["a::b", "a#1", "a#1234567890123456", "a?b", "a[1]", "a%41", "a b", "a*"])
+def test_signs_in_a_name_are_part_of_it(name, folder):
+    uri = storage.join(folder, "signs", name)
+    storage.put(uri, b"1")
+    assert storage.read(uri) == b"1" and storage.names(storage.join(folder, "signs")) == [name]
+    assert storage.lies_in(uri, storage.join(folder, "signs"))
+    storage.remove_file(uri)
+    assert not storage.exists(uri)
+
+
+def test_chains_of_file_systems_are_followed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("b.txt", "inside")
+    assert storage.read(f"zip://b.txt::file://{tmp_path}/a.zip") == b"inside"
+    assert storage.read(f"simplecache::file://{tmp_path}/a.zip") == (tmp_path / "a.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:pw@host/a", "http://host/a"),
+        ("http://me:p@ss@host/a@b", "http://host/a@b"),
+        ("s3://KEY:se/cr/et@bucket/a", "s3://bucket/a"),
+        ("http://host:8080/a@b", "http://host:8080/a@b"),
+        ("http://host:8080?a=b@c", "http://host:8080?a=b@c"),
+        ("gs://bucket/me@host/a", "gs://bucket/me@host/a"),
+        ("https://h/a?x=1&X-Amz-Signature=ab%2F&y=2", "https://h/a?x=1&X-Amz-Signature=...&y=2"),
+        ("https://h/a?sig=abc#f", "https://h/a?sig=...#f"),
+        ("https://h/a?access_token=abc", "https://h/a?access_token=..."),
+        ("https://h/a?design=abc", "https://h/a?design=abc"),
+        ("/a?token=abc", "/a?token=abc"),
+        ("no answer from http://me:pw@host/a", "no answer from http://host/a"),
+        ("/caf\udce9", "bytes:///caf%E9"),
+    ],
+)
+def test_what_is_published_holds_no_secret(uri, shown):
+    assert storage.without_password(uri) == shown
+    assert storage.without_password(shown) == shown

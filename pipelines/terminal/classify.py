@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.terminal import screen
+from pipelines.terminal import accounting, screen
 from seqcls_beam import storage
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.run import Run, label_folders, short
@@ -31,20 +31,22 @@ def summary(run: Run, manifest: dict[str, Any], rows: int = 5) -> None:
     counts = manifest["rows"]
     # Names of labels, columns and folders may look like markup: everything of the user's is wrapped in Text.
     facts = screen.facts()
-    facts.add_row("rows", f"{counts['in']:,} in, {counts['labeled']:,} labelled, {counts['rejected']:,} rejected")
+    facts.add_row("rows", accounting.rows(counts, labelled=counts["labeled"]))
     labelled = sorted(manifest["label_counts"].items(), key=lambda item: -item[1])
     more = f", … ({len(labelled)} labels)" if len(labelled) > 8 else ""
     facts.add_row("labels", Text(", ".join(f"{name} {count:,}" for name, count in labelled[:8]) + more))
     if counts["rejected"]:
         reasons = ", ".join(f"{name} {count:,}" for name, count in counts["rejected_by_reason"].items())
         facts.add_row("rejects", reasons)
+    for name, said in accounting.losses(manifest):
+        facts.add_row(name, Text(said))
     if manifest["truncated_rows"]:
         facts.add_row("truncated", f"{manifest['truncated_rows']:,} (texts longer than the model reads)")
     seconds = manifest["seconds"]
     busy = sum(seconds.get(stage, 0.0) for stage in ("read", "tokenize", "classify", "write"))
     if busy:
         stages = ", ".join(f"{stage} {seconds[stage]:.1f} s" for stage in ("read", "tokenize", "classify", "write"))
-        facts.add_row("speed", f"{counts['in'] / busy:,.0f} texts/s per worker ({stages})")
+        facts.add_row("speed", f"{(counts['labeled'] + counts['rejected']) / busy:,.0f} texts/s per worker ({stages})")
     parts = len(manifest["parts"])
     folder = storage.join(run.output, label_folders(run.partition)[0])
     facts.add_row("output", Text(f"{folder} ({parts:,} part{'s'[: parts != 1]})"))

@@ -12,6 +12,7 @@ from seqcls_beam import storage
 from seqcls_beam.evaluation.counting.tally import MOST_VALUES
 from seqcls_beam.evaluation.formatting import METRICS, cell, matrix, number
 from seqcls_beam.evaluation.job import Job
+from seqcls_beam.runs.accounting import PREFIX
 
 MOST_CLASSES = 30
 MOST_MATRIX = 10
@@ -56,9 +57,14 @@ def _facts(found: dict[str, Any]) -> Table:
     facts = screen.facts("fold")
     told = f"{rows['in']:,} in, {rows['scored']:,} scored"
     told += f", {rows['unlabelled']:,} without a gold label" * bool(rows["unlabelled"])
-    facts.add_row("rows", told + f", {rows['rejected']:,} rejected")
+    about = PREFIX[rows["lost_weight"]]
+    facts.add_row(
+        "rows", told + f", {rows['rejected']:,} rejected" + f", {about}{rows['lost']:,} lost" * bool(rows["lost"])
+    )
     if rows["rejected"]:
         facts.add_row("rejects", ", ".join(f"{name} {count:,}" for name, count in rows["rejected_by_reason"].items()))
+    if rows["lost"]:
+        facts.add_row("lost", ", ".join(f"{name} {count:,}" for name, count in rows["lost_by_reason"].items()))
     if rows["unknown_labels"]:
         facts.add_row("unknown", Text(", ".join(map(repr, rows["unknown_labels"]))))
     facts.add_row("gold", Text(f"column {found['gold']['column']!r}, read as {found['gold']['read_as']}"))
@@ -66,7 +72,7 @@ def _facts(found: dict[str, Any]) -> Table:
         facts.add_row("truncated", f"{found['truncated_rows']:,} (texts longer than the model reads)")
     busy = sum(found["seconds"].get(stage, 0.0) for stage in ("read", "tokenize", "classify"))
     if found["model"] is not None and busy:
-        facts.add_row("speed", f"{rows['in'] / busy:,.0f} texts/s per worker")
+        facts.add_row("speed", f"{(rows['in'] - rows['lost']) / busy:,.0f} texts/s per worker")
     return facts
 
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.terminal import live, screen
-from seqcls_beam.preparation import tasks
+from pipelines.terminal import accounting, live, screen
+from seqcls_beam.preparation import findings, tasks
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs.run import Run, short
 
@@ -77,14 +77,13 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     console = screen.console()
     counts, splits = manifest["rows"], manifest["splits"]
     facts = screen.facts()
-    facts.add_row(
-        "rows",
-        f"{counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, {counts['rejected']:,} rejected",
-    )
+    facts.add_row("rows", accounting.rows(counts, kept=counts["kept"], removed=counts["removed"]))
     for name in ("removed", "rejected"):
         if counts[name]:
             told = (f"{reason} {count:,}" for reason, count in counts[f"{name}_by_reason"].items())
             facts.add_row(f"  {name}", ", ".join(told))
+    for name, said in accounting.losses(manifest):
+        facts.add_row(name, Text(said))
     if manifest["cleaned"]:
         facts.add_row("cleaned", ", ".join(f"{step} {count:,}" for step, count in manifest["cleaned"].items()))
     facts.add_row("duplicates", _duplicates(manifest["duplicates"]))
@@ -106,6 +105,10 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     ]
     if skewed:
         facts.add_row("skew", ", ".join(skewed))
+    shares = manifest.get("shares")
+    far = findings.sentence(shares) if shares else None
+    if far:
+        facts.add_row("shares", Text(far))
     if "suggested_max_length" in manifest:
         cut = sum(each["truncated_rows"] for each in splits.values())
         enough, most = manifest["suggested_max_length"], manifest["tokenizer"]["max_length"]

@@ -11,7 +11,13 @@ class ReadOptions:
 
     input: tuple[str, ...] = option(
         "files to read: paths or patterns (*, **, ?, [..]), local or of any fsspec protocol such as gs://; "
-        "a folder means the files in it; may be given several times",
+        "a folder means the files in it, - the standard input; may be given several times",
+        metavar="PATTERN",
+    )
+    exclude: tuple[str, ...] = option(
+        "files that --input finds and that are no input: patterns of names, or of paths below what --input names; may "
+        "be given several times",
+        default=(),
         metavar="PATTERN",
     )
     input_format: str = option(
@@ -19,6 +25,16 @@ class ReadOptions:
         ".zst, and .parquet",
         default="auto",
         choices=("auto", "text", "jsonl", "csv", "tsv", "parquet"),
+    )
+    txt: str = option(
+        "what a row of a .txt file is: each of its lines, or the whole file",
+        default="lines",
+        choices=("lines", "files"),
+    )
+    encoding: str = option(
+        "encoding of text, jsonl, csv and tsv files, such as utf-8, utf-16, latin-1 or cp1252",
+        default="utf-8",
+        metavar="NAME",
     )
     text_column: str = option("column that holds the text", default="text")
     text_pair_column: str | None = option(
@@ -37,10 +53,19 @@ class ReadOptions:
         default=None,
         metavar="NAMES",
     )
+    delimiter: str | None = option(
+        "character between the fields of csv and tsv files, '\\t' for a tab (default: , for csv, a tab for tsv)",
+        default=None,
+        metavar="CHAR",
+    )
     quote: str | None = option(
         "quote character of csv and tsv fields; '' reads quotes as text (default: \" for csv, '' for tsv)",
         default=None,
         metavar="CHAR",
+    )
+    keep_source: bool = option(
+        "keep where a row came from, in the columns source_file and source_position (of text files it always is)",
+        default=False,
     )
     batch_rows: int = option("rows per batch that travels through the pipeline", default=8192, minimum=1)
     unit_bytes: int = option(
@@ -54,6 +79,11 @@ class ReadOptions:
         check(self)
         if self.quote is not None and (len(self.quote.encode()) > 1 or self.quote in (",", "\t", "\r", "\n")):
             raise ValueError(f"--quote={self.quote}: expected one ASCII character that separates nothing, or nothing")
+        if self.delimiter is not None:
+            sign = "\t" if self.delimiter == "\\t" else self.delimiter
+            quote = '"' if self.quote is None else self.quote
+            if len(sign) != 1 or sign in ("\r", "\n", quote) or "\ud800" <= sign <= "\udfff":
+                raise ValueError(f"--delimiter={sign!r}: expected one character that ends no line and quotes nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +131,12 @@ class ModelOptions:
         minimum=0,
     )
     batch_tokens: int = option("tokens per forward pass (0: 2,048 on a CPU, 65,536 on a GPU)", default=0, minimum=0)
+    problem_type: str | None = option(
+        "what the outputs of the model are, where its config does not say it or is wrong: as transformers names it "
+        "(default: its config's; one output without a word of it is a regression)",
+        default=None,
+        choices=("single_label_classification", "multi_label_classification", "regression"),
+    )
     compile: bool = option(
         "compile the model for fixed shapes, one CUDA graph each (GPU): takes a minute or two per worker, and so pays "
         "from some millions of texts for each",
@@ -121,8 +157,28 @@ class OutputOptions:
     overwrite: bool = option(
         "replace what another run published there; it stays readable until the new one is complete", default=False
     )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """What of the input may be missing."""
+
     max_rejected: float = option(
-        "fraction of rows that may be rejected; above it nothing is published", default=0.05, minimum=0, maximum=1
+        "fraction of rows that may be rejected or lost; above it the run fails and publishes nothing",
+        default=0.05,
+        minimum=0,
+        maximum=1,
+    )
+    max_unreadable: int = option(
+        "input files of which nothing can be read that there may be; above it the run fails", default=0, minimum=0
+    )
+    min_rows: int | None = option(
+        "rows that must be read; below it the run fails (default: 1 where any input file has a byte)",
+        default=None,
+        minimum=0,
     )
 
     def __post_init__(self) -> None:
@@ -130,7 +186,7 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(OutputOptions):
+class RunOptions(OutputOptions, LossOptions):
     """The run and its output."""
 
     run_date: str | None = option(

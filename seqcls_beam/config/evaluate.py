@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from seqcls_beam.config.classify import ModelOptions, ReadOptions
+from seqcls_beam.config.classify import LossOptions, ModelOptions, ReadOptions
 from seqcls_beam.config.option import check, option
+from seqcls_beam.config.prepare import check_label_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,12 @@ class GoldOptions:
     label_separator: str | None = option(
         "character between the gold labels of a row that has several; a column of lists needs none", default=None
     )
+    label_columns: tuple[str, ...] | None = option(
+        "columns that each hold 0 or 1 (or true or false) for the label of the model they are named after, "
+        "comma-separated, instead of --label_column; --labels may say what they stand for, as COLUMN:NAME",
+        default=None,
+        metavar="NAMES",
+    )
     labels: tuple[str, ...] | None = option(
         "what stands in the column for the model's labels, comma-separated, each NAME, or VALUE:NAME, where several "
         "values may have one name; other values are rejected (default: the model's names; or their numbers from 0, "
@@ -53,6 +60,7 @@ class GoldOptions:
         check(self)
         if self.label_separator == "":
             raise ValueError("--label_separator is empty: expected a character, such as ','")
+        check_label_columns(self.label_columns, self.label_column, self.label_separator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +111,7 @@ class GateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions:
+class ReportOptions(LossOptions):
     """The report."""
 
     output: str | None = option(
@@ -112,12 +120,6 @@ class ReportOptions:
         metavar="FOLDER",
     )
     overwrite: bool = option("replace an evaluation that lies there", default=False)
-    max_rejected: float = option(
-        "fraction of rows that may be rejected, unknown gold labels among them; above it the command fails",
-        default=0.05,
-        minimum=0,
-        maximum=1,
-    )
     max_unlabelled: float = option(
         "fraction of rows that may have no gold label; above it the command fails", default=1.0, minimum=0, maximum=1
     )
@@ -144,7 +146,10 @@ TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
     "data": {
         "read": ("batch_rows", "unit_bytes"),
         "gold": (),
-        "model": ("model", "revision", "threshold", "device", "dtype", "threads", "batch_tokens", "compile"),
+        "model": (
+            *("model", "revision", "problem_type", "threshold"),
+            *("device", "dtype", "threads", "batch_tokens", "compile"),
+        ),
     },
     "labeled": {
         "read": ("text_column", "text_pair_column", "id_column", "batch_rows", "unit_bytes"),

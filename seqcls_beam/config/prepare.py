@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from seqcls_beam.config.classify import OutputOptions, ReadOptions
+from seqcls_beam.config.classify import LossOptions, OutputOptions, ReadOptions
 from seqcls_beam.config.option import check, option
 
 
@@ -23,6 +23,12 @@ class LabelOptions:
     label_separator: str | None = option(
         "character between the labels of a row that has several; a column of lists needs none", default=None
     )
+    label_columns: tuple[str, ...] | None = option(
+        "columns that each hold 0 or 1 (or true or false) for the label they are named after, comma-separated, instead "
+        "of --label_column; --labels may give them other names, as COLUMN:NAME",
+        default=None,
+        metavar="NAMES",
+    )
     problem: str = option(
         "what is learned: one label a row, several, or a number; auto: several where the column holds lists or a "
         "separator is given, else one",
@@ -31,7 +37,8 @@ class LabelOptions:
     )
     labels: tuple[str, ...] | None = option(
         "the labels in their order, comma-separated, each NAME, or VALUE:NAME for a value that shall be called so; "
-        "other labels are rejected (default: those that are found, in the order of numbers or characters)",
+        "other labels are rejected (default: the names that Parquet files of the library datasets have for class "
+        "numbers, else those that are found, in the order of numbers or characters)",
         default=None,
         metavar="NAMES",
     )
@@ -46,10 +53,27 @@ class LabelOptions:
         check(self)
         if self.label_separator == "":
             raise ValueError("--label_separator is empty: expected a character, such as ','")
-        if self.problem in ("single_label", "regression") and self.label_separator is not None:
-            raise ValueError(f"--problem={self.problem} has one label a row: leave out --label_separator")
+        check_label_columns(self.label_columns, self.label_column, self.label_separator)
+        if self.problem in ("single_label", "regression"):
+            for name in ("label_separator", "label_columns"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"--problem={self.problem} has one label a row: leave out --{name}")
         if self.problem == "regression" and self.labels is not None:
             raise ValueError("--problem=regression has no labels: leave out --labels")
+
+
+def check_label_columns(columns: tuple[str, ...] | None, column: str, separator: str | None) -> None:
+    """Raise `ValueError` for columns of labels that are none, there twice, or beside what names labels otherwise."""
+    if columns is None:
+        return
+    if not all(columns) or not columns:
+        raise ValueError("--label_columns: expected names of columns, comma-separated")
+    twice = [each for each in columns if columns.count(each) > 1]
+    if twice:
+        raise ValueError(f"--label_columns: {twice[0]!r} is there twice")
+    if column != "label" or separator is not None:
+        option = f"--label_column={column}" if column != "label" else f"--label_separator={separator}"
+        raise ValueError(f"--label_columns has a column for each label: leave out {option}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +219,11 @@ class ShardOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareOutputOptions(OutputOptions, LossOptions):
+    """The run and its output."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """Options of `python -m pipelines.prepare`."""
 
@@ -204,4 +233,4 @@ class PrepareConfig:
     clean: CleanOptions
     splits: SplitOptions
     shards: ShardOptions
-    output: OutputOptions
+    output: PrepareOutputOptions

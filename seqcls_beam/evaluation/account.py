@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+from seqcls_beam.runs.accounting import by_file
+
 _NAMED = 10  # unknown labels that are told by name
 
 Place = tuple[int, int, int]
@@ -27,6 +29,7 @@ class Account:
     examples: dict[str, tuple[Place, str]] = field(default_factory=dict)  # way → the first value that was read so
     engines: dict[bytes, dict[str, Any]] = field(default_factory=dict)  # what classified rows, once each
     seconds: Counter[str] = field(default_factory=Counter)  # by stage
+    pieces: list[dict[str, Any]] = field(default_factory=list)  # of the files that were read: `Mark.inputs`
 
     def merge(self, other: "Account") -> None:
         """Add what another has counted."""
@@ -38,9 +41,15 @@ class Account:
         self.truncated += other.truncated
         self.engines |= other.engines
         self.seconds.update(other.seconds)
+        self.pieces += other.pieces
         self.name_unknown(other.unknown)
         for way, count in other.ways.items():
             self.read(way, count, *other.examples[way])
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        """What became of each file that was read, by its name; see `runs.accounting.by_file`."""
+        return by_file(sorted(self.pieces, key=lambda piece: (piece["path"], piece["start"])))
 
     def ran(self, engine: dict[str, Any]) -> None:
         """Note an engine."""

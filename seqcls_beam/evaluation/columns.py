@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from seqcls_beam.config.evaluate import EvaluateConfig
+from seqcls_beam.preparation.labels import check_kind, is_list
 
 
 def require(names: Iterable[str], there: Iterable[str], option: str) -> None:
@@ -14,16 +15,15 @@ def require(names: Iterable[str], there: Iterable[str], option: str) -> None:
         raise ValueError(f"--{option}={','.join(missing)}: no such column; those there are {quoted(there)}")
 
 
-def check_kinds(schema: pa.Schema, config: EvaluateConfig, label_column: str) -> None:
-    """Raise `ValueError` for a column of gold labels or slices whose values have no text of their own.
-
-    That is bytes, and what is nested, but for lists of gold labels.
-    """
-    for option, names in (("label_column", (label_column,)), ("slice_by", config.measure.slice_by or ())):
-        for name in names:
-            kind = schema.field(name).type
-            if not (_is_label(kind) or (option == "label_column" and is_list(kind))):
-                raise ValueError(f"--{option}={name} holds {kind}: expected strings, numbers or booleans")
+def check_kinds(schema: pa.Schema, config: EvaluateConfig, *label_columns: str) -> None:
+    """Raise `ValueError` for a column of gold labels or slices of a type that cannot hold any."""
+    for name in label_columns:
+        check_kind(schema.field(name).type, f"--label_column={name}")
+    for name in config.measure.slice_by or ():
+        if not _has_text(schema.field(name).type):
+            raise ValueError(
+                f"--slice_by={name} holds {schema.field(name).type}: expected strings, numbers or booleans"
+            )
 
 
 def check_answers(schema: pa.Schema, problem: str) -> None:
@@ -41,26 +41,17 @@ def check_answers(schema: pa.Schema, problem: str) -> None:
 
     if problem == "regression":
         return holds("score", "numbers", _is_number)
-    holds("scores", "lists of probabilities", _is_vector, pa.types.is_floating)
+    holds("scores", "lists of probabilities", is_list, pa.types.is_floating)
     if problem == "multi_label":
-        return holds("labels", "lists of labels", is_list, _is_label)
-    return holds("label", "labels", _is_label)
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds several values a row."""
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
-
-
-def _is_vector(kind: pa.DataType) -> bool:
-    return is_list(kind) or pa.types.is_fixed_size_list(kind)
+        return holds("labels", "lists of labels", is_list, _has_text)
+    return holds("label", "labels", _has_text)
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
-def _is_label(kind: pa.DataType) -> bool:
+def _has_text(kind: pa.DataType) -> bool:
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     return not (pa.types.is_nested(kind) or binary)
 

@@ -13,6 +13,7 @@ from seqcls_beam.evaluation.gold import NUMBERS
 from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
+from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.publication import follow, publish_files, unpublishable
 from seqcls_beam.runs.run import Run, RunError, open_attempt
@@ -34,6 +35,8 @@ def assemble(job: Job, evidence: Evidence, facts: dict[str, Any]) -> dict[str, A
     if checkpoint is not None:
         _decode(found["worst"], checkpoint)
     finished = time.time()
+    files = account.files
+    missing = lost(files)
     return {
         "format_version": FORMAT_VERSION,
         "kind": "evaluate",
@@ -42,7 +45,7 @@ def assemble(job: Job, evidence: Evidence, facts: dict[str, Any]) -> dict[str, A
         "runner": facts["runner"],
         "started": iso(facts["started"]),
         "finished": iso(finished),
-        "data": job.data,
+        "data": {**job.data, **({"inputs": files} if files else {})},
         "model": None
         if checkpoint is None
         else {
@@ -50,6 +53,7 @@ def assemble(job: Job, evidence: Evidence, facts: dict[str, Any]) -> dict[str, A
             "revision": checkpoint.revision,
             "digest": checkpoint.digest,
             "files": checkpoint.files,
+            "reading": checkpoint.reading,
         },
         "problem": job.kind.problem,
         "labels": list(evidence.tally.asked.labels),
@@ -61,11 +65,12 @@ def assemble(job: Job, evidence: Evidence, facts: dict[str, Any]) -> dict[str, A
         "bootstrap": {"replicates": config.measure.bootstrap, "seed": config.measure.seed},
         "engines": [account.engines[key] for key in sorted(account.engines)],
         "rows": {
-            "in": account.rows,
+            "in": account.rows + missing["lost"],
             "scored": account.scored,
             "unlabelled": account.unlabelled,
             "rejected": sum(account.rejected.values()),
             "rejected_by_reason": dict(sorted(account.rejected.items(), key=_most_first)),
+            **missing,
             "unknown_labels": list(account.unknown),
         },
         "tokens": account.tokens,

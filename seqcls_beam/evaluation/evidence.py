@@ -15,7 +15,7 @@ from seqcls_beam.evaluation.counting.tally import Asked, Tally
 from seqcls_beam.evaluation.gold import Gold, countable
 from seqcls_beam.evaluation.parquet import POSITION, SOURCE
 from seqcls_beam.runs.run import RunError
-from seqcls_beam.schema import Mark
+from seqcls_beam.schema import LOSSES, Mark
 
 Array = npt.NDArray[Any]
 
@@ -59,15 +59,17 @@ class Evidence:
             fields = [field.name for field in batch.schema.field("keep").type]
             columns |= {f"keep.{name}": column for name, column in zip(fields, batch["keep"].flatten(), strict=True)}
         prefix = "keep." if sheet.kept else ""
-        good = self._answered(batch, sheet)
-        read = sheet.gold.read(columns[prefix + sheet.label_column])
+        good, lost = self._answered(batch, sheet)
+        read = sheet.gold.read(sheet.gold.column(columns, sheet.label_column, prefix))
         for way, found in read.ways.items():
             self.account.read(way, len(found), (*place, int(found[0])), read.first[way])
         known = good & ~read.missing
         unknown = {row: value for row, value in read.unknown.items() if known[row]}
         scored = known.copy()
         scored[list(unknown)] = False
-        self.account.rows += len(batch)
+        self.account.rows += len(batch) - lost
+        # Of shards and labelled parts, which must be whole, nothing can be lost.
+        self.account.pieces += [piece for piece in mark.inputs if "losses" in piece]
         self.account.unlabelled += int((good & read.missing).sum())
         self.account.scored += int(scored.sum())
         if unknown:
@@ -89,12 +91,16 @@ class Evidence:
         self.tally.merge(other.tally)
         self.account.merge(other.account)
 
-    def _answered(self, batch: pa.RecordBatch, sheet: Sheet) -> Array:
-        """Which rows have an answer; the others are counted as rejected."""
+    def _answered(self, batch: pa.RecordBatch, sheet: Sheet) -> tuple[Array, int]:
+        """(which rows have an answer, how many stand for what was lost); the others are counted as rejected."""
+        lost = 0
         if "reject" in batch.schema.names:
             for each in pc.value_counts(pc.struct_field(batch["reject"].drop_null(), "reason")).to_pylist():
-                self.account.rejected[each["values"]] += each["counts"]
-            return np.asarray(batch["reject"].is_null().to_numpy(zero_copy_only=False))
+                if each["values"] in LOSSES:  # weighed by what they cost, in `pieces`
+                    lost += each["counts"]
+                else:
+                    self.account.rejected[each["values"]] += each["counts"]
+            return np.asarray(batch["reject"].is_null().to_numpy(zero_copy_only=False)), lost
         good = np.ones(len(batch), bool)
         for name in sheet.answers:
             column = batch[name]
@@ -104,7 +110,7 @@ class Evidence:
                 good &= ~empty.to_numpy(zero_copy_only=False)
         if not good.all():
             self.account.rejected["missing_answer"] += int((~good).sum())
-        return good
+        return good, lost
 
 
 def _outcomes(columns: dict[str, pa.Array], gold: Array, sheet: Sheet, prefix: str, place: tuple[int, int]) -> Outcomes:

@@ -10,15 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.preparation.labels import canonical, numbered
+from seqcls_beam.preparation.forms import Form
+from seqcls_beam.preparation.labels import numbered, whole
 from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
 
+_SHOWN = 80  # characters of a value that is of no form
+
 NAMES, NUMBERS = "names", "numbers from 0"
 """How a value may be read: as what was named for a label, or, where there is no such name, as the label's number."""
-
-_WHOLE = r"^([+-]?[0-9]+)\.0*$"
 
 
 class Read(NamedTuple):
@@ -39,6 +40,7 @@ class Gold:
     labels: tuple[str, ...]  # the model's
     values: tuple[tuple[str, str], ...] = ()  # what stands in the column → the model's label
     separator: str | None = None
+    form: Form | None = None  # without, plain labels, or those that `separator` cuts apart
     of_shards: bool = False  # the column holds what a model is trained with: class numbers, -1 for no label, and so on
     or_numbers: bool = False  # a value that is none of `values` may be a label's number from 0
 
@@ -49,13 +51,25 @@ class Gold:
             return "numbers"
         if self.of_shards:
             return NUMBERS
+        if self.form is not None and self.form.places and not self.form.undecided:
+            return self.form.said
         return NAMES if all(value == name for value, name in self.values) else "mapped"
 
+    def column(self, columns: dict[str, pa.Array], name: str, prefix: str = "") -> pa.Array:
+        """Columns by name → what `read` takes: the one of this name, or a struct of those that hold a label each."""
+        if self.form is None or not self.form.columns:
+            return columns[prefix + name]
+        return pa.StructArray.from_arrays([columns[prefix + each] for each in self.form.columns], self.form.columns)
+
     def read(self, column: pa.Array) -> Read:
-        """A column → its labels. Raises `RunError` for numbers of a shard that are none of the model's labels."""
+        """A column as `column` gives it → its labels.
+
+        Raises `RunError` for numbers of a shard that are none of the model's labels.
+        """
         if self.of_shards:
             return self._read_shards(column)
-        plain, missing = canonical(column, self.problem, self.separator)
+        form = self.form if self.form is not None else Form(self.separator)
+        plain, missing, wrong = form.read(column, self.problem, {value for value, _ in self.values})
         gone = missing.to_numpy(zero_copy_only=False)
         if self.problem == "regression":
             unknown = _no_numbers(column, gone)
@@ -67,8 +81,9 @@ class Gold:
         lengths = pc.fill_null(pc.list_value_length(plain), 0).to_numpy() if several else np.ones(len(plain), np.int64)
         owner = np.repeat(np.arange(len(plain)), lengths)
         names, by = self._named(flat)
-        ways = {way: np.unique(owner[rows]) for way, rows in by.items()}
-        first = {way: flat[int(rows[0])].as_py() for way, rows in by.items()}
+        # Of vectors the places are known, whatever their names look like.
+        ways = {} if form.places else {way: np.unique(owner[rows]) for way, rows in by.items()}
+        first = {way: flat[int(by[way][0])].as_py() for way in ways}
         strange = np.flatnonzero(pc.and_(pc.is_valid(flat), pc.is_null(names)).to_numpy(zero_copy_only=False))
         told = flat.take(pa.array(strange)).to_pylist()
         if several:
@@ -76,19 +91,20 @@ class Gold:
         gold = numbered(names, list(self.labels), self.problem)
         # Of several in a row the first.
         unknown = dict(zip(owner[strange][::-1].tolist(), told[::-1], strict=True))
+        unknown |= {row: shown(column, row) for row in wrong}
         return Read(self._array(gold), gone, unknown, ways, first)
 
     def _named(self, flat: pa.Array) -> tuple[pa.Array, dict[str, Array]]:
         """Values → (the labels that they mean, null for none; which were read in which way, where any were)."""
         # A whole number may be written as pandas writes a column with gaps: 1.0.
-        whole = pc.replace_substring_regex(flat, _WHOLE, r"\1")
+        plain = whole(flat)
         values = pa.array([value for value, _ in self.values], pa.string())
-        place = pc.coalesce(pc.index_in(flat, values), pc.index_in(whole, values))
+        place = pc.coalesce(pc.index_in(flat, values), pc.index_in(plain, whole(values)))
         names = pa.array([name for _, name in self.values], pa.string()).take(place)
         by = {NAMES: place}
         if self.or_numbers:
             digits = pa.array([str(number) for number in range(len(self.labels))], pa.string())
-            by[NUMBERS] = pc.if_else(pc.is_null(place), pc.index_in(whole, digits), None)
+            by[NUMBERS] = pc.if_else(pc.is_null(place), pc.index_in(plain, digits), None)
             names = pc.coalesce(names, pa.array(self.labels, pa.string()).take(by[NUMBERS]))
         rows = {way: np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False)) for way, found in by.items()}
         return names, {way: found for way, found in rows.items() if len(found)}
@@ -125,6 +141,13 @@ class Gold:
         if self.problem == "multi_label":
             return np.asarray(numbers.flatten().to_numpy(zero_copy_only=False)).reshape(-1, len(self.labels))
         return np.asarray(numbers.to_numpy(zero_copy_only=False))
+
+
+def shown(column: pa.Array, row: int) -> str:
+    """What stands in a row, in some characters."""
+    value = column[row].as_py()
+    told = ", ".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
+    return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
 
 
 def _no_numbers(column: pa.Array, gone: Array) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """An evaluation before it starts: what `sources` found, and what of the options fits it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.config.evaluate import EvaluateConfig
-from seqcls_beam.evaluation.columns import is_list, quoted
+from seqcls_beam.evaluation.columns import quoted
 from seqcls_beam.evaluation.counting.tally import Asked
 from seqcls_beam.evaluation.evidence import Sheet
 from seqcls_beam.evaluation.gates import Kind
@@ -16,7 +16,11 @@ from seqcls_beam.evaluation.gold import Gold, countable, values_of
 from seqcls_beam.evaluation.parquet import Files
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.preparation.forms import Column, Form, form_of
+from seqcls_beam.preparation.labels import is_list
 from seqcls_beam.reading.records import Layout
+
+_FEW = 10  # labels that a sentence names
 
 
 @dataclass(frozen=True)
@@ -57,37 +61,87 @@ def asked(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> Aske
     )
 
 
-def gold(config: EvaluateConfig, problem: str, labels: tuple[str, ...], kind: pa.DataType, named: bool = True) -> Gold:
-    """How gold labels in a column of this type are read; raises `ValueError` where they do not fit the problem.
+def label_columns(config: EvaluateConfig) -> tuple[str, ...]:
+    """The columns that hold gold labels, as they were asked for: one, or one for each label."""
+    return config.gold.label_columns or (config.gold.label_column,)
 
-    `named` says whether somebody named the labels in their order: only then may a gold label be its label's number.
+
+def label_option(config: EvaluateConfig) -> str:
+    """The option that named them, and what it said."""
+    several = config.gold.label_columns is not None
+    return f"label_column{'s' * several}={','.join(label_columns(config))}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of gold labels before they are read."""
+
+    option: str  # that named their column, with its value
+    kind: pa.DataType
+    samples: tuple[pa.Array, ...]  # the first of them, none where they stand in a column for each label
+    classes: tuple[str, ...] | None = None  # the names that the files have for class numbers
+
+
+def gold(config: EvaluateConfig, problem: str, labels: tuple[str, ...] | None, seen: Seen, named: bool = True) -> Gold:
+    """How gold labels are read; raises `ValueError` where they do not fit the problem, or could be read in two ways.
+
+    Without `labels` they are read as they stand there. `named` says whether somebody named the labels in their order:
+    only then may a gold label be its label's number.
     """
-    values = _values(config, problem, labels)
-    separator = _separator(config, problem, kind)
-    return Gold(problem, labels, values, separator, or_numbers=named and countable(labels, config.gold.labels))
-
-
-def _values(config: EvaluateConfig, problem: str, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    if problem != "regression":
-        return values_of(labels, config.gold.labels)
-    if config.gold.labels not in (None, labels):
-        raise ValueError("--labels is for classes, and this is a regression")
-    return ()
-
-
-def _separator(config: EvaluateConfig, problem: str, kind: pa.DataType) -> str | None:
-    """The separator of gold labels; raises `ValueError` where the column does not fit the problem."""
-    name, separator = config.gold.label_column, config.gold.label_separator
-    lists = is_list(kind)
-    if problem == "multi_label":
-        if not lists and separator is None:
+    options = config.gold
+    if problem == "regression":
+        if options.labels not in (None, labels):
+            raise ValueError("--labels is for classes, and this is a regression")
+        _check_several(seen, Form(options.label_separator), problem, options.label_columns)
+        return Gold(problem, labels or ())
+    classes = seen.classes if options.labels is None else None
+    asked = options.labels
+    if classes is not None:
+        asked = tuple(f"{number}:{name}" for number, name in enumerate(classes))
+        strange = [name for name in classes if labels is not None and name not in labels]
+        if strange:
             raise ValueError(
-                f"--label_column={name} holds {kind}, and the model gives several labels a row: name a "
-                "--label_separator, or a column of lists"
+                f"{seen.option}: the files call their classes {quoted(classes, _FEW)}, and the model's labels are "
+                f"{quoted(labels or (), _FEW)}: say with --labels which number is which, as VALUE:NAME"
             )
-    elif lists or separator is not None:
-        raise ValueError(f"--label_column={name}: the model is a {problem} one, and has one answer a row")
-    return None if lists else separator
+    counted = named and labels is not None and countable(labels, asked)
+    values = () if labels is None else values_of(labels, asked)
+    if options.label_columns is not None:
+        form = _form_of_columns(options.label_columns, values, labels)
+    else:
+        column = Column(seen.option, seen.samples, options.label_separator, asked, labels, counted)
+        form = replace(form_of(column), classes=classes is not None)
+    _check_several(seen, form, problem, options.label_columns)
+    return Gold(problem, labels or (), values, form=form, or_numbers=counted)
+
+
+def _form_of_columns(
+    columns: tuple[str, ...], values: tuple[tuple[str, str], ...], labels: tuple[str, ...] | None
+) -> Form:
+    """A column for each label; raises `ValueError` where the model has other labels."""
+    if labels is None:
+        raise ValueError("--label_columns: nothing says which labels the answers may have; name them with --labels")
+    meant = {name for value, name in values if value in columns}
+    unknown = [name for name in columns if name not in dict(values)]
+    lacking = [name for name in labels if name not in meant]
+    if unknown or lacking:
+        raise ValueError(
+            f"--label_columns has {quoted(columns, _FEW)}, and the model's labels are {quoted(labels, _FEW)}: a column "
+            "for each is needed, of its name, or called so by --labels=COLUMN:NAME,…"
+        )
+    return Form(places=columns, columns=columns)
+
+
+def _check_several(seen: Seen, form: Form, problem: str, columns: tuple[str, ...] | None) -> None:
+    """Raise `ValueError` where a column has several labels a row and the model one, or the other way round."""
+    several = is_list(seen.kind) or form.written or form.separator is not None or columns is not None
+    if problem == "multi_label" and not several:
+        raise ValueError(
+            f"{seen.option} holds {seen.kind}, and the model gives several labels a row: name a --label_separator, a "
+            "column of lists, or --label_columns"
+        )
+    if problem != "multi_label" and several:
+        raise ValueError(f"{seen.option}: the model is a {problem} one, and has one answer a row")
 
 
 def inputs(files: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -16,8 +16,9 @@ from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.predictions import FIRST
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.footers import labels_of
-from seqcls_beam.reading.units import list_files, plan_units
+from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 

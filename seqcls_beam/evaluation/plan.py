@@ -6,8 +6,9 @@ from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.sources import labeled, prepared, rows
 from seqcls_beam.model import predictions
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.records import read_unit
-from seqcls_beam.reading.units import list_files, plan_units
+from seqcls_beam.reading.units import plan_units
 
 
 def plan(config: EvaluateConfig, threshold: float | None = None) -> Job:
@@ -27,6 +28,6 @@ def first_sequences(job: Job) -> Sequences | None:
     if job.files is not None:
         return parquet.first_sequences(job.files)
     assert job.layout is not None
-    units = plan_units(list_files(job.config.read), job.config.read.unit_bytes)
+    units = plan_units(list_files(job.config.read), job.config.read.unit_bytes, job.config.read.encoding)
     records = (batch for unit in units for batch in read_unit(unit, job.layout))
     return predictions.first_sequences(records, job.checkpoint, job.config.model)

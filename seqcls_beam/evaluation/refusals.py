@@ -8,6 +8,7 @@ from seqcls_beam.evaluation.columns import quoted
 from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
 from seqcls_beam.evaluation.job import Job
+from seqcls_beam.runs import accounting
 from seqcls_beam.runs.run import RunError
 
 _MANY_UNLABELLED = 0.05  # share of the rows, above which whoever gave a gate is warned
@@ -16,6 +17,9 @@ _MANY = 20  # labels
 
 def refuse(evidence: Evidence, job: Job) -> None:
     """Raise `RunError`, with what to do, where the evidence cannot be trusted to say how good the answers are."""
+    files = evidence.account.files
+    if files:
+        accounting.refuse(accounting.limits(job.config.report), files, {}, "")
     _refuse_mixed(evidence)
     _refuse_numbers(evidence, job)
     _refuse_rejected(evidence, job.config)
@@ -74,9 +78,11 @@ def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
         else:
             told = quoted(evidence.tally.asked.labels, _MANY)
             reasons += f"the model's are {told} (see --labels{_truths(account.unknown)})"
-    if rejected > config.report.max_rejected * account.rows:
+    lost = accounting.lost(account.files)["lost"]
+    if rejected + lost > config.report.max_rejected * (account.rows + lost):
+        what = f"rejected and {lost:,} lost" if lost else "rejected"
         raise RunError(
-            f"{rejected:,} of {account.rows:,} rows were rejected, more than --max_rejected="
+            f"{rejected:,} of {account.rows + lost:,} rows were {what}, more than --max_rejected="
             f"{config.report.max_rejected:g} allows ({reasons})"
         )
     if not account.rows:

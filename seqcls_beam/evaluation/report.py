@@ -10,6 +10,7 @@ from typing import Any
 
 from seqcls_beam.evaluation import plots
 from seqcls_beam.evaluation.formatting import METRICS, cell, number
+from seqcls_beam.runs.accounting import PREFIX
 
 _MOST_ROWS = 200  # of a table of classes or slices; evaluation.json has all
 
@@ -86,6 +87,9 @@ def _facts(found: dict[str, Any]) -> str:
     if rows["rejected"]:
         reasons = ", ".join(f"{name} {count:,}" for name, count in rows["rejected_by_reason"].items())
         told.append(f"{rows['rejected']:,} rejected ({reasons})")
+    if rows["lost"]:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in rows["lost_by_reason"].items())
+        told.append(f"{PREFIX[rows['lost_weight']]}{rows['lost']:,} lost ({reasons})")
     if rows["unknown_labels"]:
         told.append("unknown labels " + ", ".join(map(repr, rows["unknown_labels"])))
     if "gold" in found:

@@ -39,7 +39,7 @@ def plan(config: FinetuneConfig) -> Job:
         raise ValueError(f"--early_stopping={config.train.early_stopping}: the data has no validation rows to judge by")
     if config.train.label_smoothing and prepared.problem != "single_label":
         raise ValueError(f"--label_smoothing is for rows of one label each, and these are {prepared.problem}")
-    if prepared.problem != "regression" and len(prepared.labels) < 2:
+    if prepared.problem == "single_label" and len(prepared.labels) < 2:
         raise ValueError(f"--data={prepared.folder} has one label, {prepared.labels[0]!r}: there is nothing to learn")
     output = storage.absolute(config.output.output)
     if output == prepared.folder:

@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from seqcls_beam.preparation import clusters, findings, labels, splits
 from seqcls_beam.preparation.blocks import offsets_of
-from seqcls_beam.preparation.clusters import Edges
-from seqcls_beam.preparation.components import components
+from seqcls_beam.preparation.clusters import Edges, Ties
 from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.texts import TEXT
+from seqcls_beam.preparation.texts import TEXT, flat
 from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
@@ -46,14 +45,20 @@ def assign(_: int, job: Job) -> dict[str, Any]:
     linked = clusters.join(job, bases, edges)
 
     reason = _thinned(edges, given, label, job)
-    found, reason = _without_leaks(given, reason, linked, (reason == "") & ~reference, "near_leak", job)
+    found = _without_near_leaks(given, reason, linked, (reason == "") & ~reference, job)
     reason[~reference & (reason == "") & np.isin(linked, linked[reference])] = "contaminated"
-    alive = (reason == "") & ~reference
-    group, drawn = _groups(texts, linked, alive, job)
-    found, reason = _without_leaks(np.where(alive, found, splits.NONE), reason, group, alive, "group_leak", job)
     stays = (reason == "") & ~reference
+    ties = clusters.ties(texts, clusters.without(linked, edges, stays), job)
+    found = _without_group_leaks(found, reason, ties, stays, job)
+    stays = (reason == "") & ~reference
+    ties = ties._replace(cluster=clusters.without(linked, edges, stays))
+    group = clusters.groups(ties, stays)
+    found = _joined(found, group, stays)
     _refuse_equal_ids(texts["ids"], stays)
-    found = _split(found, stays, group, drawn, texts["label"], rows, job)
+    taken = job.given & (found == splits.TRAIN) & (sum(job.fractions) > 0)
+    drawn = stays & ((found == splits.NONE) | taken)
+    if drawn.any():
+        found[drawn] = _drawn(drawn, group, _numbers(texts["chance"].to_numpy(), group, ties, stays), texts, job)
 
     counts = np.zeros((len(records), len(splits.NAMES)), np.int64)
     where = np.repeat(np.arange(len(records)), np.diff(bases))
@@ -77,7 +82,8 @@ def assign(_: int, job: Job) -> dict[str, Any]:
         **findings.cluster_sizes(linked, reference),
         "near": findings.near_duplicates(edges, given, label, job.problem),
         "near_leaks": findings.near_leaks(edges, given, rows),
-        "sentences": findings.sentence_leaks(*_flat(texts["sentences"]), given, rows) if job.pairs else {},
+        "sentences": findings.sentence_leaks(*flat(texts["sentences"]), given, rows) if job.pairs else {},
+        "shares": findings.shares(texts, bases, found, drawn, group, ties, job),
     }
 
 
@@ -96,72 +102,71 @@ def _thinned(edges: Edges, given: Array, label: Array, job: Job) -> Array:
     return reason
 
 
-def _without_leaks(
-    found: Array, reason: Array, owner: Array, counted: Array, why: str, job: Job
-) -> tuple[Array, Array]:
-    """Splits and reasons: of the texts that `owner` puts together, those without a split join the highest one there.
-
-    Those in a lower split go, where leaks are removed. Only texts that are `counted` matter and are changed.
-    """
+def _highest(found: Array, owner: Array, some: Array) -> Array:
+    """The highest split among those texts that `owner` puts together with each, and that are `some`."""
     top = np.full(len(found), splits.NONE)
-    np.maximum.at(top, owner[counted], found[counted])
-    top = top[owner]
-    below = counted & (top > found) & (found != splits.NONE)
-    if job.removes_leaks:
-        reason = np.where(below, why, reason)
-    return np.where(counted & (found == splits.NONE), top, found), reason
+    np.maximum.at(top, owner[some], found[some])
+    highest: Array = top[owner]
+    return highest
 
 
-def _groups(
-    texts: pa.RecordBatch, linked: Array, alive: Array, job: Job
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-    """(the lowest text of each one's group; the number its split is drawn from), among those that are `alive`.
+def _joined(found: Array, owner: Array, some: Array) -> Array:
+    """Splits; those texts without one join the highest of what `owner` puts them with."""
+    return np.where(some & (found == splits.NONE), _highest(found, owner, some), found)
 
-    Groups are clusters joined with what the user groups by, and with sentences in common. The number is that of the
-    group's value where there is one, so that rows which come later under it change nothing.
+
+def _without_near_leaks(given: Array, reason: Array, linked: Array, some: Array, job: Job) -> Array:
+    """Splits once texts without one have joined their clusters; those in a lower split than the cluster's get a reason.
+
+    Only those texts that are `some` matter and are changed.
     """
-    count = len(linked)
-    value, owner = _flat(texts["groups"])
-    named, users = value[alive[owner]], owner[alive[owner]]
-    if job.config.splits.group_sentences:
-        sentences, speakers = _flat(texts["sentences"])
-        value = np.concatenate([named, sentences[alive[speakers]]])
-        owner = np.concatenate([users, speakers[alive[speakers]]])
-    else:
-        value, owner = named, users
-    different, place = np.unique(value, return_inverse=True)
-    there = np.flatnonzero(alive)
-    # Nodes are texts, then clusters, then values: of a group the lowest is a text.
-    first = np.concatenate([there, owner])
-    second = np.concatenate([count + linked[there], 2 * count + place])
-    group = components(2 * count + len(different), first, second)[:count]
-    drawn = texts["chance"].to_numpy()[group]
-    if len(users):
-        lowest = np.full(count, np.iinfo(np.uint64).max)
-        np.minimum.at(lowest, group[users], named)
-        with_value = np.zeros(count, bool)
-        with_value[group[users]] = True
-        drawn = np.where(with_value[group], lowest[group], drawn)
-    return group, drawn
+    if job.removes_leaks:
+        reason[some & (given != splits.NONE) & (given < _highest(given, linked, some))] = "near_leak"
+    return _joined(given, linked, some)
 
 
-def _split(found: Array, stays: Array, group: Array, drawn: Array, label: pa.Array, rows: Array, job: Job) -> Array:
-    """Splits, with those drawn that were not given."""
-    validation, test = job.fractions
-    taken = job.given & (found == splits.TRAIN) & (validation + test > 0)
-    chosen = np.flatnonzero(stays & ((found == splits.NONE) | taken))
-    if not len(chosen):
+def _without_group_leaks(found: Array, reason: Array, ties: Ties, stays: Array, job: Job) -> Array:
+    """Splits once texts without one have joined their groups in the higher splits; texts of lower ones get a reason.
+
+    From the highest split down: what goes there ties nothing any more, so the rest of its group stays.
+    """
+    if not job.removes_leaks or not len(ties.digests):
         return found
+    for high in (splits.TEST, splits.VALIDATION):
+        if (stays & (found == high)).any():
+            upper = stays & ((found == high) | (found == splits.NONE))
+            found = _joined(found, clusters.groups(ties, upper), upper)
+            held = np.zeros(len(ties.digests), bool)
+            held[ties.tie[(stays & (found == high))[ties.text]]] = True
+            below = stays & (found != splits.NONE) & (found < high)
+            below &= np.isin(np.arange(len(found)), ties.text[held[ties.tie]])
+            reason[below] = "group_leak"
+            stays = stays & ~below
+    return found
+
+
+def _numbers(chance: Array, group: Array, ties: Ties, stays: Array) -> npt.NDArray[np.uint64]:
+    """What each one's split is drawn from: a number of its group.
+
+    That of its value where there is one, so that rows which come later under it change nothing.
+    """
+    lowest = np.full(len(group), np.iinfo(np.uint64).max)
+    text, tie = ties.of_values(stays)
+    np.minimum.at(lowest, group[text], ties.digests[tie])
+    with_value = np.zeros(len(group), bool)
+    with_value[group[text]] = True
+    return np.where(with_value[group], lowest[group], chance[group])
+
+
+def _drawn(drawn: Array, group: Array, number: Array, texts: pa.RecordBatch, job: Job) -> Array:
+    """The splits of those texts that are `drawn`, int8."""
+    chosen, rows = np.flatnonzero(drawn), texts["rows"].to_numpy().astype(np.int64)
     heads, members = np.unique(group[chosen], return_inverse=True)
     if job.config.splits.split == "hash" or job.problem == "regression":
-        made = splits.by_hash(drawn[heads], validation, test)
-    else:
-        classes = _classes(_ranks(label)[chosen], members, rows[chosen])
-        sizes = np.bincount(members, rows[chosen]).astype(np.int64)
-        made = splits.stratified(drawn[heads], classes, sizes, validation, test)
-    found = found.copy()
-    found[chosen] = made[members]
-    return found
+        return splits.by_hash(number[heads], *job.fractions)[members]
+    classes = _classes(_ranks(texts["label"])[chosen], members, rows[chosen])
+    sizes = np.bincount(members, rows[chosen]).astype(np.int64)
+    return splits.stratified(number[heads], classes, sizes, *job.fractions)[members]
 
 
 def _ranks(label: pa.Array) -> npt.NDArray[np.int64]:
@@ -181,20 +186,26 @@ def _classes(number: Array, members: Array, rows: Array) -> Array:
 
 
 def _vocabulary(job: Job) -> list[str]:
-    """The labels, in order."""
-    asked = job.config.labels.labels
-    if asked is not None:
-        return labels.pinned(asked)[0]
+    """The labels, in order; raises `RunError` where there are none, or true is written in several ways."""
+    if job.names:
+        return list(job.names.values())
     counts = [each for record in job.index("read") for each in record["label_counts"]]
     labels.refuse_many({name for _, name, _ in counts}, job.config.labels.label_column)
     names = {name for split, name, _ in counts if split != str(splits.TEST)}
     tested = {name for split, name, _ in counts if split == str(splits.TEST)}
     # GLUE writes -1 for the labels of a test set that it keeps to itself.
-    return labels.vocabulary(names | (tested - {"-1"}))
+    found = names | (tested - {"-1"})
+    if job.problem == "multi_label" and not found:
+        raise RunError(
+            f"no row has a label in {job.label_columns[0]!r}: every list there that could be read is empty; nothing "
+            "was published. Is it another column (--label_column)? To learn that none applies, name the --labels"
+        )
+    labels.refuse_spellings(found, job.label_columns[0])
+    return labels.vocabulary(found)
 
 
 def _refuse_equal_ids(lists: pa.Array, stays: Array) -> None:
-    ids, owner = _flat(lists)
+    ids, owner = flat(lists)
     ids = ids[stays[owner]]
     different, counts = np.unique(ids, return_counts=True)
     if len(different) < len(ids):
@@ -202,9 +213,3 @@ def _refuse_equal_ids(lists: pa.Array, stays: Array) -> None:
             f"--id_column: {int((counts > 1).sum()):,} ids are those of several rows that stay; an id must name one "
             "row (leave the option out, and rows are named by their content)"
         )
-
-
-def _flat(lists: pa.Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """list<uint64> [texts] → (what is in them, one after the other; the text that each stands in)."""
-    sizes = lists.value_lengths().fill_null(0).to_numpy()
-    return lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), sizes)

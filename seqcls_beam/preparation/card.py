@@ -1,6 +1,10 @@
 """The dataset card: what a person, and the Hugging Face Hub, want to know of prepared data."""
 
+import re
 from typing import Any
+
+from seqcls_beam.preparation import findings
+from seqcls_beam.runs.accounting import PREFIX
 
 NAME = "README.md"
 
@@ -41,8 +45,8 @@ def card(manifest: dict[str, Any]) -> str:
         f"- problem: {manifest['problem']}" + _labels(manifest),
         f"- tokenizer: `{manifest['tokenizer']['name']}`, at most {manifest['tokenizer']['max_length']} tokens "
         f"(digest `{manifest['tokenizer']['digest'][:16]}`)",
-        f"- rows: {counts['in']:,} read, {counts['kept']:,} kept, {counts['removed']:,} removed, "
-        f"{counts['rejected']:,} rejected",
+        f"- rows: {counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, "
+        f"{counts['rejected']:,} rejected, {PREFIX[counts['lost_weight']]}{counts['lost']:,} lost",
         "",
         "| split | rows | tokens | truncated | length p50 / p99 / max |",
         "|---|---|---|---|---|",
@@ -63,9 +67,12 @@ def card(manifest: dict[str, Any]) -> str:
             ),
             "",
         ]
-    lost = {**counts["removed_by_reason"], **counts["rejected_by_reason"]}
-    if lost:
-        lines += ["| left out | rows |", "|---|---|", *(f"| {name} | {count:,} |" for name, count in lost.items()), ""]
+    far = manifest["shares"] and findings.sentence(manifest["shares"])
+    if far:
+        lines += [_plain(f"Shares: {far}."), ""]
+    out = {**counts["removed_by_reason"], **counts["rejected_by_reason"], **counts["lost_by_reason"]}
+    if out:
+        lines += ["| left out | rows |", "|---|---|", *(f"| {name} | {count:,} |" for name, count in out.items()), ""]
     lines += [
         "## Reading it",
         "",
@@ -93,6 +100,11 @@ def _labels(manifest: dict[str, Any]) -> str:
 
 def _cell(name: str) -> str:
     return name.replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(text: str) -> str:
+    """Text of anybody → Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", text)
 
 
 def _size(rows: int) -> str:

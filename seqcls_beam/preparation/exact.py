@@ -1,6 +1,7 @@
 """Second stage: rows of one key → which of them stay, by the policies of `copies`. What stays is a text (`texts`)."""
 
 import hashlib
+from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
@@ -30,16 +31,15 @@ def find_exact(partition: int, job: Job) -> dict[str, Any]:
             for name, schema in (("texts", TEXT), ("rows", ROWS), ("keys", KEY), ("bands", BAND))
         )
         rows = load_examples(job, partition)
-        counts: dict[str, Any] = {"duplicate_rows": 0, "conflict_groups": 0, "leaks": {}}
+        counts: dict[str, Any] = {"duplicate_rows": 0, "conflict_groups": 0, "leaks": {}, "gone": []}
         if len(rows):
             members, counts = _choose(rows, job, rejects)
             made = as_texts(rows, members, job)
             texts.write(made, np.zeros(len(made), np.int64))
-            kept, owner = members.rows[members.stays], members.text[members.stays]
-            placed = pa.RecordBatch.from_arrays([pa.array(kept, pa.int32()), pa.array(owner, pa.int32())], schema=ROWS)
-            places.write(placed, np.zeros(len(kept), np.int64))
+            placed = [pa.array(members.rows, pa.int32()), pa.array(members.text, pa.int32())]
+            places.write(pa.RecordBatch.from_arrays(placed, schema=ROWS), np.zeros(len(members.rows), np.int64))
             if job.near != "off":
-                heads = kept[np.flatnonzero(np.diff(owner, prepend=-1))]
+                heads = members.rows[np.flatnonzero(np.diff(members.text, prepend=-1))]
                 write_bands(rows, heads, partition, job, keys, bands)
         return {
             "texts": texts.close(),
@@ -73,31 +73,33 @@ def _choose(rows: pa.RecordBatch, job: Job, rejects: Rejects) -> tuple[Members, 
     if job.duplicates == "drop":
         copies.mark_twins(group, split, label, reason)
     _reject(rows, by_key, group, reason, rejects)
+    counts["gone"] = _gone(rows["label"].take(pa.array(by_key)), reason, job)
 
     stays = (reason == "") & (real | (job.near != "off"))
     # Of a reference one row is enough: the first of its key.
     stays &= real | (np.diff(group, prepend=-1) != 0)
-    # A copy that went leaves its groups to the text. Where leaks are only reported a key is a text in each split.
-    there = stays | (reason == "duplicate")
-    new_text = (np.diff(group[there], prepend=-1) != 0) | (np.diff(split[there], prepend=-9) != 0)
-    return Members(by_key[there], np.cumsum(new_text) - 1, split[there], stays[there]), counts
+    # Where leaks are only reported a key is a text in each split.
+    new_text = (np.diff(group[stays], prepend=-1) != 0) | (np.diff(split[stays], prepend=-9) != 0)
+    return Members(by_key[stays], np.cumsum(new_text) - 1, split[stays]), counts
 
 
 def _sorted(rows: pa.RecordBatch, job: Job) -> tuple[Array, Array, Array]:
     """Rows in the order in which `copies` takes them: (their places; the number of each one's key, from 0; its split).
 
-    Whoever comes first of a key stays: of the highest split, then by content, never by where it was read.
+    Whoever comes first of a key stays: of the highest split, a row that was given it before one that joins it, then by
+    content, never by where it was read.
     """
     order, chance = rows["order"].to_numpy(), rows["chance"].to_numpy()
     split = rows["split"].to_numpy().astype(np.int64)
     by_key = np.lexsort((chance, order))
     group = np.cumsum(first_of_keys(order[by_key], chance[by_key])) - 1
+    joins = split == splits.NONE
     split[by_key] = copies.joined(group, split[by_key])
     content = np.zeros(len(rows), np.uint64)
     several = by_key[np.bincount(group)[group] > 1]
     if len(several):
         content[several] = _content(rows.take(pa.array(several)), job)
-    by_key = np.lexsort((content, -split, chance, order))
+    by_key = np.lexsort((content, joins, -split, chance, order))
     return by_key, group, split[by_key]
 
 
@@ -109,6 +111,19 @@ def _content(rows: pa.RecordBatch, job: Job) -> npt.NDArray[np.uint64]:
     parts = zip(*(pc.fill_null(column.cast(pa.binary()), b"").to_pylist() for column in columns), strict=True)
     joined = b"".join([hashlib.blake2b(b"\x01".join(part), digest_size=8).digest() for part in parts])
     return np.frombuffer(joined, ">u8").astype(np.uint64)
+
+
+def _gone(label: pa.Array, reason: Array, job: Job) -> list[list[Any]]:
+    """How many rows of a label go, and why: [[label, reason, rows]]."""
+    if job.problem == "regression":
+        return []
+    found: Counter[tuple[str, str]] = Counter()
+    for why in np.unique(reason[reason != ""]).tolist():
+        some = label.filter(pa.array(reason == why))
+        some = some.flatten() if job.problem == "multi_label" else some
+        for each in pc.value_counts(some.drop_null()).to_pylist():
+            found[each["values"], why] += each["counts"]
+    return [[*key, count] for key, count in sorted(found.items())]
 
 
 def _reject(rows: pa.RecordBatch, by_key: Array, group: Array, reason: Array, rejects: Rejects) -> None:

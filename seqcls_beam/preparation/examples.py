@@ -159,29 +159,44 @@ class _Rows:
         self._drop(wrong, "unknown_split", f"--split_column={name} names none of train, validation, test")
 
     def _label(self) -> None:
-        job, options = self._job, self._job.config.labels
+        job = self._job
         if self._source.split == splits.REFERENCE:
             self._add("label", pa.nulls(len(self._rows), label_type(job.problem)))
             return
-        there = options.label_column in self._source.layout.keep.names  # a test set may come without its labels
-        column = self._kept(options.label_column) if there else pa.nulls(len(self._rows), pa.string())
-        values, missing = labels.canonical(column, job.problem, options.label_separator)
+        known = job.names
+        values, missing, wrong = job.form.read(self._label_column(), job.problem, known)
+        if not known and job.problem == "single_label":
+            values = labels.whole(values)
         if job.problem == "single_label":
             tested = pc.equal(self._rows["split"], splits.TEST)
-            if options.labels is not None:  # GLUE writes -1 for the labels of a test set that it keeps to itself
+            if known and "-1" not in known:  # GLUE writes -1 for the labels of a test set that it keeps to itself
                 hidden = pc.and_(tested, pc.fill_null(pc.equal(values, "-1"), False))
-                values = values if "-1" in labels.pinned(options.labels)[1] else pc.if_else(hidden, None, values)
+                values = pc.if_else(hidden, None, values)
             missing = pc.and_not(missing, tested)
         self._add("label", values)
-        self._drop(missing, "missing_label", f"--label_column={options.label_column} holds none that can be read")
-        if options.labels is not None:
-            self._rename(labels.pinned(options.labels)[1])
+        strange = pa.array([row in wrong for row in range(len(values))], pa.bool_())
+        self._drop(strange, "unknown_label", [wrong[row] for row in sorted(wrong)])
+        where = ",".join(job.label_columns)
+        self._drop(missing.filter(pc.invert(strange)), "missing_label", f"{where} holds none that can be read")
+        if known:
+            self._rename(known)
+
+    def _label_column(self) -> pa.Array:
+        """The column of labels, or a struct of those that hold one each; nulls in a test set that comes without."""
+        job = self._job
+        if not set(job.label_columns) <= set(self._source.layout.keep.names):
+            return pa.nulls(len(self._rows), pa.string())
+        if not job.form.columns:
+            return self._kept(job.config.labels.label_column)
+        return pa.StructArray.from_arrays([self._kept(name) for name in job.label_columns], job.label_columns)
 
     def _rename(self, names: dict[str, str]) -> None:
         """Values of the data → the names that were given to them; other values are rejected."""
         values = self._rows["label"]
         flat = values.flatten() if self._job.problem == "multi_label" else values
-        place = pc.index_in(flat, pa.array(list(names), pa.string()))
+        there = pa.array(list(names), pa.string())
+        # A whole number may be written as 1.0.
+        place = pc.coalesce(pc.index_in(flat, there), pc.index_in(labels.whole(flat), there))
         unknown = pc.and_(pc.is_valid(flat), pc.is_null(place))
         named = pa.array(list(names.values()), pa.string()).take(place)
         if self._job.problem == "multi_label":
@@ -193,7 +208,10 @@ class _Rows:
             unknown = pa.array(bad)
         at = self._rows.schema.get_field_index("label")
         told = self._rows.filter(unknown)["label"].to_pylist()
-        details = [f"{each if isinstance(each, str) else ', '.join(each)} is none of --labels" for each in told]
+        details = [
+            f"{each if isinstance(each, str) else ', '.join(each)} is none of the labels that were named"
+            for each in told
+        ]
         self._rows = self._rows.set_column(at, "label", named)
         self._drop(unknown, "unknown_label", details)
 

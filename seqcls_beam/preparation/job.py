@@ -16,10 +16,12 @@ import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.config.prepare import PrepareConfig
+from seqcls_beam.config.prepare import LabelOptions, PrepareConfig
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.preparation import clean, splits
+from seqcls_beam.preparation.forms import Form
 from seqcls_beam.preparation.keys import STEPS as KEY_STEPS
+from seqcls_beam.preparation.labels import pinned
 from seqcls_beam.reading.records import Layout
 from seqcls_beam.runs.run import Run
 
@@ -44,12 +46,25 @@ class Job:
     units: int
     partitions: int
     problem: str  # "single_label", "multi_label" or "regression"
+    form: Form  # of the labels
     max_length: int
     threads: int = 0
+    remarks: tuple[str, ...] = ()  # sentences to tell before it starts
 
     def source(self, unit: int) -> Source:
         """Where a unit comes from."""
         return [each for each in self.sources if each.first <= unit][-1]
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that hold labels."""
+        return label_columns(self.config.labels)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What may stand in the data for a label → the label's name, in the order of the labels; empty for anything."""
+        asked = self.config.labels.labels
+        return pinned(asked)[1] if asked is not None else {name: name for name in self.form.columns}
 
     @property
     def given(self) -> bool:
@@ -133,6 +148,11 @@ class Job:
     def index_uri(self, stage: str) -> str:
         """Where `index` reads."""
         return storage.join(self.run.attempt, "index", f"{stage.replace(' ', '-')}.json")
+
+
+def label_columns(options: LabelOptions) -> tuple[str, ...]:
+    """The columns that hold labels: one, or one for each label."""
+    return options.label_columns or (options.label_column,)
 
 
 def label_type(problem: str) -> pa.DataType:

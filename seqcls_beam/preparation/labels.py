@@ -3,7 +3,6 @@
 import math
 import re
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,45 +25,82 @@ def canonical(values: pa.Array, problem: str, separator: str | None) -> tuple[pa
     if problem == "regression":
         return _numbers(values)
     if problem == "single_label":
-        names = _names(values)
-        return names, pc.is_null(names)
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        missing = pc.is_null(values)
-        lists = pa.ListArray.from_arrays(*_flat_lists(values)).to_pylist()
-        rows: list[Any] = [None if gone else each for each, gone in zip(lists, missing.to_pylist(), strict=True)]
-    else:
-        names = _names(values)
-        missing = pc.is_null(names)
-        rows = [None if each is None else each.split(separator) for each in names.to_pylist()]
-    sets = [None if row is None else sorted({each.strip() for each in row if each and each.strip()}) for row in rows]
-    return pa.array(sets, pa.list_(pa.string())), missing
+        found = names(values)
+        return found, pc.is_null(found)
+    rows = listed(values, separator)
+    sets = [None if row is None else sorted({each for each in row if each}) for row in rows]
+    return pa.array(sets, pa.list_(pa.string())), pa.array([row is None for row in rows], pa.bool_())
 
 
-def _flat_lists(values: pa.Array) -> tuple[pa.Array, pa.Array]:
-    values = values.cast(pa.list_(values.type.value_type))
-    filled = pc.if_else(pc.is_valid(values), values, pa.scalar([], values.type))
-    return filled.offsets, _names(filled.values)
+def listed(values: pa.Array, separator: str | None) -> list[list[str | None] | None]:
+    """A column of lists, or of strings to be cut at the separator → the names in each row, null for an empty one.
+
+    A row that is empty as a whole is None.
+    """
+    if not is_list(values.type):
+        found = names(values).to_pylist()
+        return [row and [part.strip() or None for part in row.split(separator)] for row in found]
+    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
+        # By way of Python: Arrow's cast of a list view loses rows behind a null (25.0).
+        values = pa.array(values.to_pylist(), pa.list_(values.type.value_type))
+    flat = names(values.flatten()).to_pylist()
+    lengths = pc.list_value_length(values).to_pylist()
+    ends = np.cumsum([length or 0 for length in lengths]).tolist()
+    return [None if length is None else flat[end - length : end] for length, end in zip(lengths, ends, strict=True)]
 
 
-def _names(values: pa.Array) -> pa.Array:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds several values a row."""
+    checks = (
+        *(pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
+        *(pa.types.is_list_view, pa.types.is_large_list_view),
+    )
+    return any(check(kind) for check in checks)
+
+
+def is_label(kind: pa.DataType) -> bool:
+    """Whether values of this type can be labels: strings, numbers and booleans."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    checks = (*texts, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(check(kind) for check in checks)
+
+
+def check_kind(kind: pa.DataType, option: str) -> None:
+    """Raise `ValueError`, which names the option, for a column of a type that holds no labels."""
+    if not is_label(kind.value_type if is_list(kind) else kind):
+        raise ValueError(f"{option} holds {kind}: labels are strings, numbers, booleans, or lists of those")
+
+
+def names(values: pa.Array) -> pa.Array:
     """Values of any plain type → strings; null where there is nothing."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_decimal(values.type):
+        plain = [None if each is None else format(each, "f") for each in values.to_pylist()]
+        return pa.array(
+            [each and (each.rstrip("0").rstrip(".") if "." in each else each) for each in plain], pa.string()
+        )
+    if pa.types.is_float16(values.type):  # for which Arrow has no kernels
+        values = values.cast(pa.float32())
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
-        whole = pc.and_(pc.equal(values, pc.round(values)), pc.less(pc.abs(values), 2.0**53))
-        as_numbers = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
-        return pc.if_else(whole, as_numbers, values.cast(pa.string()))
-    if pa.types.is_nested(values.type):
-        raise ValueError(
-            f"--label_column holds {values.type}: labels are strings, numbers, booleans, or lists of those"
-        )
-    names = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    return pc.if_else(pc.equal(names, ""), None, names)
+        integral = pc.and_(pc.equal(values, pc.round(values)), pc.less(pc.abs(values), 2.0**53))
+        as_numbers = pc.if_else(integral, values, None).cast(pa.int64()).cast(pa.string())
+        return pc.if_else(integral, as_numbers, values.cast(pa.string()))
+    check_kind(values.type, "--label_column")
+    found = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    return pc.if_else(pc.equal(found, ""), None, found)
+
+
+def whole(found: pa.Array) -> pa.Array:
+    """Names → the same, where one that spells a whole number as 1.0 is 1: so pandas writes a column with gaps."""
+    return pc.replace_substring_regex(found, r"^(-?[0-9]+)\.0*$", r"\1")
 
 
 def _numbers(values: pa.Array) -> tuple[pa.Array, pa.Array]:
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         numbers = values.cast(pa.float64())
     else:
         numbers = pa.array([_number(each) for each in values.cast(pa.string()).to_pylist()], pa.float64())
@@ -95,19 +131,30 @@ def codes(labels: pa.Array) -> npt.NDArray[np.int64]:
     return found
 
 
-def refuse_many(names: set[str], column: str) -> None:
+def refuse_many(found: set[str], column: str) -> None:
     """Raise `RunError` where there are too many different labels to be labels."""
-    if len(names) > MOST_NAMES:
+    if len(found) > MOST_NAMES:
         raise RunError(
             f"--label_column={column} holds more than {MOST_NAMES:,} different values: is it a number "
             "(--problem=regression), or another column?"
         )
 
 
-def vocabulary(names: set[str]) -> list[str]:
+def refuse_spellings(found: set[str], column: str) -> None:
+    """Raise `RunError` where true or false is there in several spellings: they would be classes of their own."""
+    spelled = sorted(each for each in found if each.casefold() in ("true", "false"))
+    numbers = sorted(found & {"0", "1"})
+    if len({each.casefold() for each in spelled}) < len(spelled) or (spelled and numbers):
+        raise RunError(
+            f"--label_column={column} holds {', '.join(map(repr, [*numbers, *spelled]))}: whether true is True, or 1, "
+            "or a label of its own cannot be told; write all rows alike, or name what is there with --labels"
+        )
+
+
+def vocabulary(found: set[str]) -> list[str]:
     """Names that were found → in the order of their numbers if all are whole numbers, else of their characters."""
-    whole = all(re.fullmatch(r"-?\d+", each) for each in names)
-    return sorted(names, key=(lambda each: (int(each), each)) if whole else (lambda each: (0, each)))
+    numbers = all(re.fullmatch(r"-?\d+", each) for each in found)
+    return sorted(found, key=(lambda each: (int(each), each)) if numbers else (lambda each: (0, each)))
 
 
 def pinned(labels: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
@@ -123,7 +170,7 @@ def pinned(labels: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     return [pair[1] for pair in pairs], {value: name for value, name in pairs}
 
 
-def numbered(labels: pa.Array, names: list[str], problem: str) -> pa.Array:
+def numbered(labels: pa.Array, known: list[str], problem: str) -> pa.Array:
     """Labels as `canonical` gives them → what a model is trained with; a single label that is null is -1.
 
     int64 class numbers; float32 [classes] of 0 and 1 as lists; float32 numbers.
@@ -131,11 +178,11 @@ def numbered(labels: pa.Array, names: list[str], problem: str) -> pa.Array:
     if problem == "regression":
         return labels.cast(pa.float32())
     if problem == "single_label":
-        return pc.fill_null(pc.index_in(labels, pa.array(names, pa.string())).cast(pa.int64()), -1)
-    made = np.zeros((len(labels), len(names)), np.float32)
+        return pc.fill_null(pc.index_in(labels, pa.array(known, pa.string())).cast(pa.int64()), -1)
+    made = np.zeros((len(labels), len(known)), np.float32)
     rows = np.repeat(np.arange(len(labels)), pc.fill_null(pc.list_value_length(labels), 0).to_numpy())
-    place = pc.index_in(labels.flatten(), pa.array(names, pa.string()))
+    place = pc.index_in(labels.flatten(), pa.array(known, pa.string()))
     there = place.is_valid().to_numpy(zero_copy_only=False)
     made[rows[there], place.drop_null().to_numpy()] = 1
-    offsets = pa.array(np.arange(len(labels) + 1) * len(names), pa.int32())
+    offsets = pa.array(np.arange(len(labels) + 1) * len(known), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(made.reshape(-1)))

@@ -6,14 +6,19 @@ from collections import Counter
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.preparation import splits, statistics
+from seqcls_beam.preparation import findings, splits, statistics
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.runs import accounting
+from seqcls_beam.runs.accounting import by_file
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.versions import FORMAT_VERSION
+from seqcls_beam.schema import LOSSES
 
 REMOVED = ("duplicate", "conflicting_labels", "leak", "near_leak", "group_leak", "near_duplicate", "contaminated")
 """Reasons of rows that are good, and yet not learned from; all others count as rejected."""
+
+_TOLD = 5  # labels that a sentence names
 
 
 def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -26,11 +31,12 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
     shards = {name: [record["shards"][name] for record in written if name in record["shards"]] for name in splits.NAMES}
     names = assigned[0]["names"]
     made = {name: statistics.of_split(parts, names, job.problem) for name, parts in shards.items() if parts}
-    rows_in = sum(record["rows"] for record in read if not record["reference"])
-    reference = sum(record["rows"] for record in read if record["reference"])
+    inputs = by_file(piece for record in read if not record["reference"] for piece in record["inputs"])
+    references = by_file(piece for record in read if record["reference"] for piece in record["inputs"])
+    rows_in, missing = sum(file["rows"] for file in inputs), accounting.lost(inputs)
     kept = sum(each["rows"] for each in made.values())
     in_order = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    rejected = {name: count for name, count in in_order if name not in REMOVED}
+    rejected = {name: count for name, count in in_order if name not in (*REMOVED, *LOSSES)}
     removed = {name: count for name, count in in_order if name in REMOVED}
     lost = sum(rejected.values()) + sum(removed.values())
     if rows_in != kept + lost:
@@ -54,15 +60,17 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
             "pairs": job.pairs,
         },
         "problem": job.problem,
+        "label_form": job.form.said,
         "labels": names,
         "rows": {
-            "in": rows_in,
+            "in": rows_in + missing["lost"],
             "kept": kept,
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
             "removed": sum(removed.values()),
             "removed_by_reason": removed,
-            "reference": reference,
+            **missing,
+            "reference": sum(file["rows"] for file in references),
             "reference_rejected": dict(sorted(of_reference.items())),
         },
         "cleaned": {step: sum(record["changed"].get(step, 0) for record in read) for step in job.cleaning},
@@ -71,13 +79,14 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
         "skew": {
             name: statistics.skew(shards["train"], shards[name]) for name in made if name != "train" and "train" in made
         },
+        "shares": assigned[0]["shares"],
         "duplicates": _duplicates(exact, assigned[0], job),
         "leaks": _leaks(exact, assigned[0]),
         "seconds": {
             "read": round(sum(each["seconds"] for each in read), 3),
             "wall": round(finished - facts["started"], 3),
         },
-        "inputs": _inputs(read),
+        "inputs": sorted([*inputs, *references], key=lambda file: str(file["path"])),
         "parts": [
             {key: part[key] for key in ("path", "rows", "tokens", "bytes", "sha256")}
             for parts in shards.values()
@@ -143,28 +152,46 @@ def refuse_untrainable(manifest: dict[str, Any], job: Job) -> None:
     wanted += [splits.NAMES[each.split] for each in job.sources if each.split in (splits.VALIDATION, splits.TEST)]
     empty = [name for name in wanted if name not in made]
     if empty:
+        far = manifest["shares"] and findings.sentence(manifest["shares"])
         raise RunError(
             f"the {empty[0]} split is empty, beside {made['train']['rows']:,} rows for training; nothing was "
-            "published (the rejects say why rows went)"
+            "published " + (f"({far})" if far else "(the rejects say why rows went)")
         )
     if job.problem == "regression":
         return
     gone = [name for name in names if not made["train"]["label_counts"][name]]
-    if gone and job.config.labels.labels is None:
+    if gone and not job.names:
+        read, exact, written = (job.index(each) for each in ("read", "exact", "shards"))
+        later = sorted({reason for record in written for reason in record["rejects"]["reasons"]})
+        told = [_whereabouts(name, made, read, exact, later) for name in gone[:_TOLD]]
+        told += [f"{len(gone) - _TOLD:,} others"] if len(gone) > _TOLD else []
+        drawn = any(made[split]["label_counts"][name] for split in made for name in gone) and any(job.fractions)
         raise RunError(
-            f"no training row has the label {gone[0]!r}"
-            + (f" (nor {len(gone) - 1} others)" if len(gone) > 1 else "")
-            + "; nothing was published. It went with duplicates, conflicts or leaks, or into other splits "
-            "(--split=stratified keeps every class in each); name the labels that count with --labels"
+            f"no training row has the label {', nor '.join(told)}; nothing was published. Name the labels that count "
+            "with --labels"
+            + (
+                ", or share out every class with --split=stratified"
+                if drawn and job.config.splits.split == "hash"
+                else ""
+            )
         )
 
 
-def _inputs(read: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    files: dict[str, dict[str, Any]] = {}
-    for record in read:
-        for piece in record["inputs"]:
-            file = files.setdefault(
-                piece["path"], {**{key: piece[key] for key in ("path", "size", "version")}, "rows": 0}
-            )
-            file["rows"] += piece["rows"]
-    return sorted(files.values(), key=lambda file: str(file["path"]))
+def _whereabouts(
+    name: str,
+    made: dict[str, Any],
+    read: list[dict[str, Any]],
+    exact: list[dict[str, Any]],
+    later: list[str],
+) -> str:
+    """A label, and what became of its rows; `later` are reasons of rows that went after the stage exact."""
+    rows = sum(count for record in read for _, label, count in record["label_counts"] if label == name)
+    gone: Counter[str] = Counter()
+    for record in exact:
+        gone.update({reason: count for label, reason, count in record["counts"]["gone"] if label == name})
+    there = {split: each["label_counts"][name] for split, each in made.items() if each["label_counts"][name]}
+    told = [f"{count:,} in {split}" for split, count in there.items()]
+    told += [f"{count:,} left out as {reason}" for reason, count in sorted(gone.items())]
+    rest = rows - sum(there.values()) - gone.total()
+    told += [f"{rest:,} left out as {' or '.join(later)}"] if rest else []
+    return f"{name!r} (of {rows:,} row{'s'[: rows != 1]} {', '.join(told)})"

@@ -6,13 +6,26 @@ from typing import Any
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.config.prepare import PrepareConfig
+from seqcls_beam.config.prepare import LabelOptions, PrepareConfig
 from seqcls_beam.model.checkpoints import resolve_tokenizer
 from seqcls_beam.preparation import splits
-from seqcls_beam.preparation.job import Job, Source
-from seqcls_beam.preparation.labels import pinned
+from seqcls_beam.preparation.forms import Column, Form, form_of
+from seqcls_beam.preparation.job import Job, Source, label_columns
+from seqcls_beam.preparation.labels import is_list, pinned
+from seqcls_beam.preparation.sampled import (
+    check_files,
+    check_flags,
+    check_formats,
+    check_kinds,
+    class_names,
+    first_rows,
+    requests,
+)
+from seqcls_beam.reading.files import find
 from seqcls_beam.reading.records import Layout, plan_layout
-from seqcls_beam.reading.units import list_files, plan_units
+from seqcls_beam.reading.remarks import remarks
+from seqcls_beam.reading.units import plan_units
+from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.schema import Mark
@@ -34,7 +47,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
     if length > tokenizer.max_length:
         raise ValueError(f"--max_length={length}: {tokenizer.name} reads at most {tokenizer.max_length}")
     if config.labels.labels is not None:
-        pinned(config.labels.labels)
+        _check_names(config.labels)
     if config.clean.languages:
         _require_languages()
     output = storage.absolute(config.output.output)
@@ -44,42 +57,49 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
             output,
             "",
             config.output.overwrite,
-            config.output.max_rejected,
+            limits(config.output),
             publishes=("data", "_rejects", "README.md"),
             kind="prepare",
         )
     )
     named = [
-        (config.read.input, splits.NONE),
-        (config.inputs.input_train, splits.TRAIN),
-        (config.inputs.input_validation, splits.VALIDATION),
-        (config.inputs.input_test, splits.TEST),
-        (config.clean.decontaminate, splits.REFERENCE),
+        ("input", config.read.input, splits.NONE),
+        ("input_train", config.inputs.input_train, splits.TRAIN),
+        ("input_validation", config.inputs.input_validation, splits.VALIDATION),
+        ("input_test", config.inputs.input_test, splits.TEST),
+        ("decontaminate", config.clean.decontaminate, splits.REFERENCE),
     ]
+    said: list[str] = []
     sources: list[Source] = []
     units: list[pa.RecordBatch] = []
     files: list[pa.RecordBatch] = []
-    for patterns, split in named:
+    for option, patterns, split in named:
         if patterns:
-            listed = list_files(replace(config.read, input=patterns))
+            found = find(replace(config.read, input=patterns), option)
+            listed = found.files
+            said += remarks(found, config.read)
             inside = [path for path in listed["path"].to_pylist() if storage.lies_in(path, output)]
             if inside:
                 raise ValueError(f"{inside[0]} lies in --output={output}: a run would read what a run wrote")
             sources.append(Source(len(units), split, _layout(config, patterns, listed, split)))
-            units += plan_units(listed, config.read.unit_bytes)
+            units += plan_units(listed, config.read.unit_bytes, config.read.encoding)
             files.append(listed)
     marked = [Mark(unit=number, units=len(units)).on(unit) for number, unit in enumerate(units)]
     rows = [row for listed in files for row in listed.to_pylist()]
     size = sum(row["size"] for row in rows)
     partitions = _partitions(rows, config.shards.partition_bytes)
-    problem = _problem(config, sources)
+    labelled = [
+        (source, listed) for source, listed in zip(sources, files, strict=True) if source.split != splits.REFERENCE
+    ]
+    config, form = _labels(config, labelled)
+    problem = _problem(config, form, next(source.layout for source, _ in labelled if _has_labels(config, source)))
     if problem == "regression" and config.splits.split == "stratified":
         raise ValueError("--split=stratified is for classes, and --problem=regression has none")
     run_id = identity(
         pa.Table.from_batches(files).combine_chunks().to_batches()[0] if size else files[0],
         command="prepare",
         tokenizer=tokenizer.digest,
-        config={**asdict(config), "output": None},
+        config=_without_patterns(config),
         sources=[[each.first, each.split, [[f.name, str(f.type)] for f in each.layout.keep]] for each in sources],
         version=__version__,
     )
@@ -91,52 +111,110 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         len(marked),
         partitions,
         problem,
+        form,
         length,
         threads,
+        tuple(said),
     )
     if sum(job.fractions) >= 1:
         raise ValueError(f"shares of {job.fractions[0]:g} and {job.fractions[1]:g} leave nothing to train with")
-    if problem != "single_label" and any(
-        each.split != splits.REFERENCE and config.labels.label_column not in each.layout.keep.names for each in sources
-    ):
-        raise ValueError(f"--label_column={config.labels.label_column}: the test files lack it")
+    if problem != "single_label" and any(not _has_labels(config, source) for source, _ in labelled):
+        raise ValueError(f"{_option(config.labels)}: the test files lack it")
     return job, marked, size
+
+
+def _without_patterns(config: PrepareConfig) -> dict[str, Any]:
+    """The options that make the output, without those that only say where files are: the run knows those by name."""
+    said: dict[str, Any] = {**asdict(config), "inputs": None, "output": None}
+    return {
+        **said,
+        "read": {**said["read"], "input": None, "exclude": None},
+        "clean": {**said["clean"], "decontaminate": None},
+    }
 
 
 def _layout(config: PrepareConfig, patterns: tuple[str, ...], files: pa.RecordBatch, split: int) -> Layout:
     """The columns that are read of a source."""
-    names = [config.labels.label_column, *(config.splits.group_by or ())]
+    columns = label_columns(config.labels)
+    names = [*columns, *(config.splits.group_by or ())]
     if split == splits.NONE and config.splits.split_column is not None:
         names.append(config.splits.split_column)
     if split == splits.REFERENCE:
         return plan_layout(files, replace(config.read, input=patterns, keep_columns=(), id_column=None))
+    read = replace(config.read, input=patterns)
     try:
-        return plan_layout(files, replace(config.read, input=patterns, keep_columns=tuple(dict.fromkeys(names))))
+        return plan_layout(files, replace(read, keep_columns=requests(names, files, read)))
     except ValueError:
         if split != splits.TEST:
             raise
         # A test set may come without its labels.
-        return plan_layout(files, replace(config.read, input=patterns, keep_columns=tuple(names[1:])))
+        return plan_layout(files, replace(read, keep_columns=requests(names[len(columns) :], files, read)))
 
 
-def _problem(config: PrepareConfig, sources: list[Source]) -> str:
-    name, asked = config.labels.label_column, config.labels.problem
-    types = [each.layout.keep.field(name).type for each in sources if name in each.layout.keep.names]
-    if not types:
-        raise ValueError(f"--label_column={name}: no file has it")
-    kinds = {pa.types.is_list(each) or pa.types.is_large_list(each) for each in types}
-    lists = kinds == {True}
-    if len(kinds) > 1 or any(pa.types.is_nested(each) for each in types) != lists:
+def _has_labels(config: PrepareConfig, source: Source) -> bool:
+    return set(label_columns(config.labels)) <= set(source.layout.keep.names)
+
+
+def _option(options: LabelOptions) -> str:
+    """The option that named the labels' columns, and what it said."""
+    if options.label_columns is not None:
+        return f"--label_columns={','.join(options.label_columns)}"
+    return f"--label_column={options.label_column}"
+
+
+def _check_names(options: LabelOptions) -> None:
+    """Raise `ValueError` for --labels that name one twice, or other columns than there are."""
+    columns, values = options.label_columns, pinned(options.labels or ())[1]
+    if columns is not None and set(columns) != set(values):
         raise ValueError(
-            f"--label_column={name} holds {', '.join(sorted({str(each) for each in types}))}: labels are strings, "
-            "numbers, booleans, or lists of those, and the same in every file"
+            f"--labels has {', '.join(map(repr, values))}, and --label_columns {', '.join(map(repr, columns))}: name "
+            "each column once, as COLUMN or COLUMN:NAME"
         )
+
+
+def _labels(config: PrepareConfig, labelled: list[tuple[Source, pa.RecordBatch]]) -> tuple[PrepareConfig, Form]:
+    """(options, with the labels' names where files or their form tell them; the form of the labels).
+
+    Raises `ValueError` for a column that holds none, or what could be read in two ways.
+    """
+    options = config.labels
+    there = [(source.layout, listed) for source, listed in labelled if _has_labels(config, source)]
+    if not there:
+        raise ValueError(f"{_option(options)}: no file has it")
+    if options.label_columns is not None:
+        for layout, _ in there:
+            check_flags(layout.keep, options.label_columns)
+        return config, Form(places=options.label_columns, columns=options.label_columns)
+    check_kinds([layout.keep.field(options.label_column).type for layout, _ in there], _option(options))
+    if options.problem == "regression":
+        return config, Form()
+    for layout, listed in there:
+        check_formats(layout, listed, options.label_column, _option(options))
+    every = pa.Table.from_batches([listed for _, listed in there])
+    found = check_files(every, options.label_column)
+    classes = class_names(every, found, options.label_column) if options.labels is None else None
+    if classes is not None:
+        options = replace(options, labels=tuple(f"{number}:{name}" for number, name in enumerate(classes)))
+        pinned(options.labels or ())
+    samples = [rows["keep"].field(options.label_column) for each in there for rows in first_rows(*each)]
+    asked = options.problem == "multi_label"
+    form = form_of(Column(_option(options), tuple(samples), options.label_separator, options.labels, several=asked))
+    if form.places and options.labels is None:
+        options = replace(options, labels=form.places)
+    return replace(config, labels=options), replace(form, classes=classes is not None)
+
+
+def _problem(config: PrepareConfig, form: Form, layout: Layout) -> str:
+    asked, option = config.labels.problem, _option(config.labels)
+    kind = layout.keep.field(label_columns(config.labels)[0]).type
+    lists = is_list(kind) or form.written
     if asked == "auto":
-        return "multi_label" if lists or config.labels.label_separator is not None else "single_label"
+        several = lists or form.separator is not None or form.columns
+        return "multi_label" if several else "single_label"
     if lists and asked != "multi_label":
-        raise ValueError(f"--problem={asked}: the column {name!r} holds lists, {types[0]}")
-    if asked == "multi_label" and not lists and config.labels.label_separator is None:
-        raise ValueError(f"--problem=multi_label: the column {name!r} holds {types[0]}; name a --label_separator")
+        raise ValueError(f"--problem={asked}: {option} holds lists, {kind}")
+    if asked == "multi_label" and not (lists or form.separator is not None or form.columns):
+        raise ValueError(f"--problem=multi_label: {option} holds {kind}; name a --label_separator")
     return asked
 
 

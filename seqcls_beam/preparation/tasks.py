@@ -21,9 +21,9 @@ from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
 from seqcls_beam.preparation.stars import link
 from seqcls_beam.reading import units
-from seqcls_beam.runs import run
+from seqcls_beam.runs import accounting, run
 from seqcls_beam.runs.parts import fresh_name
-from seqcls_beam.runs.publication import outcome, publish_files, refuse_rejected
+from seqcls_beam.runs.publication import outcome, publish_files
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.versions import published_files, version_name
 from seqcls_beam.schema import Mark
@@ -77,8 +77,38 @@ def pending_tasks(job: Job, stage: str) -> list[int]:
     Raises `RunError` where a task before has no record.
     """
     order = list(stages(job))
-    complete(job, order[order.index(stage) - 1])
+    before = order[order.index(stage) - 1]
+    complete(job, before)
+    if before == "read":
+        _refuse_losses(job)
     return _pending(job, stage)
+
+
+def _refuse_losses(job: Job) -> None:
+    """Raise `RunError` where more could not be read than the run allows, before anything is made of the rest.
+
+    Units whose files had vanished are not finished then: the files may be back when the run is started again.
+    """
+    try:
+        for reference in (False, True):
+            accounting.refuse(job.run.limits, _inputs(job, reference), {}, _rejects(job))
+    except RunError:
+        for record in job.index("read"):
+            if accounting.vanished(record["inputs"]):
+                storage.remove(job.run.record(record["unit"], _folder("read")))
+        raise
+
+
+def _inputs(job: Job, reference: bool) -> list[dict[str, Any]]:
+    """What became of the files of the data, or of those that must not be learned from."""
+    read = (record for record in job.index("read") if record["reference"] == reference)
+    return accounting.by_file(piece for record in read for piece in record["inputs"])
+
+
+def _rejects(job: Job) -> str:
+    if not any(record["rejects"]["part"] for record in job.index("read")):
+        return ""
+    return f". The rejects lie in {storage.join(job.run.attempt, 'rejects')}"
 
 
 def complete(job: Job, stage: str) -> None:
@@ -113,7 +143,7 @@ def finish(job: Job) -> str:
         return storage.join(job.run.output, done.version.name)
     complete(job, list(stages(job))[-1])
     made, moves = manifest.build(job, run.read_own(job.run, job.run.facts))
-    refuse_rejected(job.run, made["rows"]["in"], made["rows"]["rejected_by_reason"])
+    accounting.refuse(job.run.limits, _inputs(job, reference=False), made["rows"]["rejected_by_reason"], _rejects(job))
     manifest.refuse_untrainable(made, job)
     _refuse_damaged(job, made, moves)
     text = card.card(made).encode()

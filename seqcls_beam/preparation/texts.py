@@ -26,7 +26,7 @@ TEXT = pa.schema(
         ("split", pa.int8()),  # given, or NONE, or REFERENCE
         ("rows", pa.int32()),  # that have this text; 0 for a reference
         ("label", pa.string()),  # of its first row, as text: what classes a stratified split looks at
-        ("groups", pa.list_(pa.uint64())),
+        ("groups", pa.list_(pa.uint64())),  # of its rows, one after the other
         ("sentences", pa.list_(pa.uint64())),  # digests of the keys of a pair's sentences; empty for single texts
         ("ids", pa.list_(pa.uint64())),  # digests of the ids of its rows
     ]
@@ -63,21 +63,20 @@ def rows_of(texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
 
 
 class Members(NamedTuple):
-    """The rows that belong to the texts of a partition, in the order of the output: those that stay, and copies."""
+    """The rows of a partition that stay, in the order of the output."""
 
     rows: Array  # places in the partition
     text: Array  # that each belongs to, from 0
     split: Array  # of each; a row without one has that of its copies
-    stays: npt.NDArray[np.bool_]
 
 
 def as_texts(rows: pa.RecordBatch, members: Members, job: Job) -> pa.RecordBatch:
     """EXAMPLE of a partition → TEXT."""
-    kept, owner = members.rows[members.stays], members.text[members.stays]
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    kept = members.rows
+    first = np.flatnonzero(np.diff(members.text, prepend=-1))
     heads = rows.take(pa.array(kept[first]))
-    split = members.split[members.stays][first]
-    counts = np.where(split == splits.REFERENCE, 0, np.diff(np.append(first, len(owner))))
+    split = members.split[first]
+    counts = np.where(split == splits.REFERENCE, 0, np.diff(np.append(first, len(kept))))
     seed = job.config.splits.seed
     if job.pairs:
         two = [digests(duplicate_key(heads[name], job.key_steps), seed)[:, 0] for name in job.text_columns]
@@ -91,7 +90,7 @@ def as_texts(rows: pa.RecordBatch, members: Members, job: Job) -> pa.RecordBatch
             pa.array(split, pa.int8()),
             pa.array(counts, pa.int32()),
             labels.as_names(heads["label"]),
-            _groups(rows["groups"].take(pa.array(members.rows)), np.flatnonzero(np.diff(members.text, prepend=-1))),
+            _groups(rows["groups"].take(pa.array(kept)), first),
             sentences,
             _ids(rows["id"].take(pa.array(kept)), first, seed),
         ],
@@ -100,7 +99,7 @@ def as_texts(rows: pa.RecordBatch, members: Members, job: Job) -> pa.RecordBatch
 
 
 def _groups(groups: pa.Array, first: Array) -> pa.Array:
-    """The groups of all members of each text, whose first ones are `first`; also of copies that went."""
+    """The groups of the rows of each text, whose first ones are `first`: a copy that went ties nothing."""
     counts = pc.fill_null(pc.list_value_length(groups), 0).to_numpy()
     return _lists(offsets_of(counts)[np.append(first, len(counts))], groups.flatten().to_numpy())
 
@@ -112,6 +111,12 @@ def _ids(ids: pa.Array, first: Array, seed: int) -> pa.Array:
 
 def _lists(offsets: Array, values: Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.uint64()))
+
+
+def flat(lists: pa.Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """list<uint64> [texts] → (what is in them, one after the other; the text that each stands in)."""
+    sizes = lists.value_lengths().fill_null(0).to_numpy()
+    return lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), sizes)
 
 
 def write_bands(

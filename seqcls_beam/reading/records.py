@@ -7,25 +7,36 @@ files, to the batches that travel. Knows units and batches; of formats only the 
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from dataclasses import field as a_field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.reading.formats import delimited, jsonl, parquet, text
+from seqcls_beam.reading import folders
+from seqcls_beam.reading.formats import delimited, jsonl, parquet, text, textfile
 from seqcls_beam.reading.formats.blocks import Block, Fault, to_columns
-from seqcls_beam.reading.formats.columns import Layout, pin
-from seqcls_beam.reading.formats.pieces import InputChanged, Piece
+from seqcls_beam.reading.formats.columns import Layout, pin, requested
+from seqcls_beam.reading.formats.pieces import CHUNK, InputChanged, Piece
 from seqcls_beam.rows import row_bytes
-from seqcls_beam.schema import Mark, record
+from seqcls_beam.schema import LOSSES, Mark, record
 
 __all__ = ["InputChanged", "Layout", "plan_layout", "read_unit"]
 
 MAX_BATCH_BYTES = 32 * 2**20  # a batch of long rows has fewer; a text that is kept counts twice
-_MODULES: dict[str, Any] = {"text": text, "jsonl": jsonl, "csv": delimited, "tsv": delimited, "parquet": parquet}
+_MODULES: dict[str, Any] = {
+    "text": text,
+    "textfile": textfile,
+    "jsonl": jsonl,
+    "csv": delimited,
+    "tsv": delimited,
+    "parquet": parquet,
+}
 
 
 def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
@@ -37,26 +48,74 @@ def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
     pieces = [Piece(**row) for row in files.slice(0, 1000).to_pylist()]  # of a million, enough to sample from
     format = pieces[0].format if pieces else "text"
     same = [piece for piece in pieces if piece.format == format]
-    return pin(options, format, _MODULES[format].columns(same, options))
+    there = _MODULES[format].columns(same, options)
+    in_files = [] if there is None else there.names
+    named = [*folders.names(files, options), *folders.missing(files, options)]
+    asked, kept = _of_folders([name for name in named if name not in in_files], options)
+    layout = pin(asked, format, there)
+    _refuse_misfits(files, kept)
+    return Layout(
+        options,
+        pa.schema([*layout.keep, *kept]),
+        folders=tuple(field.name for field in kept),
+        sourced=options.keep_source or not {"text", "textfile"}.isdisjoint(files["format"].to_pylist()),
+    )
+
+
+def _of_folders(named: list[str], options: ReadOptions) -> tuple[ReadOptions, list[pa.Field]]:
+    """Columns that folders have → (the options without those of them that are asked for; those that are kept).
+
+    All are kept where nobody says which columns to keep.
+    """
+    if options.keep_columns is None:
+        return options, [pa.field(name, pa.string()) for name in named]
+    types: dict[str, pa.DataType] = {}
+    rest = []
+    for request in options.keep_columns:
+        name, type = requested(request)
+        if name == "*":
+            types = {**dict.fromkeys(named, pa.string()), **types}
+        if name in named:
+            types[name] = type or pa.string()
+        else:
+            rest.append(request)
+    return replace(options, keep_columns=tuple(rest)), [pa.field(name, type) for name, type in types.items()]
+
+
+def _refuse_misfits(files: pa.RecordBatch, kept: list[pa.Field]) -> None:
+    """Raise `ValueError` where a folder's value is not of the type that is asked for."""
+    for field in kept:
+        for path in files["path"].to_pylist() if field.type != pa.string() else ():
+            try:
+                pa.scalar(folders.value(path, field.name)).cast(field.type)
+            except pa.ArrowInvalid as error:
+                raise ValueError(
+                    f"--keep_columns={field.name}:{field.type}: the folders of {path} say {error}"
+                ) from error
 
 
 def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
     """UNIT → RECORD batches of `batch_rows` rows, fewer in the last and where texts are long; each carries its `Mark`.
 
-    So must `unit`. Exactly one batch, the last, has `last` set; of a unit without rows it is empty. A file that is gone
-    is a reject. Raises `InputChanged`, and what the disk or the store raises.
+    So must `unit`. Exactly one batch, the last, has `last` set; of a unit without rows it is empty. What cannot be read
+    of a file, or a file that is gone, is one rejected row, and stands in the last mark's `inputs` with what it cost.
+    Raises `InputChanged`, also where a file is another one after it was read, and what the disk or the store raises.
     """
     began = time.perf_counter()
-    mark = Mark.of(unit)
+    mark = replace(Mark.of(unit), sourced=layout.sourced)
     queue = _Queue(layout)
+    layout = layout.in_files
     inputs: list[dict[str, Any]] = []
     done = sequence = rows = 0
     for piece in (Piece(**row) for row in unit.to_pylist()):
-        inputs.append({**asdict(piece), "rows": 0})
+        inputs.append({**asdict(piece), "rows": 0, "losses": []})
         consumed = 0
         for block in _read(piece, layout):
             columns = to_columns(block.block(layout) if isinstance(block, Fault) else block, layout)
-            inputs[-1]["rows"] += len(columns)
+            if isinstance(block, Fault) and block.reason in LOSSES:
+                inputs[-1]["losses"].append(_loss(block, piece))
+            else:
+                inputs[-1]["rows"] += len(columns)
             consumed = block.consumed
             queue.put(piece.path, columns, done + consumed)
             while queue.over():
@@ -76,10 +135,24 @@ def _read(piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     try:
         file = piece.open()
     except FileNotFoundError as error:
+        if piece.format == "parquet" and (piece.start or piece.end >= 0):  # whose footer said how many rows it has
+            raise InputChanged(piece.path, f"{piece.size} bytes", "none: it is gone") from error
         yield Fault(0, "vanished_file", str(error), b"", 0)
         return
     with file:
         yield from _MODULES[piece.format].read(file, piece, layout)
+    # An object of a store that was had by one request is of one version.
+    if storage.is_local(piece.path) or piece.size > CHUNK:
+        with suppress(FileNotFoundError):  # what was open was read to its end
+            piece.check()
+
+
+def _loss(fault: Fault, piece: Piece) -> dict[str, Any]:
+    """What a fault costs: reason, detail, rows (None: not known) and input bytes."""
+    size = fault.lost_bytes
+    if size is None:
+        size = max((piece.size if piece.format == "parquet" else _size(piece, 0)) - fault.consumed, 0)
+    return {"reason": fault.reason, "detail": fault.detail, "rows": fault.lost, "bytes": size}
 
 
 def _size(piece: Piece, consumed: int) -> int:
@@ -143,7 +216,19 @@ class _Queue:
         number = {name: i for i, name in enumerate(names)}
         index = np.repeat([number[source] for source, _ in taken], [len(columns) for _, columns in taken])
         sources = pa.DictionaryArray.from_arrays(pa.array(index, pa.int32()), pa.array(names, pa.string()))
+        if self.layout.folders:
+            columns = self._with_folders(columns, names, index)
         return pa.RecordBatch.from_arrays([sources, *columns.columns], schema=schema)
+
+    def _with_folders(self, columns: pa.RecordBatch, paths: list[str], index: np.ndarray) -> pa.RecordBatch:
+        """Rows with what the folders of their file say, where they are not rejected; `index` is the path of each."""
+        children = columns["keep"].flatten()
+        good = columns["reject"].is_null()
+        for field in list(self.layout.keep)[len(children) :]:
+            said = pa.array([folders.value(path, field.name) for path in paths], pa.string()).cast(field.type)
+            children.append(pc.if_else(good, said.take(pa.array(index)), pa.scalar(None, field.type)))
+        at = columns.schema.get_field_index("keep")
+        return columns.set_column(at, "keep", pa.StructArray.from_arrays(children, fields=list(self.layout.keep)))
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -193,7 +193,7 @@ def _old(store: Store, known: list[str], before: str | None) -> Iterator[Leftove
 def _take_back(store: Store, partition: str, at: int) -> str | None:
     """Publish a version of a partition that has no rows; its input stays covered."""
     before = read_version(store, partition, at)[1]
-    kept: dict[str, Any] = {key: before[key] for key in ("inputs", "model", "columns") if key in before}
+    kept: dict[str, Any] = {key: before[key] for key in ("inputs", "model", "read", "columns") if key in before}
     stage = stage_name(partition, at + 1)
     version = Version(partition, at + 1, "removed", stage, f"{stage}/work", sweeps=label_folders(partition))
     manifest = {**_NOTHING, **kept}

@@ -20,4 +20,6 @@ class Job:
     run: Run
     files: pa.RecordBatch
     layout: Layout
+    skipped: int = 0  # files that were found and are known to be no data
+    remarks: tuple[str, ...] = ()  # sentences to tell before it starts
     first: Sequences | None = None  # of the corpus, where int8 needs them

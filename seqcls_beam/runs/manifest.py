@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
-from seqcls_beam import storage
+from seqcls_beam.runs.accounting import by_file, lost
 from seqcls_beam.runs.run import label_folders
 from seqcls_beam.runs.versions import FORMAT_VERSION, part_name
+from seqcls_beam.schema import LOSSES
 
 
 def build_manifest(
@@ -28,8 +29,10 @@ def build_manifest(
         reasons.update(record["reasons"])
         labels.update(record["label_counts"])
         seconds.update(record["seconds"])
-    rows = sum(record["rows"] for record in records)
-    rejected = sum(record["rejects"]["rows"] for record in records if record["rejects"])
+    files = by_file(piece for record in records for piece in record["inputs"])
+    missing = lost(files)
+    rejected = {reason: count for reason, count in reasons.most_common() if reason not in LOSSES}
+    labeled = sum(record["labels"]["rows"] for record in records)
     histogram = [sum(counts) for counts in zip(*(record["score_histogram"] for record in records), strict=True)]
     engines = list(
         {orjson.dumps(record["engine"]): record["engine"] for record in records if record["engine"]}.values()
@@ -44,17 +47,18 @@ def build_manifest(
         **{key: value for key, value in facts.items() if key not in ("started", "units")},
         "engines": engines,
         "rows": {
-            "in": rows,
-            "labeled": rows - rejected,
-            "rejected": rejected,
-            "rejected_by_reason": dict(reasons.most_common()),
+            "in": labeled + sum(rejected.values()) + missing["lost"],
+            "labeled": labeled,
+            "rejected": sum(rejected.values()),
+            "rejected_by_reason": rejected,
+            **missing,
         },
         "tokens": sum(record["tokens"] for record in records),
         "truncated_rows": sum(record["truncated"] for record in records),
         "label_counts": dict(labels),
         "score_histogram": {"from": 0.0, "to": 1.0, "counts": histogram},
         "seconds": {**{stage: round(spent, 3) for stage, spent in seconds.items()}, **_wall(facts, finished)},
-        "inputs": _inputs(records),
+        "inputs": files,
         "parts": [_part(record, "labels", label_folders(partition)[0], number, run_id) for record in records],
         "rejects": [
             _part(record, "rejects", label_folders(partition)[1], number, run_id)
@@ -76,16 +80,3 @@ def iso(seconds: float) -> str:
 def _part(record: dict[str, Any], of: str, folder: str, number: int, run_id: str) -> dict[str, Any]:
     path = part_name(folder, record["unit"], record["units"], number, run_id)
     return {"path": path, **{key: record[of][key] for key in ("rows", "bytes", "sha256")}}
-
-
-def _inputs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pieces of all units → files, with the rows read from each, in order."""
-    files: dict[str, dict[str, Any]] = {}
-    for record in records:
-        for piece in record["inputs"]:
-            path = storage.without_password(piece["path"])
-            file = files.setdefault(
-                piece["path"], {"path": path, "size": piece["size"], "version": piece["version"], "rows": 0}
-            )
-            file["rows"] += piece["rows"]
-    return list(files.values())

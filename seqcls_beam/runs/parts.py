@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.rows import row_bytes
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT, Mark, labeled
 
 ROW_GROUP_ROWS = 65_536
@@ -39,7 +40,9 @@ class PartWriter:
         self._open = ExitStack()
         self._sink = Digesting(self._open.enter_context(storage.creating(uri)))
         # A dictionary pays for names that repeat; texts and probabilities hardly ever do.
-        names = [each.name for each in schema if each.name in ("label", "labels", "source", "stage", "reason")]
+        names = [
+            each.name for each in schema if each.name in ("label", "labels", "source", "source_file", "stage", "reason")
+        ]
         self._writer = pq.ParquetWriter(
             pa.PythonFile(self._sink, mode="w"),
             self._schema,
@@ -105,10 +108,18 @@ class UnitWriter:
         Its mark's `engine` must have `labels`.
         """
         mark = Mark.of(first)
+        if not mark.units:
+            raise RunError(
+                "these rows belong to no unit of a run (FromRows makes such batches), so they cannot be published as "
+                "one: hand them to a sink of Beam's behind ToRows, or write them to files and read those by ReadRecords"
+            )
         self._folder = folder
         self._unit = mark.unit
+        self._sourced = mark.sourced
         self._names: list[str] = mark.engine["labels"]
-        self._schema = labeled(pa.schema(list(first.schema.field("keep").type)), "labels" in first.schema.names)
+        self._schema = labeled(
+            pa.schema(list(first.schema.field("keep").type)), "labels" in first.schema.names, mark.sourced
+        )
         metadata = {"seqcls_beam.labels": orjson.dumps(self._names).decode()}
         self._labels = PartWriter(self._new_part("labels"), self._schema, metadata)
         self._rejects: PartWriter | None = None
@@ -159,20 +170,19 @@ class UnitWriter:
     def _write_rejects(self, batch: pa.RecordBatch) -> None:
         if self._rejects is None:
             self._rejects = PartWriter(self._new_part("rejects"), REJECT)
-        reject = batch["reject"]
-        stage, reason, detail, raw = reject.flatten()
-        names = [storage.without_password(name) for name in batch["source"].dictionary.to_pylist()]
-        source = pa.array(names, pa.string()).take(batch["source"].indices)
-        columns = [source, batch["position"], stage, reason, detail, raw]
+        columns = [*_sources(batch), *batch["reject"].flatten()]
+        reason = columns[3]
         self._rejects.write(pa.RecordBatch.from_arrays(columns, schema=REJECT))
         for each in pc.value_counts(reason).to_pylist():
             self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
 
     def _output(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = batch["keep"].flatten()
-        for field in list(self._schema)[len(columns) :]:
+        sources = _sources(batch) if self._sourced else []
+        for field in list(self._schema)[len(columns) : len(self._schema) - len(sources)]:
             column = batch[field.name]
             columns.append(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column)
+        columns += sources
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
     def _count(self, batch: pa.RecordBatch) -> None:
@@ -215,6 +225,12 @@ class UnitWriter:
             "seconds": self._seconds,
             "engine": self._engine,
         }
+
+
+def _sources(batch: pa.RecordBatch) -> list[pa.Array]:
+    """Where the rows of a batch came from: source, without a password, and position."""
+    names = [storage.without_password(name) for name in batch["source"].dictionary.to_pylist()]
+    return [pa.array(names, pa.string()).take(batch["source"].indices), batch["position"]]
 
 
 class Digesting:

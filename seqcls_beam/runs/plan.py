@@ -2,16 +2,19 @@
 
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.config.classify import ClassifyConfig
+from seqcls_beam.config.classify import ClassifyConfig, ReadOptions
 from seqcls_beam.model import predictions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.tokens import Sequences, check
+from seqcls_beam.reading.files import find
 from seqcls_beam.reading.records import plan_layout, read_unit
-from seqcls_beam.reading.units import list_files
+from seqcls_beam.reading.remarks import remarks
+from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.commit import recover
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.publication import follow
@@ -28,13 +31,14 @@ def plan(config: ClassifyConfig) -> Job | None:
     Finishes a publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for a model or input
     that cannot be used.
     """
-    checkpoint = resolve(config.model.model, config.model.revision)
+    checkpoint = resolve(config.model.model, config.model.revision, config.model.problem_type)
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
     top = storage.absolute(config.run.output)
     partition = f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""
     # Before the files are listed: what is published from here on is not followed but refused.
-    run = follow(Run(top, "", config.run.overwrite, config.run.max_rejected, partition=partition))
-    files = list_files(config.read)
+    run = follow(Run(top, "", config.run.overwrite, limits(config.run), partition=partition))
+    listing = find(config.read)
+    files = listing.files
     inside = [path for path in files["path"].to_pylist() if storage.lies_in(path, top)]
     if inside:
         raise ValueError(f"--input finds {inside[0]}, which lies in --output={top}: a run would read what a run wrote")
@@ -42,7 +46,8 @@ def plan(config: ClassifyConfig) -> Job | None:
         store = store_of(top)
         # A night that was decided but interrupted covers its files: finish it before asking what is new.
         storage.each(partial(recover, store), partitions(store))
-        covered = covered_inputs(store, checkpoint.digest, leave_out=partition if config.run.overwrite else None)
+        left_out = partition if config.run.overwrite else None
+        covered = covered_inputs(store, checkpoint.digest, how_read(config.read), left_out)
         new = [
             (storage.without_password(row["path"]), row["size"], row["version"]) not in covered
             for row in files.to_pylist()
@@ -54,12 +59,20 @@ def plan(config: ClassifyConfig) -> Job | None:
     run_id = identity(
         files,
         model=checkpoint.digest,
-        read={k: v for k, v in asdict(config.read).items() if k not in ("input", "batch_rows")},
+        read={**how_read(config.read), "unit_bytes": config.read.unit_bytes},
         options={k: v for k, v in asdict(config.model).items() if k not in ("model", "revision", "threads")},
         layout=[[each.name, str(each.type)] for each in layout.keep],
         version=__version__,
     )
-    return Job(config, checkpoint, replace(run, run_id=run_id), files, layout)
+    said = (*filter(None, [checkpoint.remark]), *remarks(listing._replace(files=files), config.read))
+    return Job(config, checkpoint, replace(run, run_id=run_id), files, layout, len(listing.skipped), said)
+
+
+def how_read(options: ReadOptions) -> dict[str, Any]:
+    """The options that say how a file is read, as JSON has them."""
+    but = ("input", "exclude", "batch_rows", "unit_bytes")
+    said = {name: value for name, value in asdict(options).items() if name not in but}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
 
 
 def first_sequences(job: Job, units: list[pa.RecordBatch]) -> Sequences | None:

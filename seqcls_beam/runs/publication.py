@@ -10,6 +10,7 @@ from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.runs import commit
+from seqcls_beam.runs.accounting import refuse, vanished
 from seqcls_beam.runs.manifest import build_manifest
 from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, read_own, short
 from seqcls_beam.runs.store import OVER, Store, store_of
@@ -101,7 +102,7 @@ def publish(run: Run, records: list[dict[str, Any]]) -> int:
     assert run.follows is not None
     facts = read_own(run, run.facts) if storage.exists(run.facts) else {}  # a pipeline of the user's own left nothing
     manifest = build_manifest(run.run_id, run.partition, run.follows + 1, records, facts)
-    refuse_rejected(run, manifest["rows"]["in"], manifest["rows"]["rejected_by_reason"])
+    _refuse(run, manifest, records)
     rejected = [record for record in records if record["rejects"]]
     moves = [
         (f"{run.work}/{of}/{record[of]['name']}", file["path"])
@@ -160,17 +161,23 @@ def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str
     return number
 
 
-def refuse_rejected(run: Run, rows: int, by_reason: dict[str, int]) -> None:
-    """Raise `RunError` where more of `rows` rows were rejected than the run allows."""
-    rejected = sum(by_reason.values())
-    share = rejected / rows if rows else 0.0
-    if share > run.max_rejected:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
-        raise RunError(
-            f"{rejected:,} of {rows:,} rows were rejected ({share:.1%}: {reasons}), more than "
-            f"--max_rejected={run.max_rejected:g} allows; nothing was published. The rejects lie in "
-            f"{storage.join(run.attempt, 'rejects')}"
+def _refuse(run: Run, manifest: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    """Raise `RunError` where more is rejected or lost than the run allows.
+
+    Units whose files had vanished are not finished then: the files may be back when the run is started again.
+    """
+    try:
+        refuse(
+            run.limits,
+            manifest["inputs"],
+            manifest["rows"]["rejected_by_reason"],
+            f". The rejects lie in {storage.join(run.attempt, 'rejects')}" if manifest["rejects"] else "",
         )
+    except RunError:
+        for record in records:
+            if vanished(record["inputs"]):
+                storage.remove(run.record(record["unit"]))
+        raise
 
 
 def _missing(store: Store, places: list[str]) -> str | None:

@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
+from seqcls_beam.config.classify import LossOptions
 from seqcls_beam.reading import units
 from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.schema import PARTITION, Mark
@@ -43,7 +44,7 @@ class Run:
     output: str  # the folder; made absolute, for a worker may have another working folder
     run_id: str
     overwrite: bool = False
-    max_rejected: float = 0.05  # fraction of rows; above it nothing is published
+    limits: LossOptions = field(default_factory=LossOptions)  # what of the input may be missing
     publishes: tuple[str, ...] = ()  # names in `output`, of a run that is no labelling; nobody else may have them
     partition: str = ""  # of the table, such as run_date=2026-11-20; "" where it has none
     follows: int | None = None  # the version that was the newest when the run began; None: when it is published

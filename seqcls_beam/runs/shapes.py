@@ -26,6 +26,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "duplicates": dict,
         "leaks": dict,
         "skew": dict,
+        "shares?": (dict, type(None)),
         "seconds": dict,
         "inputs": list,
         "versions": dict,

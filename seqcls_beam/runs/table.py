@@ -157,10 +157,13 @@ def first_rows(output: str, rows: int, partition: str = "") -> pa.Table:
     return pa.table({})
 
 
-def covered_inputs(store: Store, model: str, leave_out: str | None = None) -> set[tuple[str, int, str]]:
+def covered_inputs(
+    store: Store, model: str, read: dict[str, Any], leave_out: str | None = None
+) -> set[tuple[str, int, str]]:
     """Path, size and version of the files that versions of any partition labelled with this model (its digest).
 
-    `leave_out` is a partition that does not count, for it is about to be replaced.
+    A file of which nothing could be read is covered where it was read as now, which `read` says. `leave_out` is a
+    partition that does not count, for it is about to be replaced.
     """
     manifests = [read_version(store, each, newest(store, each))[1] for each in partitions(store) if each != leave_out]
     return {
@@ -168,6 +171,7 @@ def covered_inputs(store: Store, model: str, leave_out: str | None = None) -> se
         for manifest in manifests  # also of one that says that its rows were taken away
         if manifest.get("model", {}).get("digest") == model
         for file in manifest["inputs"]
+        if file.get("rows", 1) or not file.get("rows_lost", 0) or manifest.get("read") == read
     }
 
 

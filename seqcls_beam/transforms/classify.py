@@ -19,8 +19,10 @@ from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
-from seqcls_beam.reading.units import list_files, plan_units
+from seqcls_beam.reading.standard_input import taken
+from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import progress
 from seqcls_beam.runs.parts import UnitWriter
 from seqcls_beam.runs.publication import follow, publish, unpublishable
@@ -48,11 +50,12 @@ class ReadRecords(beam.PTransform[PBegin, Batches]):
 
     def expand(self, root: PBegin) -> Batches:
         """Plan, spread, read."""
-        layout = self.layout or plan_layout(list_files(self.options), self.options)
+        options = taken(self.options)  # the standard input is the launcher's
+        layout = self.layout or plan_layout(list_files(options), options)
         if self.run:
             planned = root | "Run" >> beam.Create([self.run]) | "PlanUnits" >> beam.FlatMap(pending_units)
         else:
-            planned = root | "Options" >> beam.Create([self.options]) | "PlanUnits" >> beam.FlatMap(planned_units)
+            planned = root | "Options" >> beam.Create([options]) | "PlanUnits" >> beam.FlatMap(planned_units)
         return planned | "SpreadUnits" >> beam.Reshuffle() | "ReadUnit" >> beam.FlatMap(read_unit, layout)
 
 
@@ -186,7 +189,7 @@ class _WriteParts(beam.DoFn):
 
 def planned_units(options: ReadOptions) -> Iterator[pa.RecordBatch]:
     """List the files and cut them into units, on a worker."""
-    yield from plan_units(list_files(options), options.unit_bytes)
+    yield from plan_units(list_files(options), options.unit_bytes, options.encoding)
 
 
 def verified_json(unit: int, run: Run) -> str:

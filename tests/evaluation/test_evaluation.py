@@ -664,6 +664,7 @@ def evaluation(problem: str, labels: tuple[str, ...], slice_value: str = "a") ->
         "data": {"kind": "rows", "inputs": [{"path": "/tmp/<i>.jsonl"}]},
         "model": {"name": "<model>", "digest": "0" * 64}, "problem": problem, "labels": list(labels),
         "rows": {"in": 201, "scored": 200, "unlabelled": 0, "rejected": 1, "rejected_by_reason": {"unknown_label": 1},
+                 "lost": 0, "lost_weight": "counted", "lost_by_reason": {},
                  "unknown_labels": ["<u>"]},
         "truncated_rows": 0, **found,
         "gates": [{"gate": "min_f1", "metric": "macro_f1", "limit": 0.99, "value": 0.5, "ci": None, "passed": False}],

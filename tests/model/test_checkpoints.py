@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,79 @@ def test_kinds_of_problem_and_names_of_labels():
     for how, problem in cases:
         checkpoint = tiny.resolved("bert", **how)
         assert (checkpoint.labels, checkpoint.problem) == (how["labels"], problem)
+
+
+SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
+
+
+def newer(name):
+    """As sentence_transformers writes it from version 4 on."""
+    return {"sentence_transformers": {"activation_fn": name, "version": "5.1.0"}}
+
+
+def older(name):
+    """As it wrote it before."""
+    return {"sbert_ce_default_activation_function": name}
+
+
+@pytest.mark.parametrize(
+    ("labels", "config", "asked", "problem", "reading"),
+    [
+        (
+            ("one",),
+            {},
+            None,
+            "regression",
+            r"^a number as it is .* its config does not say it; .*--problem_type=multi_",
+        ),
+        (("one",), newer(SIGMOID), None, "multi_label", f"^each label by itself .*function '{SIGMOID}'$"),
+        (("one",), older(SIGMOID), None, "multi_label", f"^each label by itself .*function '{SIGMOID}'$"),
+        (("one",), newer(IDENTITY), None, "regression", f"^a number as it is .*function '{IDENTITY}'$"),
+        (("one",), {"problem_type": "regression"}, None, "regression", "^$"),
+        (("one",), {"problem_type": "regression", **newer(SIGMOID)}, None, "regression", "also names the function"),
+        (("one",), {}, "multi_label_classification", "multi_label", "as --problem_type says$"),
+        (("one",), newer(SIGMOID), "regression", "regression", "as --problem_type says; its config names"),
+        (("a", "b"), {}, None, "single_label", r"^one of its labels a text \(softmax\): its config does not say it"),
+        (("a", "b"), newer(IDENTITY), None, "single_label", "function"),
+        (("a", "b"), newer(SIGMOID), None, "multi_label", "function"),
+        (("a", "b"), {"problem_type": "single_label_classification"}, None, "single_label", "^$"),
+        (
+            ("a", "b"),
+            {"problem_type": "single_label_classification"},
+            "multi_label_classification",
+            "multi_label",
+            "as --problem_type says; its config says single_label_classification$",
+        ),
+    ],
+)
+def test_what_outputs_are_is_said_where_it_could_be_two_things(tmp_path, labels, config, asked, problem, reading):
+    folder = shutil.copytree(tiny.resolved("bert", labels=labels).local(), tmp_path / "checkpoint")
+    edit(folder / "config.json", **config)
+    checkpoint = resolve(str(folder), problem_type=asked)
+    assert checkpoint.problem == problem and re.search(reading, checkpoint.reading)
+
+
+@pytest.mark.parametrize(
+    ("labels", "config", "asked", "said"),
+    [
+        (
+            ("one",),
+            newer("torch.nn.modules.activation.Tanh"),
+            None,
+            "--problem_type=regression or --problem_type=multi_",
+        ),
+        (("a", "b"), newer("my.own.Function"), None, "--problem_type=single_label_classification or"),
+        (("one",), newer("torch.nn.modules.activation.Softmax"), None, "it would give every text 1.0"),
+        (("one",), {}, "single_label_classification", "--problem_type=single_label_classification: of one output"),
+        (("a", "b"), {}, "regression", "--problem_type=regression: a regression of 2 values at once"),
+        (("one",), {"num_labels": 2}, None, "has num_labels 2 and an id2label of 1"),
+    ],
+)
+def test_outputs_that_cannot_be_read(tmp_path, labels, config, asked, said):
+    folder = shutil.copytree(tiny.resolved("bert", labels=labels).local(), tmp_path / "checkpoint")
+    edit(folder / "config.json", **config)
+    with pytest.raises(CheckpointError, match=said):
+        resolve(str(folder), problem_type=asked)
 
 
 def test_sharded_and_bin_weights(folder):

@@ -1,6 +1,7 @@
 """Probabilities, labels and pooling against plain formulas; rows on which the model raises are rejected alone."""
 
 import itertools
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, pipeline
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import CheckpointError, resolve
@@ -76,6 +77,24 @@ def test_single_label():
     assert (mark.unit, mark.units, mark.engine["engine"]) == (3, 7, "arithmetic")
     assert mark.seconds["classify"] > 0 and mark.seconds["tokenize"] > 0
     batch.validate(full=True)
+
+
+@pytest.mark.parametrize("asked", [None, "regression"])
+def test_one_output_is_what_its_config_says_it_is(tmp_path, asked):
+    from seqcls_beam.model.engine import Classifier
+
+    folder = shutil.copytree(tiny.resolved("bert", labels=("one",)).local(), tmp_path / "cross")
+    config = json.loads((folder / "config.json").read_text())
+    config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
+    (folder / "config.json").write_text(json.dumps(config))
+    found = resolve(str(folder), problem_type=asked)
+    scores = probabilities(tiny.CORPUS, None, found, Classifier(found, OPTIONS), OPTIONS)
+    peer = pipeline("text-classification", model=str(folder), device="cpu")
+    applied = "none" if asked == "regression" else "sigmoid"
+    expected = [each["score"] for each in peer(tiny.CORPUS, function_to_apply=applied)]
+    assert np.allclose(scores[:, 0], expected, atol=1e-5)
+    if asked is None:
+        assert [each["score"] for each in peer(tiny.CORPUS)] == expected, "and that is what it does unasked"
 
 
 def test_multi_label_names_what_reaches_the_threshold_most_probable_first():

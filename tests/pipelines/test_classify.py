@@ -261,12 +261,11 @@ def test_a_night_made_again_keeps_its_earlier_rows(tmp_path, model, capsys):
 
 def test_the_manifest_gives_the_command_line_without_passwords(tmp_path, model):
     (tmp_path / "a file.txt").write_text("a text\n")
-    said = command._flag("input", ("ftp://me:hunter2@host/a b.txt", "c.txt"), several=True)
-    assert said == "--input 'ftp://host/a b.txt' c.txt"
+    assert command._flag("input", "ftp://me:hunter2@host/a b.txt") == "--input='ftp://host/a b.txt'"
     out = run(model, tmp_path / "out", f"--input={tmp_path}/a file.txt", "--max_rejected=0", "--overwrite")
     assert "--max_rejected=0" in manifest_of(out)["command"]
     assert "--overwrite" in manifest_of(out)["command"].split()
-    assert f"--input '{tmp_path}/a file.txt'" in manifest_of(out)["command"]
+    assert f"--input='{tmp_path}/a file.txt'" in manifest_of(out)["command"]
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path, capsys):
@@ -335,7 +334,7 @@ def test_bad_rows_and_bad_files_cost_only_themselves(tmp_path, model):
     (folder / "d.jsonl.zst").write_bytes(packed + packed[: len(packed) // 2])
     (folder / "e.jsonl").write_bytes("\n".join(good[:10]).encode("utf-16"))
     (folder / "f.jsonl").write_text("\r\n".join(good[300:]), newline="")
-    flags = [f"--input={folder}/*", "--id_column=id", "--max_rejected=0.5"]
+    flags = [f"--input={folder}/*", "--id_column=id", "--max_rejected=0.5", "--max_unreadable=1"]
     out = run(model, tmp_path / "out", *flags)
     ids = labels(out)["id"].to_pylist()
     cut = ids[100 : ids.index(200)]
@@ -349,7 +348,9 @@ def test_bad_rows_and_bad_files_cost_only_themselves(tmp_path, model):
     for row, line in zip(rejects(out), bad.values(), strict=False):
         assert row["raw"] == line
     counts = manifest_of(out)["rows"]
-    assert counts["in"] == counts["labeled"] + counts["rejected"] == len(ids) + len(found)
+    assert counts["labeled"] + counts["rejected"] == len(ids) + len(found) - len(files)
+    assert counts["in"] == counts["labeled"] + counts["rejected"] + counts["lost"]
+    assert set(counts["lost_by_reason"]) == {"truncated_file", "unreadable_file"}
 
 
 def test_long_texts_are_read_in_windows_on_request(tmp_path, model):
@@ -389,7 +390,10 @@ def test_an_input_of_only_empty_files_is_published_empty(tmp_path, model):
     (tmp_path / "a.txt").write_bytes(b"")
     out = run(model, tmp_path / "out", f"--input={tmp_path}/a.txt")
     assert labels(out).num_rows == 0
-    assert labels(out).column_names == ["text", "label", "score", "scores", "tokens", "truncated"]
+    assert labels(out).column_names == [
+        *("text", "label", "score", "scores", "tokens", "truncated"),
+        *("source_file", "source_position"),
+    ]
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["different", "same"])

@@ -249,6 +249,9 @@ def test_rows_that_cannot_be_scored_are_counted_and_told(tmp_path, model, capsys
         "unlabelled": 2,
         "rejected": 4,
         "rejected_by_reason": {"unknown_label": 3, "invalid_json": 1},
+        "lost": 0,
+        "lost_weight": "counted",
+        "lost_by_reason": {},
         "unknown_labels": ["great", "<i>"],
     }
     capsys.readouterr()
@@ -830,7 +833,7 @@ def test_rows_of_one_class_are_evaluated(tmp_path, model):
 
 def test_a_missing_package_is_one_sentence(corpus, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    run(f"--input={corpus}", code=1)
+    run(f"--input={corpus}", code=2)
     said = capsys.readouterr().err
     assert said == ("seqcls_beam: scikit-learn is missing, which evaluation needs: pip install 'seqcls_beam[train]'\n")
 

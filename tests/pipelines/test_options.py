@@ -7,7 +7,7 @@ from pipelines.classify import GROUPS
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.option import option_fields
-from seqcls_beam.reading.units import list_files
+from seqcls_beam.reading.files import list_files
 
 
 def test_every_option_is_written_once_with_its_help():

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +16,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from pipelines import prepare
+from pipelines.command import flags as flags_of
+from pipelines.options import parse, parser
 from seqcls_beam.model.checkpoints import PACKAGED
 from tests.corpora import write_jsonl
 from tests.prepared import all_rows, digests, labelled, lasting, manifest, rejected, rows, run, sentences
@@ -37,7 +40,7 @@ def test_rows_are_split_numbered_counted_and_none_is_lost(tmp_path):
     assert all(expected[row["id"]] == (row["text"], row["label"]) for each in found.values() for row in each)
     assert told["rows"] == {
         "in": 1000, "kept": 1000, "rejected": 0, "rejected_by_reason": {}, "removed": 0, "removed_by_reason": {},
-        "reference": 0, "reference_rejected": {},
+        "lost": 0, "lost_weight": "counted", "lost_by_reason": {}, "reference": 0, "reference_rejected": {},
     }  # fmt: skip
     for name, share in (("train", 0.8), ("validation", 0.1), ("test", 0.1)):
         assert told["splits"][name]["rows"] == len(found[name])
@@ -664,6 +667,80 @@ def test_a_class_that_vanished_ends_the_run(tmp_path, capfd):
     run(source, tmp_path / "out", *ALL_TRAIN, code=1)
     assert "no training row has the label 'rare'" in capfd.readouterr().err
     run(source, tmp_path / "other", *ALL_TRAIN, "--labels=no,yes,rare")
+
+
+def test_labels_without_training_rows_are_named_with_what_became_of_them(tmp_path, capfd):
+    texts, chance = sentences(60, 40), random.Random(0)
+    train = [*labelled(texts[:40]), *({"text": text, "label": "two labels"} for text in texts[:2])]
+    train += [{"text": near(texts[50], chance), "label": "leaks"}, {"text": texts[51], "label": "leaks"}]
+    test = [*labelled(texts[50:]), *({"text": text, "label": "tested"} for text in texts[40:43])]
+    splits_of(tmp_path, "out", {"train": train, "test": test}, code=1)
+    said = capfd.readouterr().err
+    assert (
+        "no training row has the label 'leaks' (of 2 rows 1 left out as leak, 1 left out as near_leak), nor 'tested' "
+        "(of 3 rows 3 in test), nor 'two labels' (of 2 rows 2 left out as conflicting_labels); nothing was published. "
+        "Name the labels that count with --labels\n"
+    ) in said
+    rows_ = [*labelled(texts), *({"text": f"row {i} of its kind", "label": f"rare {i}"} for i in range(9))]
+    run(rows_, tmp_path / "drawn", "--test_fraction=0.8", code=1)
+    said = capfd.readouterr().err
+    assert "'rare 0' (of 1 row 1 in test)" in said and "nor 3 others; nothing" in said
+    assert "--labels, or share out every class with --split=stratified\n" in said
+
+
+def test_the_command_of_the_manifest_runs_again(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("-it's train.jsonl", 1), ("a b.jsonl", 2)):
+        rows_ = [
+            {"my text": row["text"], "-l": row["label"], "$a, b": "x"} for row in labelled(sentences(40, seed=seed))
+        ]
+        write_jsonl(tmp_path / name, rows_)
+    flags = ["--input_train=-it's train.jsonl", "--input_test=a b.jsonl", "--text_column=my text", "--label_column=-l"]
+    out = run(
+        None, tmp_path / "an out", *flags, "--clean=", "--duplicate_key=", "--labels=no,yes: maybe", "--keep_text"
+    )
+    words = shlex.split(manifest(out)["command"])
+    assert words[:3] == ["python", "-m", "pipelines.prepare"]
+    assert prepare.main(words[3:]) == 0
+    assert "already published" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [
+            "--input=a",
+            "--input=-b",
+            "--input",
+            "c d",
+            "--input_test",
+            "e",
+            "f",
+            "--quote=",
+            "--keep_source",
+            "--column_names=-x,y z",
+        ],
+        ["--input_train=x", "--quote=-", "--labels=a b:c,'d\"", "--clean=", "--validation_fraction=1e-05"],
+        ["--input=a\nb", "--label_separator= ", "--group_by=$(x),`y`", "--decontaminate=-r", "--similarity=0.85"],
+    ],
+)
+def test_flags_of_options_are_the_options(given):
+    made = parser("pipelines.prepare", "", "", prepare.GROUPS)
+    config = prepare.configured(parse(made, ["--output=-o", *given], prepare.GROUPS)[0])
+    again = prepare.configured(parse(made, shlex.split(" ".join(flags_of(config))), prepare.GROUPS)[0])
+    assert again == config
+
+
+def test_shares_far_from_what_was_asked_are_said_with_their_cause(tmp_path, capsys):
+    source = [
+        {**row, "author": f"a|{i % 40}" if i < 80 else "<b>*one*"} for i, row in enumerate(labelled(sentences(200)))
+    ]
+    out = run(source, tmp_path / "out", "--group_by=author", "--seed=3")
+    shares, told = manifest(out)["shares"], manifest(out)["splits"]
+    assert shares["got"] == {split: each["rows"] for split, each in told.items()}
+    cause = "no group is cut, and the largest, in train, has 120 rows, author '<b>*one*'"
+    assert cause in " ".join(capsys.readouterr().out.split())
+    assert "author '\\<b\\>\\*one\\*'" in (out / "README.md").read_text()
 
 
 def test_no_input_and_no_output(tmp_path, capfd):

@@ -85,7 +85,7 @@ def test_a_mark_tells_what_was_read(tmp_path):
     assert (first.unit, first.units, first.rows, first.last, first.inputs) == (3, 7, 1, False, [])
     assert (last.unit, last.units, last.rows, first.bytes + last.bytes, last.last) == (3, 7, 2, 5, True)
     piece = {"path": str(path), "format": "text", "compression": "", "start": 4, "end": 9, "size": 14}
-    assert last.inputs == [{**piece, "version": str(path.stat().st_mtime), "rows": 2}]
+    assert last.inputs == [{**piece, "version": str(path.stat().st_mtime), "rows": 2, "losses": []}]
     assert last.seconds["read"] >= 0
 
 
@@ -197,6 +197,26 @@ def test_many_small_files_are_one_batch():
     assert batch["text"].to_pylist() == [str(i) for i in range(200)]
     assert batch["source"].to_pylist() == uris
     assert brief(uris[0]) == [(0, "0")]
+
+
+def test_a_file_that_is_written_to_while_it_is_read_fails_the_run(tmp_path):
+    path = tmp_path / "a.jsonl"
+    line = b'{"text": "a film"}\n'
+    path.write_bytes(line * 300_000)
+    whole = files(path)
+    layout = plan_layout(whole, ReadOptions(input=(str(path),)))
+    reading = read_unit(Mark(unit=0, units=1).on(whole), layout)
+    assert len(next(reading)) == 8192
+    with path.open("ab") as file:
+        file.write(line)
+    with pytest.raises(InputChanged, match=r"a\.jsonl had 5700000 bytes .* and has 5700019 bytes"):
+        list(reading)
+    whole = files(path)
+    reading = read_unit(Mark(unit=0, units=1).on(whole), layout)
+    next(reading)
+    os.truncate(path, 2_500_000)
+    with pytest.raises(InputChanged, match=r"a\.jsonl had 5700019 bytes"):
+        list(reading)
 
 
 def test_a_file_rewritten_with_the_same_size_is_noticed(tmp_path):

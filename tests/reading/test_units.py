@@ -1,15 +1,19 @@
 """The plan: every byte of every file in exactly one unit, in order, from names and sizes alone."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as encryption
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.reading.units import MAX_PIECES, list_files, load_plan, plan_units, save_plan
+from seqcls_beam.reading.files import list_files
+from seqcls_beam.reading.units import MAX_PIECES, load_plan, plan_units, save_plan
 from seqcls_beam.schema import UNIT, Mark
 
 MIB = 2**20
@@ -19,50 +23,6 @@ def whole(path: str, size: int, format: str = "jsonl", compression: str = "") ->
     return {
         "path": path, "format": format, "compression": compression, "start": 0, "end": -1, "size": size, "version": "1",
     }  # fmt: skip
-
-
-def paths(files: pa.RecordBatch) -> list[str]:
-    return [path.rsplit("/", 1)[-1] for path in files["path"].to_pylist()]
-
-
-def test_patterns_are_read_in_their_order_and_files_once(tmp_path):
-    for name in ("b.jsonl", "a.jsonl", "c.jsonl.gz", "_SUCCESS", ".hidden.jsonl"):
-        (tmp_path / name).write_bytes(b"{}\n")
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "d.jsonl").write_bytes(b"")
-    files = list_files(ReadOptions(input=(f"{tmp_path}/c*", f"{tmp_path}/*.jsonl", str(tmp_path))))
-    assert paths(files) == ["c.jsonl.gz", "a.jsonl", "b.jsonl", "d.jsonl"]
-    assert files["compression"].to_pylist() == ["gz", "", "", ""]
-    assert files["size"].to_pylist() == [3, 3, 3, 0]
-
-
-def test_links_to_files_are_files(tmp_path):
-    (tmp_path / "blobs").mkdir()
-    (tmp_path / "blobs" / "data").write_bytes(b"{}\n{}\n")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "link.jsonl").symlink_to(tmp_path / "blobs" / "data")
-    for pattern in (f"{tmp_path}/in", f"{tmp_path}/in/*", f"{tmp_path}/in/link.jsonl"):
-        files = list_files(ReadOptions(input=(pattern,)))
-        assert (paths(files), files["size"].to_pylist()) == (["link.jsonl"], [6])
-
-
-def test_two_stars_go_into_folders(tmp_path):
-    (tmp_path / "x" / "y").mkdir(parents=True)
-    (tmp_path / "x" / "y" / "z.txt").write_bytes(b"z")
-    assert paths(list_files(ReadOptions(input=(f"{tmp_path}/**/*.txt",)))) == ["z.txt"]
-
-
-def test_a_name_with_pattern_signs_can_be_named(tmp_path):
-    (tmp_path / "a[1].txt").write_bytes(b"x")
-    assert paths(list_files(ReadOptions(input=(f"{tmp_path}/a[1].txt",)))) == ["a[1].txt"]
-
-
-def test_a_pattern_without_files_and_an_unknown_extension_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\*.txt matches no file"):
-        list_files(ReadOptions(input=(f"{tmp_path}/none*.txt",)))
-    (tmp_path / "corpus.docx").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"corpus\.docx"):
-        list_files(ReadOptions(input=(str(tmp_path),)))
 
 
 FILES = st.lists(
@@ -138,6 +98,66 @@ def test_a_large_parquet_file_is_cut_between_row_groups(tmp_path):
     assert cuts[0][0] == 0
     assert cuts[-1][1] == 10
     assert all(first[1] == second[0] for first, second in pairwise(cuts))
+
+
+def test_row_groups_are_weighed_without_their_columns(tmp_path):
+    """Of an encrypted column pyarrow tells nothing: asked, it ends the process."""
+    path = tmp_path / "secret.parquet"
+    table = pa.table({"text": [f"{i:064d}" for i in range(1000)], "id": [str(i) for i in range(1000)]})
+    factory = encryption.CryptoFactory(lambda _: Keys())
+    how = encryption.EncryptionConfiguration(footer_key="f", column_keys={"c": ["id"]}, plaintext_footer=True)
+    properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), how)
+    pq.write_table(table, path, row_group_size=100, encryption_properties=properties)
+    units = plan_units(list_files(ReadOptions(input=(str(path),))), path.stat().st_size // 3)
+    cuts = [(piece["start"], piece["end"]) for unit in units for piece in unit.to_pylist()]
+    assert len(cuts) > 2 and (cuts[0][0], cuts[-1][1]) == (0, 10)
+    assert all(first[1] == second[0] for first, second in pairwise(cuts))
+
+
+class Keys(encryption.KmsClient):
+    """Wraps a key by writing it out."""
+
+    def wrap_key(self, key_bytes, master_key_identifier):
+        return key_bytes.hex()
+
+    def unwrap_key(self, wrapped_key, master_key_identifier):
+        return bytes.fromhex(wrapped_key.decode())
+
+
+@pytest.mark.parametrize("data", [b"PAR1" + b"x" * 5000, b"x" * 5000, b"PAR1" + b"x" * 5000 + b"\xff\xff\0\0PAR1"])
+def test_a_parquet_file_without_a_footer_is_left_whole(data, tmp_path):
+    (tmp_path / "a.parquet").write_bytes(data)
+    (unit,) = plan_units(list_files(ReadOptions(input=(str(tmp_path),))), 1000)
+    assert unit.to_pylist()[0]["end"] == -1
+
+
+def test_every_byte_of_a_footer_may_be_wrong(tmp_path):
+    """In a process of its own, which pyarrow must not end."""
+    pq.write_table(pa.table({"text": [str(i) for i in range(100)]}), tmp_path / "a.parquet", row_group_size=10)
+    code = f"""
+import os
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading.files import list_files
+from seqcls_beam.reading.units import plan_units
+path = {str(tmp_path / "a.parquet")!r}
+data = open(path, "rb").read()
+footer = int.from_bytes(data[-8:-4], "little") + 8
+for at in range(len(data) - footer, len(data)):
+    for value in (0, 0xFF, data[at] ^ 1, data[at] ^ 0x80):
+        open(path, "wb").write(data[:at] + bytes([value]) + data[at + 1 :])
+        units = plan_units(list_files(ReadOptions(input=(path,))), 500)
+        pieces = [piece for unit in units for piece in unit.to_pylist()]
+        assert pieces[0]["start"] == 0 and all(a["end"] == b["start"] for a, b in zip(pieces, pieces[1:]))
+print(footer)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and int(done.stdout) > 500, done.stderr
+
+
+def test_lines_of_two_bytes_a_character_are_not_cut():
+    rows = pa.RecordBatch.from_pylist([whole("f", 1000)], UNIT)
+    assert len(plan_units(rows, 100, "latin-1")) == 10
+    assert len(plan_units(rows, 100, "utf-16")) == 1
 
 
 @settings(max_examples=20, deadline=None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seqcls_beam import storage
+from seqcls_beam.config.classify import LossOptions
 from seqcls_beam.runs.commit import locate
 from seqcls_beam.runs.publication import follow, outcome, publish, publish_files
 from seqcls_beam.runs.run import Run, verified_record
@@ -80,7 +81,7 @@ def main(folder: str, how: str, kind: str, mode: str) -> None:
     base = Path(folder) / "base"
     those = {"publishes": ("data", "README.md", "weights")}
     of: dict[str, Any] = {"kind": "classify"} if kind == "labels" else {"kind": "prepare", **those}
-    old = follow(Run(str(base), "a" * 32, max_rejected=1, **of))
+    old = follow(Run(str(base), "a" * 32, limits=LossOptions(max_rejected=1), **of))
     before: dict[str, str] = {}
     if mode == "overwrite":
         work(old, kind, 0)
@@ -96,7 +97,7 @@ def main(folder: str, how: str, kind: str, mode: str) -> None:
         step += 1
         out = Path(folder) / f"out{step}"
         shutil.copytree(base, out)
-        run = Run(str(out), "b" * 32, overwrite=mode == "overwrite", max_rejected=1, **of)
+        run = Run(str(out), "b" * 32, overwrite=mode == "overwrite", limits=LossOptions(max_rejected=1), **of)
 
         def once(run: Run = run) -> None:
             start(run, kind, 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqcls_beam import storage
+from seqcls_beam.config.classify import LossOptions
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.parts import fresh_name
 from seqcls_beam.runs.run import Run, RunError, open_attempt, verified_record
@@ -26,7 +27,7 @@ class Case:
     def run(self, output: Path, letter: str) -> Run:
         """One of the runs."""
         names = ("labels", "_rejects") if self.kind == "classify" else ("data", "README.md", "config.json")
-        return Run(str(output), letter * 32, True, 1, names, self.partition, kind=self.kind)
+        return Run(str(output), letter * 32, True, LossOptions(max_rejected=1), names, self.partition, kind=self.kind)
 
     def files(self, letter: str) -> dict[str, bytes]:
         """What a run publishes under fixed names. The runs have some names in common, and some not."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from seqcls_beam import storage
+from seqcls_beam.config.classify import LossOptions
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.commit import recover
 from seqcls_beam.runs.publication import follow, outcome, unpublishable
@@ -57,7 +58,7 @@ def no_renames(monkeypatch: pytest.MonkeyPatch, of: str = "") -> None:
 
 
 def test_a_published_run_is_its_parts_and_a_version(tmp_path):
-    publish(begun(tmp_path, "0123456789abcdef" * 2, 3, frozenset({4, 25}), max_rejected=1), 3)
+    publish(begun(tmp_path, "0123456789abcdef" * 2, 3, frozenset({4, 25}), limits=LossOptions(max_rejected=1)), 3)
     assert files(tmp_path) == [
         "_rejects/part-00000-of-00003-v1-01234567.parquet",
         "_rejects/part-00002-of-00003-v1-01234567.parquet",
@@ -69,8 +70,26 @@ def test_a_published_run_is_its_parts_and_a_version(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["_rejects", "_versions", "labels"]
     manifest = read_manifest(str(tmp_path))
     assert manifest is not None
-    assert manifest["rows"] == {"in": 30, "labeled": 28, "rejected": 2, "rejected_by_reason": {"invalid_json": 2}}
-    assert manifest["inputs"] == [{"path": "corpus.jsonl", "size": 9, "version": "1", "rows": 30}]
+    assert manifest["rows"] == {
+        "in": 30,
+        "labeled": 28,
+        "rejected": 2,
+        "rejected_by_reason": {"invalid_json": 2},
+        "lost": 0,
+        "lost_weight": "counted",
+        "lost_by_reason": {},
+    }
+    assert manifest["inputs"] == [
+        {
+            "path": "corpus.jsonl",
+            "size": 9,
+            "version": "1",
+            "rows": 30,
+            "rows_lost": 0,
+            "bytes": 9,
+            "bytes_lost": 0,
+        }
+    ]
     ids = open_labels(str(tmp_path)).to_table()["id"].to_pylist()
     assert ids == [i for i in range(30) if i not in (4, 25)]
 
@@ -228,7 +247,7 @@ def test_records_of_another_plan_do_not_count(tmp_path):
 
 
 def test_overwrite_replaces_every_file_of_the_old_run(tmp_path):
-    publish(begun(tmp_path, "a" * 32, 2, frozenset({1}), max_rejected=1), 2)
+    publish(begun(tmp_path, "a" * 32, 2, frozenset({1}), limits=LossOptions(max_rejected=1)), 2)
     publish(begun(tmp_path, "b" * 32, 1, overwrite=True), 1)
     assert files(tmp_path) == [
         "_versions/00000001.json",
@@ -248,13 +267,13 @@ def test_an_overwrite_leaves_other_partitions_alone(tmp_path):
 
 
 def test_too_many_rejects_publish_nothing_and_say_where_they_lie(tmp_path):
-    run = begun(tmp_path, "a" * 32, 1, frozenset({1, 2}), max_rejected=0.1)
+    run = begun(tmp_path, "a" * 32, 1, frozenset({1, 2}), limits=LossOptions(max_rejected=0.1))
     with pytest.raises(RunError, match=r"2 of 10 rows were rejected \(20.0%: 2 invalid_json\).*") as told:
         publish(run, 1)
     folder = str(told.value).rsplit(" ", 1)[-1]
     assert [path.suffix for path in Path(folder).iterdir()] == [".parquet"]
     assert not (tmp_path / "labels").exists() and read_manifest(str(tmp_path)) is None
-    publish(replace(run, max_rejected=0.2), 1)
+    publish(replace(run, limits=LossOptions(max_rejected=0.2)), 1)
     assert read_manifest(str(tmp_path)) is not None
 
 

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from seqcls_beam import storage
+from seqcls_beam.config.classify import LossOptions
 from seqcls_beam.runs import cleaning, commit, publication
 from seqcls_beam.runs import run as attempt
 from seqcls_beam.runs.run import Run, RunError
@@ -136,7 +137,7 @@ PREPARED = {R: ("data/a", "data/b", "README.md"), S: ("data/a", "config.json", "
 
 def process(kind: str, name: str, run_id: str, *, starts: int = 1, overwrite: bool = True, units: int = 1) -> Process:
     if kind == "labels":
-        return Process(name, run_id, table(Run(OUTPUT, run_id, overwrite, 1.0), units), starts)
+        return Process(name, run_id, table(Run(OUTPUT, run_id, overwrite, LossOptions(max_rejected=1)), units), starts)
     run = Run(OUTPUT, run_id, overwrite, kind="prepare", publishes=("data", "README.md"))
     return Process(name, run_id, folder(run, PREPARED[run_id]), starts)
 

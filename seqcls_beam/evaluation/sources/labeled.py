@@ -7,16 +7,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.config.evaluate import EvaluateConfig
-from seqcls_beam.evaluation.columns import check_answers, check_kinds, is_list, quoted, require
+from seqcls_beam.evaluation.columns import check_answers, check_kinds, quoted, require
 from seqcls_beam.evaluation.evidence import Sheet
 from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import names_of
-from seqcls_beam.evaluation.job import Job, asked, gold, inputs, total_bytes
+from seqcls_beam.evaluation.job import Job, Seen, asked, gold, inputs, label_option, total_bytes
 from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
-from seqcls_beam.preparation.labels import canonical, refuse_many, vocabulary
+from seqcls_beam.preparation.forms import Form
+from seqcls_beam.preparation.labels import is_list, refuse_many, vocabulary
+from seqcls_beam.preparation.sampled import FILES as SAMPLED
+from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names
 from seqcls_beam.reading.footers import labels_of, schema_of
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
@@ -41,13 +45,19 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
     except FileNotFoundError as error:
         raise FileNotFoundError(str(error).replace("--input=", "--labeled=")) from error
     schema = schema_of(units["path"][0].as_py())
-    column = _gold_column(config.gold.label_column, schema)
+    if config.gold.label_columns is None:
+        columns: tuple[str, ...] = (_gold_column(config.gold.label_column, schema),)
+    else:
+        columns = config.gold.label_columns
+        require(columns, schema.names, "label_columns")
+        check_flags(schema, columns)
     slices = config.measure.slice_by or ()
     require(slices, schema.names, "slice_by")
-    check_kinds(schema, config, column)
+    check_kinds(schema, config, *columns)
+    seen = _seen(config, schema, columns[0], units)
     problem, known = _problem_and_labels(config, schema, _one_model(runs))
     check_answers(schema, problem)
-    labels = _labels_in_rows(config, schema, problem, column, units) if known is None else known
+    labels = _labels_in_rows(config, schema, problem, columns[0], seen, units) if known is None else known
     remarks: list[str] = []
     if problem == "multi_label":
         if threshold is not None and "scores" not in schema.names:
@@ -61,19 +71,20 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
     shown = _texts(config, schema)
     kinds = {"tokens": pa.types.is_integer, "truncated": pa.types.is_boolean}  # as `classify` has them
     others = [name for name, check in kinds.items() if name in schema.names and check(schema.field(name).type)]
-    columns = tuple(dict.fromkeys([*answers, *others, column, *slices, *shown.values()]))
+    wanted = tuple(dict.fromkeys([*answers, *others, *columns, *slices, *shown.values()]))
     named = bool(runs) or labels_of(schema) is not None
-    read_as = gold(config, problem, labels, schema.field(column).type, named)
+    read_as = gold(config, problem, labels, seen, named)
     rejected: Counter[str] = Counter()
     for manifest in manifests:
         rejected.update(manifest["rows"]["rejected_by_reason"])
+        rejected.update(manifest["rows"].get("lost_by_reason", {}))
     return Job(
         config,
         Kind(problem, len(labels), problem == "regression" or "scores" in answers),
         Sheet(
             asked(config, problem, labels),
             read_as,
-            column,
+            ",".join(columns),
             (*shown.items(), ("source", SOURCE), ("position", POSITION)),
             kept=False,
             summing=problem == "single_label" and not runs,
@@ -84,7 +95,7 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
         {"kind": "labeled", "runs": runs, "inputs": inputs(units)},
         files=replace(
             files,
-            columns=columns,
+            columns=wanted,
             labels=None if problem == "regression" else labels,
             named=named,
         ),
@@ -231,8 +242,32 @@ def _problem_and_labels(
     return problem, labels
 
 
+def _seen(config: EvaluateConfig, schema: pa.Schema, column: str, units: pa.RecordBatch) -> Seen:
+    """What the first rows, and the files themselves, say of the gold labels."""
+    option = f"--{label_option(config)}"
+    if config.gold.label_columns is not None:
+        return Seen(option, pa.bool_(), ())
+    every = pa.Table.from_batches([units])
+    found = check_files(every, column)
+    classes = class_names(every, found, column) if config.gold.labels is None else None
+    samples = tuple(_first(each.uri, column) for each in found[:SAMPLED])
+    return Seen(option, schema.field(column).type, samples, classes)
+
+
+def _first(uri: str, column: str) -> pa.Array:
+    """The first values of a column of a file that has some; none where they cannot be read."""
+    fs, path = storage.connect(uri)
+    try:
+        with fs.open(path, "rb") as file:
+            first = next(pq.ParquetFile(file).iter_batches(ROWS, columns=[column]))
+    except (OSError, pa.ArrowException, StopIteration):
+        return pa.nulls(0, pa.string())  # whoever reads the file says what is wrong with it
+    values = first[column]
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
 def _labels_in_rows(
-    config: EvaluateConfig, schema: pa.Schema, problem: str, column: str, units: pa.RecordBatch
+    config: EvaluateConfig, schema: pa.Schema, problem: str, column: str, seen: Seen, units: pa.RecordBatch
 ) -> tuple[str, ...]:
     """The labels that the answers have, by a look through all rows.
 
@@ -244,6 +279,9 @@ def _labels_in_rows(
             "--labeled has scores, and nothing says which label each is for: give the labels in their order with "
             "--labels"
         )
+    form = gold(config, problem, None, seen, named=False).form
+    if form is None or form.places:
+        raise ValueError(f"{seen.option} holds 0 or 1 for each label: name the labels in their order with --labels")
     said = "labels" if problem == "multi_label" else "label"
     names: dict[str, set[str]] = {said: set(), column: set()}
     fs = storage.connect(units["path"][0].as_py())[0]
@@ -251,16 +289,19 @@ def _labels_in_rows(
         [storage.connect(path)[1] for path in units["path"].to_pylist()], filesystem=fs, format="parquet"
     )
     for batch in files.to_batches(columns=[said, column]):
-        for name, separator in ((said, None), (column, config.gold.label_separator)):
-            plain, _ = canonical(batch[name], problem, separator)
+        for name, read_as in ((said, Form()), (column, form)):
+            plain, _, _ = read_as.read(batch[name], problem)
             names[name] |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist()) - {None}
             refuse_many(names[name], name)
-    answers, gold = names[said], names[column]
+    answers, truths = names[said], names[column]
+    if seen.classes is not None:
+        numbers = {str(number): name for number, name in enumerate(seen.classes)}
+        truths = {numbers.get(each, each) for each in truths}
     if not answers:
         raise ValueError(f"--labeled has no answers: nothing stands in {said!r}")
-    if gold and answers.isdisjoint(gold):
+    if truths and answers.isdisjoint(truths):
         raise ValueError(
-            f"--label_column={column} holds {quoted(sorted(gold), _FEW)}, and the answers are "
+            f"--label_column={column} holds {quoted(sorted(truths), _FEW)}, and the answers are "
             f"{quoted(sorted(answers), _FEW)}: they have nothing in common; say with --labels what stands for "
             "what, as VALUE:NAME (a regression has 'score' and no 'label')"
         )

@@ -24,7 +24,7 @@ def plan(config: EvaluateConfig, data: str) -> Job:
             if split is not None
             else f"--data={prepared.folder} holds neither test nor validation rows; name the split with --split"
         )
-    checkpoint = resolve(config.model.model, config.model.revision)
+    checkpoint = resolve(config.model.model, config.model.revision, config.model.problem_type)
     check_tokenizer(prepared, checkpoint)
     if prepared.problem != checkpoint.problem:
         raise ValueError(
@@ -68,4 +68,5 @@ def plan(config: EvaluateConfig, data: str) -> Job:
         checkpoint,
         files=files,
         truncations=False,
+        remarks=(checkpoint.remark,) if checkpoint.remark else (),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seqcls_beam import storage
 from seqcls_beam.cache import locked
 from seqcls_beam.model.checkpoints.description import describe, describe_base, describe_tokenizer
 from seqcls_beam.model.checkpoints.errors import CheckpointError
@@ -41,6 +42,17 @@ class Checkpoint:
     max_length: int  # the checkpoint's own limit, in tokens with the special ones
     sentence_ids: bool  # the model tells the two sentences of a pair apart by token_type_ids
     reads: str  # digest of what its tokenizer makes of texts, whatever files say so
+    reading: str = ""  # which `problem` was taken, and why, where there was a choice: for people
+
+    @property
+    def remark(self) -> str:
+        """A sentence on how its outputs are read where they could well be something else; "" where not.
+
+        Of several outputs without a word on them nearly all are read right: `reading` alone says how.
+        """
+        if not self.reading or self.problem == "single_label":
+            return ""
+        return f"the outputs of {storage.without_password(self.name)} are read as {self.reading}"
 
     def local(self) -> Path:
         """The folder on this machine, fetched once into the cache if need be and verified once per process.
@@ -50,13 +62,14 @@ class Checkpoint:
         return _local(self)
 
 
-def resolve(model: str, revision: str | None = None) -> Checkpoint:
+def resolve(model: str, revision: str | None = None, problem_type: str | None = None) -> Checkpoint:
     """Name → Checkpoint: fetch, digest and validate, without loading weights.
 
-    `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; `revision` is for Hub ids only.
+    `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; `revision` is for Hub ids only. `problem_type` is
+    what the outputs are, as transformers names it, where the config does not say it or is wrong.
     Raises `CheckpointError` with the first thing that is wrong.
     """
-    return _resolve(model, revision, needed, describe)
+    return _resolve(model, revision, needed, functools.partial(describe, problem_type=problem_type))
 
 
 def resolve_tokenizer(model: str, revision: str | None = None) -> Checkpoint:

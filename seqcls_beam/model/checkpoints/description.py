@@ -8,8 +8,8 @@ from typing import Any
 
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 from seqcls_beam.model.checkpoints.files import check_weights, read_json
+from seqcls_beam.model.checkpoints.problems import problem_of
 
-_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 # Families that number positions from padding_idx + 1, so that a table of 514 holds 512 tokens
 # (create_position_ids_from_input_ids in transformers/models/*/modeling_*.py, 5.23).
 _OFFSET_POSITIONS = {
@@ -25,8 +25,11 @@ _NO_LIMIT = 1_000_000  # transformers writes 1e30 into tokenizer_config.json for
 _USUAL_LIMIT = 512  # for relative positions, where neither config nor tokenizer sets a limit
 
 
-def describe(folder: Path, name: str) -> dict[str, Any]:
-    """A sequence classifier; raises `CheckpointError` for what cannot be used as one."""
+def describe(folder: Path, name: str, problem_type: str | None = None) -> dict[str, Any]:
+    """A sequence classifier; raises `CheckpointError` for what cannot be used as one.
+
+    `problem_type` is what its outputs are, whatever its config says.
+    """
     check_weights(folder, name)
     raw = read_json(folder / "config.json", name)
     architectures = raw.get("architectures") or ["model of no named architecture"]
@@ -39,17 +42,25 @@ def describe(folder: Path, name: str) -> dict[str, Any]:
     twice = [label for label, count in Counter(names.values()).items() if count > 1]
     if twice:
         raise CheckpointError(f"{name}: two labels are called {twice[0]!r}; give each a name of its own in config.json")
-    problem = config.problem_type or ("regression" if len(names) == 1 else "single_label_classification")
-    if problem not in _PROBLEMS:
-        raise CheckpointError(f"{name}: problem_type {problem!r} is none of {', '.join(_PROBLEMS)}")
-    if problem == "regression" and len(names) > 1:
-        raise CheckpointError(f"{name}: a regression of {len(names)} values at once; only one value is supported")
+    _check_names(raw, name)
+    problem, reading = problem_of(raw, len(names), name, problem_type)
     return {
         "model_type": config.model_type,
         "labels": tuple(str(names[i]) for i in range(len(names))),
         "problem": problem.removesuffix("_classification"),
+        "reading": reading,
         **_reading(folder, name, config),
     }
+
+
+def _check_names(raw: dict[str, Any], name: str) -> None:
+    """Raise `CheckpointError` where the config counts and names its labels differently."""
+    count, named = raw.get("num_labels"), raw.get("id2label")
+    if isinstance(count, int) and isinstance(named, dict) and count != len(named):
+        raise CheckpointError(
+            f"{name}: config.json has num_labels {count} and an id2label of {len(named)}: leave num_labels out, or "
+            "name all labels"
+        )
 
 
 def describe_tokenizer(folder: Path, name: str) -> dict[str, Any]:

@@ -32,13 +32,19 @@ class Block:
 
 @dataclass(frozen=True)
 class Fault:
-    """A record, or all that is left of a file, of which no row can be made: one rejected row stands for it."""
+    """A record, or what cannot be read of a file, of which no row can be made: one rejected row stands for it.
+
+    A reason of `schema.LOSSES` says that rows are lost. How many is known (`lost`), or it is what the bytes that were
+    not read are worth: `lost_bytes`, and where that is not said all of the piece behind `consumed`.
+    """
 
     position: int
     reason: str
     detail: str
     raw: bytes
     consumed: int  # input bytes of the piece read so far
+    lost: int | None = None
+    lost_bytes: int | None = None
 
     def block(self, layout: Layout) -> Block:
         """Fault → a block of one rejected row."""

@@ -3,14 +3,18 @@
 Which columns a file has is told by the format modules.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading.formats.encodings import of
 
 TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 """The types that `keep_columns` may pin."""
@@ -22,6 +26,13 @@ class Layout:
 
     options: ReadOptions
     keep: pa.Schema  # the kept columns, names and types
+    folders: tuple[str, ...] = ()  # those of them, the last ones, that are names of folders such as lang=en
+    sourced: bool = False  # what is labelled says where it came from
+
+    @property
+    def in_files(self) -> "Layout":
+        """The same without what folders are called: what a format module reads."""
+        return replace(self, keep=pa.schema(list(self.keep)[: len(self.keep) - len(self.folders)]), folders=())
 
     @property
     def texts(self) -> list[str]:
@@ -44,8 +55,10 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
     """Options + the columns of the first files → Layout.
 
     `there` is None where no file has columns to show (all are empty): the options are then taken at their word. Raises
-    `ValueError` for a column that is not there or there twice, that has no one type, or that is a text of another type.
+    `ValueError` for a column that is not there or there twice, that has no one type, or that is a text of another type,
+    and for an encoding that is none.
     """
+    of(options.encoding)
     texts = text_columns(options)
     needed = [*([options.id_column] if options.id_column is not None else []), *texts]
     names, pins = _requests(options, needed, [] if there is None else there.names, format)
@@ -57,7 +70,7 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
     if there is not None:
         # A key of JSON lines may be too rare for the sample; with its type it is taken on trust.
         trusted = set(pins) - set(needed) if format == "jsonl" else set()
-        _require([*needed, *names], there, trusted)
+        _require([*needed, *names], there, trusted, other_delimiter(there.names) if format in ("csv", "tsv") else "")
     types = {} if there is None else {field.name: field.type for field in there}
     untyped = [name for name in names if name not in pins and pa.types.is_null(types.get(name, pa.string()))]
     if untyped:
@@ -77,26 +90,44 @@ def _requests(
     names: list[str] = []
     pins = {}
     for request in options.keep_columns:
-        name, _, pin = request.rpartition(":")
-        if name and pin in TYPES:
-            pins[name] = TYPES[pin]
-        else:
-            name = request
+        name, type = requested(request)
+        if type is not None:
+            pins[name] = type
         names += (there or needed) if name == "*" else [name]
     return list(dict.fromkeys(names)), pins
 
 
-def _require(names: list[str], there: pa.Schema, trusted: set[str]) -> None:
-    missing = [name for name in dict.fromkeys(names) if name not in there.names and name not in trusted]
+def requested(request: str) -> tuple[str, pa.DataType | None]:
+    """One of `keep_columns` → the name, and the type where one is asked for."""
+    name, _, pin = request.rpartition(":")
+    return (name, TYPES[pin]) if name and pin in TYPES else (request, None)
+
+
+def _require(names: list[str], there: pa.Schema, trusted: set[str], cure: str) -> None:
+    known = trusted.union(there.names)
+    missing = [name for name in dict.fromkeys(names) if name not in known]
     if missing:
+        blanks = [name for name in there.names if name.strip() in missing]
         raise ValueError(
             f"no column {', '.join(map(repr, missing))} in the first files; the columns there are "
-            f"{', '.join(map(repr, there.names))} (see --text_column, --text_pair_column, --id_column, "
-            f"--keep_columns; types are {', '.join(TYPES)})"
+            f"{', '.join(map(repr, there.names))}{cure}"
+            + (f"; {blanks[0]!r} is to be named with its blanks" if blanks else "")
+            + f" (see --text_column, --text_pair_column, --id_column, --keep_columns; types are {', '.join(TYPES)})"
         )
     twice = [name for name, count in Counter(there.names).items() if count > 1 and name in names]
+    if "" in twice:
+        raise ValueError(
+            f"{there.names.count('')} columns of the first file have no name; name the columns to keep with "
+            "--keep_columns in place of '*'"
+        )
     if twice:
         raise ValueError(f"column {twice[0]!r} stands twice in the first file: its rows would be ambiguous")
+
+
+def other_delimiter(names: list[str]) -> str:
+    """What to add to a complaint about the columns of a csv or tsv file that seems to have another delimiter."""
+    found = [sign for sign in ";\t|," if len(names) == 1 and sign in names[0]]
+    return f"; with --delimiter={found[0]!r} there are {names[0].count(found[0]) + 1}" if found else ""
 
 
 def plain(type: pa.DataType) -> pa.DataType:
@@ -117,10 +148,15 @@ def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     """
     if values.type == type:
         return values, []
-    if _loses_fields(values.type, type):
+    if pa.types.is_list_view(values.type) or pa.types.is_large_list_view(values.type):
+        # Arrow's own cast takes views for lists, and so rows for their neighbours.
+        values = pa.array(values.to_pylist(), pa.large_list(values.type.value_type))
+    if _of_another_kind(values.type, type) or _loses_fields(values.type, type):
         return misfits(values, type)
     try:
-        return values.cast(type), []
+        made = values.cast(type)
+        rounded = _rounded(values, made)
+        return (nulled(made, rounded) if rounded else made), rounded
     except pa.ArrowException:
         if len(values) == 1:
             return pa.nulls(1, type), [0] if values[0].is_valid else []
@@ -133,6 +169,39 @@ def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
 def misfits(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     """What `cast` gives where no value fits: nulls, and the rows that had a value."""
     return pa.nulls(len(values), type), np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
+
+
+def _of_another_kind(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether Arrow's cast would make what is not meant: 5 is not true, and a date is no number of days."""
+    kinds = {_kind(one), _kind(other)}
+    return len(kinds) > 1 and kinds <= {"time", "boolean", "number"}
+
+
+def _kind(type: pa.DataType) -> str:
+    if pa.types.is_temporal(type):
+        return "time"
+    if pa.types.is_boolean(type):
+        return "boolean"
+    number = pa.types.is_integer(type) or pa.types.is_floating(type) or pa.types.is_decimal(type)
+    return "number" if number else "other"
+
+
+def _rounded(values: pa.Array, made: pa.Array) -> list[int]:
+    """Rows whose digits a double does not hold, where it was made of a string or a decimal.
+
+    Below 2^53 a fraction is what it always is, the nearest double, and so is what is written with an exponent.
+    """
+    if not pa.types.is_floating(made.type) or pa.types.is_floating(values.type):
+        return []
+    large = pc.and_kleene(pc.greater_equal(pc.abs(made), 2.0**53), pc.invert(pc.is_nan(made)))
+    rows = np.flatnonzero(large.fill_null(False).to_numpy(zero_copy_only=False)).tolist()
+    return [row for row in rows if not _exact(str(values[row].as_py()), made[row].as_py())]
+
+
+def _exact(written: str, number: float) -> bool:
+    if math.isinf(number):
+        return not any(sign.isdigit() for sign in written)  # it says that it is infinite
+    return "e" in written.lower() or Decimal(written.strip()) == Decimal(number)
 
 
 def _loses_fields(one: pa.DataType, other: pa.DataType) -> bool:

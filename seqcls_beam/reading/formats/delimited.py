@@ -1,14 +1,16 @@
 """CSV and TSV files: one row a record, fields by position, names from the header or from `column_names`.
 
-Python's csv reader in strict mode decides what a record is. Where it raises, only the line on which the record began
-is rejected, and reading goes on with the next line: a stray quote costs one row and not the rest of the file.
+Python's csv reader in strict mode decides what a record is: \\n, \\r\\n or a lone \\r ends one outside quotes, and is
+text inside. Where the reader raises, only the line on which the record began is rejected, and reading goes on with the
+next line: a stray quote costs one row and not the rest of the file.
 """
 
 import csv
 import io
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,50 +19,66 @@ import pyarrow as pa
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import blocks
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows
-from seqcls_beam.reading.formats.lines import Lines, read_lines, split
+from seqcls_beam.reading.formats.columns import Layout, cast, other_delimiter, text_columns
+from seqcls_beam.reading.formats.lines import Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
+from seqcls_beam.schema import LOSSES
 
-# The csv reader takes no carriage return outside quotes that ends no line. While it is at work this character, which
-# decoding UTF-8 never makes, stands for those.
-RETURN = "\ud800"
-_LONE_RETURN = re.compile("\r(?!\n)")
 _UNCLOSED = "unexpected end of data"  # as the csv module says it
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
-    """Files → the columns that the first header names, all strings."""
+    """Files → the columns that the first header names, all strings.
+
+    Raises `ValueError` where names cannot be decoded, unless those that are asked for are among the others.
+    """
     names = list(options.column_names or ())
     for file, piece in sampled(pieces):
         if not names:
-            names = next(_Reader(piece.format, options).headers(file, piece), [])
+            reader = _Reader(piece.format, options)
+            next(reader.records(file, piece), None)
+            names = reader.header
+            if reader.garbled and not _found(names, options):
+                raise ValueError(
+                    f"{piece.name}: the names of its columns are not {options.encoding}: "
+                    f"{', '.join(map(repr, names))}; say with --encoding what the file is written in, such as cp1252"
+                )
     return pa.schema([(name, pa.string()) for name in names]) if names else None
+
+
+def _found(names: list[str], options: ReadOptions) -> bool:
+    """Whether all names that are asked for are there, one by one."""
+    asked = [*text_columns(options), *filter(None, [options.id_column]), *(options.keep_columns or ())]
+    return all(name in names or name.rpartition(":")[0] in names for name in asked)
 
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Whole csv or tsv file → blocks."""
     reader = _Reader(piece.format, layout.options)
-    for records in reader.records(file, piece):
+    found = reader.records(file, piece)
+    for records in found:
         if isinstance(records, Fault):
             yield records
             continue
-        if not reader.header:
-            names, records = records.header()
-            if names is None:
-                yield Fault(
-                    0, "unreadable_file", "the header has a quote that is not closed", b"", records.lines.consumed
-                )
-                return
-            if not names:
-                continue
-            reader.header = names
-            lacking = [name for name in layout.names if reader.header.count(name) != 1]
-            if lacking:
-                detail = f"the header has {lacking[0]!r} {reader.header.count(lacking[0])} times: {reader.header}"
-                yield Fault(0, "missing_column", detail[:1000], b"", records.lines.consumed)
-                return
-        if len(records):
-            yield records.block(reader.header, layout)
+        lacking = [name for name in layout.names if reader.header.count(name) != 1]
+        if lacking:
+            yield from _missing(lacking[0], reader.header, chain([records], found))
+            return
+        yield records.block(reader.header, layout)
+
+
+def _missing(name: str, header: list[str], found: Iterable["_Records | Fault"]) -> Iterator[Fault]:
+    """What is there of a file that lacks a column → one fault that has counted it, and what else befell the file."""
+    lost = 0
+    losses = []
+    for each in found:
+        if isinstance(each, Fault) and each.reason in LOSSES:
+            losses.append(each)
+        else:
+            lost += len(each) if isinstance(each, _Records) else 1
+    detail = f"the header has {name!r} {header.count(name)} times: {header}"[:1000] + other_delimiter(header)
+    yield Fault(0, "missing_column", detail, b"", 0, lost)
+    yield from losses
 
 
 @dataclass
@@ -77,7 +95,6 @@ class _Records:
     firsts: list[int] = field(default_factory=list)  # its first line …
     pasts: list[int] = field(default_factory=list)  # … and one past its last
     rejects: dict[int, tuple[str, str]] = field(default_factory=dict)
-    returns: bool = False  # `RETURN` stands in some field
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -92,25 +109,25 @@ class _Records:
     def raw(self, record: int) -> bytes:
         """The bytes of a record, without its last line end."""
         first, past = self.firsts[record], self.pasts[record]
-        return self.lines.data[self.lines.starts[first] : self.lines.ends[past - 1]]
+        return self.lines.stored[self.lines.begins[first] : self.lines.closes[past - 1]]
 
-    def header(self) -> tuple[list[str] | None, "_Records"]:
-        """(fields of the first record, the other records); None for fields if it was rejected, [] if there is none."""
-        if not self.counts:
-            return [], self
-        if 0 in self.rejects:
-            return None, self
+    def size(self, first: int, past: int) -> int:
+        """The bytes of some lines, without the last line end."""
+        return int(self.lines.closes[past - 1] - self.lines.begins[first])
+
+    def without_first(self) -> "_Records":
+        """The records but for the first."""
         count = self.counts[0]
-        rejects = {record - 1: fault for record, fault in self.rejects.items()}
-        rest = (self.fields[count:], self.counts[1:], self.firsts[1:], self.pasts[1:], rejects, self.returns)
-        return self.fields[:count], _Records(self.lines, *rest)
+        rejects = {record - 1: fault for record, fault in self.rejects.items() if record}
+        return _Records(self.lines, self.fields[count:], self.counts[1:], self.firsts[1:], self.pasts[1:], rejects)
 
     def block(self, header: list[str], layout: Layout) -> Block:
         """Records → the columns that are read."""
         rejects = dict(self.rejects)
-        if not self.lines.valid_utf8():
-            for record in invalid_rows(self.raw(record) for record in range(len(self))):
-                rejects.setdefault(record, ("invalid_utf8", "the record is not UTF-8"))
+        for line, fault in self.lines.invalid.items():
+            record = bisect_right(self.firsts, line) - 1
+            if record >= 0 and line < self.pasts[record]:
+                rejects[record] = fault
         counts = np.array(self.counts)
         for record in np.flatnonzero(counts != len(header)).tolist():
             rejects.setdefault(record, ("ragged_row", f"{counts[record]} fields, but {len(header)} columns"))
@@ -122,7 +139,7 @@ class _Records:
             for record in misfits:
                 detail = f"{each.name!r} is no {each.type}: {values[each.name][record].as_py()[:80]!r}"
                 rejects.setdefault(record, ("wrong_type", detail))
-        positions = self.lines.starts[np.array(self.firsts)] + self.lines.offset
+        positions = self.lines.positions[np.array(self.firsts)]
         texts = [values[name] for name in layout.texts]
         return Block(positions, texts, keep, rejects, self.raw, self.lines.consumed)
 
@@ -133,8 +150,6 @@ class _Records:
             values = [None if i in rejects else self.fields[begin + index] for i, begin in enumerate(begins)]
         else:
             values = self.fields[index::width]  # type: ignore[assignment]
-        if self.returns:
-            values = [value and value.replace(RETURN, "\r") for value in values]
         return pa.array(values, pa.string())
 
 
@@ -151,77 +166,90 @@ class _Reader:
 
     def __init__(self, format: str, options: ReadOptions) -> None:
         quote = options.quote if options.quote is not None else {"csv": '"', "tsv": ""}[format]
-        self.dialect: dict[str, Any] = {
-            "delimiter": {"csv": ",", "tsv": "\t"}[format],
+        delimiter = options.delimiter if options.delimiter is not None else {"csv": ",", "tsv": "\t"}[format]
+        self.header = list(options.column_names or ())  # else known once the first records are there
+        self.garbled = False  # names of columns cannot be decoded
+        self._encoding = options.encoding
+        self._dialect: dict[str, Any] = {
+            "delimiter": "\t" if delimiter == "\\t" else delimiter,
             "quotechar": quote or None,
             "quoting": csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
             "strict": True,
         }
-        self.header = list(options.column_names or ())
-
-    def headers(self, file: Any, piece: Piece) -> Iterator[list[str]]:
-        """The first record of a file, if it can be read."""
-        for records in self.records(file, piece):
-            if isinstance(records, Fault):
-                return
-            if len(records):
-                yield records.header()[0] or []
-                return
 
     def records(self, file: Any, piece: Piece) -> Iterator[_Records | Fault]:
-        """Whole file → its records, and what is wrong where there is none."""
+        """Whole file → its records behind the header, some at a time, and what is wrong where there is none."""
+        for found in self._with_header(file, piece):
+            records = found
+            if not self.header:
+                problem = None
+                if isinstance(records, Fault):
+                    if records.reason in LOSSES:
+                        yield records
+                        return
+                    problem = records.detail
+                elif not len(records):
+                    continue
+                elif 0 in records.rejects:
+                    problem = records.rejects[0][1]
+                if problem is not None or isinstance(records, Fault):
+                    yield Fault(0, "unreadable_file", f"its header: {problem}", b"", 0)
+                    return
+                self.header = records.fields[: records.counts[0]]
+                self.garbled = any(line < records.pasts[0] for line in records.lines.invalid)
+                records = records.without_first()
+            if isinstance(records, Fault) or len(records):
+                yield records
+
+    def _with_header(self, file: Any, piece: Piece) -> Iterator[_Records | Fault]:
         csv.field_size_limit(2**31 - 1)  # `_parse` bounds whole records instead
         open_: Lines | None = None  # the lines of a record whose quote is still open where a block ends
-        for found in read_lines(file, piece):
+        for found in read_lines(file, piece, self._encoding):
             if isinstance(found, Fault):
                 if open_ is not None and found.reason != "record_too_large":
                     # The cut that this fault tells of goes through the open record.
-                    begin = open_.offset + int(open_.starts[0])
-                    raw = bytes(open_.whole()) + found.raw
-                    found = Fault(begin, found.reason, found.detail, raw, found.consumed)
+                    raw = open_.stored[open_.begins[0] :] + found.raw
+                    found = replace(found, position=int(open_.positions[0]), raw=raw)
                 elif open_ is not None:
                     yield self._parse(open_, final=True)[0]
                 open_ = None
                 yield found
                 continue
-            lines = found
-            if open_ is not None:
-                data = b"".join([open_.whole(), found.whole()])
-                lines = split(data, open_.offset + int(open_.starts[0]), found.consumed)
-            records, open_ = self._parse(lines, final=False)
+            records, open_ = self._parse(found if open_ is None else open_.followed_by(found), final=False)
             yield records
         if open_ is not None:
             yield self._parse(open_, final=True)[0]
 
     def _parse(self, lines: Lines, final: bool) -> tuple[_Records, Lines | None]:
-        """Lines → their records, and the lines from the one on where a record is still open."""
-        text = str(lines.whole(), "utf-8", "surrogateescape")
+        """Lines → their records, and the lines from the one on where a record is still open.
+
+        Each line is of a record, or blank; where there is one column, a blank line is a record.
+        """
+        text = str(memoryview(lines.data)[lines.starts[0] :], "utf-8", "replace")
+        fed = list(io.StringIO(text, newline=""))
         records = _Records(lines)
-        if text.count("\r") != text.count("\r\n"):
-            text = _LONE_RETURN.sub(RETURN, text)
-            records.returns = True
-        fed = list(io.StringIO(text, newline="\n"))
+        width = len(self.header)
         at = 0  # the line where the next record begins
-        while at < len(fed):
-            reader = csv.reader(map(fed.__getitem__, range(at, len(fed))), **self.dialect)
+        while at < len(lines):
+            reader = csv.reader(map(fed.__getitem__, range(at, len(lines))), **self._dialect)
             base = first = at
             try:
                 for fields in reader:
                     past = base + reader.line_num
-                    if past - first > 1 and lines.ends[past - 1] - lines.starts[first] > blocks.MAX_RECORD_BYTES:
+                    if past - first > 1 and records.size(first, past) > blocks.MAX_RECORD_BYTES:
                         raise csv.Error(_UNCLOSED)
-                    if fields:
-                        records.add(fields, first, past)
+                    if fields or width == 1:
+                        records.add(fields or [""], first, past)
+                        width = width or len(fields)
                     first = past
-                break
+                at = first
             except csv.Error as error:
                 at = first + 1
                 detail = str(error)
                 if detail == _UNCLOSED:
-                    size = int(lines.ends[-1] - lines.starts[first])
+                    size = records.size(first, len(lines))
                     if not final and size <= blocks.MAX_RECORD_BYTES:
-                        rest = Lines(lines.data, lines.starts[first:], lines.ends[first:], lines.offset, lines.consumed)
-                        return records, rest
+                        return records, lines.from_line(first)
                     detail = f"a quote that is not closed within {min(size, blocks.MAX_RECORD_BYTES)} bytes"
                 records.rejects[len(records)] = ("unbalanced_quote", detail)
                 records.add([], first, at)

@@ -1,63 +1,127 @@
-"""Why a line of a JSON-lines file is no row, said by Python's json, which is slow and exact.
+"""Why a line of a JSON-lines file is no row; and of one that is a row, what is read of it.
 
-The fast reader (`jsonl`) asks only about lines that it cannot take. Knows no files.
+The fast reader (`jsonl`) asks only about lines that it cannot take. Of a good line comes a shorter one that it can: the
+columns that are read, as they are written. What stands in other columns only has to be JSON. Knows no files.
 """
 
 import json
 import math
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-_KINDS = {str: "string", float: "number", bool: "boolean", list: "array", dict: "object", type(None): "null"}
+import pyarrow as pa
+
+from seqcls_beam.reading.formats.json_shapes import cure
+from seqcls_beam.reading.formats.json_text import KINDS, Number, Object, members
+
+STRING = pa.string()
+EXACT = 2.0**53  # from here on not every integer is a double
 
 
-class _Refused(ValueError):
-    """A constant or number that JSON or float64 does not have."""
+@dataclass(frozen=True)
+class Column:
+    """A column that is read."""
+
+    name: str
+    key: str  # the name as JSON, with its colon
+    type: pa.DataType
+    numbers: bool = False  # whether it takes numbers as they are written, as strings
+    anything: bool = False  # … and values of any other kind, too
 
 
-def find_fault(line: bytes, read: list[str], texts: list[str]) -> tuple[str, str] | None:
-    """Line → (reason, detail), or None where it is one JSON object that names each read column once at most."""
-    top: list[tuple[str, Any]] = []
-
-    def keep_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal top
-        top = pairs  # the outermost object is the last to be complete
-        return dict(pairs)
-
+def narrow(text: str, columns: list[Column]) -> bytes | tuple[str, str]:
+    """Line → a line of the columns that are read, or (reason, detail) where it is no row."""
     try:
-        # Integers as floats: Python refuses to make an int of more than 4,300 digits, and their value is not used.
-        value = json.loads(
-            line.decode(), object_pairs_hook=keep_pairs, parse_constant=_refuse, parse_float=_number, parse_int=float
-        )
-    except UnicodeDecodeError as error:
-        return "invalid_utf8", f"byte {error.start} of the line: {error.reason}"
+        found = members(text)
     except ValueError as error:
-        return "invalid_json", str(error)
-    except RecursionError:
-        return None  # nested too deep for this reader; the fast one is not recursive and decides
-    if not isinstance(value, dict):
-        return "invalid_json", f"not an object: {_KINDS[type(value)]}"
-    names = [name for name, _ in top]
-    twice = [name for name in read if names.count(name) > 1]
-    if twice:
-        return "duplicate_key", f"{twice[0]!r} stands {names.count(twice[0])} times"
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        return "lone_surrogate", f"\\u{ord(error.object[error.start]):04x} stands alone"
-    except RecursionError:
+        return "invalid_json", f"{error}{cure(text, error)}"
+    values = {member[0]: member for member in found}
+    if len(values) < len(found):
+        names = [member[0] for member in found]
+        twice = next((column.name for column in columns if names.count(column.name) > 1), None)
+        if twice is not None:
+            return "duplicate_key", f"{twice!r} stands {names.count(twice)} times"
+    kept = []
+    for column in columns:
+        name = column.name
+        if name not in values:
+            continue
+        _, value, begin, end = values[name]
+        written = text[begin:end]
+        kind = type(value)
+        if (column.numbers and kind is Number) or (column.anything and kind is not str and value is not None):
+            written = json.dumps(written)
+        elif detail := misfit(value, column.type):
+            return "wrong_type", f"{name!r} {detail}"
+        elif flaw := _flaw(value, name):
+            return flaw
+        kept.append(column.key + written)
+    return f"{{{','.join(kept)}}}".encode()
+
+
+def misfit(value: Any, type_: pa.DataType) -> str | None:
+    """Why a value does not fit a type, or None where it does; null fits every type.
+
+    A number fits a type that holds its digits. With an exponent, or below 2^53, what it says is taken for a measure, of
+    which a double is as good as any: only what is beyond the range of doubles does not fit.
+    """
+    kind = type(value)
+    if value is None:
         return None
-    for name in texts:
-        if not isinstance(value.get(name), str | None):
-            return "wrong_type", f"{name!r} is no string: {_KINDS[type(value[name])]}"
-    return None
+    if kind is list and pa.types.is_list(type_):
+        return next((detail for each in value if (detail := misfit(each, type_.value_type))), None)
+    if kind is Object and pa.types.is_struct(type_):
+        types = {field.name: field.type for field in type_}
+        for name, each in value:
+            if name not in types:
+                return f"has the key {name!r}, and is {type_}"
+            if detail := misfit(each, types[name]):
+                return detail
+        return None
+    if kind is Number:
+        return None if _holds(type_, value) else f"is no {type_}: {value[:40]}"
+    fits = (kind is str and type_ == STRING) or (kind is bool and type_ == pa.bool_())
+    return None if fits else f"is no {type_}: {KINDS[kind]}"
 
 
-def _refuse(constant: str) -> None:
-    raise _Refused(f"{constant} is no JSON")
+def _holds(type_: pa.DataType, digits: str) -> bool:
+    """Whether a type holds a number to the last digit."""
+    if type_ == pa.float64():
+        return not math.isinf(float(digits)) and not rounded(digits)
+    if not whole(digits) or len(digits) > 20:
+        return False
+    if type_ == pa.uint64():
+        return digits[0] != "-" and int(digits) < 2**64
+    return type_ == pa.int64() and -(2**63) <= int(digits) < 2**63
 
 
-def _number(digits: str) -> float:
+def whole(digits: str) -> bool:
+    """Whether a number is written as an integer."""
+    return digits.lstrip("-").isdecimal()
+
+
+def rounded(digits: str) -> bool:
+    """Whether a number from 2^53 on that is written without an exponent is no double."""
+    if "e" in digits or "E" in digits:
+        return False
     value = float(digits)
-    if math.isinf(value):
-        raise _Refused(f"{digits[:40]} is beyond the range of float64")
-    return value
+    return abs(value) >= EXACT and (math.isinf(value) or Decimal(digits) != value)
+
+
+def _flaw(value: Any, column: str) -> tuple[str, str] | None:
+    """What cannot be kept of a value that fits its type."""
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            return "lone_surrogate", f"\\u{ord(value[error.start]):04x} stands alone in {column!r}"
+    if type(value) is Object:
+        names = [name for name, _ in value]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            return "duplicate_key", f"{twice!r} stands {names.count(twice)} times in {column!r}"
+        value = [each for _, each in value]
+    if type(value) is list:
+        return next((flaw for each in value if (flaw := _flaw(each, column))), None)
+    return None

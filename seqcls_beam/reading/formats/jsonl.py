@@ -1,47 +1,86 @@
 """JSON lines: one row a line, an object. Blank lines between them are no rows.
 
 Fast: blocks of lines are parsed by `pyarrow.json`. That parser takes more than we do (two objects on a line, an object
-over two lines, NaN, bytes that are not UTF-8), so a block is looked at first; and where it raises, the block is halved
-until the lines that are no rows stand alone. A row is what the parser makes of its line alone, whatever its neighbours.
+over two lines, NaN, bytes that are not UTF-8, integers that a double rounds), so a block is looked at before and after;
+and it takes less (no number beyond doubles or half of a surrogate pair, though nobody reads that column). Where it
+raises, the lines about which it complains are read by `json_faults`. A row is what its line alone says, whatever its
+neighbours.
 """
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, invalid_rows, text_columns
-from seqcls_beam.reading.formats.json_faults import find_fault
+from seqcls_beam.reading.formats.columns import Layout, requested, text_columns
+from seqcls_beam.reading.formats.json_faults import EXACT, Column, narrow
+from seqcls_beam.reading.formats.json_shapes import OF_ARRAY, OF_OBJECTS, count_values, other_shape
+from seqcls_beam.reading.formats.json_text import Object, members
 from seqcls_beam.reading.formats.json_types import infer
 from seqcls_beam.reading.formats.lines import Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 
-LEAF = 64  # lines that are not halved further but judged one by one
+LEAF = 16  # lines that are read one by one where the parser raises; more of them the longer it goes on raising
 BLANK = b" \t\r"
 _NO_NUMBER = re.compile(rb"(?:NaN|Inf(?:inity)?)[ \t\r]*[,}\]]")
+_ROW = re.compile(r"in row (\d+)")
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
-    """Files → the columns that their first lines have, and the types that fit most of their values."""
+    """Files → the columns that their first lines have, and the types that fit most of their values.
+
+    Raises `ValueError` for a file that is JSON and no JSON lines, and for a column that is asked for and has no type.
+    """
     texts = text_columns(options)
-    rows = []
+    rows: list[Object] = []
     for file, piece in sampled(pieces):
-        for lines in read_lines(file, piece):
-            if isinstance(lines, Lines):
-                found = map(lines.raw, range(len(lines)))
-                rows += [line for line in found if find_fault(line, [], texts) is None]
-    return infer(rows, texts) if rows else None
+        found = list(read_lines(file, piece, options.encoding))
+        lines = [line for each in found for line in _texts(each, options.encoding)]
+        objects = [row for row in map(_object, lines) if row is not None]
+        cut = bool(found) and isinstance(found[-1], Fault)
+        shape = other_shape("\n".join(lines), objects=bool(objects), cut=cut)
+        if shape:
+            name = shlex.quote(piece.path)
+            raise ValueError(
+                f"{piece.path}: it seems to be {shape[0]}, and JSON lines have one object a line; make them with: "
+                f"{shape[1]} {name} > {name}.jsonl"
+            )
+        rows += [row for row in objects if all(isinstance(dict(row).get(name), str | None) for name in texts)]
+    if not rows:
+        return None
+    schema, why = infer(rows, texts)
+    requests, pins = options.keep_columns or (), _pins(options)
+    asked = {*why} if "*" in requests else {*requests, options.id_column}
+    for name in why:
+        if name in asked and name not in pins:
+            raise ValueError(
+                f"column {name!r} of the first files {why[name]}, and so has no one type that it can be kept under: "
+                f"say --keep_columns={name}:string to keep it as text, as it is written, or leave it out"
+            )
+    return schema
 
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Piece of a JSON-lines file → blocks."""
     parser = _Parser(layout)
-    for lines in read_lines(file, piece):
+    first = True  # no line was seen yet that is not blank
+    for lines in read_lines(file, piece, layout.options.encoding):
+        if first:
+            lost = _lost(lines, piece, layout.options.encoding)
+            if lost is not None:
+                yield lost
+                return
+            first = not _filled(lines)
         block = lines if isinstance(lines, Fault) else parser.block(lines)
         if isinstance(block, Fault) or len(block.positions):
             yield block
@@ -54,18 +93,30 @@ class _Parser:
         self.layout = layout
         kept = {field.name: field.type for field in layout.keep}
         self.schema = pa.schema(list({**kept, **dict.fromkeys(layout.texts, pa.string())}.items()))
-        self.rejects: dict[int, tuple[str, str]] = {}  # of the lines under way: number → (reason, detail)
+        pins = _pins(layout.options)
+        self.columns = []
+        for name, type in zip(self.schema.names, self.schema.types, strict=True):
+            numbers = type == pa.string() and name not in layout.texts
+            self.columns.append(Column(name, f"{json.dumps(name)}:", type, numbers, numbers and name in pins))
+        # A key that a struct lacks is only seen where the parser may infer it.
+        self.unexpected = "infer" if any(_has(field.type, pa.types.is_struct) for field in self.schema) else "ignore"
+        self.doubles = [field.name for field in self.schema if _has(field.type, pa.types.is_floating)]
+        # Of the lines under way: number → (reason, detail), number → what is read of it.
+        self.rejects: dict[int, tuple[str, str]] = {}
+        self.narrow: dict[int, bytes] = {}
 
     def block(self, lines: Lines) -> Block:
         """Lines → the rows among them."""
-        blank, candidates = self._look(lines)
-        parsed = list(self._parse(lines, candidates))
+        blank, odd, candidates = self._look(lines)
+        self.rejects.update(lines.invalid)
+        self._one_by_one(lines, odd)
+        parsed = [*self._parse(lines, candidates), *self._narrowed()]
         table = pa.concat_tables([table for _, table in parsed]) if parsed else self.schema.empty_table()
         rows = np.setdiff1d(np.arange(len(lines)), blank, assume_unique=True) if len(blank) else np.arange(len(lines))
         columns = {name: _joined(table[name]) for name in self.schema.names}
         rejects: dict[int, tuple[str, str]] = {}
-        if self.rejects:
-            # Parsed rows take their places between the rejected ones, which are null.
+        if len(parsed) > 1 or self.rejects:
+            # Every row to its place; rejected ones are null.
             place = np.full(len(lines), -1, np.int64)
             place[np.concatenate([np.empty(0, np.int64), *(numbers for numbers, _ in parsed)])] = np.arange(len(table))
             index = pa.array(place[rows], mask=place[rows] < 0)
@@ -73,7 +124,7 @@ class _Parser:
             rejects = {int(np.searchsorted(rows, line)): fault for line, fault in self.rejects.items()}
             self.rejects = {}
         return Block(
-            positions=lines.starts[rows] + lines.offset,
+            positions=lines.positions[rows],
             texts=[columns[name] for name in self.layout.texts],
             keep=[columns[name] for name in self.layout.keep.names],
             rejects=rejects,
@@ -81,84 +132,153 @@ class _Parser:
             consumed=lines.consumed,
         )
 
-    def _look(self, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
-        """Lines → (blank ones, those that may be parsed); the rest is rejected here."""
+    def _look(self, lines: Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lines → (blank ones, those that are read one by one, those that may be parsed)."""
         view = np.frombuffer(lines.data, np.uint8)
-        framed = (view[lines.starts] == ord("{")) & (view[lines.ends - 1] == ord("}"))
+        plain = (view[lines.starts] == ord("{")) & (view[lines.ends - 1] == ord("}"))
         blank = []
-        for line in np.flatnonzero(~framed).tolist():
-            bare = lines.raw(line).strip(BLANK)
-            framed[line] = bare.startswith(b"{") and bare.endswith(b"}")
+        for line in np.flatnonzero(~plain).tolist():
+            bare = lines.line(line).strip(BLANK)
+            plain[line] = bare.startswith(b"{") and bare.endswith(b"}")
             if not bare:
                 blank.append(line)
-            elif not framed[line]:
-                self._reject(lines, line)
-        suspects = set(np.searchsorted(lines.ends, _no_numbers(lines.data)).tolist()) - {len(lines)}
-        if not lines.valid_utf8():
-            suspects |= set(invalid_rows(map(lines.raw, range(len(lines)))))
-        for line in suspects:
-            if framed[line] and self._fault(lines, line) is not None:
-                framed[line] = False
-                self._reject(lines, line)
-        return np.array(blank, np.int64), np.flatnonzero(framed)
+        plain[[line for line in np.searchsorted(lines.ends, _no_numbers(lines.data)) if line < len(lines)]] = False
+        plain[list(lines.invalid)] = False
+        odd = np.setdiff1d(np.flatnonzero(~plain), [*blank, *lines.invalid], assume_unique=True)
+        return np.array(blank, np.int64), odd, np.flatnonzero(plain)
 
     def _parse(self, lines: Lines, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """Line numbers → (numbers, their rows), in order; lines that are no rows are rejected."""
-        if not len(numbers):
-            return
-        table = self._try(lines, numbers)
-        if table is not None:
-            yield numbers, table
-        elif len(numbers) > LEAF:
-            half = len(numbers) // 2
-            yield from self._parse(lines, numbers[:half])
-            yield from self._parse(lines, numbers[half:])
-        elif len(numbers) == 1:
-            self._reject(lines, int(numbers[0]))
-        else:
-            # Python's parser only says which lines to try alone, which saves calls; of those, too, `_try` decides.
-            doubted = np.array([self._fault(lines, int(line)) is not None for line in numbers])
-            alone = doubted if doubted.any() else np.ones(len(numbers), bool)
-            for group in np.split(numbers, np.flatnonzero(np.diff(alone) | alone[1:]) + 1):
-                yield from self._parse(lines, group)
+        """Line numbers → (numbers, their rows); lines that are no rows are rejected."""
+        leaf, window = LEAF, len(numbers)
+        while len(numbers):
+            some = numbers[:window]
+            table, stop = self._try(_joined_lines(lines, some), len(some))
+            if table is not None:
+                yield from self._checked(lines, some, table)
+                numbers, window = numbers[window:], 2 * window
+            elif stop is not None:
+                # Where line after line is refused, asking costs more than reading them.
+                leaf = LEAF if stop else 2 * leaf
+                yield from self._parse(lines, some[:stop])
+                self._one_by_one(lines, some[stop : stop + leaf])
+                numbers, window = numbers[min(stop + leaf, window) :], 2 * max(stop, leaf)
+            elif len(some) > LEAF:
+                window = len(some) // 2
+            else:
+                self._one_by_one(lines, some)
+                numbers = numbers[window:]
 
-    def _try(self, lines: Lines, numbers: np.ndarray) -> pa.Table | None:
-        """The rows of some lines, or None where the parser raises or sees another number of rows."""
-        first, last = int(numbers[0]), int(numbers[-1])
-        if last - first + 1 == len(numbers):
-            # With its line end: the parser cuts off what follows the last \r or \n and parses it apart.
-            begin = int(lines.starts[first])
-            data: Any = memoryview(lines.data)[begin : lines.data.index(b"\n", int(lines.ends[last])) + 1]
-        else:
-            data = b"\n".join([*(lines.raw(line) for line in numbers.tolist()), b""])
+    def _checked(self, lines: Lines, numbers: np.ndarray, table: pa.Table) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """Line numbers and rows → the same; those where a double may be a rounded integer are read again."""
+        large = sorted({row for name in self.doubles for row in _large(_joined(table[name]))})
+        if large:
+            self._one_by_one(lines, numbers[large])
+            small = np.setdiff1d(np.arange(len(numbers)), large, assume_unique=True)
+            numbers, table = numbers[small], table.take(small)
+        yield numbers, table
+
+    def _one_by_one(self, lines: Lines, numbers: np.ndarray) -> None:
+        """Judge lines by Python's parser: those that are rows wait for `_narrowed`, the others are rejected."""
+        for line in numbers.tolist():
+            found = narrow(lines.line(line).decode(), self.columns)
+            if isinstance(found, bytes):
+                self.narrow[line] = found
+            else:
+                self.rejects[line] = found
+
+    def _narrowed(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """The rows that Python's parser found, if any; the fast one makes their values, as it does of all others."""
+        if self.narrow:
+            numbers = sorted(self.narrow)
+            data = b"\n".join([*map(self.narrow.__getitem__, numbers), b""])
+            table, _ = self._try(data, len(numbers))
+            if table is None:
+                raise RuntimeError(f"pyarrow.json takes not all lines of {data[:1000]!r}")
+            yield np.array(numbers, np.int64), table
+            self.narrow = {}
+
+    def _try(self, data: Any, rows: int) -> tuple[pa.Table | None, int | None]:
+        """So many rows, or None and, if it is known, the row at which the parser stopped."""
         try:
-            table = _read_json(data, self.schema)
-        except pa.ArrowInvalid:
+            table = pj.read_json(
+                pa.BufferReader(data),
+                read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
+                parse_options=pj.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior=self.unexpected),
+            )
+        except pa.ArrowInvalid as error:
+            row = _ROW.search(str(error))
+            return None, int(row[1]) if row and int(row[1]) < rows else None
+        table = table.select(self.schema.names)
+        return (table if table.num_rows == rows and table.schema.equals(self.schema) else None), None
+
+
+def _object(line: str) -> Object | None:
+    """Line → its members, if it is an object."""
+    if not line.lstrip().startswith("{"):
+        return None
+    try:
+        return Object((name, value) for name, value, _, _ in members(line))
+    except ValueError:
+        return None
+
+
+def _pins(options: ReadOptions) -> dict[str, pa.DataType]:
+    """Columns whose type was asked for."""
+    return {name: type for name, type in map(requested, options.keep_columns or ()) if type is not None}
+
+
+def _lost(lines: Lines | Fault, piece: Piece, encoding: str) -> Fault | None:
+    """What a file begins with → that all its rows are lost, where it is one line: an array, or several objects.
+
+    As one rejected row it would weigh no more than one.
+    """
+    filled = _filled(lines)
+    if isinstance(lines, Fault):
+        (line,) = _texts(lines, encoding)
+        if lines.reason != "record_too_large" or not other_shape(line, objects=False, cut=True):
             return None
-        return table if table.num_rows == len(numbers) else None
+        position, raw, rows = lines.position, lines.raw, None
+    elif len(filled) == 1 and filled[0] not in lines.invalid:
+        line, position, raw = lines.line(filled[0]).decode(), int(lines.positions[filled[0]]), lines.raw(filled[0])
+        rows = count_values(line)
+        if rows is None:
+            return None
+    else:
+        return None
+    with piece.open() as file:
+        count = 0
+        for each in read_lines(file, replace(piece, start=0, end=-1), encoding):
+            count += len(_filled(each))
+            if count > 1:
+                return None
+    array = line.lstrip().startswith("[")
+    what, cure = ("one JSON array", OF_ARRAY) if array else ("objects without line ends between them", OF_OBJECTS)
+    detail = f"the file is {what}, and JSON lines have one object a line; make them with: {cure} FILE > FILE.jsonl"
+    return Fault(position, "unreadable_file", detail, raw, 0, rows, piece.size)
 
-    def _fault(self, lines: Lines, line: int) -> tuple[str, str] | None:
-        return find_fault(lines.raw(line), self.schema.names, self.layout.texts)
 
-    def _reject(self, lines: Lines, line: int) -> None:
-        self.rejects[line] = self._fault(lines, line) or ("wrong_type", self._misfit(lines.raw(line)))
-
-    def _misfit(self, line: bytes) -> str:
-        """The first column whose value the parser does not take, and what it says."""
-        for field in self.schema:
-            try:
-                _read_json(line + b"\n", pa.schema([field]))
-            except pa.ArrowInvalid as error:
-                return f"{field.name!r} is no {field.type}: {error}"
-        return "the line does not fit the columns"
+def _texts(lines: Lines | Fault, encoding: str) -> list[str]:
+    """What of lines can be read."""
+    if isinstance(lines, Fault):
+        return [lines.raw.decode(encoding, "replace")]
+    return [lines.line(line).decode() for line in range(len(lines)) if line not in lines.invalid]
 
 
-def _read_json(data: Any, schema: pa.Schema) -> pa.Table:
-    return pj.read_json(
-        pa.BufferReader(data),
-        read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-    )
+def _filled(lines: Lines | Fault) -> list[int]:
+    """The first two of some lines that are not blank."""
+    if isinstance(lines, Fault):
+        return [0]
+    return list(islice((line for line in range(len(lines)) if lines.line(line).strip(BLANK)), 2))
+
+
+def _joined_lines(lines: Lines, numbers: np.ndarray) -> Any:
+    """Lines, the last with an end, too: the parser cuts off what follows the last one and parses it apart."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    if last - first + 1 == len(numbers) and last + 1 < len(lines):
+        return memoryview(lines.data)[lines.starts[first] : lines.starts[last + 1]]
+    if last - first + 1 == len(numbers) and lines.ends[last] < len(lines.data):
+        return memoryview(lines.data)[lines.starts[first] :]
+    return b"\n".join([*(lines.line(line) for line in numbers.tolist()), b""])
 
 
 def _no_numbers(data: bytes) -> list[int]:
@@ -175,3 +295,20 @@ def _no_numbers(data: bytes) -> list[int]:
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _has(type: pa.DataType, is_wanted: Any) -> bool:
+    """Whether a type, or one within it, is of a kind."""
+    return is_wanted(type) or any(_has(type.field(i).type, is_wanted) for i in range(type.num_fields))
+
+
+def _large(values: pa.Array) -> list[int]:
+    """Rows with a double that an integer may have been rounded to."""
+    if pa.types.is_floating(values.type):
+        return np.flatnonzero(~(np.abs(values.fill_null(0).to_numpy()) < EXACT)).tolist()
+    if pa.types.is_list(values.type):
+        parents = pc.list_parent_indices(values).to_numpy()
+        return parents[_large(values.flatten())].tolist()
+    if pa.types.is_struct(values.type):
+        return [row for field in values.flatten() for row in _large(field)]
+    return []

@@ -1,14 +1,17 @@
 """Parquet files: one row a row; the pieces are row groups. Only the columns that are read leave the disk.
 
-The bytes of a rejected row are those columns as JSON, since a row has no bytes of its own.
+The bytes of a rejected row are those columns as JSON, since a row has no bytes of its own. Whatever a damaged file
+makes the parser raise costs the row group it stands in: the footer says how many rows that had.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileOpener
 
@@ -18,6 +21,8 @@ from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows, misf
 from seqcls_beam.reading.formats.pieces import CHUNK, Piece, sampled
 
 MAX_ROWS = 2**16  # rows decoded at a time
+MAX_DECODED = 128 * 2**20  # bytes that those may take if each is the largest value of its dictionary
+_FIRST = 16  # rows that are decoded to see the dictionaries
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -33,35 +38,43 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Row groups of a Parquet file → blocks."""
     parquet, watched = _open(file)
     if isinstance(parquet, str):
-        yield Fault(0, "unreadable_file", f"not a Parquet file: {parquet}", b"", piece.size)
-        return
-    there = parquet.schema_arrow.names
-    lacking = [name for name in layout.names if there.count(name) != 1]
-    if lacking:
-        if piece.start == 0:  # once a file, not once a piece
-            detail = f"the file has the column {lacking[0]!r} {there.count(lacking[0])} times: {there}"
-            yield Fault(0, "missing_column", detail[:1000], b"", piece.size)
+        yield Fault(0, "unreadable_file", f"not a Parquet file: {parquet}", b"", 0)
         return
     footer = parquet.metadata
-    groups = range(piece.start, footer.num_row_groups if piece.end < 0 else piece.end)
-    begin = row = sum(footer.row_group(group).num_rows for group in range(piece.start))
-    share = piece.size / max(footer.num_rows, 1)  # bytes a row, so that progress grows with the rows
+    rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    share = piece.size / max(sum(rows), 1)  # bytes a row, so that progress grows with the rows
+    groups = range(piece.start, len(rows) if piece.end < 0 else piece.end)
+    row, here = sum(rows[: piece.start]), sum(rows[group] for group in groups)
+    there = Counter(parquet.schema_arrow.names)
+    lacking = [name for name in layout.names if there[name] != 1]
+    if lacking:
+        detail = f"the file has the column {lacking[0]!r} {there[lacking[0]]} times: {list(there)}"
+        yield Fault(row, "missing_column", detail[:1000], b"", int(share * here), here, int(share * here))
+        return
+    begin = row
     for group in groups:
-        past = row + footer.row_group(group).num_rows
+        past = row + rows[group]
+        said = f"row group {group} has {rows[group]} rows"
         try:
-            for batch in parquet.iter_batches(
-                _rows_at_a_time(footer.row_group(group), layout.names),
-                row_groups=[group],
-                columns=layout.names,
-                use_threads=False,
-            ):
-                consumed = int(share * (row + len(batch) - begin))
-                yield _block(batch, row, layout, consumed)
+            for batch in _decoded(parquet, watched, group, layout.names):
+                if row + len(batch) > past:
+                    raise ValueError("there are more")
+                yield _block(batch, row, layout, int(share * (row + len(batch) - begin)))
                 row += len(batch)
-        except (pa.ArrowException, OSError) as error:
+            if row < past:
+                raise ValueError("the others are not there")
+        except Exception as error:  # not of Arrow alone: names and values of damaged bytes break Python's codecs
             watched.check()
-            detail = f"row group {group}, of which {past - row} rows are lost: {error}"
-            yield Fault(row, "corrupt_file", detail, b"", int(share * (past - begin)))
+            detail = f"{said}, {past - row} of them are lost: {type(error).__name__}: {error}"
+            yield Fault(
+                row,
+                "corrupt_file",
+                detail[:1000],
+                b"",
+                int(share * (past - begin)),
+                past - row,
+                int(share * (past - row)),
+            )
         row = past
 
 
@@ -71,10 +84,17 @@ def _open(file: Any) -> tuple[Any, "_Watched"]:
     watched = _Watched(file)
     try:
         # From a disk, pages are read as they come; from a store, the columns of a row group in few requests.
-        return pq.ParquetFile(watched, pre_buffer=not local, buffer_size=2**20 if local else 0), watched
-    except (pa.ArrowException, OSError) as error:
+        how = {"pre_buffer": not local, "buffer_size": 2**20 if local else 0, "page_checksum_verification": True}
+        parquet = pq.ParquetFile(watched, **how)
+        footer = parquet.metadata
+        rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        if min(rows, default=0) < 0 or sum(rows) != footer.num_rows:
+            return f"its footer tells of {footer.num_rows} rows, and of {sum(rows)} in row groups", watched
+        pa.schema(parquet.schema_arrow)  # names that are no UTF-8, types that Python has not
+        return parquet, watched
+    except Exception as error:  # as above
         watched.check()
-        return str(error), watched
+        return f"{type(error).__name__}: {error}", watched
 
 
 class _Watched:
@@ -116,11 +136,59 @@ class _Watched:
             raise self.error
 
 
-def _rows_at_a_time(group: Any, names: list[str]) -> int:
-    """Rows of a row group whose columns that are read make about `CHUNK` bytes."""
-    parts = [group.column(i) for i in range(group.num_columns)]
-    size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in names)
-    return max(1, min(MAX_ROWS, CHUNK * group.num_rows // max(size, 1)))
+def _decoded(parquet: Any, file: "_Watched", group: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a row group, some megabytes or `MAX_ROWS` at a time; raises whatever the parser does."""
+    rows = _rows_at_a_time(parquet, file, group, names)
+    some: list[pa.RecordBatch] = []
+    size = count = 0
+    for batch in parquet.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
+        some.append(batch)
+        size, count = size + batch.nbytes, count + len(batch)
+        if size >= CHUNK or count + rows > MAX_ROWS:
+            yield pa.concat_batches(some) if len(some) > 1 else some[0]
+            some, size, count = [], 0, 0
+    if some:
+        yield pa.concat_batches(some) if len(some) > 1 else some[0]
+
+
+def _rows_at_a_time(parquet: Any, file: "_Watched", group: int, names: list[str]) -> int:
+    """Rows of a row group that are decoded at once: `CHUNK` bytes on average, and never more than `MAX_DECODED`.
+
+    The sizes in a footer are those of encoded values: of a value that a dictionary has once every row may be one, so
+    the dictionaries are looked at. Raises what reading the first rows raises.
+    """
+    # Nothing is asked of the metadata of a column: where that is damaged or encrypted, pyarrow ends the process.
+    facts = parquet.metadata.row_group(group)
+    whole = max(facts.total_byte_size, 1)
+    rows = max(1, min(MAX_ROWS, CHUNK * facts.num_rows // whole))
+    if rows * whole <= MAX_DECODED:
+        return rows
+    leaves = [parquet.schema.column(number) for number in range(len(parquet.schema))]
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    first = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=texts, buffer_size=2**20)
+    for batch in first.iter_batches(_FIRST, row_groups=[group], columns=names, use_threads=False):
+        largest = sum(_largest(column) for column in batch.columns)
+        return max(1, min(rows, MAX_DECODED // max(largest, 1)))
+    return rows
+
+
+def _largest(values: pa.Array) -> int:
+    """Bytes of the largest value that rows like these may have: of their dictionary any, however few have it."""
+    kind = values.type
+    if isinstance(kind, pa.DictionaryType):
+        return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(_largest(values.field(number)) for number in range(kind.num_fields))
+    if pa.types.is_map(kind):
+        return _most(values) * (_largest(values.keys) + _largest(values.items))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _most(values) * _largest(values.values)
+    return int(values.nbytes)
+
+
+def _most(values: pa.Array) -> int:
+    lengths = np.diff(values.offsets) if pa.types.is_map(values.type) else pc.list_value_length(values)
+    return int(pc.max(lengths).as_py() or 0)
 
 
 def _block(batch: pa.RecordBatch, row: int, layout: Layout, consumed: int) -> Block:

@@ -3,15 +3,18 @@
 Knows neither lines nor columns.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.reading.formats.inflate import FED, Damaged, inflate
+from seqcls_beam.reading.formats import inflate
+from seqcls_beam.reading.formats.inflate import Damaged, Inflater, prove
 
 CHUNK = 2 * 2**20  # decoded bytes at a time
 HEAD = 4  # bytes that are always read together at the start of a file: a byte-order mark
+KEPT = 32 * 2**20  # decoded bytes of a compressed file that are not decoded twice
 BEHIND = 64 * 2**10  # bytes at a time behind the end of a range, where only the end of one line is looked for
 
 SAMPLE = 2**20  # bytes of a file that are looked at to plan a run …
@@ -24,8 +27,8 @@ class InputChanged(RuntimeError):
 
     def __init__(self, path: str, planned: str, found: str) -> None:
         super().__init__(
-            f"{path} had {planned} when the run was planned and has {found} now; start a new run once the file is no "
-            "longer written to"
+            f"{storage.without_password(path)} had {planned} when the run was planned and has {found} now; start a new "
+            "run once the file is no longer written to"
         )
 
 
@@ -41,8 +44,19 @@ class Piece:
     size: int
     version: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The path as it may be shown."""
+        return storage.without_password(self.path)
+
     def open(self) -> Any:
-        """Open the whole file for reading; raises `FileNotFoundError` or `InputChanged`."""
+        """Open the whole file for reading; raises as `check`."""
+        self.check()
+        fs, path = storage.connect(self.path)
+        return fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
+
+    def check(self) -> None:
+        """Raise `FileNotFoundError` or `InputChanged` where the file is not the one that was planned."""
         fs, path = storage.connect(self.path)
         info = fs.info(path)
         now = (info["size"], storage.version(info))
@@ -50,7 +64,10 @@ class Piece:
             raise InputChanged(
                 self.path, f"{self.size} bytes (version {self.version})", f"{now[0]} bytes (version {now[1]})"
             )
-        return fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
+
+    def ended(self, at: int) -> InputChanged:
+        """What is to be raised where the file ends early."""
+        return InputChanged(self.path, f"{self.size} bytes", f"{at} bytes")
 
 
 def sampled(pieces: list[Piece]) -> Iterator[tuple[Any, Piece]]:
@@ -72,44 +89,84 @@ def sampled(pieces: list[Piece]) -> Iterator[tuple[Any, Piece]]:
 def decoded(file: Any, piece: Piece) -> Iterator[tuple[bytes, int]]:
     """Piece → chunks of decoded bytes, each with the number of input bytes read up to its end.
 
-    A byte range begins one byte early (a line starts where the one before has ended) and runs on behind its end for
-    as long as chunks are taken. Raises `Damaged` behind the last byte that could be decoded.
+    A byte range begins one byte early (a line starts where the one before has ended) and runs on behind its end, at
+    most to that of the file, for as long as chunks are taken. Raises `Damaged` behind the last byte that could be
+    decoded and believed, and `InputChanged` where the file is shorter than it was.
     """
     if piece.compression:
-        yield from _inflated(file, piece.compression)
+        yield from _inflated(file, piece)
         return
     at = max(piece.start - 1, 0)
-    end = piece.size if piece.end < 0 else piece.end
+    end = piece.size if piece.end < 0 else min(piece.end, piece.size)
     file.seek(at)
-    while chunk := file.read(max(HEAD, min(CHUNK, end - at)) if at < end else BEHIND):
+    while at < piece.size:
+        some = max(HEAD, min(CHUNK, end - at)) if at < end else BEHIND
+        chunk = file.read(min(some, piece.size - at))
+        if not chunk:
+            raise piece.ended(at)
         at += len(chunk)
         yield chunk, min(at, end) - piece.start
 
 
-def _inflated(file: Any, compression: str) -> Iterator[tuple[bytes, int]]:
-    """Compressed file → chunks of at least `CHUNK` decoded bytes, but for the last."""
-    read = size = 0
+def _inflated(file: Any, piece: Piece) -> Iterator[tuple[bytes, int]]:
+    """Compressed file → chunks of at least `CHUNK` decoded bytes, but for the last.
 
-    def feed() -> Iterator[bytes]:
-        nonlocal read
-        while chunk := file.read(CHUNK):
-            for at in range(0, len(chunk), FED[compression]):
-                fed = chunk[at : at + FED[compression]]
-                read += len(fed)
-                yield fed
+    All of it is decoded before, lest a row be read whose checksum turns out not to fit; a larger one is then decoded
+    again. Not so for a sample (`end`).
+    """
+    if piece.end >= 0:
+        yield from _chunks(Inflater(piece.compression), _fed(file, piece))
+        return
+    fed: Iterable[bytes] = _fed(file, piece)
+    if piece.size <= CHUNK:
+        fed = list(fed)  # one request to a store, and so one version
+    sound = prove(fed, piece.compression, KEPT)
+    if sound.kept is not None:
+        for at in range(0, sound.decoded, CHUNK):
+            past = min(at + CHUNK, sound.decoded)
+            yield sound.kept[at:past], sound.read * past // sound.decoded
+    elif sound.decoded:
+        at = 0
+        again = fed if isinstance(fed, list) else _fed(file, piece)
+        for chunk, read in _chunks(Inflater(piece.compression), again, sound.decoded):
+            at += len(chunk)
+            yield chunk, min(read, sound.read)
+        if at < sound.decoded:
+            raise InputChanged(piece.path, f"{sound.decoded} decoded bytes", f"{at}")
+    if sound.damage:
+        raise sound.damage
 
+
+def _chunks(inflater: Inflater, fed: Iterable[bytes], limit: int = sys.maxsize) -> Iterator[tuple[bytes, int]]:
+    """The first `limit` decoded bytes; raises `Damaged` if they end before."""
     parts: list[bytes] = []
+    size = 0
     damage = None
     try:
-        for part in inflate(feed(), compression):
-            parts.append(part)
+        for part in inflater.chunks(fed):
+            parts.append(part[: len(part) - max(inflater.decoded - limit, 0)])
             size += len(part)
             if size >= CHUNK:
-                yield b"".join(parts), read
+                yield b"".join(parts), inflater.read
                 parts, size = [], 0
+            if inflater.decoded >= limit:
+                break
     except Damaged as error:
         damage = error
-    if parts:
-        yield b"".join(parts), read
+    if rest := b"".join(parts):
+        yield rest, inflater.read
     if damage:
         raise damage
+
+
+def _fed(file: Any, piece: Piece) -> Iterator[bytes]:
+    """All bytes of a file as stored, a little at a time."""
+    file.seek(0)
+    at = 0
+    while at < piece.size:
+        chunk = file.read(min(CHUNK, piece.size - at))
+        if not chunk:
+            raise piece.ended(at)
+        at += len(chunk)
+        for start in range(0, len(chunk), inflate.FED):
+            yield chunk[start : start + inflate.FED]

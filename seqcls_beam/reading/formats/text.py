@@ -7,9 +7,11 @@ import pyarrow as pa
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, invalid_rows, nulled, valid_utf8
+from seqcls_beam.reading.formats.columns import Layout, nulled
 from seqcls_beam.reading.formats.lines import read_lines
-from seqcls_beam.reading.formats.pieces import Piece
+from seqcls_beam.reading.formats.pieces import Piece, sampled
+
+MANY, FEW = 20, 20  # files, lines
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -19,14 +21,28 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Piece of a text file → blocks."""
-    for lines in read_lines(file, piece):
+    for lines in read_lines(file, piece, layout.options.encoding):
         if isinstance(lines, Fault):
             yield lines
             continue
         values = lines.array()
-        bad = [] if valid_utf8(values) else invalid_rows(values.to_pylist())
-        values = (nulled(values, bad) if bad else values).cast(pa.string())
-        rejects = {row: ("invalid_utf8", "the line is not UTF-8") for row in bad}
-        yield Block(
-            lines.starts + lines.offset, [values], [values for _ in layout.keep], rejects, lines.raw, lines.consumed
-        )
+        values = (nulled(values, lines.invalid) if lines.invalid else values).cast(pa.string())
+        keep = [values for _ in layout.keep]
+        yield Block(lines.positions, [values], keep, dict(lines.invalid), lines.raw, lines.consumed)
+
+
+def hint(pieces: list[Piece], options: ReadOptions) -> str | None:
+    """Whole files → a sentence where their lines are rows and each file may well be meant as one; reads a few."""
+    texts = [piece for piece in pieces if piece.format == "text"]
+    if len(texts) < MANY:
+        return None
+    some = lines = 0
+    for file, piece in sampled(texts):
+        some += 1
+        lines += sum(1 if isinstance(each, Fault) else len(each) for each in read_lines(file, piece, options.encoding))
+    if lines >= FEW * some:
+        return None
+    return (
+        f"each line of the {len(texts)} text files is a row, and the first files have {lines / some:.0f} lines each; "
+        "if a file is one text, say --txt=files"
+    )

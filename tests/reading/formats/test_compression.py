@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seqcls_beam.reading.formats import inflate, pieces
 from tests.reading.reader import brief, files, rows, stored
@@ -24,7 +26,9 @@ every = pytest.mark.parametrize("kind", PACK)
 
 
 @every
-def test_whole_files(kind):
+@pytest.mark.parametrize("kept", [0, 2**25])
+def test_whole_files(kind, kept, monkeypatch):
+    monkeypatch.setattr(pieces, "KEPT", kept)
     assert brief(stored(PACK[kind](DATA), f"whole.txt.{kind}")) == EXPECTED
 
 
@@ -36,7 +40,10 @@ def test_several_members(kind):
 
 @every
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_every_line_before_a_cut_is_read(kind, share):
+@pytest.mark.parametrize("kept", [0, 2**25])
+def test_every_line_before_a_cut_is_read(kind, share, kept, monkeypatch):
+    monkeypatch.setattr(pieces, "KEPT", kept)
+    monkeypatch.setattr(pieces, "CHUNK", 5000)
     packed = PACK[kind](DATA)
     packed = packed[: int(len(packed) * share)]
     *good, (position, reason, raw) = brief(stored(packed, f"cut.txt.{kind}"))
@@ -56,16 +63,53 @@ def test_every_line_before_a_cut_is_read(kind, share):
 
 
 @every
-def test_damage_keeps_what_came_before(kind, monkeypatch):
-    monkeypatch.setattr(inflate, "FED", dict.fromkeys(PACK, 512))
+@pytest.mark.parametrize("fed", [1, 512, 2**16])
+@pytest.mark.parametrize("kept", [0, 2**25])
+def test_of_a_damaged_member_nothing_is_believed(kind, fed, kept, monkeypatch):
+    monkeypatch.setattr(inflate, "FED", fed)
+    monkeypatch.setattr(pieces, "KEPT", kept)
+    monkeypatch.setattr(pieces, "CHUNK", 5000)
     packed = bytearray(PACK[kind](DATA[:20000]) + PACK[kind](DATA[20000:]))
     middle = len(PACK[kind](DATA[:20000])) + 1500
     packed[middle : middle + 600] = b"\xff" * 600
     *good, (position, reason, raw) = brief(stored(bytes(packed), f"damaged.txt.{kind}"))
     assert reason == "corrupt_file"
     assert good == EXPECTED[: len(good)]
-    assert sum(len(line) + 1 for line in LINES[: len(good)]) == position
-    assert position + len(raw) >= 20000
+    assert (position, raw) == (DATA.rindex(b"\n", 0, 20000) + 1, DATA[position:20000])
+
+
+@every
+def test_a_changed_bit_changes_no_row(kind):
+    """Bits all over a small file of two members: rows are those that were written, or the file is told of."""
+    halves = "".join(f"{line}\n" for line in LINES[:9]).encode(), "".join(f"{line}\n" for line in LINES[9:20]).encode()
+    first, second = map(PACK[kind], halves)
+    for bit in range(0, len(first + second) * 8, 17):
+        flipped = bytearray(first + second)
+        flipped[bit // 8] ^= 1 << bit % 8
+        *good, last = brief(stored(bytes(flipped), f"bit.txt.{kind}"))
+        if len(last) == 2:
+            good.append(last)  # a bit that says nothing, such as one of the time in a header of gz
+            assert len(good) == 20
+        assert good == EXPECTED[: len(good)]
+        assert len(good) >= (9 if bit // 8 >= len(first) else 0)
+
+
+def test_a_gz_whose_end_is_hidden_by_a_changed_bit_is_no_cut_one():
+    data = "".join(f"{line}\n" for line in LINES[:50]).encode()
+    packed = gzip.compress(data, mtime=0)
+    hidden = 0
+    for bit in range(80, len(packed) * 8):
+        flipped = bytearray(packed)
+        flipped[bit // 8] ^= 1 << bit % 8
+        decoder = zlib.decompressobj(31)
+        try:
+            decoded = decoder.decompress(bytes(flipped))
+        except zlib.error:
+            continue
+        if not decoder.eof and not data.startswith(decoded):
+            hidden += 1
+            assert brief(stored(bytes(flipped), "hidden.txt.gz")) == [(0, "corrupt_file", b"")]
+    assert hidden
 
 
 @every
@@ -74,9 +118,10 @@ def test_garbage_behind_the_end(kind):
     assert (good, position, reason) == (EXPECTED, len(DATA), "corrupt_file")
 
 
-@pytest.mark.parametrize("kind", ["gz", "xz"])
+@every
 def test_padding_with_zeros_is_no_damage(kind):
-    assert brief(stored(PACK[kind](DATA) + b"\0" * 512, f"padded.txt.{kind}")) == EXPECTED
+    padded = PACK[kind](DATA[:100]) + b"\0" * 512 + PACK[kind](DATA[100:]) + b"\0" * 1000
+    assert brief(stored(padded, f"padded.txt.{kind}")) == EXPECTED
 
 
 @every
@@ -87,13 +132,63 @@ def test_something_else_under_the_name(kind):
 @every
 def test_a_bomb_is_decoded_in_bounded_chunks(kind, monkeypatch):
     monkeypatch.setattr(pieces, "CHUNK", 2**20)
-    uri = stored(PACK[kind](b"\n" * (64 * 2**20)), f"bomb.txt.{kind}")
+    data = b"\n" * (64 * 2**20)
+    packed = zstandard.ZstdCompressor(level=19).compress(data) if kind == "zst" else PACK[kind](data)
+    uri = stored(packed, f"bomb.txt.{kind}")
     piece = pieces.Piece(**files(uri).to_pylist()[0])
     with piece.open() as file:
         sizes = [len(chunk) for chunk, _ in pieces.decoded(file, piece)]
     assert sum(sizes) == 64 * 2**20
-    if kind != "zst":  # its decoder takes no limit
-        assert max(sizes) <= 2 * 2**20
+    assert max(sizes) <= 2 * 2**20
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.one_of(st.binary(max_size=60), st.integers(1, 10**6).map(lambda n: b"ab" * n)), max_size=4),
+    st.sampled_from([1, 2, 7, 1000, 2**16]),
+    st.booleans(),
+    st.sampled_from([1, 19]),
+    st.binary(max_size=20),
+)
+def test_frames_of_zst_are_fed_block_by_block(parts, fed, checksum, level, skipped):
+    """Against the library's own reading of all at once; a skippable frame stands between."""
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=checksum)
+    frames = [compressor.compress(part) for part in parts]
+    # Also frames that say nothing of their size, of many small blocks.
+    stream = zstandard.ZstdCompressor(level=level).compressobj()
+    blocks = [stream.compress(b"some") + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for _ in range(20)]
+    frames.append(b"".join(blocks) + stream.flush())
+    packed = ((0x184D2A53).to_bytes(4, "little") + len(skipped).to_bytes(4, "little") + skipped).join([*frames, b""])
+    with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+        expected = reader.read()
+    inflater = inflate.Inflater("zst")
+    some = [packed[at : at + fed] for at in range(0, len(packed), fed)]
+    chunks = list(inflater.chunks(some))
+    assert b"".join(chunks) == expected == b"".join(parts) + b"some" * 20
+    assert max(map(len, chunks)) <= inflate.LIMIT
+    assert inflater.whole == (len(expected), len(packed))
+
+
+@pytest.mark.parametrize("kind", ["xz", "zst"])
+def test_a_window_beyond_bounds_is_refused(kind):
+    if kind == "xz":
+        packed = lzma.compress(b"text\n", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**29}])
+    else:
+        parameters = zstandard.ZstdCompressionParameters(window_log=30, enable_ldm=True)
+        packed = zstandard.ZstdCompressor(compression_params=parameters).compressobj().compress(b"text\n" * 2**20)
+    (row,) = rows(stored(packed, f"window.txt.{kind}"))
+    assert row["reject"]["reason"] == "corrupt_file"
+    assert "memory" in row["reject"]["detail"].lower()
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path):
+    path = tmp_path / "cut.txt.gz"
+    path.write_bytes(gzip.compress(DATA))
+    piece = pieces.Piece(**files(path).to_pylist()[0])
+    with piece.open() as file:
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(pieces.InputChanged, match=r"cut\.txt\.gz had .* and has 1000 bytes"):
+            list(pieces.decoded(file, piece))
 
 
 @every

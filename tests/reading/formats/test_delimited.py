@@ -1,12 +1,16 @@
 import csv
+import gzip
 import io
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.reading.formats import blocks, pieces
-from tests.reading.reader import brief, rows, stored
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading.formats import blocks, delimited, pieces
+from seqcls_beam.reading.records import plan_layout
+from tests.reading.reader import brief, files, rows, stored
 
 CELL = st.text(st.sampled_from('ab ,"\n\r\té'), max_size=6)
 
@@ -96,16 +100,6 @@ def test_byte_order_mark_crlf_and_blank_lines():
     assert brief(stored(data, "mark.csv")) == [(17, "a"), (26, "b")]
 
 
-def test_a_carriage_return_that_ends_no_line_is_text():
-    data = b'text,n\na\rb,1\n"c\rd\r\ne",2\r\nf\r\r\n'
-    assert [row[1:] for row in brief(stored(data, "returns.csv"))] == [
-        ("a\rb",),
-        ("c\rd\r\ne",),
-        ("ragged_row", b"f\r"),
-    ]
-    assert [row[1:] for row in brief(stored(b"text\tn\na\rb\t1\n", "returns.tsv"))] == [("a\rb",)]
-
-
 def test_zero_bytes():
     assert brief(stored(b"text,n\na\0b,1\n", "zero.csv")) == [(7, "nul_byte", b"a\0b,1")]
 
@@ -135,24 +129,65 @@ def test_names_that_are_not_there():
         rows(uri, text_column="id", keep_columns=("id:int64",))
 
 
-def test_another_file_may_lack_a_column():
-    good, bad = stored(b"id,text\n1,a\n", "good.csv"), stored(b"id,body\n2,b\n", "bad.csv")
+def test_names_that_nobody_can_tell_apart():
+    uri = stored(b"text,,,n\na,b,c,d\n", "unnamed.csv")
+    with pytest.raises(ValueError, match="2 columns of the first file have no name"):
+        rows(uri, keep_columns=("*",))
+    assert rows(uri, keep_columns=("n",))[0]["keep"] == {"n": "d"}
+    assert rows(stored(b",text,x,x\n0,a,1,2\n", "twice.csv"), keep_columns=("",))[0]["keep"] == {"": "0"}
+    blanks = stored(b"id, text\n1,a\n", "blanks.csv")
+    with pytest.raises(ValueError, match=r"no column 'text' .* ' text' is to be named with its blanks"):
+        rows(blanks)
+    assert rows(blanks, text_column=" text")[0]["text"] == "a"
+
+
+def faults(*paths, **options):
+    """Reasons of the faults of each of some csv files, and the rows that each costs."""
+    whole = files(*paths)
+    layout = plan_layout(whole, ReadOptions(input=("x",), **options))
+    found = []
+    for piece in (pieces.Piece(**row) for row in whole.to_pylist()):
+        with piece.open() as file:
+            each = [block for block in delimited.read(file, piece, layout) if isinstance(block, blocks.Fault)]
+        found.append([(fault.reason, fault.lost, fault.consumed) for fault in each])
+    return found
+
+
+def test_what_a_file_costs_that_lacks_a_column(monkeypatch):
+    good = stored(b"id,text\n1,a\n", "good.csv")
+    bad = stored(b'id,body\n2,b\n\n3,"c\nd"\n4\n5,"open\n6,f\n' + b"x" * 50 + b"\n7,g", "bad.csv")
+    monkeypatch.setattr(blocks, "MAX_RECORD_BYTES", 40)
+    assert faults(good, bad) == [[], [("missing_column", 7, 0)]]
     found = rows(good, bad)
     assert [(row["source"], row["text"]) for row in found] == [(good, "a"), (bad, None)]
-    assert found[1]["reject"]["reason"] == "missing_column"
-    assert "'text' 0 times" in found[1]["reject"]["detail"]
+    assert "'text' 0 times: ['id', 'body']" in found[1]["reject"]["detail"]
+    assert faults(good, stored(b"id,body\n", "header.csv")) == [[], []]
+    cut = gzip.compress(b"id,body\n" + b"".join(b"%d,b\n" % i for i in range(9999)))[:-500]
+    bad, truncated = faults(good, stored(cut, "cut.csv.gz"))[1]
+    whole = zlib.decompressobj(31).decompress(cut)
+    assert bad == ("missing_column", whole.count(b"\n") - 1, 0)
+    assert truncated == ("truncated_file", None, len(cut))
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"id,text", b"id,text\r\n\r\n"])
+@pytest.mark.parametrize("data", [b"", b"\n", b"id,text", b"id,text\r\n\r\n", b"\r\r\n", b"\xef\xbb\xbf"])
 def test_files_without_rows(data):
     assert rows(stored(data, "none.csv")) == []
 
 
-def test_a_header_that_cannot_be_read():
+def test_a_blank_line_is_a_row_where_there_is_one_column():
+    data = b"\ntext\na\n\nb\r\r\n"
+    expected = [(6, "a"), (8, "empty_text", b""), (9, "b"), (11, "empty_text", b"")]
+    for name in ("one.csv", "one.tsv"):
+        assert brief(stored(data, name)) == expected
+    assert brief(stored(b"\na\n", "bare.csv"), column_names=("text",)) == [(0, "empty_text", b""), (1, "a")]
+
+
+def test_a_header_that_cannot_be_read(monkeypatch):
     good, bad = stored(b"id,text\n1,a\n", "good.csv"), stored(b'id,"text\n2,b\n', "quote.csv")
     assert [row[1] for row in brief(good, bad)] == ["a", "unreadable_file"]
-    latin = stored(b"\xe9,id\nb,1\n", "latin.csv")
-    assert "'\\udce9'" in rows(good, latin)[1]["reject"]["detail"]
+    assert faults(good, bad) == [[], [("unreadable_file", None, 0)]]
+    monkeypatch.setattr(blocks, "MAX_RECORD_BYTES", 40)
+    assert brief(good, stored(b"x" * 50 + b"\ntext,id\na,1\n", "long.csv"))[1:] == [(0, "unreadable_file", b"")]
 
 
 def test_files_without_header():
@@ -212,7 +247,9 @@ def test_awkward_csv_files(shared):
     for path in sorted((shared / "awkward" / "csv-test-data").iterdir()):
         with path.open(encoding="utf-8", newline="") as file:
             try:
-                table = [row for row in csv.reader(file, strict=True) if row]
+                table = list(csv.reader(file, strict=True))
+                if not table or len(table[0]) != 1:  # where there is one column, a blank line is a row
+                    table = [row for row in table if row]
             except csv.Error:
                 table = None
         if table == []:
@@ -227,7 +264,9 @@ def test_awkward_csv_files(shared):
         found = rows(path, text_column=header[0], keep_columns=("*",))
         assert len(found) == len(records), path
         for row, record in zip(found, records, strict=True):
-            if len(record) != len(header):
+            if not record:
+                assert row["reject"]["reason"] == "empty_text", path
+            elif len(record) != len(header):
                 assert row["reject"]["reason"] == "ragged_row", path
             else:
                 assert list(row["keep"].values()) == record, path

@@ -1,5 +1,6 @@
 """Lines and byte ranges, by way of text files: each line a row."""
 
+import os
 import tracemalloc
 from itertools import pairwise
 
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.reading.formats import blocks, pieces
-from tests.reading.reader import batches, brief, rows, stored
+from seqcls_beam.reading.formats import blocks, lines, pieces
+from tests.reading.reader import batches, brief, cut, files, rows, stored
 
 BYTES = st.lists(
     st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\r", b" ", b"\xc3\xa9", b"\xff", b"\0"]), max_size=30
@@ -17,15 +18,16 @@ FILES = st.builds(bytes.__add__, st.sampled_from([b"", b"\xef\xbb\xbf"]), BYTES)
 
 
 def by_hand(data: bytes, limit: int) -> list[tuple]:
-    """Lines of a file, found with a loop and told apart with Python's strings."""
-    found = []
+    """Lines of a file, found byte by byte and told apart with Python's strings."""
     at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    for piece in data[at:].split(b"\n") if at < len(data) else []:
-        line = piece.removesuffix(b"\r")
-        if at < len(data):
-            found.append((at, *judge(line, limit)))
-        at += len(piece) + 1
-    return found
+    found, begin = [], at
+    while at < len(data):
+        if data[at : at + 1] in (b"\n", b"\r"):
+            found.append((begin, *judge(data[begin:at], limit)))
+            begin = at = at + (2 if data[at : at + 2] == b"\r\n" else 1)
+        else:
+            at += 1
+    return found + ([(begin, *judge(data[begin:], limit))] if begin < at else [])
 
 
 def judge(line: bytes, limit: int) -> tuple:
@@ -92,15 +94,45 @@ def test_a_line_without_end_takes_bounded_memory(tmp_path, monkeypatch):
     assert peak < 40 * 2**20
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-@pytest.mark.parametrize("name", ["wide.txt", "wide.jsonl", "wide.csv"])
-def test_utf16_is_rejected_as_one(tmp_path, encoding, name):
-    path = tmp_path / name
-    data = ("\ufeff" if encoding == "utf-16-be" else "").encode(encoding) + "text\nwide\n".encode(encoding)
-    path.write_bytes(data)
-    assert brief(path) == [(0, "unreadable_file", b"")]
-    if name != "wide.csv":
-        assert brief(path, bounds=[0, 5, 9, len(data)]) == [(0, "unreadable_file", b"")]
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"one\rtwo\rthree", [(0, "one"), (4, "two"), (8, "three")]),
+        (b"one\rtwo\r", [(0, "one"), (4, "two")]),
+        (b"one\ntwo\rthree\r\nfour", [(0, "one"), (4, "two"), (8, "three"), (15, "four")]),
+        (b"one\r\r\ntwo", [(0, "one"), (4, "empty_text", b""), (6, "two")]),
+        (b"\r", [(0, "empty_text", b"")]),
+    ],
+)
+def test_a_lone_carriage_return_ends_a_line(data, expected):
+    assert brief(stored(data, "mac.txt")) == expected
+
+
+def test_a_file_that_ends_before_its_planned_size(tmp_path):
+    path = tmp_path / "cut.txt"
+    path.write_text("one\ntwo\nthree\n")
+    for bounds in ([0, 14], [0, 6], [6, 14]):
+        path.write_text("one\ntwo\nthree\n")
+        piece = pieces.Piece(**cut(files(path), bounds).to_pylist()[0])
+        with piece.open() as file:
+            os.truncate(path, 5)
+            with pytest.raises(pieces.InputChanged, match=r"cut\.txt had 14 bytes .* and has 5 bytes"):
+                list(lines.read_lines(file, piece))
+            with pytest.raises(pieces.InputChanged, match=r"cut\.txt had 14 bytes"):
+                piece.check()
+
+
+def test_of_a_file_that_grows_only_the_planned_bytes_are_read(tmp_path):
+    path = tmp_path / "grown.txt"
+    path.write_text("one\ntwo")
+    piece = pieces.Piece(**files(path).to_pylist()[0])
+    with piece.open() as file:
+        path.write_text("one\ntwo and more\n")
+        found = list(lines.read_lines(file, piece))
+    assert all(isinstance(each, lines.Lines) for each in found)
+    assert b"".join(each.stored for each in found if isinstance(each, lines.Lines)) == b"one\ntwo"
+    with pytest.raises(pieces.InputChanged):
+        piece.check()
 
 
 def test_what_white_space_is():

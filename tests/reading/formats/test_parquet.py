@@ -1,3 +1,4 @@
+import base64
 import json
 from itertools import pairwise
 
@@ -7,11 +8,12 @@ import pytest
 from fsspec.implementations.local import LocalFileOpener
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow.parquet.encryption import CryptoFactory, EncryptionConfiguration, KmsClient, KmsConnectionConfig
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.schema import Mark
-from tests.reading.reader import batches, brief, files, rows, stored
+from tests.reading.reader import batches, brief, cut, files, rows, stored
 
 
 def written(table: pa.Table, name: str = "table.parquet", **how) -> str:
@@ -112,6 +114,105 @@ def test_another_file_without_a_column():
     first = written(pa.table({"text": ["a"], "n": [1]}), "first.parquet")
     other = written(pa.table({"text": ["b", "c"]}), "other.parquet", row_group_size=1)
     assert brief(first, other) == [(0, "a"), (0, "missing_column", b"")]
+
+
+def losses(*uris, **options):
+    """Of every file: rows read, and (reason, rows lost) of its losses."""
+    unit = batches(*uris, **options)[-1]
+    return [
+        (piece["rows"], [(each["reason"], each["rows"]) for each in piece["losses"]]) for piece in Mark.of(unit).inputs
+    ]
+
+
+def test_a_column_that_is_not_there_costs_all_rows_of_the_file():
+    first = written(pa.table({"text": ["a"], "n": [1]}), "first.parquet")
+    other = written(pa.table({"text": ["b"] * 5000}), "other.parquet", row_group_size=1000)
+    assert losses(first, other) == [(1, []), (0, [("missing_column", 5000)])]
+    sizes = [piece["bytes"] for piece in Mark.of(batches(first, other)[-1]).inputs[1]["losses"]]
+    assert sizes == [files(other)["size"][0].as_py()]
+    layout = plan_layout(files(first), ReadOptions(input=(first,)))
+    pieces = cut(files(other), [0, 2, 5])
+    (batch,) = read_unit(Mark(0, 1).on(pieces), layout)
+    assert [each["losses"][0]["rows"] for each in Mark.of(batch).inputs] == [2000, 3000]
+
+
+def damaged(groups, at, byte, **how):
+    """A file of row groups of ten rows, with the n-th byte of the pages of a column in a group replaced."""
+    table = pa.table({"text": [f"text {i}" for i in range(10 * groups)], "n": range(10 * groups)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=10, use_dictionary=False, compression="none", **how)
+    data = bytearray(sink.getvalue().to_pybytes())
+    group, column, offset = at
+    data[
+        pq.ParquetFile(pa.BufferReader(bytes(data))).metadata.row_group(group).column(column).data_page_offset + offset
+    ] = byte
+    return stored(bytes(data), "damaged.parquet")
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_page_of_no_known_kind_loses_its_rows_and_says_so(column):
+    # The parser steps over such a page and ends without an error.
+    alone = damaged(1, (0, column, 1), 8)
+    assert losses(alone) == [(0, [("corrupt_file", 10)])]
+    one_of_three = damaged(3, (1, column, 1), 8)
+    assert losses(one_of_three) == [(20, [("corrupt_file", 10)])]
+    assert [row[0] for row in brief(one_of_three)] == [*range(11), *range(20, 30)]
+
+
+def test_a_page_whose_checksum_does_not_fit_is_not_read():
+    changed = damaged(2, (0, 0, 60), ord("z"), write_page_checksum=True)
+    assert losses(changed) == [(10, [("corrupt_file", 10)])]
+
+
+def test_footers_that_contradict_themselves_are_not_believed():
+    table = pa.table({"text": ["a"] * 100})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    data = sink.getvalue().to_pybytes()
+    footer = data[-int.from_bytes(data[-8:-4], "little") - 8 :]
+    # The number of rows, 100 as a zigzag varint, stands twice: of the file, and of its row group.
+    at = len(data) - len(footer) + footer.index(b"\xc8\x01")
+    uri = stored(data[:at] + b"\xca\x01" + data[at + 2 :], "contradicts.parquet")
+    assert losses(uri) == [(0, [("unreadable_file", None)])]
+    assert "101 rows, and of 100" in rows(uri)[0]["reject"]["detail"]
+
+
+class _Keys(KmsClient):
+    def __init__(self):
+        super().__init__()
+
+    def wrap_key(self, key_bytes, master_key_identifier):
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key, master_key_identifier):
+        return base64.b64decode(wrapped_key)
+
+
+@pytest.mark.parametrize(("secret", "expected"), [("n", [(20, [])]), ("text", [(0, [("corrupt_file", 20)])])])
+def test_encrypted_columns_cost_what_is_read_of_them(tmp_path, secret, expected):
+    how = EncryptionConfiguration(footer_key="f", column_keys={"c": [secret]}, plaintext_footer=True)
+    keys = CryptoFactory(lambda _: _Keys()).file_encryption_properties(KmsConnectionConfig(), how)
+    table = pa.table({"text": ["a", "b"] * 10, "n": range(20)})
+    path = tmp_path / "secret.parquet"
+    with pq.ParquetWriter(path, table.schema, encryption_properties=keys) as writer:
+        writer.write_table(table)
+    assert losses(path, keep_columns=()) == expected
+
+
+def test_a_dictionary_of_large_values_is_decoded_some_rows_at_a_time(tmp_path):
+    rows_, size = 4000, 2**20
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * rows_, pa.int32()), pa.array(["x" * size]))
+    kept = pa.ListArray.from_arrays(pa.array(range(rows_ + 1), pa.int32()), values)
+    path = tmp_path / "small.parquet"
+    pq.write_table(pa.table({"text": ["good"] * rows_, "kept": kept}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 100_000
+    unit = files(path)
+    layout = plan_layout(unit, ReadOptions(input=(str(path),)))
+    before, found, peak = pa.total_allocated_bytes(), 0, 0
+    for batch in read_unit(Mark(0, 1).on(unit), layout):
+        found, peak = found + len(batch), max(peak, pa.total_allocated_bytes() - before)
+    assert found == rows_
+    assert peak < 600 * 10**6  # of 4 GB
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"x" * 1000, b"PAR1" + b"\0" * 100 + b"PAR1"])

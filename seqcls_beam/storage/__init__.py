@@ -1,24 +1,37 @@
 """The few things done with files, local or in a bucket, that must be atomic.
 
+    names.py   how files are named
+    web.py     files over HTTP
+
 fsspec opens, lists and copies; this file adds what it leaves open: writing whole or not at all, creating only where
 nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
 """
 
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import IO, Any, TypeVar
 
 import fsspec
+from fsspec.archive import AbstractArchiveFileSystem
 from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
+from fsspec.utils import get_protocol
+
+from seqcls_beam.storage.names import absolute as absolute
+from seqcls_beam.storage.names import is_local as is_local
+from seqcls_beam.storage.names import is_web as is_web
+from seqcls_beam.storage.names import join as join
+from seqcls_beam.storage.names import lies_in as lies_in
+from seqcls_beam.storage.names import local_path as local_path
+from seqcls_beam.storage.names import named as named
+from seqcls_beam.storage.names import without_password as without_password
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,27 +41,28 @@ _DISK = LocalFileSystem()
 
 
 def connect(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it. Listings are not cached: other processes write there too."""
-    if "://" not in uri:  # or fsspec would take a:: in a path for a chain of file systems
-        return _DISK, _DISK._strip_protocol(uri)
-    return fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    """The file system of a URI, and the path in it. Listings are not cached: other processes write there too.
 
+    Raises `ValueError` for a protocol that nobody knows, and `ImportError` where its package is missing.
+    """
+    if is_local(uri):
+        return _DISK, local_path(uri)
+    protocol = get_protocol(uri)
+    if is_web(uri):
+        from seqcls_beam.storage.web import Web  # its package comes with extras only
 
-def absolute(uri: str) -> str:
-    """A URI that means the same file in any working folder; no slash at the end."""
-    return os.path.abspath(os.path.expanduser(connect(uri)[1])) if is_local(uri) else uri.rstrip("/")
-
-
-def join(folder: str, *names: str) -> str:
-    """A URI below a folder."""
-    return "/".join([folder.rstrip("/"), *names])
-
-
-def lies_in(uri: str, folder: str) -> bool:
-    """Whether a file lies in a folder, at any depth, whatever links to folders lead there."""
-    if is_local(uri) and is_local(folder):
-        uri, folder = f"{_real(os.path.dirname(connect(uri)[1]))}/", _real(connect(folder)[1])
-    return uri.startswith(f"{folder.rstrip('/')}/")
+        return Web(), uri
+    kind = fsspec.get_filesystem_class(protocol)
+    if "::" in uri and issubclass(kind, (ChainedFileSystem, AbstractArchiveFileSystem)):
+        return fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    # Not `url_to_fs`, which takes a:: in any name for a chain of file systems.
+    options = kind._get_kwargs_from_urls(uri)
+    if "#" in uri:
+        options.pop("version_aware", None)  # a # is a sign like others, and no generation of an object
+    path = kind._strip_protocol(uri)
+    if protocol == "memory" and path:
+        path = f"/{path.lstrip('/')}"
+    return kind(**options, use_listings_cache=False), path
 
 
 def size(uri: str) -> int | None:
@@ -65,15 +79,10 @@ def version(info: dict[str, Any]) -> str:
 
     Generation or etag where the store has one, else the modification time; "" where there is nothing of the kind.
     """
-    for key in ("generation", "etag", "ETag", "mtime", "LastModified", "created"):
+    for key in ("generation", "etag", "ETag", "mtime", "LastModified", "Last-Modified", "created"):
         if info.get(key):
             return str(info[key])
     return ""
-
-
-def without_password(uri: str) -> str:
-    """A URI without the user and password it may name, for what is published."""
-    return re.sub(r"://[^/@\s]*@", "://", uri)
 
 
 def exists(uri: str) -> bool:
@@ -287,12 +296,6 @@ def remove_if_empty(folder: str) -> None:
             os.rmdir(connect(folder)[1])
 
 
-def is_local(uri: str) -> bool:
-    """Whether a URI is on this machine's disks, where folders can be renamed at once."""
-    # By name: connecting to a store can take seconds.
-    return "://" not in uri or fsspec.utils.get_protocol(uri) in ("file", "local")
-
-
 def sync(folder: str) -> None:
     """Bring the names in a local folder to the disk, that a rename outlives a power cut; where it is gone, nothing."""
     if not is_local(folder):
@@ -303,11 +306,6 @@ def sync(folder: str) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
-
-
-@lru_cache(1024)
-def _real(path: str) -> str:
-    return os.path.realpath(path)
 
 
 def _write_aside(path: str, data: bytes, scratch: str | None) -> str:

@@ -1,0 +1,136 @@
+"""What files show of a column of labels before any row is worked on: its types, names of classes, the first rows."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqcls_beam import storage
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.preparation.labels import check_kind, is_label, is_list
+from seqcls_beam.reading.footers import Column, columns_of
+from seqcls_beam.reading.formats.columns import TYPES
+from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.schema import Mark
+
+ROWS = 1000  # of a file that are looked at …
+FILES = 3  # … of so many files …
+LOOKED_AT = 20  # … among the first so many
+_FEW = 10  # classes that a sentence names
+
+
+def first_rows(layout: Layout, files: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """UNIT rows of whole files → the first good rows of the first files that have some, RECORD."""
+    layout = replace(layout, options=replace(layout.options, batch_rows=ROWS))
+    some = 0
+    for number in range(min(len(files), LOOKED_AT)):
+        unit = Mark(unit=0, units=1).on(files.slice(number, 1).replace_schema_metadata(None))
+        batch = next(read_unit(unit, layout))
+        good = batch.filter(pc.is_null(batch["reject"]))
+        if len(good):
+            yield good
+            some += 1
+        if some == FILES:
+            return
+
+
+def check_kinds(kinds: list[pa.DataType], option: str) -> None:
+    """Raise `ValueError` for types of a column that hold no labels, or not the same ones."""
+    for kind in kinds:
+        check_kind(kind, option)
+    told = ", ".join(sorted({str(kind) for kind in kinds}))
+    if len({is_list(kind) for kind in kinds}) > 1:
+        raise ValueError(f"{option} holds {told}: lists in some files, and single values in others")
+    _check_booleans([kind.value_type if is_list(kind) else kind for kind in kinds], option)
+
+
+def check_formats(layout: Layout, files: pa.RecordBatch, column: str, option: str) -> None:
+    """Raise `ValueError` where a column is of booleans in files of one format and not in those of another.
+
+    A layout has the type that the first files have.
+    """
+    formats = pc.unique(files["format"])
+    kinds = [layout.keep.field(column).type]
+    for each in formats if len(formats) > 1 else ():
+        with suppress(ValueError):  # whoever reads the files says that they lack it
+            kinds.append(
+                plan_layout(files.filter(pc.equal(files["format"], each)), layout.options).keep.field(column).type
+            )
+    _check_booleans([kind for kind in kinds if not is_list(kind)], option)
+
+
+def _check_booleans(kinds: list[pa.DataType], option: str) -> None:
+    some = [kind for kind in kinds if not pa.types.is_null(kind)]
+    if len({pa.types.is_boolean(kind) for kind in some}) > 1:
+        raise ValueError(
+            f"{option} holds {', '.join(sorted(set(map(str, some))))}: whether true is 1 or a label of its own cannot "
+            "be told; write all files alike, in one format"
+        )
+
+
+def requests(names: Iterable[str], files: pa.RecordBatch, read: ReadOptions) -> tuple[str, ...]:
+    """Names of columns → `keep_columns` that mean them, and not NAME:TYPE; raises `ValueError` for one that is none."""
+    made = []
+    for name in dict.fromkeys(names):
+        plain, _, kind = name.rpartition(":")
+        if name != "*" and not (plain and kind in TYPES):
+            made.append(name)
+            continue
+        there = plan_layout(files, replace(read, keep_columns=("*",))).keep
+        if name not in there.names:
+            raise ValueError(
+                f"no column {name!r} in the first files; the columns there are {', '.join(map(repr, there.names))}: "
+                "give a name alone, without a type"
+            )
+        kinds = {each: known for known, each in TYPES.items()}
+        made.append(f"{name}:{kinds.get(there.field(name).type, 'string')}")
+    return tuple(made)
+
+
+def check_flags(schema: pa.Schema, columns: tuple[str, ...]) -> None:
+    """Raise `ValueError` for a column of a type that cannot hold 0 and 1."""
+    for name in columns:
+        if not is_label(schema.field(name).type):
+            raise ValueError(
+                f"--label_columns: {name!r} holds {schema.field(name).type}, and not 0 or 1 (true or false)"
+            )
+
+
+def check_files(files: pa.Table, column: str) -> list[Column]:
+    """UNIT rows of whole files → what the Parquet files among them say of a column; raises as `check_kinds` does."""
+    found = columns_of(files.filter(pc.equal(files["format"], "parquet"))["path"].to_pylist(), column)
+    if found:
+        check_kinds([each.type for each in found], f"--label_column={column}")
+    return found
+
+
+def class_names(files: pa.Table, found: list[Column], column: str) -> tuple[str, ...] | None:
+    """The names that files have for the class numbers in a column, given what `check_files` found; None for none.
+
+    Raises `ValueError` where files do not have the same ones.
+    """
+    named = next((each for each in found if each.classes is not None and _is_whole(each.type)), None)
+    if named is None or named.classes is None:
+        return None
+    others = [(each.uri, each.classes) for each in found if each.classes != named.classes]
+    plain = files.filter(pc.not_equal(files["format"], "parquet"))["path"].to_pylist()
+    for uri, classes in [*others, *((path, None) for path in plain)]:
+        labels = ",".join(f"{number}:{name}" for number, name in enumerate(named.classes[:_FEW]))
+        told = f"calls its classes {_told(classes)}" if classes else "has no names for what stands there"
+        raise ValueError(
+            f"--label_column={column}: {storage.without_password(named.uri)} calls its classes "
+            f"{_told(named.classes)}, and {storage.without_password(uri)} {told}. Say what stands for what in all "
+            f"files, such as --labels={labels}{',…' if len(named.classes) > _FEW else ''}"
+        )
+    return named.classes
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind.value_type if is_list(kind) else kind)
+
+
+def _told(classes: tuple[str, ...]) -> str:
+    named = ", ".join(f"{number} {name!r}" for number, name in enumerate(classes[:_FEW]))
+    return named + " …" * (len(classes) > _FEW)

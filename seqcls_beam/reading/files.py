@@ -1,0 +1,162 @@
+"""Patterns → the files that are read, and what was left out of what they find.
+
+Whatever a pattern finds is read, or is known to be no data and told, or refuses: nothing is passed over in silence.
+"""
+
+import os
+import shlex
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from seqcls_beam import storage
+from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading import standard_input
+from seqcls_beam.reading.formats import detect
+from seqcls_beam.reading.matching import Found, match, regex
+from seqcls_beam.schema import UNIT
+
+
+class Listing(NamedTuple):
+    """The files of an input, and what was found beside them."""
+
+    files: pa.RecordBatch  # UNIT rows of whole files: pattern by pattern, within a pattern by name, each file once
+    skipped: tuple[str, ...]  # known to be no data; a folder ends in /
+    repeated: tuple[str, ...]  # other names, links among them, of what is read already
+    excluded: int  # files that `exclude` leaves out
+    unused: tuple[str, ...]  # patterns of `exclude` that leave out nothing
+
+
+def list_files(options: ReadOptions, option: str = "input") -> pa.RecordBatch:
+    """The files of `find`."""
+    return find(options, option).files
+
+
+def find(options: ReadOptions, option: str = "input") -> Listing:
+    """The files that the patterns of `options.input` find; `option` is what that is called on the command line.
+
+    Raises `FileNotFoundError` naming a pattern that finds nothing or a link that leads nowhere, `ValueError` where
+    there is no pattern or a file is of no known format, and `OSError` where a store gives no listing.
+    """
+    if not options.input:
+        raise ValueError(f"--{option} is empty: name at least one file or pattern")
+    for pattern in options.input:
+        if not pattern.strip():
+            raise ValueError(
+                f"--{option}={shlex.quote(pattern)} names nothing (an unset variable?); the working folder is ."
+            )
+    options = standard_input.taken(options, option)
+    leave_out = _Excludes(options.exclude)
+    rows: dict[str, dict[str, Any]] = {}  # by the file itself
+    skipped: dict[str, None] = {}
+    repeated: dict[str, None] = {}
+    excluded: set[str] = set()
+    foreign: list[tuple[str, str]] = []
+    for pattern in options.input:
+        found = _sorted_out(pattern, option, leave_out, excluded)
+        own: dict[str, Found] = {}  # of several names of a file one that takes no link
+        for each in sorted(found, key=_links_last):
+            own.setdefault(each.real, each)
+        idle = [each for each in own.values() if each.info is None]
+        if len(idle) == len(own):
+            raise FileNotFoundError(_nothing(pattern, option, idle, leave_out))
+        for each in found:
+            if own[each.real] is not each:
+                repeated[storage.named(each.link)] = None
+            elif each.info is None:
+                skipped[storage.named(each.below)] = None
+            elif each.real not in rows:
+                try:
+                    rows[each.real] = _row(each, options)
+                except ValueError as error:
+                    foreign.append(("" if _is(each, pattern) else each.below, str(error)))
+    if foreign:
+        raise ValueError(_refusal(foreign))
+    files = pa.RecordBatch.from_pylist(list(rows.values()), UNIT)
+    return Listing(files, tuple(skipped), tuple(repeated), len(excluded), leave_out.unused())
+
+
+def _sorted_out(pattern: str, option: str, leave_out: "_Excludes", excluded: set[str]) -> list[Found]:
+    """What a pattern finds and nothing excludes; raises `FileNotFoundError` where some of it cannot be opened."""
+    found: list[Found] = []
+    for each in match(pattern):
+        if leave_out.hold(each.below):
+            excluded.add(each.real or each.path)
+        elif each.why:
+            cure = f"; --exclude={shlex.quote(storage.named(each.below.rstrip('/')))} leaves it out"
+            shown = storage.without_password(pattern)
+            raise FileNotFoundError(f"--{option}={shown}: {each.path} {each.why}{'' if _is(each, pattern) else cure}")
+        else:
+            found.append(each)
+    return found
+
+
+def _is(file: Found, pattern: str) -> bool:
+    """Whether a file is what a pattern names outright."""
+    return file.path == storage.absolute(pattern)
+
+
+def _row(file: Found, options: ReadOptions) -> dict[str, Any]:
+    format, compression = detect(file.path, options.input_format, options.txt)
+    info = file.info or {}
+    return {
+        "path": file.path,
+        "format": format,
+        "compression": compression,
+        "start": 0,
+        "end": -1,
+        "size": int(info["size"]),
+        "version": storage.version(info),
+    }
+
+
+class _Excludes:
+    """The patterns of `exclude`, and which of them were of use."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = {pattern: regex(pattern) for pattern in patterns}
+        self.used: set[str] = set()
+
+    def hold(self, below: str) -> bool:
+        """Whether one of them matches a path, or the name of the file, as it is or as it is told."""
+        if not self._patterns:
+            return False
+        bare = below.rstrip("/")
+        names = {below, bare, bare.rsplit("/", 1)[-1]}
+        names |= {storage.named(name) for name in names}
+        hit = {pattern for pattern, known in self._patterns.items() if any(map(known.match, names))}
+        self.used |= hit
+        return bool(hit)
+
+    def unused(self) -> tuple[str, ...]:
+        return tuple(pattern for pattern in self._patterns if pattern not in self.used)
+
+
+def _links_last(file: Found) -> tuple[bool, str]:
+    return bool(file.link), file.path
+
+
+def _nothing(pattern: str, option: str, idle: list[Found], leave_out: _Excludes) -> str:
+    """A pattern that finds no file → a sentence."""
+    said = []
+    if idle:
+        some = storage.named(idle[0].below)
+        said.append(f"{len(idle)} known to be no data, such as {some}, would be read where they are named")
+    if leave_out.used:
+        said.append("--exclude leaves files out")
+    if "[" in pattern and not said:
+        said.append("a [ that stands for itself is written [[]")
+    why = f" ({'; '.join(said)})" if said else ""
+    return f"--{option}={storage.without_password(pattern)} matches no file{why}"
+
+
+def _refusal(foreign: list[tuple[str, str]]) -> str:
+    """Files of no known format, each as it was found ("" outright) with what is said of it → a sentence."""
+    name, said = foreign[0]
+    base = name.rsplit("/", 1)[-1]
+    extension = os.path.splitext(base)[1]
+    leave_out = shlex.quote(storage.named(f"*{extension}" if extension else base))
+    cure = f"; --exclude={leave_out} leaves {'such files' if extension else 'it'} out" if name else ""
+    others = len(foreign) - 1
+    more = f" ({others} more {'files are' if others > 1 else 'file is'} of no known format)" if others else ""
+    return f"{said}{cure}{more}"

@@ -1,0 +1,168 @@
+"""What became of every row of the input: read, or lost with what could not be read; and when that is too much.
+
+A loss is weighed by its rows: those a footer tells of, else what its bytes are worth in rows of the file as far as it
+was read, or, of a file of which nothing was read, of the files that are most like it. What is worth so is an estimate.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from seqcls_beam import storage
+from seqcls_beam.config.classify import LossOptions
+from seqcls_beam.runs.run import RunError
+
+_CURES = {
+    "invalid_utf8": "are they in another encoding? name it with --encoding, such as latin-1",
+    "ragged_row": "are the fields separated by another character? name it with --delimiter",
+    "unbalanced_quote": "are quotes just text? say so with --quote=''",
+}
+"""What most often is the reason for a reason."""
+
+PREFIX = {"counted": "", "estimated": "about ", "at_least": "at least "}
+"""How the number of lost rows is known → what stands before it."""
+
+_TOLD = 3  # files that a message names
+
+
+def limits(options: LossOptions) -> LossOptions:
+    """The limits among the options of a command."""
+    return LossOptions(**{each.name: getattr(options, each.name) for each in fields(LossOptions)})
+
+
+@dataclass
+class _Of:
+    """A file, from its pieces."""
+
+    path: str
+    size: int
+    version: str
+    kind: tuple[str, str]  # format and compression: rows of one kind weigh alike
+    rows: int = 0
+    losses: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def read_bytes(self) -> int:
+        return max(self.size - sum(each["bytes"] for each in self.losses), 0)
+
+
+def by_file(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The `Mark.inputs` of all units → what stands in a manifest of each file, in order.
+
+    `path` without a password, `size` in bytes, `version`; `rows` read, rejected ones among them, and `rows_lost`;
+    `bytes` read and `bytes_lost`; where rows were lost also `losses`, {reason, detail, rows,
+    bytes, weight} each: how `rows` are known, a key of `PREFIX`.
+    """
+    files: dict[str, _Of] = {}
+    for piece in pieces:
+        kind = (piece["format"], piece["compression"])
+        file = files.setdefault(piece["path"], _Of(piece["path"], piece["size"], piece["version"], kind))
+        file.rows += piece["rows"]
+        file.losses += piece["losses"]
+    means = _means(files.values())
+    return [_told(file, means) for file in files.values()]
+
+
+def _means(files: Iterable[_Of]) -> dict[tuple[str, str] | None, float]:
+    """Input bytes of a row, by kind of file and, under None, of all."""
+    rows: Counter[tuple[str, str] | None] = Counter()
+    size: Counter[tuple[str, str] | None] = Counter()
+    for file in files:
+        for kind in (file.kind, None):
+            rows[kind] += file.rows
+            size[kind] += file.read_bytes
+    return {kind: size[kind] / count for kind, count in rows.items() if count and size[kind]}
+
+
+def _told(file: _Of, means: dict[tuple[str, str] | None, float]) -> dict[str, Any]:
+    own = file.read_bytes / file.rows if file.rows and file.read_bytes else None
+    mean = own or means.get(file.kind) or means.get(None)
+    losses = []
+    for each in file.losses:
+        # Of an archive that ends early nothing says how much is missing: the record that was cut is one at least.
+        rows = each["rows"] if each["rows"] is not None else max(1, math.ceil(each["bytes"] / mean) if mean else 1)
+        kind = "counted" if each["rows"] is not None else "estimated" if each["bytes"] else "at_least"
+        losses.append({**each, "rows": rows, "weight": kind})
+    return {
+        "path": storage.without_password(file.path),
+        "size": file.size,
+        "version": file.version,
+        "rows": file.rows,
+        "rows_lost": sum(each["rows"] for each in losses),
+        "bytes": file.read_bytes,
+        "bytes_lost": file.size - file.read_bytes,
+        **({"losses": losses} if losses else {}),
+    }
+
+
+def lost(files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Files as `by_file` has them → {lost: rows, lost_weight: the least sure of how they are known, lost_by_reason}."""
+    losses = [each for file in files for each in file.get("losses", ())]
+    reasons: Counter[str] = Counter()
+    for each in losses:
+        reasons[each["reason"]] += each["rows"]
+    return {
+        "lost": sum(reasons.values()),
+        "lost_weight": max((each["weight"] for each in losses), key=list(PREFIX).index, default="counted"),
+        "lost_by_reason": dict(reasons.most_common()),
+    }
+
+
+def unreadable(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files of which nothing could be read."""
+    return [file for file in files if file.get("rows_lost") and not file["rows"]]
+
+
+def vanished(pieces: list[dict[str, Any]]) -> bool:
+    """Whether a file was gone: what else is lost is lost for as long as the file is that of the plan."""
+    return any(loss["reason"] == "vanished_file" for piece in pieces for loss in piece["losses"])
+
+
+def without_rows(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files that have bytes, and no row."""
+    return [file for file in files if file["size"] and not file.get("rows", 1) and not file.get("rows_lost")]
+
+
+def refuse(limits: LossOptions, files: list[dict[str, Any]], rejected: dict[str, int], where: str) -> None:
+    """Raise `RunError` where less was read than the run allows: files, rows, or the share of good rows.
+
+    `rejected` are rows by reason, without those of `schema.LOSSES`; `where` says where the rejects lie.
+    """
+    gone = unreadable(files)
+    if len(gone) > limits.max_unreadable:
+        raise RunError(
+            f"of {named(gone)} nothing could be read ({_whys(gone)}), more files than --max_unreadable="
+            f"{limits.max_unreadable} allows; nothing was published{where}"
+        )
+    rows, missing = sum(file["rows"] for file in files), lost(files)
+    least = limits.min_rows if limits.min_rows is not None else int(any(file["size"] for file in files))
+    if rows < least:
+        empty = without_rows(files)
+        told = f": {named(empty)} {'have' if len(empty) > 1 else 'has'} none" if empty else ""
+        raise RunError(f"{rows:,} rows were read, less than --min_rows={least:,}{told}; nothing was published{where}")
+    bad, there = sum(rejected.values()) + missing["lost"], rows + missing["lost"]
+    share = bad / there if there else 0.0
+    if share > limits.max_rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
+        about = PREFIX[missing["lost_weight"]]
+        lost_ = ", ".join(f"{about}{count:,} {reason}" for reason, count in missing["lost_by_reason"].items())
+        cures = [_CURES[reason] for reason in rejected if reason in _CURES]
+        raise RunError(
+            f"{bad:,} of {there:,} rows were {'rejected' if rejected else 'lost'}"
+            f"{' or lost' if rejected and lost_ else ''} ({share:.1%}: {', '.join(filter(None, [reasons, lost_]))}), "
+            f"more than --max_rejected={limits.max_rejected:g} allows; nothing was published{where}"
+            + (f". {cures[0].capitalize()}" if cures else "")
+        )
+
+
+def named(files: list[dict[str, Any]]) -> str:
+    """The first names of some files, and how many more there are."""
+    names = ", ".join(file["path"] for file in files[:_TOLD])
+    return names + (f" and {len(files) - _TOLD:,} more" if len(files) > _TOLD else "")
+
+
+def _whys(files: list[dict[str, Any]]) -> str:
+    first = files[0]["losses"][0]
+    return f"{first['reason']}: {first['detail']}"

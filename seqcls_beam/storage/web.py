@@ -1,0 +1,72 @@
+"""Files over HTTP: what fsspec reads, asked for in the way in which they are read.
+
+One request for the first byte tells all that reading must know, also where a server (or a signed URL) answers no HEAD:
+whether it gives ranges, how long the file is, and what tells it from its later self.
+"""
+
+import io
+import re
+import tempfile
+from typing import Any
+
+import aiohttp
+from fsspec.asyn import sync
+from fsspec.implementations.http import HTTPFileSystem
+
+from seqcls_beam.storage.names import without_password
+
+# No limit of the whole: a file that is fetched at once may take hours.
+_PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+_VERSIONS = ("ETag", "Last-Modified")
+
+
+class Web(HTTPFileSystem):
+    """Files as the server stores them; where it gives no ranges, fetched whole when they are opened.
+
+    `info` has `size`, None where the server does not say it; `ranges`, whether a part can be asked for; and `encoding`,
+    how the server packs the file on the way ("" where it does not). No error names a password.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        client = {"auto_decompress": False, "headers": {"Accept-Encoding": "identity"}, "timeout": _PATIENCE}
+        super().__init__(client_kwargs=client, **options)
+
+    async def _info(self, url: str, **_: Any) -> dict[str, Any]:
+        shown = without_password(url)
+        try:
+            session = await self.set_session()
+            async with session.get(self.encode_url(url), headers={"Range": "bytes=0-0"}) as answer:
+                status, headers = answer.status, answer.headers
+                if status in (404, 410):
+                    raise FileNotFoundError(f"{shown}: the server answers {status} {answer.reason}")
+                if status >= 400 and status != 416:
+                    raise OSError(f"{shown}: the server answers {status} {answer.reason}")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            said = without_password(str(error)) or type(error).__name__
+            raise OSError(f"{shown}: no answer ({said})") from None
+        found: dict[str, Any] = {"name": url, "type": "file", "ranges": status == 206}
+        found["encoding"] = headers.get("Content-Encoding", "").replace("identity", "")
+        found["size"] = _size(status, headers.get("Content-Range", ""), headers.get("Content-Length", ""))
+        return {**found, **{name: headers[name] for name in _VERSIONS if name in headers}}
+
+    def _open(self, path: str, mode: str = "rb", **how: Any) -> Any:
+        info = self.info(path)
+        if not info["size"]:
+            return io.BytesIO()
+        if info["ranges"]:
+            return super()._open(path, mode, size=info["size"], **how)
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
+        try:
+            sync(self.loop, self._get_file, path, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
+
+
+def _size(status: int, content_range: str, content_length: str) -> int | None:
+    if status == 416:  # there is no first byte
+        return 0
+    total = re.fullmatch(r"bytes 0-0/(\d+)", content_range) if status == 206 else re.fullmatch(r"(\d+)", content_length)
+    return int(total[1]) if total else None
