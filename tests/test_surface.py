@@ -30,10 +30,13 @@ PLACES = sorted(
 # What a reader of the docstring must find, beside what it takes, gives and raises: units, dtypes, order.
 TOLD = {
     "ReadRecords": ("order", "`FileNotFoundError`", "`ValueError`"),
+    "FromRows": ("in the order", "seconds", "microseconds", "`ValueError`"),
+    "ToRows": ("order", "timestamp", "`ValueError`"),
     "Tokenize": ("lengths in tokens", "`CheckpointError`", "`ValueError`"),
     "Classify": ("float32", "order", "`EngineError`", "`CheckpointError`"),
     "WriteLabeled": ("URI", "`RunError`"),
     "ClassifierHandler": ("once per process", "`EngineError`", "`CheckpointError`"),
+    "label": ("order", "float32", "`TypeError`", "`CheckpointError`", "`EngineError`"),
     "open_labels": ("order", "`FileNotFoundError`", "`RunError`"),
     "resolve": ("`CheckpointError`",),
 }
@@ -127,7 +130,9 @@ def test_the_examples_of_the_library_run_as_they_stand(tmp_path, monkeypatch, ca
     for name, code in examples():
         if name == "library.md":
             exec(compile(code, name, "exec"), {"__name__": "__main__"})
-    rows, rejected = map(int, re.findall(r"^\((\d+), (\d+)\)$", capsys.readouterr().out, re.MULTILINE)[0])
+    said = capsys.readouterr().out
+    assert said.count("'reject': None") == 2 and "missing_text" in said, "rows of one's own"
+    rows, rejected = map(int, re.findall(r"^\((\d+), (\d+)\)$", said, re.MULTILINE)[0])
     assert (rows, rejected) == (197, 6)
     assert open_labels("labels-lower").count_rows() == 191
 

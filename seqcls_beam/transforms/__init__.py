@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import seqcls_beam.transforms.coder  # noqa: F401
 from seqcls_beam.transforms.classify import Classify, ReadRecords, Tokenize, WriteLabeled
+from seqcls_beam.transforms.rows import FromRows, ToRows
 
 if TYPE_CHECKING:
     from seqcls_beam.transforms.handler import ClassifierHandler
 
-__all__ = ["ClassifierHandler", "Classify", "ReadRecords", "Tokenize", "WriteLabeled"]
+__all__ = ["ClassifierHandler", "Classify", "FromRows", "ReadRecords", "ToRows", "Tokenize", "WriteLabeled"]
 
 
 def __getattr__(name: str) -> Any:

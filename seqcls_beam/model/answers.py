@@ -1,0 +1,50 @@
+"""PREDICTION → what a program reads of it: columns as in LABELED, and rows of Python values."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from seqcls_beam import storage
+from seqcls_beam.schema import REJECT, SOURCE, Mark, labeled
+
+
+def answers(predictions: pa.RecordBatch) -> pa.RecordBatch:
+    """PREDICTION → LABELED, row for row: a rejected row is there too, and all but SOURCE is null in it.
+
+    Raises `ValueError` for other batches.
+    """
+    names = predictions.schema.names
+    if "scores" not in names:
+        raise ValueError(f"these are no PREDICTION batches, which Classify gives: they have the columns {names}")
+    kept = pa.schema(list(predictions.schema.field("keep").type))
+    schema = labeled(kept, "labels" in names, Mark.of(predictions).sourced)
+    others = {**dict(zip(names, predictions.columns, strict=True)), **_sources(predictions)}
+    columns = [*predictions["keep"].flatten(), *(others[name] for name in schema.names[len(kept) :])]
+    plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in columns]
+    return pa.RecordBatch.from_arrays(plain, schema=schema)
+
+
+def rows(predictions: pa.RecordBatch) -> list[dict[str, Any]]:
+    """PREDICTION → a dict a row, in order: what `answers` has, and `reject`.
+
+    `reject` is None, or in a row that has no answer a dict with the columns of REJECT. A kept column of that name
+    becomes `input_reject`. Raises `ValueError` as `answers`.
+    """
+    table = answers(predictions)
+    names: list[str] = []
+    for name in table.schema.names:
+        renamed = name
+        while renamed.casefold() == "reject" or (renamed != name and renamed in table.schema.names):
+            renamed = f"input_{renamed}"
+        names.append(renamed)
+    why = [*_sources(predictions).values(), *predictions["reject"].flatten()]
+    reject = pa.StructArray.from_arrays(why, fields=list(REJECT), mask=predictions["reject"].is_null())
+    made: list[dict[str, Any]] = pa.RecordBatch.from_arrays([*table.columns, reject], [*names, "reject"]).to_pylist()
+    return made
+
+
+def _sources(predictions: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Where rows came from, under the names of SOURCE."""
+    names = [storage.without_password(each) for each in predictions["source"].dictionary.to_pylist()]
+    found = [pa.array(names, pa.string()).take(predictions["source"].indices), predictions["position"]]
+    return dict(zip((field.name for field in SOURCE), found, strict=True))
