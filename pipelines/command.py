@@ -126,7 +126,8 @@ def told(run: Run) -> dict[str, Any]:
 
 
 _EXPECTED = re.compile(
-    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged): (.*?)(?: \[while running '.*'\])?$",
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed): "
+    r"(.*?)(?: \[while running '.*'\])?$",
     re.MULTILINE,
 )
 """The last line of a worker's traceback, where it ends in an error that speaks to the user."""

@@ -64,7 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     with planning():
         made = parser(
-            "pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, keep_columns=SUPPRESS, unit_bytes=UNIT_BYTES
+            "pipelines.prepare",
+            (__doc__ or "").strip(),
+            EPILOG,
+            GROUPS,
+            keep_columns=SUPPRESS,
+            keep_source=SUPPRESS,
+            unit_bytes=UNIT_BYTES,
         )
         given, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)

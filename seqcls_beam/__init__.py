@@ -65,6 +65,7 @@ Read from the top: a room imports only rooms above it.
       job.py           a preparation as its tasks know it
       plan.py          the options of a preparation → its job
       exchange.py      rows between stages, through files
+      grouping.py      what --group_by makes of a column: the values that tie rows
       rejects.py       rows that are left out
       examples.py      stage read: a unit → cleaned, tokenised examples
       copies.py        rows of one key: which of them stay

@@ -12,8 +12,8 @@ from seqcls_beam.evaluation.evidence import SHOWN_CHARACTERS, Evidence
 from seqcls_beam.evaluation.gold import NUMBERS
 from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.metrics import measure
+from seqcls_beam.evaluation.refusals import lost_of
 from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
-from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.publication import follow, publish_files, unpublishable
 from seqcls_beam.runs.run import Run, RunError, open_attempt
@@ -36,7 +36,7 @@ def assemble(job: Job, evidence: Evidence, facts: dict[str, Any]) -> dict[str, A
         _decode(found["worst"], checkpoint)
     finished = time.time()
     files = account.files
-    missing = lost(files)
+    missing = lost_of(job, evidence)
     return {
         "format_version": FORMAT_VERSION,
         "kind": "evaluate",

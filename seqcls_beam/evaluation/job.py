@@ -37,6 +37,7 @@ class Job:
     files: Files | None = None  # of Parquet that is read as it is
     first: Sequences | None = None  # of the corpus, where int8 needs them
     rejected: dict[str, int] = field(default_factory=dict)  # rows by reason that are not in the files any more
+    lost: dict[str, Any] | None = None  # what could not be read when the rows were labelled, as `runs.accounting.lost`
     truncations: bool = True  # whether it is known which texts were longer than the model reads
     remarks: tuple[str, ...] = ()  # sentences for the user
 
@@ -111,7 +112,7 @@ def gold(config: EvaluateConfig, problem: str, labels: tuple[str, ...] | None, s
     else:
         column = Column(seen.option, seen.samples, options.label_separator, asked, labels, counted)
         form = replace(form_of(column), classes=classes is not None)
-    _check_several(seen, form, problem, options.label_columns)
+    _check_several(seen, form, problem, options.label_columns, labels)
     return Gold(problem, labels or (), values, form=form, or_numbers=counted)
 
 
@@ -132,14 +133,17 @@ def _form_of_columns(
     return Form(places=columns, columns=columns)
 
 
-def _check_several(seen: Seen, form: Form, problem: str, columns: tuple[str, ...] | None) -> None:
+def _check_several(
+    seen: Seen, form: Form, problem: str, columns: tuple[str, ...] | None, labels: tuple[str, ...] | None = None
+) -> None:
     """Raise `ValueError` where a column has several labels a row and the model one, or the other way round."""
     several = is_list(seen.kind) or form.written or form.separator is not None or columns is not None
     if problem == "multi_label" and not several:
-        raise ValueError(
-            f"{seen.option} holds {seen.kind}, and the model gives several labels a row: name a --label_separator, a "
-            "column of lists, or --label_columns"
-        )
+        cure = "name a --label_separator, a column of lists, or --label_columns"
+        if labels is not None and len(labels) == 1:
+            column = seen.option.partition("=")[2]
+            cure = f"where 0 or 1 stands there, say --label_columns={column} --labels={column}:{labels[0]}; else {cure}"
+        raise ValueError(f"{seen.option} holds {seen.kind}, and the model gives several labels a row: {cure}")
     if problem != "multi_label" and several:
         raise ValueError(f"{seen.option}: the model is a {problem} one, and has one answer a row")
 

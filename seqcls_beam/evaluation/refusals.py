@@ -1,6 +1,7 @@
 """Evidence that must not become a number: gold labels that can be read two ways, too few rows that count."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from seqcls_beam.config.evaluate import EvaluateConfig
 from seqcls_beam.evaluation import gates
@@ -17,13 +18,20 @@ _MANY = 20  # labels
 
 def refuse(evidence: Evidence, job: Job) -> None:
     """Raise `RunError`, with what to do, where the evidence cannot be trusted to say how good the answers are."""
-    files = evidence.account.files
+    files, limits = evidence.account.files, accounting.limits(job.config.report)
     if files:
-        accounting.refuse(accounting.limits(job.config.report), files, {}, "")
+        accounting.refuse(limits, files, {}, "")
+    elif evidence.account.rows < (limits.min_rows or 0):
+        raise RunError(f"{evidence.account.rows:,} rows were read, less than --min_rows={limits.min_rows:,}")
     _refuse_mixed(evidence)
     _refuse_numbers(evidence, job)
-    _refuse_rejected(evidence, job.config)
+    _refuse_rejected(evidence, job)
     _refuse_unlabelled(evidence, job.config)
+
+
+def lost_of(job: Job, evidence: Evidence) -> dict[str, Any]:
+    """Rows that could not be read, now or when they were labelled; as `runs.accounting.lost`."""
+    return job.lost or accounting.lost(evidence.account.files)
 
 
 def doubt(evidence: Evidence, config: EvaluateConfig) -> str | None:
@@ -63,9 +71,9 @@ def _refuse_numbers(evidence: Evidence, job: Job) -> None:
         )
 
 
-def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
+def _refuse_rejected(evidence: Evidence, job: Job) -> None:
     """Raise `RunError` where too many rows cannot be scored, or none."""
-    account = evidence.account
+    account, config = evidence.account, job.config
     rejected = sum(account.rejected.values())
     reasons = ", ".join(f"{name} {count:,}" for name, count in account.rejected.most_common())
     names = ", ".join(map(repr, account.unknown))
@@ -78,7 +86,7 @@ def _refuse_rejected(evidence: Evidence, config: EvaluateConfig) -> None:
         else:
             told = quoted(evidence.tally.asked.labels, _MANY)
             reasons += f"the model's are {told} (see --labels{_truths(account.unknown)})"
-    lost = accounting.lost(account.files)["lost"]
+    lost = lost_of(job, evidence)["lost"]
     if rejected + lost > config.report.max_rejected * (account.rows + lost):
         what = f"rejected and {lost:,} lost" if lost else "rejected"
         raise RunError(

@@ -14,6 +14,7 @@ from seqcls_beam.preparation.blocks import offsets_of
 from seqcls_beam.preparation.clusters import Edges, Ties
 from seqcls_beam.preparation.exchange import SpillWriter, gather
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.keys import digests
 from seqcls_beam.preparation.texts import TEXT, flat
 from seqcls_beam.runs.run import RunError
 
@@ -58,7 +59,9 @@ def assign(_: int, job: Job) -> dict[str, Any]:
     taken = job.given & (found == splits.TRAIN) & (sum(job.fractions) > 0)
     drawn = stays & ((found == splits.NONE) | taken)
     if drawn.any():
-        found[drawn] = _drawn(drawn, group, _numbers(texts["chance"].to_numpy(), group, ties, stays), texts, job)
+        found[drawn] = _drawn(
+            drawn, group, _numbers(texts["chance"].to_numpy(), group, ties, stays, job.config.splits.seed), texts, job
+        )
 
     counts = np.zeros((len(records), len(splits.NAMES)), np.int64)
     where = np.repeat(np.arange(len(records)), np.diff(bases))
@@ -145,16 +148,20 @@ def _without_group_leaks(found: Array, reason: Array, ties: Ties, stays: Array, 
     return found
 
 
-def _numbers(chance: Array, group: Array, ties: Ties, stays: Array) -> npt.NDArray[np.uint64]:
+def _numbers(chance: Array, group: Array, ties: Ties, stays: Array, seed: int) -> npt.NDArray[np.uint64]:
     """What each one's split is drawn from: a number of its group.
 
-    That of its value where there is one, so that rows which come later under it change nothing.
+    One of its value where there is one, so that rows which come later under it change nothing. Of several values it is
+    that of the lowest, digested again: the lowest of many numbers is low, and would draw large groups for testing.
     """
     lowest = np.full(len(group), np.iinfo(np.uint64).max)
     text, tie = ties.of_values(stays)
     np.minimum.at(lowest, group[text], ties.digests[tie])
     with_value = np.zeros(len(group), bool)
     with_value[group[text]] = True
+    heads = np.flatnonzero(with_value)
+    again = pa.array([each.tobytes() for each in lowest[heads].astype("<u8")], pa.binary())
+    lowest[heads] = digests(again, seed)[:, 0]
     return np.where(with_value[group], lowest[group], chance[group])
 
 

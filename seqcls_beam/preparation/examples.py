@@ -14,8 +14,9 @@ from seqcls_beam.preparation import labels, splits
 from seqcls_beam.preparation.blocks import offsets_of
 from seqcls_beam.preparation.clean import clean
 from seqcls_beam.preparation.exchange import SpillWriter, gather
+from seqcls_beam.preparation.grouping import groups
 from seqcls_beam.preparation.job import Job, Source, label_type
-from seqcls_beam.preparation.keys import as_bytes, digests, duplicate_key, pair_up
+from seqcls_beam.preparation.keys import digests, duplicate_key, pair_up
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.reading.records import read_unit
 from seqcls_beam.schema import Mark
@@ -259,7 +260,7 @@ class _Rows:
             "id": pa.nulls(len(rows), pa.string()) if id_column is None else _as_strings(self._kept(id_column)),
             "split": rows["split"],
             "label": rows["label"],
-            "groups": _groups(grouping, config.splits.seed) if grouping else pa.nulls(len(rows), pa.list_(pa.uint64())),
+            "groups": groups(grouping, config.splits.seed) if grouping else pa.nulls(len(rows), pa.list_(pa.uint64())),
             **{name: rows[name] for name in job.text_columns},
             "input_ids": encoded.input_ids,
             "token_type_ids": encoded.token_type_ids,
@@ -279,20 +280,6 @@ def _as_strings(values: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     return values.cast(pa.string())
-
-
-def _groups(columns: list[pa.Array], seed: int) -> pa.Array:
-    """Columns that group rows, one at least → the digests of their values, list<uint64>; a null groups nothing."""
-    drawn, there = [], []
-    for number, column in enumerate(columns):
-        values = [b"%d:" % number + as_bytes(each) for each in column.to_pylist()]
-        drawn.append(digests(pa.array(values, pa.binary()), seed)[:, 0])
-        there.append(column.is_valid().to_numpy(zero_copy_only=False))
-    flags = np.stack(there, axis=1)
-    offsets = offsets_of(flags.sum(axis=1))
-    return pa.ListArray.from_arrays(
-        pa.array(offsets, pa.int32()), pa.array(np.stack(drawn, axis=1)[flags], pa.uint64())
-    )
 
 
 def _language(text: str) -> str | None:

@@ -15,8 +15,9 @@ from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.clusters import Edges, Ties, digests_of
 from seqcls_beam.preparation.examples import load_examples
 from seqcls_beam.preparation.exchange import gather, read_partition
+from seqcls_beam.preparation.grouping import value_of
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.keys import as_bytes, digests, duplicate_key
+from seqcls_beam.preparation.keys import digests, duplicate_key
 from seqcls_beam.preparation.texts import ROWS
 from seqcls_beam.reading.records import InputChanged, read_unit
 from seqcls_beam.reading.units import load_plan
@@ -185,16 +186,11 @@ def _largest_value(bases: Array, members: Array, ties: Ties, job: Job) -> dict[s
     rows, places, partition = _rows_of(int(text[tie == most].min()), bases, job)
     digest = int(ties.digests[most])
     row = next(each for each in places if digest in rows["groups"][each].as_py())
-    kept = _read_again(rows, row, partition, job)
-    columns = [name for name in job.config.splits.group_by or () if kept.get(name) is not None]
-    if not columns:
+    kept, columns = _read_again(rows, row, partition, job), job.config.splits.group_by or ()
+    named = kept and value_of([kept.field(name) for name in columns], digest, job.config.splits.seed)
+    if not named:
         return None
-    column = columns[rows["groups"][row].as_py().index(digest)]
-    return {
-        "column": column,
-        "value": _short(as_bytes(kept[column]).decode("utf-8", "replace")),
-        "texts": int(counts[most]),
-    }
+    return {"column": columns[named[0]], "value": _short(named[1]), "texts": int(counts[most])}
 
 
 def _joint(bases: Array, members: Array, ties: Ties, job: Job) -> dict[str, Any] | None:
@@ -240,8 +236,8 @@ def _rows_of(text: int, bases: Array, job: Job) -> tuple[pa.RecordBatch, list[in
     return load_examples(job, partition), places.tolist(), partition
 
 
-def _read_again(rows: pa.RecordBatch, row: int, partition: int, job: Job) -> dict[str, Any]:
-    """The columns that were kept of a row of EXAMPLE, from the input; none where that is not there any more.
+def _read_again(rows: pa.RecordBatch, row: int, partition: int, job: Job) -> pa.StructArray | None:
+    """The columns that were kept of a row of EXAMPLE, from the input; None where that is not there any more.
 
     The exchange has only the digests of values.
     """
@@ -254,10 +250,10 @@ def _read_again(rows: pa.RecordBatch, row: int, partition: int, job: Job) -> dic
             for batch in read_unit(unit, job.source(number).layout) if Mark.of(unit).unit == number else ():
                 for place in np.flatnonzero(batch["position"].to_numpy() == position).tolist():
                     if storage.without_password(batch["source"][place].as_py()) == source:
-                        return dict(batch["keep"][place].as_py())
+                        return pa.concat_arrays([batch["keep"].slice(place, 1)])
     except (OSError, InputChanged):
         pass
-    return {}
+    return None
 
 
 def _short(text: str) -> str:

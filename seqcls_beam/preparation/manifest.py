@@ -146,13 +146,14 @@ def _leaks(exact: list[dict[str, Any]], assigned: dict[str, Any]) -> dict[str, A
 def refuse_untrainable(manifest: dict[str, Any], job: Job) -> None:
     """Raise `RunError` where what was made cannot be trained with: no rows, an empty split, a class without rows."""
     made, names = manifest["splits"], manifest["labels"]
+    far = manifest["shares"] and findings.sentence(manifest["shares"])
     if "train" not in made:
-        raise RunError("no row is left to train with; nothing was published (the rejects say why each row went)")
+        why = far or "the rejects say why each row went"
+        raise RunError(f"no row is left to train with; nothing was published ({why})")
     wanted = [name for name, share in zip(("validation", "test"), job.fractions, strict=True) if share]
     wanted += [splits.NAMES[each.split] for each in job.sources if each.split in (splits.VALIDATION, splits.TEST)]
     empty = [name for name in wanted if name not in made]
     if empty:
-        far = manifest["shares"] and findings.sentence(manifest["shares"])
         raise RunError(
             f"the {empty[0]} split is empty, beside {made['train']['rows']:,} rows for training; nothing was "
             "published " + (f"({far})" if far else "(the rejects say why rows went)")

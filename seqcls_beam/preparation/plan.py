@@ -10,6 +10,7 @@ from seqcls_beam.config.prepare import LabelOptions, PrepareConfig
 from seqcls_beam.model.checkpoints import resolve_tokenizer
 from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.forms import Column, Form, form_of
+from seqcls_beam.preparation.grouping import check_groups
 from seqcls_beam.preparation.job import Job, Source, label_columns
 from seqcls_beam.preparation.labels import is_list, pinned
 from seqcls_beam.preparation.sampled import (
@@ -70,6 +71,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         ("decontaminate", config.clean.decontaminate, splits.REFERENCE),
     ]
     said: list[str] = []
+    idle: set[str] | None = None  # patterns of --exclude that leave out nothing of any input
     sources: list[Source] = []
     units: list[pa.RecordBatch] = []
     files: list[pa.RecordBatch] = []
@@ -77,13 +79,19 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         if patterns:
             found = find(replace(config.read, input=patterns), option)
             listed = found.files
-            said += remarks(found, config.read)
+            said += remarks(found._replace(unused=()), config.read)
+            idle = set(found.unused) if idle is None else idle & set(found.unused)
             inside = [path for path in listed["path"].to_pylist() if storage.lies_in(path, output)]
             if inside:
                 raise ValueError(f"{inside[0]} lies in --output={output}: a run would read what a run wrote")
             sources.append(Source(len(units), split, _layout(config, patterns, listed, split)))
             units += plan_units(listed, config.read.unit_bytes, config.read.encoding)
             files.append(listed)
+    if idle:
+        said.append(f"--exclude={', '.join(sorted(idle))} leaves out nothing")
+    for source in sources:
+        if source.split != splits.REFERENCE:
+            check_groups(source.layout.keep, config.splits.group_by or ())
     marked = [Mark(unit=number, units=len(units)).on(unit) for number, unit in enumerate(units)]
     rows = [row for listed in files for row in listed.to_pylist()]
     size = sum(row["size"] for row in rows)
@@ -214,7 +222,10 @@ def _problem(config: PrepareConfig, form: Form, layout: Layout) -> str:
     if lists and asked != "multi_label":
         raise ValueError(f"--problem={asked}: {option} holds lists, {kind}")
     if asked == "multi_label" and not (lists or form.separator is not None or form.columns):
-        raise ValueError(f"--problem=multi_label: {option} holds {kind}; name a --label_separator")
+        raise ValueError(
+            f"--problem=multi_label: {option} holds {kind}; name a --label_separator, or, where 0 or 1 stands there, "
+            "--label_columns"
+        )
     return asked
 
 

@@ -18,6 +18,7 @@ from seqcls_beam.schema import Mark
 ROWS = 1000  # of a file that are looked at …
 FILES = 3  # … of so many files …
 LOOKED_AT = 20  # … among the first so many
+FOOTERS = 1000  # Parquet files whose footer is looked at: each is some requests to a store
 _FEW = 10  # classes that a sentence names
 
 
@@ -99,8 +100,8 @@ def check_flags(schema: pa.Schema, columns: tuple[str, ...]) -> None:
 
 
 def check_files(files: pa.Table, column: str) -> list[Column]:
-    """UNIT rows of whole files → what the Parquet files among them say of a column; raises as `check_kinds` does."""
-    found = columns_of(files.filter(pc.equal(files["format"], "parquet"))["path"].to_pylist(), column)
+    """UNIT rows of files → what the first Parquet files among them say of a column; raises as `check_kinds` does."""
+    found = columns_of(files.filter(pc.equal(files["format"], "parquet"))["path"].to_pylist()[:FOOTERS], column)
     if found:
         check_kinds([each.type for each in found], f"--label_column={column}")
     return found
@@ -109,11 +110,17 @@ def check_files(files: pa.Table, column: str) -> list[Column]:
 def class_names(files: pa.Table, found: list[Column], column: str) -> tuple[str, ...] | None:
     """The names that files have for the class numbers in a column, given what `check_files` found; None for none.
 
-    Raises `ValueError` where files do not have the same ones.
+    Raises `ValueError` where files do not have the same ones, or one name for two classes.
     """
-    named = next((each for each in found if each.classes is not None and _is_whole(each.type)), None)
+    named = next((each for each in found if each.classes is not None and _is_number(each.type)), None)
     if named is None or named.classes is None:
         return None
+    if len(set(named.classes)) < len(named.classes):
+        raise ValueError(
+            f"--label_column={column}: {storage.without_password(named.uri)} calls its classes "
+            f"{_told(named.classes)}, and a name is there twice. Say what each number is called with "
+            "--labels=0:NAME,1:NAME,…"
+        )
     others = [(each.uri, each.classes) for each in found if each.classes != named.classes]
     plain = files.filter(pc.not_equal(files["format"], "parquet"))["path"].to_pylist()
     for uri, classes in [*others, *((path, None) for path in plain)]:
@@ -127,8 +134,10 @@ def class_names(files: pa.Table, found: list[Column], column: str) -> tuple[str,
     return named.classes
 
 
-def _is_whole(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind.value_type if is_list(kind) else kind)
+def _is_number(kind: pa.DataType) -> bool:
+    """Whether class numbers may stand there; pandas makes doubles of a column with gaps."""
+    inner = kind.value_type if is_list(kind) else kind
+    return pa.types.is_integer(inner) or pa.types.is_floating(inner)
 
 
 def _told(classes: tuple[str, ...]) -> str:

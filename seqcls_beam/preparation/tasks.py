@@ -6,6 +6,7 @@ has one, and is handed all of them as one file, the index. A run that is started
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -90,8 +91,8 @@ def _refuse_losses(job: Job) -> None:
     Units whose files had vanished are not finished then: the files may be back when the run is started again.
     """
     try:
-        for reference in (False, True):
-            accounting.refuse(job.run.limits, _inputs(job, reference), {}, _rejects(job))
+        accounting.refuse(job.run.limits, _inputs(job, reference=False), {}, _rejects(job))
+        accounting.refuse(replace(job.run.limits, min_rows=None), _inputs(job, reference=True), {}, _rejects(job))
     except RunError:
         for record in job.index("read"):
             if accounting.vanished(record["inputs"]):

@@ -22,7 +22,7 @@ from seqcls_beam.reading import folders
 from seqcls_beam.reading.formats import delimited, jsonl, parquet, text, textfile
 from seqcls_beam.reading.formats.blocks import Block, Fault, to_columns
 from seqcls_beam.reading.formats.columns import Layout, pin, requested
-from seqcls_beam.reading.formats.pieces import CHUNK, InputChanged, Piece
+from seqcls_beam.reading.formats.pieces import CHUNK, InputChanged, InputFailed, Piece
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import LOSSES, Mark, record
 
@@ -136,11 +136,18 @@ def _read(piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         file = piece.open()
     except FileNotFoundError as error:
         if piece.format == "parquet" and (piece.start or piece.end >= 0):  # whose footer said how many rows it has
-            raise InputChanged(piece.path, f"{piece.size} bytes", "none: it is gone") from error
+            raise InputChanged.of(piece.path, f"{piece.size} bytes", "none: it is gone") from error
         yield Fault(0, "vanished_file", str(error), b"", 0)
         return
-    with file:
-        yield from _MODULES[piece.format].read(file, piece, layout)
+    except OSError as error:
+        raise InputFailed(f"{storage.without_password(piece.path)} cannot be read: {error}") from error
+    try:
+        with file:
+            if not piece.size and file.read(1):  # as what the kernel makes of a file when it is asked for
+                raise InputChanged.of(piece.path, "0 bytes", "more")
+            yield from _MODULES[piece.format].read(file, piece, layout)
+    except OSError as error:
+        raise InputFailed(f"{storage.without_password(piece.path)} cannot be read: {error}") from error
     # An object of a store that was had by one request is of one version.
     if storage.is_local(piece.path) or piece.size > CHUNK:
         with suppress(FileNotFoundError):  # what was open was read to its end

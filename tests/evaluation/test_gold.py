@@ -21,6 +21,7 @@ from seqcls_beam.config.evaluate import (
 from seqcls_beam.evaluation.gold import Gold, values_of
 from seqcls_beam.evaluation.job import Seen, gold
 from seqcls_beam.preparation.forms import Form
+from seqcls_beam.runs.run import RunError
 from tests import tiny
 from tests.corpora import write_jsonl
 
@@ -124,6 +125,25 @@ def test_a_column_for_each_label():
             reading([], label_columns=names, labels=asked)
     with pytest.raises(ValueError, match="the model is a single_label one"):
         reading([], problem="single_label", label_columns=FOUR)
+
+
+def test_one_label_that_is_there_or_not():
+    with pytest.raises(ValueError, match="0 or 1 stands there, say --label_columns=label --labels=label:toxic; else"):
+        reading([1, 0], ("toxic",))
+    form = reading([], ("toxic",), label_columns=("label",), labels=("label:toxic",))
+    assert form.read(form.column({"label": pa.array([1, 0])}, "")).gold.tolist() == [[1], [0]]
+
+
+def test_lists_whose_first_rows_are_empty_are_not_decided():
+    empty = pa.array([[], None], pa.list_(pa.int64()))
+    form = reading(empty)
+    assert form.way == "names"
+    with pytest.raises(RunError, match=r"no label stands in the first rows, and \[0, 1\] in a later one"):
+        form.read(pa.array([[0, 1]]))
+    assert form.read(pa.array([[], [2, 3]])).gold.tolist() == [[0, 0, 0, 0], [0, 0, 1, 1]]
+    named = reading(empty, labels=FOUR)
+    read = named.read(pa.array([["0", "1", "0", "0"], ["a", "d"], ["0", "1"]]))
+    assert read.gold[:2].tolist() == [[0, 1, 0, 0], [1, 0, 0, 1]] and read.unknown == {2: "['0', '1']"}
 
 
 def test_a_name_with_a_zero_behind_the_point_is_found_by_a_number():

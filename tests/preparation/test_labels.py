@@ -15,10 +15,10 @@ from seqcls_beam.preparation import labels
 from seqcls_beam.preparation.forms import Column, Form, form_of
 from seqcls_beam.preparation.written import written
 from seqcls_beam.reading.footers import columns_of
-from tests.corpora import write_jsonl
 from tests.prepared import all_rows, manifest, rejected, run, sentences
 
 ROWS = [[1, 0, 1], [0, 0, 1]]
+MOST = "--max_rejected=0.5"
 FLAGS = ["--keep_text", "--validation_fraction=0", "--test_fraction=0", "--near_duplicates=off"]
 
 
@@ -306,7 +306,7 @@ def test_names_of_classes_stand_in_the_footer(tmp_path):
 def test_class_numbers_get_their_names(tmp_path):
     values: list[Any] = [0, 1] * 20 + [-1, None, 7]
     source = write(tmp_path / "in.parquet", classes(["neg", "pos"]), values)
-    out = run(source, tmp_path / "out", *FLAGS, "--max_rejected=0.5")
+    out = run(source, tmp_path / "out", *FLAGS, MOST)
     assert manifest(out)["labels"] == ["neg", "pos"]
     kept = {row["text"]: row["label"] for row in all_rows(out)["train"]}
     texts = pq.read_table(source)["text"].to_pylist()
@@ -314,55 +314,15 @@ def test_class_numbers_get_their_names(tmp_path):
     assert sorted(row["reason"] for row in rejected(out)) == ["missing_label", "missing_label", "unknown_label"]
 
 
-def test_files_that_disagree_on_classes_are_refused(tmp_path, capfd):
-    for name, metadata in (("a", classes(["neg", "pos"])), ("b", classes(["pos", "neg"])), ("c", None)):
-        write(tmp_path / f"{name}.parquet", metadata, [0, 1] * 10)
-    for second in "bc":
-        flags = [
-            f"--input={tmp_path}/{second}.parquet",
-            "--input",
-            f"{tmp_path}/a.parquet",
-            f"{tmp_path}/{second}.parquet",
-        ]
-        run(None, tmp_path / "out", *flags[1:], *FLAGS, code=2)
-    said = capfd.readouterr().err
-    assert "a.parquet calls its classes 0 'neg', 1 'pos', and" in said
-    assert "b.parquet calls its classes 0 'pos', 1 'neg'" in said and "c.parquet has no names" in said
-    run(None, tmp_path / "out", "--input", f"{tmp_path}/a.parquet", f"{tmp_path}/c.parquet", "--labels=0:x,1:y", *FLAGS)
-    assert manifest(tmp_path / "out")["labels"] == ["x", "y"]
+def test_class_numbers_with_gaps_get_their_names(tmp_path):
+    values = pa.array([0.0, 1.0, None, 0.5] + [0.0, 1.0] * 10)
+    out = run(write(tmp_path / "in.parquet", classes(["neg", "pos"]), values), tmp_path / "out", *FLAGS, MOST)
+    assert manifest(out)["labels"] == ["neg", "pos"] and len(all_rows(out)["train"]) == 22
+    assert sorted(row["reason"] for row in rejected(out)) == ["missing_label", "unknown_label"]
 
 
-def test_vectors_and_columns_are_prepared_alike(tmp_path):
-    texts = sentences(40)
-    rows = [[i % 2, int(i % 3 == 0), 0] for i in range(40)]
-    source = write_jsonl(tmp_path / "v.jsonl", [{"text": t, "label": r} for t, r in zip(texts, rows, strict=True)])
-    out = run(source, tmp_path / "vectors", *FLAGS)
-    assert (manifest(out)["problem"], manifest(out)["labels"]) == ("multi_label", ["0", "1", "2"])
-    expected = {text: [float(each) for each in row] for text, row in zip(texts, rows, strict=True)}
-    assert {row["text"]: row["labels"] for row in all_rows(out)["train"]} == expected
-    lines = [f"{text},{a},{b},{c}" for text, (a, b, c) in zip(texts, rows, strict=True)]
-    table = tmp_path / "c.csv"
-    table.write_text("\n".join(["text,z,y,x", *lines]) + "\n")
-    out = run(table, tmp_path / "columns", "--label_columns=z,y,x", "--labels=y:why,z:zed,x:ex", *FLAGS)
-    assert manifest(out)["labels"] == ["why", "zed", "ex"]
-    found = {row["text"]: row["labels"] for row in all_rows(out)["train"]}
-    assert found == {text: [b, a, c] for text, (a, b, c) in expected.items()}
-    run(table, tmp_path / "no", "--label_columns=z,y", "--labels=z,q", *FLAGS, code=2)
-
-
-def test_true_and_1_in_different_files_are_refused(tmp_path, capfd):
-    write(tmp_path / "a.parquet", None, [True, False] * 10)
-    write(tmp_path / "b.parquet", None, [1, 0] * 10)
-    run(None, tmp_path / "out", "--input", f"{tmp_path}/*.parquet", *FLAGS, code=2)
-    assert "whether true is 1 or a label of its own cannot be told" in capfd.readouterr().err
-
-
-def test_numbers_of_any_type_are_one_label(tmp_path):
-    write(tmp_path / "a.parquet", None, [0, 1] * 10)
-    text = sentences(20, seed=77)
-    (tmp_path / "b.csv").write_text("text,label\n" + "".join(f"{t},{i % 2}.0\n" for i, t in enumerate(text)))
-    out = run(
-        None, tmp_path / "out", f"--input_train={tmp_path}/a.parquet", f"--input_test={tmp_path}/b.csv", "--keep_text"
-    )
-    assert manifest(out)["labels"] == ["0", "1"]
-    assert {row["text"]: row["labels"] for row in all_rows(out)["test"]} == {t: i % 2 for i, t in enumerate(text)}
+def test_classes_of_one_name_are_refused(tmp_path, capfd):
+    source = write(tmp_path / "in.parquet", classes(["a", "a"]), [0, 1] * 10)
+    run(source, tmp_path / "out", *FLAGS, code=2)
+    assert "in.parquet calls its classes 0 'a', 1 'a', and a name is there twice" in capfd.readouterr().err
+    assert manifest(run(source, tmp_path / "named", "--labels=0:a,1:b", *FLAGS))["labels"] == ["a", "b"]

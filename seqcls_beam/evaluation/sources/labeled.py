@@ -22,6 +22,7 @@ from seqcls_beam.preparation.labels import is_list, refuse_many, vocabulary
 from seqcls_beam.preparation.sampled import FILES as SAMPLED
 from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names
 from seqcls_beam.reading.footers import labels_of, schema_of
+from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.table import published, settled
@@ -77,7 +78,6 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
     rejected: Counter[str] = Counter()
     for manifest in manifests:
         rejected.update(manifest["rows"]["rejected_by_reason"])
-        rejected.update(manifest["rows"].get("lost_by_reason", {}))
     return Job(
         config,
         Kind(problem, len(labels), problem == "regression" or "scores" in answers),
@@ -100,6 +100,7 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
             named=named,
         ),
         rejected=dict(rejected),
+        lost=lost([file for manifest in manifests for file in manifest["inputs"]]),
         truncations="truncated" in others,
         remarks=tuple(remarks),
     )

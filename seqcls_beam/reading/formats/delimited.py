@@ -20,7 +20,7 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import blocks
 from seqcls_beam.reading.formats.blocks import Block, Fault
 from seqcls_beam.reading.formats.columns import Layout, cast, other_delimiter, text_columns
-from seqcls_beam.reading.formats.lines import Lines, read_lines
+from seqcls_beam.reading.formats.lines import MAX_LINES, Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 from seqcls_beam.schema import LOSSES
 
@@ -121,6 +121,23 @@ class _Records:
         rejects = {record - 1: fault for record, fault in self.rejects.items() if record}
         return _Records(self.lines, self.fields[count:], self.counts[1:], self.firsts[1:], self.pasts[1:], rejects)
 
+    def parts(self) -> Iterator["_Records"]:
+        """The records, not too many at once: each may be a reject."""
+        if len(self) <= MAX_LINES:
+            yield self
+            return
+        begins = np.concatenate([[0], np.cumsum(self.counts)])
+        for low in range(0, len(self), MAX_LINES):
+            past = min(low + MAX_LINES, len(self))
+            yield _Records(
+                self.lines,
+                self.fields[begins[low] : begins[past]],
+                self.counts[low:past],
+                self.firsts[low:past],
+                self.pasts[low:past],
+                {record - low: fault for record, fault in self.rejects.items() if low <= record < past},
+            )
+
     def block(self, header: list[str], layout: Layout) -> Block:
         """Records → the columns that are read."""
         rejects = dict(self.rejects)
@@ -204,6 +221,7 @@ class _Reader:
     def _with_header(self, file: Any, piece: Piece) -> Iterator[_Records | Fault]:
         csv.field_size_limit(2**31 - 1)  # `_parse` bounds whole records instead
         open_: Lines | None = None  # the lines of a record whose quote is still open where a block ends
+        parsed = 0  # of them in vain: they are parsed again once there are twice as many
         for found in read_lines(file, piece, self._encoding):
             if isinstance(found, Fault):
                 if open_ is not None and found.reason != "record_too_large":
@@ -211,14 +229,19 @@ class _Reader:
                     raw = open_.stored[open_.begins[0] :] + found.raw
                     found = replace(found, position=int(open_.positions[0]), raw=raw)
                 elif open_ is not None:
-                    yield self._parse(open_, final=True)[0]
+                    yield from self._parse(open_, final=True)[0].parts()
                 open_ = None
                 yield found
                 continue
-            records, open_ = self._parse(found if open_ is None else open_.followed_by(found), final=False)
-            yield records
+            lines = found if open_ is None else open_.followed_by(found)
+            if open_ is not None and len(lines) < 2 * parsed:
+                open_ = lines
+                continue
+            records, open_ = self._parse(lines, final=False)
+            parsed = 0 if open_ is None else len(open_)
+            yield from records.parts()
         if open_ is not None:
-            yield self._parse(open_, final=True)[0]
+            yield from self._parse(open_, final=True)[0].parts()
 
     def _parse(self, lines: Lines, final: bool) -> tuple[_Records, Lines | None]:
         """Lines → their records, and the lines from the one on where a record is still open.

@@ -67,7 +67,7 @@ def prove(fed: Iterable[bytes], compression: str, keep: int = 0) -> Sound:
         damage = error
     kept = b"".join(parts) if inflater.decoded <= keep else None
     if damage is None or (damage.reason == "truncated_file" and not _ends_whole(inflater, tail)):
-        return Sound(inflater.decoded, inflater.read, damage, kept)
+        return Sound(inflater.decoded, inflater.gave if damage else inflater.read, damage, kept)
     return Sound(*inflater.whole, Damaged("corrupt_file", damage.detail), kept)
 
 
@@ -87,7 +87,8 @@ class Inflater:
     def __init__(self, compression: str) -> None:
         self.compression = compression
         self.decoded = 0  # bytes handed over …
-        self.read = 0  # … and fed
+        self.read = 0  # … and fed …
+        self.gave = 0  # … up to those of which the last bytes came
         self.whole = (0, 0)  # both, where the last member that is whole ended
         self._members = 0
 
@@ -113,6 +114,7 @@ class Inflater:
                 if decoder.eof:
                     chunk, decoder = decoder.unused_data, None
                     self.whole = (self.decoded, self.read - len(chunk))
+                    self.gave = min(self.gave, self.whole[1])
                     self._members += 1
         if decoder is not None or not self._members:
             detail = f"{self.compression}: the file ends after {self.read} bytes, in the middle of its data"
@@ -123,6 +125,7 @@ class Inflater:
         while True:
             decoded = decoder.decompress(chunk, LIMIT)
             self.decoded += len(decoded)
+            self.gave = self.read if decoded else self.gave
             yield decoded
             chunk = getattr(decoder, "unconsumed_tail", b"")  # gz and zst hand back their input, the others keep it
             if decoder.eof or (len(decoded) < LIMIT and not chunk):

@@ -6,7 +6,7 @@ Knows neither lines nor columns.
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from seqcls_beam import storage
 from seqcls_beam.reading.formats import inflate
@@ -25,11 +25,17 @@ LOOKED_AT = 20  # … among the first so many
 class InputChanged(RuntimeError):
     """A file is no longer the one that the run was planned for."""
 
-    def __init__(self, path: str, planned: str, found: str) -> None:
-        super().__init__(
+    @classmethod
+    def of(cls, path: str, planned: str, found: str) -> Self:
+        """What was planned to be there, and what is."""
+        return cls(
             f"{storage.without_password(path)} had {planned} when the run was planned and has {found} now; start a new "
             "run once the file is no longer written to"
         )
+
+
+class InputFailed(OSError):
+    """A file cannot be read, which is no fault of what is in it."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,13 @@ class Piece:
         info = fs.info(path)
         now = (info["size"], storage.version(info))
         if now != (self.size, self.version if self.version is not None else now[1]):
-            raise InputChanged(
+            raise InputChanged.of(
                 self.path, f"{self.size} bytes (version {self.version})", f"{now[0]} bytes (version {now[1]})"
             )
 
     def ended(self, at: int) -> InputChanged:
         """What is to be raised where the file ends early."""
-        return InputChanged(self.path, f"{self.size} bytes", f"{at} bytes")
+        return InputChanged.of(self.path, f"{self.size} bytes", f"{at} bytes")
 
 
 def sampled(pieces: list[Piece]) -> Iterator[tuple[Any, Piece]]:
@@ -132,7 +138,7 @@ def _inflated(file: Any, piece: Piece) -> Iterator[tuple[bytes, int]]:
             at += len(chunk)
             yield chunk, min(read, sound.read)
         if at < sound.decoded:
-            raise InputChanged(piece.path, f"{sound.decoded} decoded bytes", f"{at}")
+            raise InputChanged.of(piece.path, f"{sound.decoded} decoded bytes", f"{at}")
     if sound.damage:
         raise sound.damage
 

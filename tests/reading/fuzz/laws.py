@@ -60,8 +60,7 @@ class Rows:
         holds(positions == sorted(positions), "rows are out of order")
         holds([cost["reason"] for cost in costs] == self.losses, f"{self.losses} are told as {costs}")
         # What a cut has taken away is in no file, and nobody can weigh it.
-        cut = [cost for cost in costs if cost["rows"] is None and (cost["reason"] == "truncated_file" or not size)]
-        light = [cost for cost in costs if not (cost["rows"] or cost["bytes"] or cost in cut)]
+        light = [c for c in costs if c["rows"] is None and not c["bytes"] and c["reason"] != "truncated_file" and size]
         holds(not light, f"weighs nothing: {light}")
         holds(self.lost_bytes <= size, f"{self.lost_bytes} bytes of {size} are lost")
 

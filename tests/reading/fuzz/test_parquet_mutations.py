@@ -48,7 +48,7 @@ def test_files_as_they_were_written_are_whole(bases, tmp_path):
 
 
 def test_damage_in_some_places(bases, tmp_path):
-    check(bases, 24, tmp_path)
+    check(bases, 16, tmp_path)
 
 
 @pytest.mark.slow
