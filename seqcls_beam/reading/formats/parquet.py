@@ -38,7 +38,8 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Row groups of a Parquet file → blocks."""
     parquet, watched = _open(file)
     if isinstance(parquet, str):
-        yield Fault(0, "unreadable_file", f"not a Parquet file: {parquet}", b"", 0)
+        if piece.start == 0:  # once a file, of which no piece says how much of it it is
+            yield Fault(0, "unreadable_file", f"not a Parquet file: {parquet}", b"", 0)
         return
     footer = parquet.metadata
     rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
