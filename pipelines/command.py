@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from seqcls_beam import storage
 from seqcls_beam.config.option import option_fields
+from seqcls_beam.reading.formats.pieces import InputChanged
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.lease import alive
 from seqcls_beam.runs.run import Run, RunError, short
@@ -61,6 +62,8 @@ def planning() -> Iterator[None]:
         raise _NotPlanned(str(error), 2) from error
     except ImportError as error:  # of an extra: it says which
         raise _NotPlanned(str(error), 2) from error
+    except InputChanged as error:
+        raise _NotPlanned(str(error), 1) from error
     except OSError as error:
         raise _NotPlanned(f"{type(error).__name__}: {error}", 1) from error
 

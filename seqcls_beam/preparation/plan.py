@@ -108,6 +108,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         command="prepare",
         tokenizer=tokenizer.digest,
         config=_without_patterns(config),
+        form=asdict(form),
         sources=[[each.first, each.split, [[f.name, str(f.type)] for f in each.layout.keep]] for each in sources],
         version=__version__,
     )

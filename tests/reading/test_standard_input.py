@@ -92,6 +92,7 @@ def test_the_same_content_is_the_same_file_until_nobody_reads_it(cache):
         (lzma.compress(b"a\n"), "jsonl", ("jsonl", "xz")),
         (pa.Codec("zstd").compress(b"a\n", asbytes=True), "tsv", ("tsv", "zst")),
     ],
+    ids=["empty", "no bzip2", "gz", "bz2", "xz", "zst"],
 )
 def test_what_comes_in_is_what_is_read(data, format, expected, cache, monkeypatch):
     given(data, monkeypatch)
