@@ -4,7 +4,7 @@
 
 Row for row: a stage never adds, drops or reorders rows. A row that cannot be labelled keeps its place and gets a
 value in its `reject` column; later stages skip it, and the writer files it under `_rejects/`. That is why
-`rows in = rows labelled + rows rejected` needs no bookkeeping.
+`rows read = rows labelled + rows rejected` needs no bookkeeping.
 
 A batch also carries a `Mark` in its schema metadata: which unit of the run it belongs to, and where in it. A unit's
 batches come in input order; a unit without rows is one batch without rows.

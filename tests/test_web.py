@@ -113,3 +113,13 @@ def test_a_connection_that_ends_early_is_an_error(pages):
     fs, path = storage.connect(file["path"])
     with pytest.raises(Exception, match=r"(?i)not enough data|payload"):
         fs.open(path, "rb")
+
+
+def test_a_part_that_is_not_the_one_that_was_asked_for_is_no_part(pages):
+    pages.files = {"/a.txt": "".join(f"{text}\n" for text in TEXTS).encode()}
+    pages.shift = 7
+    with pytest.raises(OSError, match="the server gives bytes "):
+        read(f"{pages.url}/a.txt", 5000)
+    pages.shift, pages.cut = 0, 3
+    with pytest.raises(OSError, match=r"/a\.txt"):
+        read(f"{pages.url}/a.txt", 5000)

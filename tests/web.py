@@ -18,6 +18,7 @@ class Pages(ThreadingHTTPServer):
     modified: str = ""  # what Last-Modified says
     encoding: str = ""  # what Content-Encoding says
     cut: int = 0  # bytes that an answer lacks at its end
+    shift: int = 0  # bytes by which a part, but for the first byte, is another one than was asked for
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -63,6 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         if int(first) >= len(data):
             return self._answer(416, {"Content-Range": f"bytes */{len(data)}"}, b"")
+        first = str(int(first) + (pages.shift if int(last) else 0))
         part = data[int(first) : int(last) + 1]
         at = f"bytes {first}-{int(first) + len(part) - 1}/{len(data)}"
         return self._answer(206, {**headers, "Content-Range": at, "Accept-Ranges": "bytes"}, part)

@@ -114,7 +114,7 @@ class _Excludes:
     """The patterns of `exclude`, and which of them were of use."""
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
-        self._patterns = {pattern: regex(pattern) for pattern in patterns}
+        self._patterns = {pattern: regex(pattern.rstrip("/") or pattern) for pattern in patterns}
         self.used: set[str] = set()
 
     def hold(self, below: str) -> bool:
@@ -122,7 +122,9 @@ class _Excludes:
         if not self._patterns:
             return False
         bare = below.rstrip("/")
-        names = {below, bare, bare.rsplit("/", 1)[-1]}
+        parts = bare.split("/")
+        above = {"/".join(parts[:count]) for count in range(1, len(parts))}  # a folder means what is in it
+        names = {below, bare, parts[-1], *above, *parts[:-1]}
         names |= {storage.named(name) for name in names}
         hit = {pattern for pattern, known in self._patterns.items() if any(map(known.match, names))}
         self.used |= hit

@@ -22,7 +22,7 @@ from seqcls_beam.reading import folders
 from seqcls_beam.reading.formats import delimited, jsonl, parquet, text, textfile
 from seqcls_beam.reading.formats.blocks import Block, Fault, to_columns
 from seqcls_beam.reading.formats.columns import Layout, pin, requested
-from seqcls_beam.reading.formats.pieces import CHUNK, InputChanged, InputFailed, Piece
+from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed, Piece
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import LOSSES, Mark, record
 
@@ -51,8 +51,10 @@ def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
     there = _MODULES[format].columns(same, options)
     in_files = [] if there is None else there.names
     named = [*folders.names(files, options), *folders.missing(files, options)]
-    asked, kept = _of_folders([name for name in named if name not in in_files], options)
+    # What stands in the file counts before what its folder is called, where it is kept.
+    asked, kept = _of_folders([name for name in named if name not in in_files or options.keep_columns is None], options)
     layout = pin(asked, format, there)
+    kept = [field for field in kept if field.name not in layout.keep.names]
     _refuse_misfits(files, kept)
     return Layout(
         options,
@@ -148,10 +150,8 @@ def _read(piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
             yield from _MODULES[piece.format].read(file, piece, layout)
     except OSError as error:
         raise InputFailed(f"{storage.without_password(piece.path)} cannot be read: {error}") from error
-    # An object of a store that was had by one request is of one version.
-    if storage.is_local(piece.path) or piece.size > CHUNK:
-        with suppress(FileNotFoundError):  # what was open was read to its end
-            piece.check()
+    with suppress(FileNotFoundError):  # what was open was read to its end
+        piece.check()
 
 
 def _loss(fault: Fault, piece: Piece) -> dict[str, Any]:

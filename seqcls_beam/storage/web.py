@@ -10,8 +10,8 @@ import tempfile
 from typing import Any
 
 import aiohttp
-from fsspec.asyn import sync
-from fsspec.implementations.http import HTTPFileSystem
+from fsspec.asyn import sync, sync_wrapper
+from fsspec.implementations.http import HTTPFile, HTTPFileSystem
 
 from seqcls_beam.storage.names import without_password
 
@@ -54,7 +54,11 @@ class Web(HTTPFileSystem):
         if not info["size"]:
             return io.BytesIO()
         if info["ranges"]:
-            return super()._open(path, mode, size=info["size"], **how)
+            session = sync(self.loop, self.set_session)
+            block, cache = how.get("block_size") or self.block_size, how.get("cache_type") or self.cache_type
+            return _Ranged(
+                self, path, session=session, block_size=block, size=info["size"], cache_type=cache, loop=self.loop
+            )
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
         try:
             sync(self.loop, self._get_file, path, file)
@@ -65,8 +69,32 @@ class Web(HTTPFileSystem):
         return file
 
 
+class _Ranged(HTTPFile):
+    """A file of which parts are asked for; a part that is another one, or ends early, is an error."""
+
+    async def async_fetch_range(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to before `end`."""
+        shown = without_password(self.url)
+        try:
+            wanted = {"Range": f"bytes={start}-{end - 1}"}
+            async with self.session.get(self.fs.encode_url(self.url), headers=wanted) as answer:
+                given = answer.headers.get("Content-Range", "")
+                if answer.status != 206 or not given.startswith(f"bytes {start}-{end - 1}/"):
+                    raise OSError(
+                        f"{shown}: asked for bytes {start} to {end - 1} the server gives {given or answer.status}"
+                    )
+                data = bytes(await answer.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OSError(f"{shown}: no answer ({without_password(str(error)) or type(error).__name__})") from None
+        if len(data) != end - start:
+            raise OSError(f"{shown}: the server gives {len(data)} bytes of {end - start}")
+        return data
+
+    _fetch_range = sync_wrapper(async_fetch_range)
+
+
 def _size(status: int, content_range: str, content_length: str) -> int | None:
-    if status == 416:  # there is no first byte
-        return 0
+    if status == 416:  # there is no first byte, or it may not be asked for
+        return 0 if content_range in ("", "bytes */0") else None
     total = re.fullmatch(r"bytes 0-0/(\d+)", content_range) if status == 206 else re.fullmatch(r"(\d+)", content_length)
     return int(total[1]) if total else None

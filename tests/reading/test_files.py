@@ -357,3 +357,12 @@ def test_advice_that_is_given_works(tmp_path):
         command = str(error.value).split(" with ")[1].split(";")[0]
         subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=100)
         assert (tmp_path / "a.jsonl").read_bytes() == b'{"text":"a"}\n{"text":"b"}\n'
+
+
+@pytest.mark.parametrize("pattern", ["sub", "sub/", "sub/**", "x/sub", "*ub"])
+def test_a_folder_that_is_excluded_is_left_out_with_what_is_in_it(tmp_path, pattern):
+    make(tmp_path, "a.jsonl", "x/sub/b.jsonl", "x/sub/deep/c.jsonl", "x/d.jsonl")
+    excluded = pattern if pattern != "sub/**" else "x/sub/**"
+    listing = found(str(tmp_path), exclude=(excluded,))
+    assert names(tmp_path, listing) == ["a.jsonl", "x/d.jsonl"]
+    assert (listing.excluded, listing.unused) == (2, ())

@@ -52,6 +52,8 @@ def test_they_are_kept_as_other_columns_are(tmp_path, keep, expected):
 def test_what_stands_in_the_file_is_what_counts(tmp_path):
     write(tmp_path, "lang=en/a.jsonl", {"text": "one", "lang": "fr"})
     assert kept(tmp_path, keep_columns=("*",)) == [{"text": "one", "lang": "fr"}]
+    # It is not kept by default, and what the folder says is.
+    assert kept(tmp_path) == [{"text": "one", "lang": "en"}]
 
 
 def test_a_folder_that_only_some_files_have_is_null_for_the_others(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading import records
+from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.formats import detect, splittable
 from seqcls_beam.reading.records import InputChanged, plan_layout, read_unit
 from seqcls_beam.schema import Mark, record
@@ -130,6 +131,24 @@ def test_files_of_several_formats():
     line = stored(b'{"text": "b"}\n', "b.jsonl")
     table = stored(b"text,n\nc,1\n", "c.csv")
     assert [row["text"] for row in rows(text, line, table)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("how", ["lines", "files"])
+def test_a_text_file_beside_files_with_columns_has_none_of_them(tmp_path, how):
+    (tmp_path / "a.jsonl").write_text('{"id": 7, "text": "one"}\n')
+    (tmp_path / "b.txt").write_text("two\nthree\n")
+    read = ReadOptions(input=(str(tmp_path),), id_column="id", txt=how)
+    unit = list_files(read)
+    (batch,) = read_unit(Mark(0, 1).on(unit), plan_layout(unit, read))
+    assert batch["text"].to_pylist() == ["one", None]
+    assert Mark.of(batch).inputs[1]["losses"] == [
+        {
+            "reason": "missing_column",
+            "detail": "a text file has no column 'id'",
+            "rows": 2 if how == "lines" else 1,
+            "bytes": 10,
+        }
+    ]
 
 
 def test_a_vanished_file_is_one_reject(tmp_path):

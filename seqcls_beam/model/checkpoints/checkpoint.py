@@ -91,6 +91,8 @@ def resolve_base(model: str, revision: str | None = None) -> Checkpoint:
 def _resolve(
     model: str, revision: str | None, pick: Pick, description: Callable[[Path, str], dict[str, Any]]
 ) -> Checkpoint:
+    if not model.strip():
+        raise CheckpointError("--model= names nothing (an unset variable?); the working folder is .")
     if revision is not None and not _on_hub(model):
         raise CheckpointError(f"revision {revision!r} is for Hub ids, and {model!r} is none: leave it out")
     with contextlib.ExitStack() as stack:

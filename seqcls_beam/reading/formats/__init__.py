@@ -4,8 +4,10 @@
     blocks            Block → the columns of RECORD: text checks, rejects, kept columns
     inflate, pieces   open a piece, undo its compression
     lines             bytes → whole lines, and which lines belong to a byte range
-    json_faults, json_types   what jsonl asks of Python's own JSON parser
-    text, jsonl, delimited (csv and tsv), parquet   the formats
+    encodings         what bytes are as text
+    json_text, json_faults, json_types   JSON lines that the fast parser does not take; the types of columns
+    json_shapes       JSON that is no JSON lines, and what makes lines of it
+    text, textfile, jsonl, delimited (csv and tsv), parquet   the formats
 
 A format is a module with two functions: `columns(pieces, options)` looks at the first files and tells the columns they
 have, None where no file shows any; `read(file, piece, layout)` yields the blocks and faults of an open piece, in order.

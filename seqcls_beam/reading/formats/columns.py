@@ -173,6 +173,8 @@ def misfits(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
 
 def _of_another_kind(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether Arrow's cast would make what is not meant: 5 is not true, and a date is no number of days."""
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and (one.tz is None) != (other.tz is None):
+        return True  # whose clock it is nobody says
     kinds = {_kind(one), _kind(other)}
     return len(kinds) > 1 and kinds <= {"time", "boolean", "number"}
 
@@ -187,15 +189,27 @@ def _kind(type: pa.DataType) -> str:
 
 
 def _rounded(values: pa.Array, made: pa.Array) -> list[int]:
-    """Rows whose digits a double does not hold, where it was made of a string or a decimal.
+    """Rows whose value is another one under the new type.
 
-    Below 2^53 a fraction is what it always is, the nearest double, and so is what is written with an exponent.
+    To a double it may be rounded: below 2^53 a fraction is what it always is, the nearest double, and so is what is
+    written with an exponent. Digits of integers are never lost, and nothing finite becomes infinite.
     """
-    if not pa.types.is_floating(made.type) or pa.types.is_floating(values.type):
+    if pa.types.is_floating(values.type) and pa.types.is_floating(made.type):
+        return _rows(pc.and_(pc.is_inf(made), pc.invert(pc.is_inf(values))))
+    if pa.types.is_temporal(values.type) or (pa.types.is_floating(values.type) and pa.types.is_decimal(made.type)):
+        same_kind = _kind(made.type) in ("time", "number")  # a string says all of it
+        return _rows(pc.not_equal(made.cast(values.type, safe=False), values)) if same_kind else []
+    if _kind(values.type) == "other" and pa.types.is_integer(made.type):
+        return _rows(pc.match_substring(values, "x", ignore_case=True))  # hexadecimal, to Arrow alone
+    if not pa.types.is_floating(made.type):
         return []
     large = pc.and_kleene(pc.greater_equal(pc.abs(made), 2.0**53), pc.invert(pc.is_nan(made)))
-    rows = np.flatnonzero(large.fill_null(False).to_numpy(zero_copy_only=False)).tolist()
-    return [row for row in rows if not _exact(str(values[row].as_py()), made[row].as_py())]
+    return [row for row in _rows(large) if not _exact(str(values[row].as_py()), made[row].as_py())]
+
+
+def _rows(mask: pa.Array) -> list[int]:
+    found: list[int] = np.flatnonzero(mask.fill_null(False).to_numpy(zero_copy_only=False)).tolist()
+    return found
 
 
 def _exact(written: str, number: float) -> bool:

@@ -58,6 +58,7 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         said = f"row group {group} has {rows[group]} rows"
         try:
             for batch in _decoded(parquet, watched, group, layout.names):
+                batch.validate()  # a damaged offset would end the process later
                 if row + len(batch) > past:
                     raise ValueError("there are more")
                 yield _block(batch, row, layout, int(share * (row + len(batch) - begin)))
@@ -224,11 +225,31 @@ def _column(
         bad = invalid_rows(values.cast(pa.binary()).to_pylist())
         rejects.update({each: ("invalid_utf8", f"{name!r} is not UTF-8") for each in bad})
         values = nulled(values, bad)
+    if pa.types.is_nested(found) and (bad := _undecodable(values)):
+        rejects.update({each: ("invalid_utf8", f"{name!r} holds what is not UTF-8") for each in bad})
+        values = nulled(values, bad)
     # A text must be one: a number that could be cast to a string is none.
     values, unfit = misfits(values, type) if text and not stringy else cast(values, type)
     for each in unfit:
         rejects.setdefault(each, ("wrong_type", f"{name!r} is {found} in this file and no {type}"))
     return values
+
+
+def _undecodable(values: pa.Array) -> list[int]:
+    """Rows of a nested column that hold strings which are no UTF-8. Raises `ArrowInvalid` for what is no array."""
+    try:
+        values.validate(full=True)
+        return []
+    except pa.ArrowInvalid:
+        bad = []
+        for row, value in enumerate(values):
+            try:
+                value.as_py()
+            except UnicodeDecodeError:
+                bad.append(row)
+        if not bad:
+            raise
+        return bad
 
 
 def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
@@ -238,7 +259,20 @@ def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
         try:
             row[name] = values[number].as_py()
         except UnicodeDecodeError:
-            row[name] = values[number].cast(pa.binary()).as_py().decode("utf-8", "backslashreplace")
+            row[name] = _readable(values[number])
         except (OverflowError, ValueError, pa.ArrowException):
             row[name] = None  # no Python value: a date past year 9999, bad UTF-8 inside a list
     return row
+
+
+def _readable(value: Any) -> Any:
+    """A value with strings in it that are no UTF-8, what they are written as escapes."""
+    if not value.is_valid:
+        return None
+    if isinstance(value, pa.StringScalar | pa.LargeStringScalar):
+        return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+    if isinstance(value, pa.StructScalar):
+        return {field.name: _readable(value[number]) for number, field in enumerate(value.type)}
+    if isinstance(value, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar | pa.MapScalar):
+        return [_readable(each) for each in value.values]
+    return value.as_py()

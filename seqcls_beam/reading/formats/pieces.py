@@ -55,6 +55,11 @@ class Piece:
         """The path as it may be shown."""
         return storage.without_password(self.path)
 
+    @property
+    def extent(self) -> int:
+        """Bytes of the file that it is, of a file of lines."""
+        return (self.size if self.end < 0 else min(self.end, self.size)) - self.start
+
     def open(self) -> Any:
         """Open the whole file for reading; raises as `check`."""
         self.check()

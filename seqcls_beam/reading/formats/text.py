@@ -21,6 +21,12 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Piece of a text file → blocks."""
+    if lacking := other_columns(layout):
+        found = list(read_lines(file, piece, layout.options.encoding))
+        rows = sum(len(lines) for lines in found if not isinstance(lines, Fault))
+        yield Fault(piece.start, "missing_column", lacking, b"", 0, rows, piece.extent)
+        yield from (each for each in found if isinstance(each, Fault))
+        return
     for lines in read_lines(file, piece, layout.options.encoding):
         if isinstance(lines, Fault):
             yield lines
@@ -29,6 +35,12 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         values = (nulled(values, lines.invalid) if lines.invalid else values).cast(pa.string())
         keep = [values for _ in layout.keep]
         yield Block(lines.positions, [values], keep, dict(lines.invalid), lines.raw, lines.consumed)
+
+
+def other_columns(layout: Layout) -> str:
+    """What is wrong where more columns are read than the one that text files have; "" where not."""
+    others = [name for name in layout.names if name != layout.options.text_column]
+    return f"a text file has no column {others[0]!r}" if others else ""
 
 
 def hint(pieces: list[Piece], options: ReadOptions) -> str | None:

@@ -15,6 +15,7 @@ from seqcls_beam.reading.formats.encodings import Undecided, of
 from seqcls_beam.reading.formats.inflate import Damaged
 from seqcls_beam.reading.formats.lines import OpenRecord
 from seqcls_beam.reading.formats.pieces import Piece, decoded
+from seqcls_beam.reading.formats.text import other_columns
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -24,6 +25,9 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Whole text file → a block of one row, or a fault."""
+    if lacking := other_columns(layout):
+        yield Fault(0, "missing_column", lacking, b"", 0, 1, piece.size)
+        return
     record = OpenRecord(0)
     try:
         for chunk, _ in decoded(file, piece):

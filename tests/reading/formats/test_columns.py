@@ -27,6 +27,12 @@ from seqcls_beam.reading.formats.columns import cast
         (pa.array([[1, 0], None, [0]], pa.list_view(pa.int64())), pa.list_(pa.int64()), [[1, 0], None, [0]], []),
         (pa.array([1.0, 2.5]), pa.int64(), [1, None], [1]),
         (pa.array([300], pa.int64()), pa.int8(), [None], [0]),
+        (pa.array([1e300, 0.5]), pa.float32(), [None, 0.5], [0]),
+        (pa.array([2.555, 2.5]), pa.decimal128(5, 2), [None, Decimal("2.50")], [0]),
+        (pa.array([3600, 86400], pa.timestamp("s")), pa.date32(), [None, datetime.date(1970, 1, 2)], [0]),
+        (pa.array([3600], pa.timestamp("s")), pa.timestamp("s", "UTC"), [None], [0]),
+        (pa.array(["0x10", "16"]), pa.int64(), [None, 16], [0]),
+        (pa.array([datetime.date(1970, 1, 2)]), pa.string(), ["1970-01-02"], []),
     ],
 )
 def test_a_value_fits_as_it_is_or_not_at_all(values, type, expected, bad):

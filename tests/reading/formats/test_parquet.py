@@ -282,3 +282,18 @@ def test_imdb(shared):
     assert found["keep"].to_pylist() == table.to_pylist()
     assert found["reject"].null_count == 25_000
     assert set(found["source"].to_pylist()) == {str(path)}
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.list_(pa.string(), 1), pa.struct([("a", pa.string())])])
+def test_strings_inside_others_must_be_utf8_too(kind):
+    broken = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
+    if pa.types.is_struct(kind):
+        nested = pa.StructArray.from_arrays([broken], ["a"])
+    elif pa.types.is_fixed_size_list(kind):
+        nested = pa.FixedSizeListArray.from_arrays(broken, 1)
+    else:
+        nested = pa.ListArray.from_arrays(pa.array(range(4), pa.int32()), broken)
+    found = rows(written(pa.table({"text": ["1", "2", "3"], "kept": nested})))
+    assert [row["text"] for row in found] == ["1", None, "3"]
+    assert found[1]["reject"]["reason"] == "invalid_utf8"
+    assert found[0]["keep"]["kept"] in (["a"], {"a": "a"})
