@@ -1,7 +1,7 @@
 """Rows that a program holds → RECORD batches, by the rules of the reader.
 
 A row is a mapping, an object with named fields (a named tuple, a Beam Row, a dataclass) or a string, which is a text; a
-`pa.RecordBatch` is many. Whatever else comes is a rejected row. A rejected row's bytes are the row as JSON.
+`pa.RecordBatch` or `pa.Table` is many. Whatever else comes is a rejected row. Its bytes are the row as JSON.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,6 +78,12 @@ class Held:
 
     def put(self, row: Any, time: int) -> Iterator[pa.RecordBatch]:
         """Add a row, or a batch of them, with its event time in microseconds; gives what is full."""
+        if isinstance(row, pa.Table):
+            for batch in row.to_batches():
+                yield from self.put(batch, time)
+            return
+        if type(row).__name__ in ("DataFrame", "LazyFrame"):  # of pandas, polars and their like
+            raise TypeError("a data frame is no row: hand over pyarrow.Table.from_pandas(frame) or frame.to_arrow()")
         if isinstance(row, pa.RecordBatch):
             for count, size, part in _cut(row, self.layout, self.batch_rows):
                 yield from self._add(part, time, count, size)

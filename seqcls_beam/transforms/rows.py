@@ -26,9 +26,10 @@ Batches = PCollection[pa.RecordBatch]
 class FromRows(beam.PTransform[PCollection[Any], Batches]):
     """Rows of any step → RECORD batches, bounded or not.
 
-    A row is a dict, a Beam Row, a named tuple, a dataclass or a string, which is a text; a `pa.RecordBatch` is many
-    rows. A row without a text that can be labelled is rejected as by ReadRecords, and so is an element that is no
-    row: none raises. Its bytes, `raw`, are the row as JSON, or those of an element that is `bytes`.
+    A row is a dict, a Beam Row, a named tuple, a dataclass or a string, which is a text; a `pa.RecordBatch` or a
+    `pa.Table` is many rows, and a data frame raises `TypeError`. A row without a text that can be labelled is rejected
+    as by ReadRecords, and so is an element that is no row: none of these raises. Its bytes, `raw`, are the row as JSON,
+    or those of an element that is `bytes`.
 
     `text`, `text_pair` and `id` name columns; the id is kept, and the columns of `keep`, each NAME or NAME:TYPE
     (string, int64, float64, bool). Without TYPE it is that of the element type, if it has a Beam schema, or of the

@@ -580,3 +580,12 @@ def test_rows_are_made_of_predictions_only(checkpoint):
     with pytest.raises(Exception, match="PREDICTION batches, which Classify gives"):  # noqa: SIM117
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             pipeline | beam.Create(TEXTS) | FromRows() | ToRows()
+
+
+def test_a_table_is_its_rows_and_a_frame_is_none():
+    table = pa.table({"text": ["a", "b", None], "n": [1, 2, 3]})
+    held = Held(row_layout("text", None, ("n",), "rows", {}), 2)
+    made = [batch for batch in held.put(table, 0)] + list(held.take())
+    assert [row["text"] for batch in made for row in batch.to_pylist()] == ["a", "b", None]
+    with pytest.raises(TypeError, match="a data frame is no row"):
+        list(held.put(table.to_pandas(), 0))

@@ -209,6 +209,8 @@ class _Reader:
                     continue
                 elif 0 in records.rejects:
                     problem = records.rejects[0][1]
+                elif any("\0" in name for name in records.fields[: records.counts[0]]):
+                    problem = "it holds U+0000"
                 if problem is not None or isinstance(records, Fault):
                     yield Fault(0, "unreadable_file", f"its header: {problem}", b"", 0)
                     return

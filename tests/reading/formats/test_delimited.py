@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import blocks, delimited, pieces
 from seqcls_beam.reading.records import plan_layout
-from tests.reading.reader import brief, files, rows, stored
+from seqcls_beam.schema import Mark
+from tests.reading.reader import batches, brief, files, rows, stored
 
 CELL = st.text(st.sampled_from('ab ,"\n\r\té'), max_size=6)
 
@@ -270,3 +271,10 @@ def test_awkward_csv_files(shared):
                 assert row["reject"]["reason"] == "ragged_row", path
             else:
                 assert list(row["keep"].values()) == record, path
+
+
+def test_a_file_of_zeros_has_no_header():
+    first = stored(b"text\na\n", "first.csv")
+    (batch,) = batches(first, stored(b"\0" * 3000, "zeros.csv"))
+    mark = Mark.of(batch)
+    assert [(loss["reason"], loss["bytes"]) for loss in mark.inputs[1]["losses"]] == [("unreadable_file", 3000)]
