@@ -164,7 +164,15 @@ def test_a_precision_that_cannot_be_had_publishes_nothing(tmp_path, model, corpu
 def test_in_is_labelled_plus_rejected_and_the_manifest_says_so(tmp_path, model, corpus):
     out = run(model, tmp_path / "out", f"--input={corpus}/*", "--id_column=id")
     manifest = manifest_of(out)
-    assert manifest["rows"] == {"in": 306, "labeled": 300, "rejected": 6, "rejected_by_reason": {"invalid_json": 6}}
+    assert manifest["rows"] == {
+        "in": 306,
+        "labeled": 300,
+        "rejected": 6,
+        "rejected_by_reason": {"invalid_json": 6},
+        "lost": 0,
+        "lost_weight": "counted",
+        "lost_by_reason": {},
+    }
     assert [file["rows"] for file in manifest["inputs"]] == [200, 106]
     assert manifest["label_counts"] == dict(
         sorted((name, labels(out)["label"].to_pylist().count(name)) for name in ("negative", "positive"))
