@@ -39,7 +39,7 @@ def _bytes(values: pa.Array) -> npt.NDArray[np.int64]:
             values.offsets, pa.StructArray.from_arrays([values.keys, values.items], ["k", "v"])
         )
         kind = values.type
-    if _is_list(kind):
+    if is_list(kind):
         # Not by offsets: those of views are in any order.
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
         ends = np.concatenate([[0], np.cumsum(_bytes(pc.list_flatten(values)))])
@@ -57,7 +57,8 @@ def _has_length(kind: pa.DataType) -> bool:
     )
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of a type are lists, however they are laid out."""
     return bool(
         pa.types.is_list(kind)
         or pa.types.is_large_list(kind)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from seqcls_beam.config.evaluate import EvaluateConfig
-from seqcls_beam.preparation.labels import check_kind, is_list
+from seqcls_beam.preparation.labels import check_kind
+from seqcls_beam.rows import is_list
 
 
 def require(names: Iterable[str], there: Iterable[str], option: str) -> None:

@@ -17,8 +17,8 @@ from seqcls_beam.evaluation.parquet import Files
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.preparation.forms import Column, Form, form_of
-from seqcls_beam.preparation.labels import is_list
 from seqcls_beam.reading.records import Layout
+from seqcls_beam.rows import is_list
 
 _FEW = 10  # labels that a sentence names
 

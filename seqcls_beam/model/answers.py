@@ -18,7 +18,7 @@ def answers(predictions: pa.RecordBatch) -> pa.RecordBatch:
         raise ValueError(f"these are no PREDICTION batches, which Classify gives: they have the columns {names}")
     kept = pa.schema(list(predictions.schema.field("keep").type))
     schema = labeled(kept, "labels" in names, Mark.of(predictions).sourced)
-    others = {**dict(zip(names, predictions.columns, strict=True)), **_sources(predictions)}
+    others = {**dict(zip(names, predictions.columns, strict=True)), **sources(predictions)}
     columns = [*predictions["keep"].flatten(), *(others[name] for name in schema.names[len(kept) :])]
     plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in columns]
     return pa.RecordBatch.from_arrays(plain, schema=schema)
@@ -37,13 +37,13 @@ def rows(predictions: pa.RecordBatch) -> list[dict[str, Any]]:
         while renamed.casefold() == "reject" or (renamed != name and renamed in table.schema.names):
             renamed = f"input_{renamed}"
         names.append(renamed)
-    why = [*_sources(predictions).values(), *predictions["reject"].flatten()]
+    why = [*sources(predictions).values(), *predictions["reject"].flatten()]
     reject = pa.StructArray.from_arrays(why, fields=list(REJECT), mask=predictions["reject"].is_null())
     made: list[dict[str, Any]] = pa.RecordBatch.from_arrays([*table.columns, reject], [*names, "reject"]).to_pylist()
     return made
 
 
-def _sources(predictions: pa.RecordBatch) -> dict[str, pa.Array]:
+def sources(predictions: pa.RecordBatch) -> dict[str, pa.Array]:
     """Where rows came from, under the names of SOURCE."""
     names = [storage.without_password(each) for each in predictions["source"].dictionary.to_pylist()]
     found = [pa.array(names, pa.string()).take(predictions["source"].indices), predictions["position"]]

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.preparation.labels import MOST_NAMES, canonical, is_list, listed, names
+from seqcls_beam.preparation.labels import MOST_NAMES, canonical, listed, names
 from seqcls_beam.preparation.written import like_lists, written
+from seqcls_beam.rows import is_list
 from seqcls_beam.runs.run import RunError
 
 Row = list[str | None]

@@ -4,8 +4,9 @@ import pyarrow as pa
 
 from seqcls_beam.preparation.blocks import offsets_of
 from seqcls_beam.preparation.keys import as_bytes, digests
-from seqcls_beam.preparation.labels import is_label, is_list, listed, names, whole
+from seqcls_beam.preparation.labels import is_label, listed, names, whole
 from seqcls_beam.preparation.written import like_lists, written
+from seqcls_beam.rows import is_list
 
 
 def check_groups(schema: pa.Schema, columns: tuple[str, ...]) -> None:

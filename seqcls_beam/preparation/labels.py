@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seqcls_beam.rows import is_list
 from seqcls_beam.runs.run import RunError
 
 MOST_NAMES = 10_000
@@ -47,15 +48,6 @@ def listed(values: pa.Array, separator: str | None) -> list[list[str | None] | N
     lengths = pc.list_value_length(values).to_pylist()
     ends = np.cumsum([length or 0 for length in lengths]).tolist()
     return [None if length is None else flat[end - length : end] for length, end in zip(lengths, ends, strict=True)]
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds several values a row."""
-    checks = (
-        *(pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
-        *(pa.types.is_list_view, pa.types.is_large_list_view),
-    )
-    return any(check(kind) for check in checks)
 
 
 def is_label(kind: pa.DataType) -> bool:

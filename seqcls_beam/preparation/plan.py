@@ -12,7 +12,7 @@ from seqcls_beam.preparation import splits
 from seqcls_beam.preparation.forms import Column, Form, form_of
 from seqcls_beam.preparation.grouping import check_groups
 from seqcls_beam.preparation.job import Job, Source, label_columns
-from seqcls_beam.preparation.labels import is_list, pinned
+from seqcls_beam.preparation.labels import pinned
 from seqcls_beam.preparation.sampled import (
     check_files,
     check_flags,
@@ -26,6 +26,7 @@ from seqcls_beam.reading.files import find
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.remarks import remarks
 from seqcls_beam.reading.units import plan_units
+from seqcls_beam.rows import is_list
 from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run, identity

@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.preparation.labels import check_kind, is_label, is_list
+from seqcls_beam.preparation.labels import check_kind, is_label
 from seqcls_beam.reading.footers import Column, columns_of
 from seqcls_beam.reading.formats.columns import TYPES
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.rows import is_list
 from seqcls_beam.schema import Mark
 
 ROWS = 1000  # of a file that are looked at …

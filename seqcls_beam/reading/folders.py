@@ -1,6 +1,7 @@
 """Hive folders: what the name of a folder, `lang=en/`, says of all rows in it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import unquote
 
@@ -14,21 +15,12 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def names(files: pa.RecordBatch, options: ReadOptions) -> list[str]:
-    """The columns that folders give to every one of the files (UNIT rows), in the order of the first one's path.
+    """The columns that folders give to files (UNIT rows): those that all have, in order, then those of some only.
 
-    Only folders count that lie below what all patterns name outright. What folders give to some files and not to others
-    is no column: `missing` has those.
+    Only folders count that lie below what all patterns name outright.
     """
-    keys = [set(found) for found in _each(files, options)]
-    return [name for name in next(_each(files, options), {}) if all(name in found for found in keys)]
-
-
-def missing(files: pa.RecordBatch, options: ReadOptions) -> dict[str, str]:
-    """The columns that folders give to some of the files only, each with the path of a file that lacks it."""
-    paths, found = files["path"].to_pylist(), list(_each(files, options))
-    every = dict.fromkeys(name for each in found for name in each)
-    lacking = {name: [path for path, each in zip(paths, found, strict=True) if name not in each] for name in every}
-    return {name: without[0] for name, without in lacking.items() if without}
+    counts = Counter(name for found in _each(files, options) for name in found)
+    return sorted(counts, key=lambda name: counts[name] < len(files))
 
 
 def value(path: str, name: str) -> str | None:

@@ -50,7 +50,7 @@ def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
     same = [piece for piece in pieces if piece.format == format]
     there = _MODULES[format].columns(same, options)
     in_files = [] if there is None else there.names
-    named = [*folders.names(files, options), *folders.missing(files, options)]
+    named = folders.names(files, options)
     # What stands in the file counts before what its folder is called, where it is kept.
     asked, kept = _of_folders([name for name in named if name not in in_files or options.keep_columns is None], options)
     layout = pin(asked, format, there)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
+from seqcls_beam.model.answers import answers, sources
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT, Mark, labeled
@@ -115,13 +116,10 @@ class UnitWriter:
             )
         self._folder = folder
         self._unit = mark.unit
-        self._sourced = mark.sourced
         self._names: list[str] = mark.engine["labels"]
-        self._schema = labeled(
-            pa.schema(list(first.schema.field("keep").type)), "labels" in first.schema.names, mark.sourced
-        )
+        schema = labeled(pa.schema(list(first.schema.field("keep").type)), "labels" in first.schema.names, mark.sourced)
         metadata = {"seqcls_beam.labels": orjson.dumps(self._names).decode()}
-        self._labels = PartWriter(self._new_part("labels"), self._schema, metadata)
+        self._labels = PartWriter(self._new_part("labels"), schema, metadata)
         self._rejects: PartWriter | None = None
         self._next = 0
         self._tokens = self._truncated = 0
@@ -150,7 +148,7 @@ class UnitWriter:
             self._write_rejects(batch.filter(bad))
             batch = batch.filter(pc.invert(bad))
         if batch.num_rows:
-            self._labels.write(self._output(batch))
+            self._labels.write(answers(batch))
             self._count(batch)
         for stage, seconds in mark.seconds.items():
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
@@ -170,20 +168,11 @@ class UnitWriter:
     def _write_rejects(self, batch: pa.RecordBatch) -> None:
         if self._rejects is None:
             self._rejects = PartWriter(self._new_part("rejects"), REJECT)
-        columns = [*_sources(batch), *batch["reject"].flatten()]
+        columns = [*sources(batch).values(), *batch["reject"].flatten()]
         reason = columns[3]
         self._rejects.write(pa.RecordBatch.from_arrays(columns, schema=REJECT))
         for each in pc.value_counts(reason).to_pylist():
             self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
-
-    def _output(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = batch["keep"].flatten()
-        sources = _sources(batch) if self._sourced else []
-        for field in list(self._schema)[len(columns) : len(self._schema) - len(sources)]:
-            column = batch[field.name]
-            columns.append(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column)
-        columns += sources
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
     def _count(self, batch: pa.RecordBatch) -> None:
         self._tokens += pc.sum(batch["tokens"]).as_py()
@@ -225,12 +214,6 @@ class UnitWriter:
             "seconds": self._seconds,
             "engine": self._engine,
         }
-
-
-def _sources(batch: pa.RecordBatch) -> list[pa.Array]:
-    """Where the rows of a batch came from: source, without a password, and position."""
-    names = [storage.without_password(name) for name in batch["source"].dictionary.to_pylist()]
-    return [pa.array(names, pa.string()).take(batch["source"].indices), batch["position"]]
 
 
 class Digesting:

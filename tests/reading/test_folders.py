@@ -40,9 +40,9 @@ def folder(tmp_path):
 )
 def test_columns_are_the_folders_below_what_is_named_that_all_files_have(patterns, names, missing, folder):
     files, options = listed(folder, *patterns)
-    assert folders.names(files, options) == names
-    assert list(folders.missing(files, options)) == missing
-    assert all("lang=de" in path for path in folders.missing(files, options).values())
+    assert folders.names(files, options) == [*names, *missing]
+    for name in missing:
+        assert all((folders.value(path, name) is None) == ("lang=de" in path) for path in files["path"].to_pylist())
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from seqcls_beam.evaluation.gold import names_of
 from seqcls_beam.evaluation.job import Job, Seen, asked, gold, inputs, label_option, total_bytes
 from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
 from seqcls_beam.preparation.forms import Form
-from seqcls_beam.preparation.labels import is_list, refuse_many, vocabulary
+from seqcls_beam.preparation.labels import refuse_many, vocabulary
 from seqcls_beam.preparation.sampled import FILES as SAMPLED
 from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names
 from seqcls_beam.reading.footers import labels_of, schema_of
+from seqcls_beam.rows import is_list
 from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
