@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, to_columns
-from seqcls_beam.reading.formats.columns import TYPES, Layout, cast, invalid_rows, misfits, nulled, plain, valid_utf8
+from seqcls_beam.reading.formats.columns import TYPES, Layout
+from seqcls_beam.reading.formats.fitting import fitted
 from seqcls_beam.reading.values import Rejects, as_json, as_strings, to_array
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import Mark, record
@@ -223,21 +224,7 @@ def _column(batch: pa.RecordBatch, name: str, kind: pa.DataType | None, rejects:
         fault = ("wrong_type", f"the column {name!r} stands {len(places)} times in the batch")
         rejects.update(dict.fromkeys(range(len(batch)) if places else (), fault))
         return pa.nulls(len(batch), kind or pa.string())
-    values = batch.column(places[0])
-    found = plain(values.type)
-    if isinstance(values.type, pa.BaseExtensionType):
-        values = values.storage
-    if isinstance(values.type, pa.DictionaryType) or values.type in (pa.string_view(), pa.binary_view()):
-        values = values.cast(found)
-    if _stringy(found) and not valid_utf8(values):
-        bad = invalid_rows(values.cast(pa.binary()).to_pylist())
-        rejects.update({each: ("invalid_utf8", f"{name!r} is not UTF-8") for each in bad})
-        values = nulled(values, bad)
-    kind = kind or found
-    values, unfit = misfits(values, kind) if text and not _stringy(found) else cast(values, kind)
-    for each in unfit:
-        rejects.setdefault(each, ("wrong_type", f"{name!r} is {found} in the batch, and no {kind}"))
-    return values
+    return fitted(batch.column(places[0]), name, kind, rejects, text, "the batch")
 
 
 def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:

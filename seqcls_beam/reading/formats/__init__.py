@@ -2,6 +2,7 @@
 
     columns           which columns are read and kept, and under which types
     blocks            Block → the columns of RECORD: text checks, rejects, kept columns
+    fitting           an Arrow column from elsewhere, brought under its type
     inflate, pieces   open a piece, undo its compression
     lines             bytes → whole lines, and which lines belong to a byte range
     encodings         what bytes are as text

@@ -17,7 +17,8 @@ from fsspec.implementations.local import LocalFileOpener
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, cast, invalid_rows, misfits, nulled, plain, valid_utf8
+from seqcls_beam.reading.formats.columns import Layout, plain
+from seqcls_beam.reading.formats.fitting import fitted
 from seqcls_beam.reading.formats.pieces import CHUNK, Piece, sampled
 
 MAX_ROWS = 2**16  # rows decoded at a time
@@ -195,8 +196,8 @@ def _most(values: pa.Array) -> int:
 
 def _block(batch: pa.RecordBatch, row: int, layout: Layout, consumed: int) -> Block:
     rejects: dict[int, tuple[str, str]] = {}
-    texts = [_column(batch, name, pa.string(), rejects, text=True) for name in layout.texts]
-    keep = [_column(batch, each.name, each.type, rejects, text=False) for each in layout.keep]
+    texts = [fitted(batch.column(name), name, pa.string(), rejects, text=True) for name in layout.texts]
+    keep = [fitted(batch.column(each.name), each.name, each.type, rejects) for each in layout.keep]
     return Block(
         positions=np.arange(row, row + len(batch)),
         texts=texts,
@@ -205,51 +206,6 @@ def _block(batch: pa.RecordBatch, row: int, layout: Layout, consumed: int) -> Bl
         raw=lambda number: orjson.dumps(_row(batch, number), default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS),
         consumed=consumed,
     )
-
-
-def _column(
-    batch: pa.RecordBatch, name: str, type: pa.DataType, rejects: dict[int, tuple[str, str]], text: bool
-) -> pa.Array:
-    """A column under a type; rows that do not fit it are rejected."""
-    values = batch.column(name)
-    found = plain(values.type)
-    if isinstance(values.type, pa.DictionaryType):
-        values = values.cast(found)
-    elif isinstance(values.type, pa.BaseExtensionType):
-        values = values.storage
-    elif values.type in (pa.string_view(), pa.binary_view()):
-        values = values.cast(found)
-    stringy = pa.types.is_string(found) or pa.types.is_large_string(found)
-    # Parquet promises that strings are UTF-8; nobody checks it but the reader.
-    if stringy and not valid_utf8(values):
-        bad = invalid_rows(values.cast(pa.binary()).to_pylist())
-        rejects.update({each: ("invalid_utf8", f"{name!r} is not UTF-8") for each in bad})
-        values = nulled(values, bad)
-    if pa.types.is_nested(found) and (bad := _undecodable(values)):
-        rejects.update({each: ("invalid_utf8", f"{name!r} holds what is not UTF-8") for each in bad})
-        values = nulled(values, bad)
-    # A text must be one: a number that could be cast to a string is none.
-    values, unfit = misfits(values, type) if text and not stringy else cast(values, type)
-    for each in unfit:
-        rejects.setdefault(each, ("wrong_type", f"{name!r} is {found} in this file and no {type}"))
-    return values
-
-
-def _undecodable(values: pa.Array) -> list[int]:
-    """Rows of a nested column that hold strings which are no UTF-8. Raises `ArrowInvalid` for what is no array."""
-    try:
-        values.validate(full=True)
-        return []
-    except pa.ArrowInvalid:
-        bad = []
-        for row, value in enumerate(values):
-            try:
-                value.as_py()
-            except UnicodeDecodeError:
-                bad.append(row)
-        if not bad:
-            raise
-        return bad
 
 
 def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
