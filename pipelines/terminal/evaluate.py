@@ -7,12 +7,11 @@ from rich import filesize
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.terminal import screen
+from pipelines.terminal import accounting, screen
 from seqcls_beam import storage
 from seqcls_beam.evaluation.counting.tally import MOST_VALUES
 from seqcls_beam.evaluation.formatting import METRICS, cell, matrix, number
 from seqcls_beam.evaluation.job import Job
-from seqcls_beam.runs.accounting import PREFIX
 
 MOST_CLASSES = 30
 MOST_MATRIX = 10
@@ -55,12 +54,8 @@ def summary(found: dict[str, Any], output: str | None) -> None:
 def _facts(found: dict[str, Any]) -> Table:
     rows = found["rows"]
     facts = screen.facts("fold")
-    told = f"{rows['in']:,} in, {rows['scored']:,} scored"
-    told += f", {rows['unlabelled']:,} without a gold label" * bool(rows["unlabelled"])
-    about = PREFIX[rows["lost_weight"]]
-    facts.add_row(
-        "rows", told + f", {rows['rejected']:,} rejected" + f", {about}{rows['lost']:,} lost" * bool(rows["lost"])
-    )
+    without = {"without a gold label": rows["unlabelled"]} if rows["unlabelled"] else {}
+    facts.add_row("rows", accounting.rows(rows, scored=rows["scored"], **without))
     if rows["rejected"]:
         facts.add_row("rejects", ", ".join(f"{name} {count:,}" for name, count in rows["rejected_by_reason"].items()))
     if rows["lost"]:
