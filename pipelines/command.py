@@ -16,7 +16,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from seqcls_beam import storage
-from seqcls_beam.config.option import option_fields
+from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.reading.formats.pieces import InputChanged
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.lease import alive
@@ -42,8 +42,17 @@ exit codes: 0 published (or already published), 1 failed and nothing published, 
 
 def say(message: str, code: int) -> int:
     """One sentence to the user; the exit code, for `return say(…)`."""
-    print(f"seqcls_beam: {message}", file=sys.stderr, flush=True)
+    print(f"seqcls_beam: {_harmless(message)}", file=sys.stderr, flush=True)
     return code
+
+
+def _harmless(message: str) -> str:
+    """A sentence on one line, whatever names are in it: no sign that a terminal acts on, and of a long word both ends.
+
+    Names of files may hold any, and so may what a store answers.
+    """
+    signs = (sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+    return re.sub(r"(\S{300})\S{400,}(\S{300})", r"\1…\2", "".join(signs))
 
 
 class _NotPlanned(Exception):
@@ -166,11 +175,11 @@ def flags(config: Any) -> Iterator[str]:
             if value is None or value is False:
                 continue
             if value is True:
-                yield f"--{each.name}"
+                yield f"--{flag(each)}"
             elif each.type == tuple[str, ...]:
-                yield from (_flag(each.name, one) for one in value)
+                yield from (_flag(flag(each), one) for one in value)
             else:
-                yield _flag(each.name, ",".join(value) if isinstance(value, tuple) else str(value))
+                yield _flag(flag(each), ",".join(value) if isinstance(value, tuple) else str(value))
 
 
 def _flag(name: str, value: str) -> str:

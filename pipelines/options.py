@@ -11,7 +11,7 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from seqcls_beam.config.option import option_fields
+from seqcls_beam.config.option import flag, option_fields
 
 
 class UsageError(ValueError):
@@ -28,8 +28,7 @@ def parser(
 ) -> argparse.ArgumentParser:
     """A parser whose flags are the fields of the dataclasses in `groups`, each under its docstring.
 
-    `instead` has other defaults of this command, by the field's name; where that is `argparse.SUPPRESS` there is no
-    such flag.
+    `instead` has other defaults of this command, by the field's name.
     """
     made = _Parser(
         prog=f"python -m {program}",
@@ -43,9 +42,7 @@ def parser(
         title = (group.__doc__ or "").rstrip(".").lower()
         section = made.add_argument_group(title)
         for each in option_fields(group):
-            shown = instead.get(each.name, each.default)
-            if shown is not argparse.SUPPRESS:
-                _add(section, each, shown)
+            _add(section, each, instead.get(each.name, each.default))
     return made
 
 
@@ -75,7 +72,7 @@ def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dic
         name: {
             each.name: tuple(value) if isinstance(value, list) else value
             for each in option_fields(group)
-            if (value := getattr(parsed, each.name, None)) is not argparse.SUPPRESS and value is not None
+            if (value := getattr(parsed, each.name)) is not None
         }
         for name, group in groups.items()
     }
@@ -129,7 +126,7 @@ def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
         section.add_argument(each.name, nargs="?", default=None, help=text, metavar=facts["metavar"])
         return
     if each.type is bool:
-        section.add_argument(f"--{each.name}", action="store_true", default=None, help=text)
+        section.add_argument(f"--{flag(each)}", dest=each.name, action="store_true", default=None, help=text)
         return
     kind: Any = each.type
     if get_origin(kind) is types.UnionType:
@@ -144,7 +141,7 @@ def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
     else:
         how["type"] = kind
         how["metavar"] = facts["metavar"] or (None if facts["choices"] else _METAVARS[kind])
-    section.add_argument(f"--{each.name}", **how)
+    section.add_argument(f"--{flag(each)}", dest=each.name, **how)
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}

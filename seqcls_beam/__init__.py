@@ -6,8 +6,8 @@ Read from the top: a room imports only rooms above it.
     schema.py        what the batches between stages look like
     config/          every option, once; a file a command
       option.py        one option: help, unit, range, default
-      classify.py, prepare.py, finetune.py, evaluate.py, clean.py   those of a command, in groups
-    rows.py          what a row weighs
+      classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
+    rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named, and what of a name may be published
       web.py           files over HTTP
@@ -25,6 +25,9 @@ Read from the top: a room imports only rooms above it.
       records.py       a unit → RECORD batches
       values.py        values that Python has → Arrow arrays
       rows.py          rows that a program holds → RECORD batches
+      messages.py      messages of a stream → RECORD
+      pubsub.py        calls to Pub/Sub, tried again as long as it may help
+      subscription.py  a subscription as this process has it
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
       tokens.py        RECORD → TOKENS
@@ -44,9 +47,16 @@ Read from the top: a room imports only rooms above it.
       versions.py      what counts in an output folder: a chain of versions
       commit.py        the protocol: files and manifest → a version, all or nothing
       shapes.py        what stands in the manifest of each command
+      windows.py       windows of event time, and which rows are in which
+      pieces.py        PREDICTION of a stream → pieces of windows, durable
+      distinct.py      messages in pieces → each once
+      unsealed.py      pieces as their readers find them
       table.py         a published output as its readers find it
       manifest.py      records of all units → the manifest of a labelling
       publication.py   a run's files → a version, or why not
+      gathering.py     rows of pieces → parts of a window
+      sealing.py       the pieces of a window → a version
+      flow.py          a stream in this process: how much at a time, how far event time is
       cleaning.py      what an output folder has that no version names
       job.py           a labelling as it is known before it starts
       plan.py          the options of a labelling → its job
@@ -129,6 +139,7 @@ Read from the top: a room imports only rooms above it.
       handler.py       the engine as a Beam ModelHandler
       rows.py          rows of anybody's pipeline, in and out
       classify.py      classifying as PTransforms
+      stream.py        … and of messages, with other ends
       prepare.py       preparing as a PTransform
       evaluate.py      evaluating as PTransforms
 

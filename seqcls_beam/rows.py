@@ -1,4 +1,6 @@
-"""What rows weigh, whatever their columns mean."""
+"""What rows weigh, and what their values are in Python, whatever their columns mean."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,3 +68,60 @@ def is_list(kind: pa.DataType) -> bool:
         or pa.types.is_list_view(kind)
         or pa.types.is_large_list_view(kind)
     )
+
+
+def with_lists(kind: pa.DataType) -> pa.DataType:
+    """A type with plain lists in place of views and of lists of one length, of which Arrow reads no null of Parquet."""
+    if is_list(kind):
+        large = pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind)
+        return (pa.large_list if large else pa.list_)(kind.value_field.with_type(with_lists(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(with_lists(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_field, kind.item_field.with_type(with_lists(kind.item_type)), kind.keys_sorted)
+    return kind
+
+
+def in_python(values: pa.Array) -> list[Any]:
+    """Values as Python has them, and each that it has not as `value_in_python` tells it."""
+    try:
+        made: list[Any] = values.to_pylist()
+        return made
+    except _NO_VALUE:
+        return [value_in_python(each) for each in values]
+
+
+def value_in_python(value: pa.Scalar) -> Any:
+    """A value as Python has it; a time that it has not as a number with its type, broken UTF-8 with escapes.
+
+    A struct with a name twice is a list of pairs.
+    """
+    try:
+        return value.as_py()
+    except _NO_VALUE:
+        pass
+    if isinstance(value, pa.DictionaryScalar | pa.ExtensionScalar):
+        return value_in_python(value.value)
+    if isinstance(value, pa.StructScalar):
+        return _together([field.name for field in value.type], [value[number] for number in range(len(value.type))])
+    if isinstance(value, pa.MapScalar):
+        return [(value_in_python(each[0]), value_in_python(each[1])) for each in value.values]
+    if is_list(value.type):
+        return [value_in_python(each) for each in value.values]
+    if _has_length(value.type) or pa.types.is_string_view(value.type):
+        return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+    return f"{value.value} ({value.type})"
+
+
+def row_in_python(batch: pa.RecordBatch, number: int) -> Any:
+    """A row as a dict, or where a name is there twice as a list of pairs; values as `value_in_python` tells them."""
+    return _together(batch.schema.names, [column[number] for column in batch.columns])
+
+
+_NO_VALUE = (ArithmeticError, LookupError, ValueError, pa.ArrowException)
+"""What pyarrow raises for a value that Python has not: a year past 9999, a time zone that nobody knows, bad UTF-8."""
+
+
+def _together(names: list[str], values: list[pa.Scalar]) -> Any:
+    pairs = list(zip(names, map(value_in_python, values), strict=True))
+    return dict(pairs) if len(set(names)) == len(names) else pairs

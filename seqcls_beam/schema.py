@@ -14,13 +14,15 @@ know the type, as of a lambda, it pickles batches.
 
 - It returns the rows it was given, in their order, and in every batch the same columns of the same types.
 - It keeps the schema's metadata, as `set_column` and `append_column` do, and a batch built anew does not.
-- What it wants written it puts into `keep`, as another field: of other columns only those below reach the files. A text
-  that is kept stands there, too, so a change of `text` changes what the model reads and not what is written.
+- What it wants written it puts into `keep`, as another field beside those of the schema, whose metadata name classes:
+  of other columns only those below reach the files. A text that is kept stands there, too, so a change of `text`
+  changes what the model reads and not what is written.
 - It rejects a row by a value in `reject`, with a stage and a reason of its own, and leaves rows alone that have one.
 
 A step that raises fails the run. This file knows Arrow types and nothing else: no files, no Beam, no torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -73,6 +75,7 @@ REASONS = {
     "unreadable_file": "the file is not of its format (no Parquet footer, UTF-16 text …)",
     "missing_column": "the file lacks a column that is read, or has it twice",
     "vanished_file": "the file was listed when the run was planned and is gone",
+    "invalid_timestamp": "the message lacks the attribute that says when it was, or that is no time",
     # Tokenize and Classify
     "model_error": "the tokenizer or the model raised on this row alone",
     # preparing and evaluating
@@ -117,16 +120,32 @@ REJECT = pa.schema([("source", pa.string()), ("position", pa.int64()), *REJECT_V
 """The files under `_rejects/`. `source` and `position` as in RECORD, `source` without a password."""
 
 
+_CLASSES = b"seqcls_beam.classes"
+"""In the metadata of a field of `keep`, and so of the column of LABELED: what its class numbers are called."""
+
+
+def with_classes(field: pa.Field, names: Sequence[str] | None) -> pa.Field:
+    """A field whose values are class numbers from 0 with these names; None: they have none, or are no such numbers."""
+    return field.remove_metadata() if names is None else field.with_metadata({_CLASSES: orjson.dumps(names)})
+
+
+def classes_of(field: pa.Field) -> tuple[str, ...] | None:
+    """What class numbers from 0 of a column are called, one or a list of them in a row; None where nothing says it."""
+    names = orjson.loads((field.metadata or {}).get(_CLASSES, b"null"))
+    return tuple(map(str, names)) if isinstance(names, list) else None
+
+
 def record(keep: pa.Schema, pair: bool) -> pa.Schema:
     """RECORD: one row per input record, in input order.
 
     source     URI of the file it came from; never null; a dictionary of the batch's own
     position   byte offset of its first byte in the (decompressed) file, or of Parquet its row number in the file, from
-               0, or of FromRows the row's event time in microseconds; never null
+               0, or of FromRows and of messages the row's event time in microseconds; never null
     text       null in a rejected row, and in no other
     text_pair  the second sentence, likewise; only where `pair`
     keep       the input's columns that pass through, under their own names and types, never null itself; where the
-               reader rejected a row, every field is null
+               reader rejected a row, every field is null but MESSAGE and a message's attributes. The schema's field
+               has what class numbers are called in its metadata (`classes_of`)
     reject     null in a good row
     """
     return pa.schema(
@@ -174,6 +193,9 @@ PREDICTION_MULTI_LABEL = [
 PARTITION = "run_date"
 """The column that folders such as `run_date=2026-11-20` give a table; no file has it."""
 
+WINDOW = "window"
+"""The same of a stream's table, whose folders are windows of event time: `window=20261120T100000Z`."""
+
 
 SOURCE = [
     pa.field("source_file", pa.string()),  # `source` of RECORD, without a password
@@ -182,20 +204,39 @@ SOURCE = [
 """What LABELED says of where a row came from, behind all other columns: of text files, and where it is asked for."""
 
 
-def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False) -> pa.Schema:
+MESSAGE = [
+    pa.field("message_id", pa.string()),  # Pub/Sub's
+    pa.field("event_time", pa.timestamp("us", "UTC")),
+    pa.field("publish_time", pa.timestamp("us", "UTC")),
+]
+"""Of a row that came as a message: the last fields of `keep`, filled in rejected rows, too."""
+
+MESSAGE_KEY = pa.field("message_key", pa.string())
+"""Behind MESSAGE where messages have an attribute that tells them apart: its value, null where a message lacks it.
+
+A message is known by its key if it has one, else by its id.
+"""
+
+
+MODEL = pa.field("model", pa.string())
+"""What LABELED of a stream says of the model, behind all other columns: the first 12 digits of its digest."""
+
+
+def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False, streamed: bool = False) -> pa.Schema:
     """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said, then SOURCE.
 
     `label` is a plain string here. A kept column that is named like one of ours, like the partition, or like one before
     it, is renamed `input_<name>`, as often as that is taken; names are compared without case, since query engines do
     not tell `Label` from `label`. The order of `scores` stands in the files' metadata: `seqcls_beam.labels`, a JSON
-    list of names.
+    list of names. So does in that of a column of class numbers what they are called: `seqcls_beam.classes`.
     """
     ours = [
         *(PREDICTION_MULTI_LABEL if multi_label else [pa.field("label", pa.string()), *PREDICTION[1:]]),
         *TOKENS[2:],
         *(SOURCE if sourced else []),
+        *([MODEL] if streamed else []),
     ]
-    taken = {*(f.name for f in ours), PARTITION}
+    taken = {*(f.name for f in ours), *((WINDOW, "reject") if streamed else (PARTITION,))}
     others = {f.name.casefold() for f in keep}
     kept = []
     for each in keep:
@@ -218,7 +259,7 @@ class Mark:
     rows: int = 0  # rows of the unit up to and including this batch, rejected ones among them
     bytes: int = 0  # input bytes that the rows of this batch took, near enough to show progress
     # With `last`, the unit's pieces as in UNIT, each also with `rows`, how many were read from it, rejected ones among
-    # them, and `losses`, what could not be read: {reason, detail, rows (None: not known), bytes} each.
+    # them, and `losses`, what could not be read: {reason, detail, rows (None: not known), bytes, weight} each.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time spent on this batch, by stage
     sourced: bool = False  # LABELED has SOURCE

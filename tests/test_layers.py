@@ -34,7 +34,7 @@ KNOWS = {
     "argparse": (),
 }
 # Of the commands, too.
-ORDER = ["options", "terminal", "command", "classify", "clean", "prepare", "finetune", "evaluate"]
+ORDER = ["options", "terminal", "command", "streaming", "classify", "clean", "seal", "prepare", "finetune", "evaluate"]
 
 LONGEST = 340
 

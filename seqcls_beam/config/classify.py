@@ -1,6 +1,7 @@
 """Options of `python -m pipelines.classify`; other commands that read, classify or publish take the same groups."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from seqcls_beam.config.option import check, check_date, option
 
@@ -8,6 +9,9 @@ from seqcls_beam.config.option import check, check_date, option
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Reading records."""
+
+    naming: ClassVar[tuple[str, ...]] = ("text_column", "text_pair_column", "id_column", "keep_columns")
+    """The options that name columns, of the command that takes these: sentences advise no others."""
 
     input: tuple[str, ...] = option(
         "files to read: paths or patterns (*, **, ?, [..]), local or of any fsspec protocol such as gs://; "
@@ -62,6 +66,7 @@ class ReadOptions:
         "quote character of csv and tsv fields; '' reads quotes as text (default: \" for csv, '' for tsv)",
         default=None,
         metavar="CHAR",
+        may_be_empty=True,
     )
     keep_source: bool = option(
         "keep where a row came from, in the columns source_file and source_position (of text files it always is)",
@@ -77,10 +82,11 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.quote is not None and (len(self.quote.encode()) > 1 or self.quote in (",", "\t", "\r", "\n")):
+        sign = "\t" if self.delimiter == "\\t" else self.delimiter
+        separating = sign or {"csv": ",", "tsv": "\t"}.get(self.input_format, ",\t")
+        if self.quote and (len(self.quote.encode()) > 1 or self.quote in (*separating, "\r", "\n")):
             raise ValueError(f"--quote={self.quote}: expected one ASCII character that separates nothing, or nothing")
-        if self.delimiter is not None:
-            sign = "\t" if self.delimiter == "\\t" else self.delimiter
+        if sign is not None:
             quote = '"' if self.quote is None else self.quote
             if len(sign) != 1 or sign in ("\r", "\n", quote) or "\ud800" <= sign <= "\udfff":
                 raise ValueError(f"--delimiter={sign!r}: expected one character that ends no line and quotes nothing")
@@ -173,7 +179,10 @@ class LossOptions:
         maximum=1,
     )
     max_unreadable: int = option(
-        "input files of which nothing can be read that there may be; above it the run fails", default=0, minimum=0
+        "input files that there may be of which nothing can be read, or which end early, so that nobody knows how many "
+        "rows are missing; above it the run fails",
+        default=0,
+        minimum=0,
     )
     min_rows: int | None = option(
         "rows that must be read; below it the run fails (default: 1 where any input file has a byte)",

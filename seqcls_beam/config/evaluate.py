@@ -8,6 +8,17 @@ from seqcls_beam.config.prepare import check_label_columns
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateReadOptions(ReadOptions):
+    """Reading records."""
+
+    naming = (*("text_column", "text_pair_column", "id_column"), *("label_column", "label_columns", "slice_by"))
+
+    # What is kept follows from other options, and the worst rows always say where they came from.
+    keep_columns: tuple[str, ...] | None = None
+    keep_source: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerOptions:
     """What is evaluated, where not --input: rows that are prepared, or that have their answers."""
 
@@ -58,8 +69,6 @@ class GoldOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.label_separator == "":
-            raise ValueError("--label_separator is empty: expected a character, such as ','")
         check_label_columns(self.label_columns, self.label_column, self.label_separator)
 
 
@@ -126,6 +135,8 @@ class ReportOptions(LossOptions):
 
     def __post_init__(self) -> None:
         check(self)
+        if self.overwrite and self.output is None:
+            raise ValueError("--overwrite is for --output")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +152,9 @@ class EvaluateConfig:
     report: ReportOptions
 
 
+_WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled")
+"""Of the report, where no files are read that may be damaged."""
+
 TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
     "input": {},
     "data": {
@@ -150,10 +164,12 @@ TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
             *("model", "revision", "problem_type", "threshold"),
             *("device", "dtype", "threads", "batch_tokens", "compile"),
         ),
+        "report": _WITHOUT_FILES,
     },
     "labeled": {
         "read": ("text_column", "text_pair_column", "id_column", "batch_rows", "unit_bytes"),
         "model": ("threshold",),
+        "report": _WITHOUT_FILES,
     },
 }
 """The options of a group that say something of a source, by source; where a group is not named, all do."""

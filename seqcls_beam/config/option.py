@@ -17,8 +17,10 @@ def option(
     maximum: float | None = None,
     metavar: str | None = None,
     positional: bool = False,
+    may_be_empty: bool = False,
+    flag: str | None = None,
 ) -> Any:
-    """A dataclass field with what `--help` shows and `check` enforces."""
+    """A dataclass field with what `--help` shows and `check` enforces; `flag` is its name where that is no Python's."""
     return field(
         default=default,
         metadata={
@@ -28,23 +30,27 @@ def option(
             "maximum": maximum,
             "metavar": metavar,
             "positional": positional,
+            "may_be_empty": may_be_empty,
+            "flag": flag,
         },
     )
 
 
 def check(options: Any) -> None:
-    """Raise `ValueError` naming the first option outside its range, with the value received."""
+    """Raise `ValueError` naming the first option that is empty or outside its range, with the value received."""
     for each in fields(options):
         value = getattr(options, each.name)
         if value is None or not each.metadata:
             continue
+        if value == "" and not each.metadata["may_be_empty"]:
+            raise ValueError(f"--{flag(each)} is empty (an unset variable?): leave it out, or say what it is")
         choices, low, high = (each.metadata[key] for key in ("choices", "minimum", "maximum"))
         if choices and value not in choices:
-            raise ValueError(f"--{each.name}={value}: expected one of {', '.join(choices)}")
+            raise ValueError(f"--{flag(each)}={value}: expected one of {', '.join(choices)}")
         if low is not None and not value >= low:  # so put, nan is out of range
-            raise ValueError(f"--{each.name}={value}: expected at least {low:g}")
+            raise ValueError(f"--{flag(each)}={value}: expected at least {low:g}")
         if high is not None and value > high:
-            raise ValueError(f"--{each.name}={value}: expected at most {high:g}")
+            raise ValueError(f"--{flag(each)}={value}: expected at most {high:g}")
 
 
 def check_date(name: str, value: str) -> None:
@@ -55,6 +61,11 @@ def check_date(name: str, value: str) -> None:
         valid = False
     if not valid:
         raise ValueError(f"--{name}={value}: expected a date such as 2026-11-20")
+
+
+def flag(each: Field[Any]) -> str:
+    """What an option is called on the command line, without its dashes."""
+    return each.metadata["flag"] or each.name
 
 
 def option_fields(group: type) -> list[Field[Any]]:

@@ -7,6 +7,20 @@ from seqcls_beam.config.option import check, option
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareReadOptions(ReadOptions):
+    """Reading records."""
+
+    naming = (
+        *("text_column", "text_pair_column", "id_column"),
+        *("label_column", "label_columns", "group_by", "split_column"),
+    )
+
+    # What is kept follows from other options, and where a row came from is in the rejects alone.
+    keep_columns: tuple[str, ...] | None = None
+    keep_source: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitInputOptions:
     """Input that is split already: files of one split each, beside or instead of --input."""
 
@@ -31,7 +45,7 @@ class LabelOptions:
     )
     problem: str = option(
         "what is learned: one label a row, several, or a number; auto: several where the column holds lists or a "
-        "separator is given, else one",
+        "separator is given, else one; what could be something else than names of labels, such as 2.5, is refused then",
         default="auto",
         choices=("auto", "single_label", "multi_label", "regression"),
     )
@@ -51,8 +65,6 @@ class LabelOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.label_separator == "":
-            raise ValueError("--label_separator is empty: expected a character, such as ','")
         check_label_columns(self.label_columns, self.label_column, self.label_separator)
         if self.problem in ("single_label", "regression"):
             for name in ("label_separator", "label_columns"):

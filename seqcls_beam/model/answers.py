@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from seqcls_beam import storage
+from seqcls_beam.rows import in_python
 from seqcls_beam.schema import REJECT, SOURCE, Mark, labeled
 
 
@@ -28,7 +29,8 @@ def rows(predictions: pa.RecordBatch) -> list[dict[str, Any]]:
     """PREDICTION → a dict a row, in order: what `answers` has, and `reject`.
 
     `reject` is None, or in a row that has no answer a dict with the columns of REJECT. A kept column of that name
-    becomes `input_reject`. Raises `ValueError` as `answers`.
+    becomes `input_reject`. What of a value Python has not, such as a year past 9999, is a string, as
+    `rows.value_in_python` makes it. Raises `ValueError` as `answers`.
     """
     table = answers(predictions)
     names: list[str] = []
@@ -37,10 +39,14 @@ def rows(predictions: pa.RecordBatch) -> list[dict[str, Any]]:
         while renamed.casefold() == "reject" or (renamed != name and renamed in table.schema.names):
             renamed = f"input_{renamed}"
         names.append(renamed)
-    why = [*sources(predictions).values(), *predictions["reject"].flatten()]
-    reject = pa.StructArray.from_arrays(why, fields=list(REJECT), mask=predictions["reject"].is_null())
-    made: list[dict[str, Any]] = pa.RecordBatch.from_arrays([*table.columns, reject], [*names, "reject"]).to_pylist()
-    return made
+    reject = pa.StructArray.from_arrays(why(predictions), fields=list(REJECT), mask=predictions["reject"].is_null())
+    columns = [in_python(column) for column in (*table.columns, reject)]
+    return [dict(zip([*names, "reject"], row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def why(predictions: pa.RecordBatch) -> list[pa.Array]:
+    """The columns of REJECT, row for row: null, but for SOURCE, in a row that is no reject."""
+    return [*sources(predictions).values(), *predictions["reject"].flatten()]
 
 
 def sources(predictions: pa.RecordBatch) -> dict[str, pa.Array]:

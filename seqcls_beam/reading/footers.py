@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
+from seqcls_beam.rows import is_list
+from seqcls_beam.schema import classes_of
 
 
 class Column(NamedTuple):
@@ -26,7 +28,7 @@ def schema_of(uri: str) -> pa.Schema:
         with fs.open(path, "rb") as file:
             return pq.read_schema(file)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{uri} is no Parquet file ({error})") from error
+        raise ValueError(f"{storage.without_password(uri)} is no Parquet file ({error})") from error
 
 
 def labels_of(schema: pa.Schema) -> tuple[str, ...] | None:
@@ -49,14 +51,26 @@ def _column(uri: str, name: str) -> Column | None:
             schema = parquet.schema_arrow
             if schema.names.count(name) != 1 or not parquet.metadata.num_rows:
                 return None
-            return Column(uri, schema.field(name).type, _classes(schema, name))
+            return Column(uri, schema.field(name).type, classes_in(schema, name))
     except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None  # the reader says what is wrong with it
 
 
-def _classes(schema: pa.Schema, name: str) -> tuple[str, ...] | None:
-    """The names of a `ClassLabel`, or of a list of them, as the library `datasets` writes it into its metadata."""
+def classes_in(schema: pa.Schema, name: str) -> tuple[str, ...] | None:
+    """What a file calls the class numbers in a column; None where it has no such column, or twice.
+
+    `classify` says it in the column's metadata; the library `datasets` in those of the file, of a `ClassLabel` or a
+    list of them.
+    """
+    if len(schema.get_all_field_indices(name)) != 1:
+        return None
+    field = schema.field(name)
+    kind = field.type.value_type if is_list(field.type) else field.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):  # doubles are what pandas makes of gaps
+        return None
     try:
+        if (own := classes_of(field)) is not None:
+            return own
         found: Any = orjson.loads((schema.metadata or {})[b"huggingface"])
         found = found["info"]["features"][name]
         while isinstance(found, list) or "feature" in found:

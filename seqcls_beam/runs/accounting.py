@@ -2,6 +2,8 @@
 
 A loss is weighed by its rows: those a footer tells of, else what its bytes are worth in rows of the file as far as it
 was read, or, of a file of which nothing was read, of the files that are most like it. What is worth so is an estimate.
+What is missing behind the end of an archive that was cut has no weight: such a file counts with those that cannot be
+read.
 """
 
 import math
@@ -16,7 +18,8 @@ from seqcls_beam.runs.run import RunError
 
 _CURES = {
     "invalid_utf8": "are they in another encoding? name it with --encoding, such as latin-1",
-    "ragged_row": "are the fields separated by another character? name it with --delimiter",
+    "ragged_row": "are the fields separated by another character? name it with --delimiter; in tsv, are they quoted? "
+    "say --quote='\"'",
     "unbalanced_quote": "are quotes just text? say so with --quote=''",
 }
 """What most often is the reason for a reason."""
@@ -25,6 +28,7 @@ PREFIX = {"counted": "", "estimated": "about ", "at_least": "at least "}
 """How the number of lost rows is known → what stands before it."""
 
 _TOLD = 3  # files that a message names
+_MOST = 2**53  # rows or bytes that somebody may have: many such numbers can be added, and written as JSON
 
 
 def limits(options: LossOptions) -> LossOptions:
@@ -53,10 +57,15 @@ def by_file(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
     `path` without a password, `size` in bytes, `version`; `rows` read, rejected ones among them, and `rows_lost`;
     `bytes` read and `bytes_lost`; where rows were lost also `losses`, {reason, detail, rows,
-    bytes, weight} each: how `rows` are known, a key of `PREFIX`.
+    bytes, weight} each: how `rows` are known, a key of `PREFIX`. Raises `RunError` for what no reader has written.
     """
     files: dict[str, _Of] = {}
     for piece in pieces:
+        if not _is_piece(piece):
+            raise RunError(
+                f"a record of the unfinished run tells of its input {piece!r:.80}, which no reader wrote; remove the "
+                "run's folder under _attempts, and start again"
+            )
         kind = (piece["format"], piece["compression"])
         file = files.setdefault(piece["path"], _Of(piece["path"], piece["size"], piece["version"], kind))
         file.rows += piece["rows"]
@@ -81,10 +90,11 @@ def _told(file: _Of, means: dict[tuple[str, str] | None, float]) -> dict[str, An
     mean = own or means.get(file.kind) or means.get(None)
     losses = []
     for each in file.losses:
-        # Of an archive that ends early nothing says how much is missing: the record that was cut is one at least.
-        rows = each["rows"] if each["rows"] is not None else max(1, math.ceil(each["bytes"] / mean) if mean else 1)
-        kind = "counted" if each["rows"] is not None else "estimated" if each["bytes"] else "at_least"
-        losses.append({**each, "rows": rows, "weight": kind})
+        rows, weight = each["rows"], each["weight"]
+        if rows is None:
+            rows = max(1, math.ceil(each["bytes"] / mean) if mean else 1)
+            weight = weight if mean else "at_least"
+        losses.append({**each, "rows": rows, "weight": weight})
     return {
         "path": storage.without_password(file.path),
         "size": file.size,
@@ -99,7 +109,7 @@ def _told(file: _Of, means: dict[tuple[str, str] | None, float]) -> dict[str, An
 
 def lost(files: list[dict[str, Any]]) -> dict[str, Any]:
     """Files as `by_file` has them → {lost: rows, lost_weight: the least sure of how they are known, lost_by_reason}."""
-    losses = [each for file in files for each in file.get("losses", ())]
+    losses = [each for file in files for each in file.get("losses", ()) if each["rows"]]
     reasons: Counter[str] = Counter()
     for each in losses:
         reasons[each["reason"]] += each["rows"]
@@ -115,9 +125,19 @@ def unreadable(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [file for file in files if file.get("rows_lost") and not file["rows"]]
 
 
+def unbounded(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files that were read, and of which nobody knows how many rows are missing."""
+    return [file for file in files if file["rows"] and _unbounded(file)]
+
+
+def _unbounded(file: dict[str, Any]) -> dict[str, Any] | None:
+    """The first loss whose rows nobody knows."""
+    return next((each for each in file.get("losses", ()) if each["weight"] == "at_least"), None)
+
+
 def vanished(pieces: list[dict[str, Any]]) -> bool:
     """Whether a file was gone: what else is lost is lost for as long as the file is that of the plan."""
-    return any(loss["reason"] == "vanished_file" for piece in pieces for loss in piece["losses"])
+    return any(loss["reason"] == "vanished_file" for piece in pieces for loss in piece.get("losses", ()))
 
 
 def without_rows(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,23 +145,92 @@ def without_rows(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [file for file in files if file["size"] and not file.get("rows", 1) and not file.get("rows_lost")]
 
 
+def is_file(file: Any) -> bool:
+    """Whether what stands among a manifest's inputs is as `by_file` has it, or a file of which less is told."""
+    return (
+        isinstance(file, dict)
+        and all(isinstance(file.get(key), str) for key in ("path", "version"))
+        and _is_count(file.get("size"))
+        and all(_is_count(file[key]) for key in ("rows", "rows_lost") if key in file)
+        and ("rows" in file or not file.get("rows_lost"))
+        and _are_losses(file.get("losses", []))
+        and all(each["rows"] is not None for each in file.get("losses", []))
+    )
+
+
+def _is_piece(piece: Any) -> bool:
+    return (
+        isinstance(piece, dict)
+        and all(isinstance(piece.get(key), str) for key in ("path", "format", "compression"))
+        and isinstance(piece.get("version"), str | None)
+        and all(_is_count(piece.get(key)) for key in ("size", "rows"))
+        and _are_losses(piece.get("losses"))
+    )
+
+
+def _are_losses(losses: Any) -> bool:
+    return isinstance(losses, list) and all(
+        isinstance(each, dict)
+        and all(isinstance(each.get(key), str) for key in ("reason", "detail"))
+        and each.get("weight") in tuple(PREFIX)
+        and "rows" in each
+        and (each["rows"] is None or _is_count(each["rows"]))
+        and _is_count(each.get("bytes"))
+        for each in losses
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST
+
+
 def refuse(limits: LossOptions, files: list[dict[str, Any]], rejected: dict[str, int], where: str) -> None:
     """Raise `RunError` where less was read than the run allows: files, rows, or the share of good rows.
 
     `rejected` are rows by reason, without those of `schema.LOSSES`; `where` says where the rejects lie.
     """
-    gone = unreadable(files)
-    if len(gone) > limits.max_unreadable:
+    rows = sum(file["rows"] for file in files)
+    refuse_unread(limits, files, rows, where)
+    refuse_share(limits, rows, rejected, lost(files), where=where)
+
+
+def refuse_unread(limits: LossOptions, files: list[dict[str, Any]], rows: int, where: str = "") -> None:
+    """Raise `RunError` where fewer files could be read to their end than the run allows, or fewer `rows`."""
+    gone, cut = unreadable(files), unbounded(files)
+    if len(gone) + len(cut) > limits.max_unreadable:
+        told = [f"of {named(gone)} nothing could be read ({_why(gone[0]['losses'][0])})"] if gone else []
+        if cut:
+            loss = _unbounded(cut[0])
+            assert loss is not None
+            ends = "ends early" if len(cut) == 1 else "end early"
+            told.append(f"{named(cut)} {ends}: nobody knows how many rows are missing ({_why(loss)})")
         raise RunError(
-            f"of {named(gone)} nothing could be read ({_whys(gone)}), more files than --max_unreadable="
-            f"{limits.max_unreadable} allows; nothing was published{where}"
+            f"{', and '.join(told)}, more files than --max_unreadable={limits.max_unreadable} allows; nothing was "
+            f"published{where}"
         )
-    rows, missing = sum(file["rows"] for file in files), lost(files)
     least = limits.min_rows if limits.min_rows is not None else int(any(file["size"] for file in files))
     if rows < least:
         empty = without_rows(files)
-        told = f": {named(empty)} {'have' if len(empty) > 1 else 'has'} none" if empty else ""
-        raise RunError(f"{rows:,} rows were read, less than --min_rows={least:,}{told}; nothing was published{where}")
+        told = [f": {named(empty)} {'have' if len(empty) > 1 else 'has'} none"] if empty else []
+        told += [f" ({_why(loss)})" for loss in (empty[0].get("losses", []) if empty else [])[:1]]
+        raise RunError(
+            f"{rows:,} rows were read, less than --min_rows={least:,}{''.join(told)}; nothing was published{where}"
+        )
+
+
+def refuse_share(
+    limits: LossOptions,
+    rows: int,
+    rejected: dict[str, int],
+    missing: dict[str, Any],
+    more: str = "",
+    where: str = "",
+) -> None:
+    """Raise `RunError` where too many of the rows that are there were rejected or lost.
+
+    `rows` were read, `rejected` are among them, by reason; `missing` is as `lost` tells it. `more` is said behind the
+    reasons.
+    """
     bad, there = sum(rejected.values()) + missing["lost"], rows + missing["lost"]
     share = bad / there if there else 0.0
     if share > limits.max_rejected:
@@ -151,8 +240,8 @@ def refuse(limits: LossOptions, files: list[dict[str, Any]], rejected: dict[str,
         cures = [_CURES[reason] for reason in rejected if reason in _CURES]
         raise RunError(
             f"{bad:,} of {there:,} rows were {'rejected' if rejected else 'lost'}"
-            f"{' or lost' if rejected and lost_ else ''} ({share:.1%}: {', '.join(filter(None, [reasons, lost_]))}), "
-            f"more than --max_rejected={limits.max_rejected:g} allows; nothing was published{where}"
+            f"{' or lost' if rejected and lost_ else ''} ({share:.1%}: {', '.join(filter(None, [reasons, lost_]))}"
+            f"{more}), more than --max_rejected={limits.max_rejected:g} allows; nothing was published{where}"
             + (f". {cures[0].capitalize()}" if cures else "")
         )
 
@@ -163,6 +252,5 @@ def named(files: list[dict[str, Any]]) -> str:
     return names + (f" and {len(files) - _TOLD:,} more" if len(files) > _TOLD else "")
 
 
-def _whys(files: list[dict[str, Any]]) -> str:
-    first = files[0]["losses"][0]
-    return f"{first['reason']}: {first['detail']}"
+def _why(loss: dict[str, Any]) -> str:
+    return f"{loss['reason']}: {loss['detail']}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.runs import commit
+from seqcls_beam.runs import commit, pieces
 from seqcls_beam.runs.lease import EXPIRES
 from seqcls_beam.runs.run import RunError, attempts, label_folders
 from seqcls_beam.runs.store import OVER, Store, store_of
@@ -57,7 +57,7 @@ def look(output: str, before: str | None = None) -> list[Leftover]:
     """
     store = store_of(storage.absolute(output))
     known = partitions(store)
-    if not known and not store.names("_attempts"):
+    if not known and not store.names("_attempts") and not pieces.is_stream(store):
         read_newest(store)
         raise RunError(f"{output} holds nothing that a command published, and no attempt at it")
     now = _clock(store)
@@ -67,7 +67,7 @@ def look(output: str, before: str | None = None) -> list[Leftover]:
         found += _parts(store, partition)
     if "" not in known:
         found += _attempts(store, "", now)
-    return sorted([*found, *_old(store, known, before)], key=lambda each: each.name)
+    return sorted([*found, *_half_pieces(store, now), *_old(store, known, before)], key=lambda each: each.name)
 
 
 def remove(output: str, found: list[Leftover]) -> Iterator[tuple[Leftover, str | None]]:
@@ -177,6 +177,18 @@ def _parts(store: Store, partition: str) -> Iterator[Leftover]:
                 yield Leftover(path, partition, "a part of an earlier version", files, size, None, True)
             else:
                 yield Leftover(path, partition, "not of this program: left alone", files, size, None, False)
+
+
+def _half_pieces(store: Store, now: float) -> Iterator[Leftover]:
+    """What writers of pieces left under way; a piece itself is somebody's rows until it is sealed."""
+    for name in store.names(pieces.SCRATCH):
+        path = f"{pieces.SCRATCH}/{name}"
+        files, size, changed = _usage(store.uri(path))
+        idle = max(0.0, now - changed) if changed is not None else None
+        if files and (idle is None or idle < EXPIRES):
+            yield Leftover(path, "", "a piece that is being written: left alone", files, size, idle, False)
+        elif files:
+            yield Leftover(path, "", "half a piece, of a process that is dead", files, size, idle, True)
 
 
 def _old(store: Store, known: list[str], before: str | None) -> Iterator[Leftover]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
-from seqcls_beam.model.answers import answers, sources
+from seqcls_beam.model.answers import answers, why
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT, Mark, labeled
@@ -168,10 +168,9 @@ class UnitWriter:
     def _write_rejects(self, batch: pa.RecordBatch) -> None:
         if self._rejects is None:
             self._rejects = PartWriter(self._new_part("rejects"), REJECT)
-        columns = [*sources(batch).values(), *batch["reject"].flatten()]
-        reason = columns[3]
-        self._rejects.write(pa.RecordBatch.from_arrays(columns, schema=REJECT))
-        for each in pc.value_counts(reason).to_pylist():
+        rejects = pa.RecordBatch.from_arrays(why(batch), schema=REJECT)
+        self._rejects.write(rejects)
+        for each in pc.value_counts(rejects["reason"]).to_pylist():
             self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
 
     def _count(self, batch: pa.RecordBatch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.runs import commit
+from seqcls_beam.runs import commit, pieces
 from seqcls_beam.runs.accounting import refuse, vanished
 from seqcls_beam.runs.manifest import build_manifest
 from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, read_own, short
@@ -21,10 +21,12 @@ from seqcls_beam.runs.versions import (
     STAGE,
     Version,
     is_below,
+    published_files,
     read_version,
     stage_name,
     version_name,
 )
+from seqcls_beam.schema import WINDOW
 
 TOLD = {
     "classify": "labels (pipelines.classify)",
@@ -72,11 +74,19 @@ def unpublishable(run: Run) -> str | None:
     """Why the run could not be published into its output folder as that stands; None if it could."""
     store = store_of(run.output)
     now = current(run)
-    others = [each for each in partitions(store) if each != run.partition and (not each or not run.partition)]
+    key = run.partition.partition("=")[0]
+    if key != WINDOW and pieces.is_stream(store):
+        return f"--output={run.output} holds what a stream labelled, in windows; name another folder"
+    others = [each for each in partitions(store) if each.partition("=")[0] != key]
     for each in others:
         if other := read_newest(store, each):
             if other.manifest["kind"] != run.kind:
                 return _of_another_kind(run, other)
+            if key == WINDOW:
+                what = each or "a table without partitions"
+                return f"{run.output} holds {what}, which no stream wrote: {run.partition} cannot stand beside it"
+            if each.startswith(f"{WINDOW}="):
+                return f"--output={run.output} holds windows of a stream, such as {each}; name another folder"
             if each:
                 return f"--output={run.output} has partitions such as {each}: give a --run_date, or name another folder"
             return f"--output={run.output} is a table without partitions: leave out --run_date, or name another folder"
@@ -150,7 +160,7 @@ def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str
         tuple(moves),
         () if table else tuple(sorted(named, key=lambda name: (name != moves[-1][1], name))),
         label_folders(run.partition) if table else (),
-        frozenset(target for _, target in moves),
+        frozenset(each["path"] for each in published_files(manifest)),
     )
     try:
         number = commit.publish(store, version, {**manifest, "kind": run.kind})
@@ -239,9 +249,8 @@ def _of_another_kind(run: Run, found: Published) -> str:
 
 def _taken(run: Run, now: Published) -> str:
     return (
-        f"{run.output} holds another run ({short(now.version.run_id)}, this one is {short(run.run_id)}"
-        + (")" if run.kind == "evaluate" else ": other input, model, options or version)")
-        + "; name another --output, or give --overwrite to replace it"
+        f"{run.output} holds another run ({short(now.version.run_id)}, this one is {short(run.run_id)}: other input, "
+        "model, options or version); name another --output, or give --overwrite to replace it"
     )
 
 

@@ -26,7 +26,7 @@ from seqcls_beam import storage
 from seqcls_beam.config.classify import LossOptions
 from seqcls_beam.reading import units
 from seqcls_beam.runs.store import OVER, Store, store_of
-from seqcls_beam.schema import PARTITION, Mark
+from seqcls_beam.schema import PARTITION, WINDOW, Mark
 
 
 class RunError(RuntimeError):
@@ -46,7 +46,7 @@ class Run:
     overwrite: bool = False
     limits: LossOptions = field(default_factory=LossOptions)  # what of the input may be missing
     publishes: tuple[str, ...] = ()  # names in `output`, of a run that is no labelling; nobody else may have them
-    partition: str = ""  # of the table, such as run_date=2026-11-20; "" where it has none
+    partition: str = ""  # of the table, run_date=2026-11-20 or window=20261120T100000Z; "" where it has none
     follows: int | None = None  # the version that was the newest when the run began; None: when it is published
     kind: str = "classify"  # the command whose output it is; one kind never replaces another
 
@@ -56,9 +56,9 @@ class Run:
             raise ValueError(
                 f"run_id={self.run_id!r}: expected a name without / and =, which does not begin as ours do"
             )
-        date = self.partition.removeprefix(f"{PARTITION}=")
-        if self.partition and (date == self.partition or not _is_name(date) or "=" in date):
-            raise ValueError(f"partition={self.partition!r}: expected {PARTITION}=… or nothing")
+        key, _, value = self.partition.partition("=")
+        if self.partition and (key not in (PARTITION, WINDOW) or not _is_name(value) or "=" in value):
+            raise ValueError(f"partition={self.partition!r}: expected {PARTITION}=…, {WINDOW}=… or nothing")
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -216,7 +216,11 @@ def read_own(run: Run, uri: str) -> dict[str, Any]:
 def _read_record(run: Run, uri: str) -> dict[str, Any]:
     """The record of a unit. Raises `RunError` as `read_own` does, and where its parts would lie elsewhere."""
     record = read_own(run, uri)
-    whole = isinstance(record.get("units"), int) and isinstance(record.get("labels"), dict)
+    whole = (
+        isinstance(record.get("units"), int)
+        and isinstance(record.get("labels"), dict)
+        and isinstance(record.get("inputs"), list)
+    )
     if not whole or not _is_part(record["labels"]) or not _is_part(record.get("rejects")):
         raise RunError(f"{uri} is none of this program's; remove {run.attempt} and start again")
     return record

@@ -20,6 +20,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "rows": dict,
         "splits": dict,
         "problem": str,
+        "label_form": str,
         "labels": list,
         "tokenizer": dict,
         "cleaned": dict,

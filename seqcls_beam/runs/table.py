@@ -6,7 +6,7 @@ Readers of a version see all of it at any moment: while it is being carried out 
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from seqcls_beam import storage
+from seqcls_beam.runs import pieces, unsealed
+from seqcls_beam.runs.accounting import vanished
 from seqcls_beam.runs.commit import carry_out, locate
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
@@ -35,6 +37,12 @@ class Published:
         """Where the parts are now, relative to the output folder, in input order."""
         elsewhere = locate(self.store, self.version)
         return [elsewhere.get(part["path"], part["path"]) for part in self.manifest["parts"]]
+
+    def uris(self) -> list[str]:
+        """Where all files are now, those without rows left out."""
+        elsewhere = locate(self.store, self.version)
+        files = [each["path"] for each in published_files(self.manifest) if each.get("rows", 1)]
+        return [self.store.uri(elsewhere.get(path, path)) for path in files]
 
 
 def settled(found: Published) -> Published:
@@ -82,18 +90,21 @@ def published(output: str) -> Iterator[Published]:
             yield found
 
 
-def open_labels(output: str) -> ds.Dataset:
+def open_labels(output: str, live: bool = False) -> ds.Dataset:
     """The labelled rows of a folder, exactly those of the newest versions: partitions by name, rows in input order.
 
     Where the table has partitions, their value is a column. A publication that a dead process left half done is carried
-    out. A dataset opens files when it is read: where another run has replaced them since, open it again. Raises
-    `FileNotFoundError` where nothing is published or files of it are gone, `RunError` where a version is damaged, no
-    labels are published there, or partitions differ in their columns.
+    out. A dataset opens files when it is read: where another run has replaced them since, open it again. `live` adds
+    what a stream has labelled and nobody has sealed, each message once, as sealing would: read into memory, now. Raises
+    `FileNotFoundError` where nothing is published or files of it are gone, `RunError` where a version or a piece is
+    damaged, no labels are published there, or partitions differ in their columns.
     """
     gone: FileNotFoundError | None = None
     for _ in range(TRIES):
+        # Before the versions: what is sealed in between is in both, and left out of one.
+        waiting = _waiting(output) if live else []
         runs = list(published(output))
-        if not runs:
+        if not runs and not waiting:
             raise FileNotFoundError(f"{output} holds no published run")
         for run in runs:
             if run.manifest["kind"] != "classify":
@@ -101,12 +112,16 @@ def open_labels(output: str) -> ds.Dataset:
         with suppress(OSError):  # of a folder that can only be read: then files are found where they lie
             storage.each(settled, runs)
         places = storage.each(Published.locations, runs)
-        files = [(run, name) for run, names in zip(runs, places, strict=True) for name in names]
+        files = [
+            _Part(run, name, str(part.get("shape", run.version.partition)))
+            for run, names in zip(runs, places, strict=True)
+            for name, part in zip(names, run.manifest["parts"], strict=True)
+        ]
         there = storage.each(_is_there, files)
-        missing = [name for (_, name), is_there in zip(files, there, strict=True) if not is_there]
+        missing = [part.name for part, is_there in zip(files, there, strict=True) if not is_there]
         try:
             if not missing:
-                return _dataset(output, files)
+                return _with_unsealed(output, _dataset(output, files) if files else None, waiting, runs)
             gone = FileNotFoundError(
                 f"{storage.join(output, missing[0])} is gone, and a version names it; run it again"
             )
@@ -116,33 +131,71 @@ def open_labels(output: str) -> ds.Dataset:
     raise gone
 
 
-def _is_there(file: tuple[Published, str]) -> bool:
-    return file[0].store.exists(file[1])
+class _Part(NamedTuple):
+    """A file of labelled rows."""
+
+    run: Published
+    name: str
+    shape: str  # what names its columns: parts of one name have the same
 
 
-def _dataset(output: str, files: list[tuple[Published, str]]) -> ds.Dataset:
+def _is_there(part: _Part) -> bool:
+    return part.run.store.exists(part.name)
+
+
+def _waiting(output: str) -> list[unsealed.Waiting]:
+    try:
+        return unsealed.look(store_of(storage.absolute(output)))
+    except pieces.Damaged as error:
+        raise RunError(str(error)) from error
+
+
+def _with_unsealed(
+    output: str, sealed: ds.Dataset | None, waiting: list[unsealed.Waiting], runs: list[Published]
+) -> ds.Dataset:
+    """A dataset with the rows that no version has. Raises `FileNotFoundError` where a part is gone."""
+    versions = {run.version.partition: run for run in runs}
+    parts: list[ds.Dataset] = [] if sealed is None else [sealed]
+    for each in waiting:
+        run = versions.get(each.window)
+        parts += [ds.dataset(table) for table in unsealed.fresh(each, run.uris() if run is not None else [])]
+    if len(parts) == 1:
+        return parts[0]
+    schema = _unified(f"{output}:", [("sealed rows" if part is sealed else "pieces", part.schema) for part in parts])
+    return ds.UnionDataset(schema, [part.replace_schema(schema) for part in parts])
+
+
+def _dataset(output: str, files: list[_Part]) -> ds.Dataset:
     fs, root = storage.connect(storage.absolute(output))
     system, form = PyFileSystem(FSSpecHandler(fs)), ds.ParquetFileFormat()
     made: list[ds.ParquetFileFragment] = []
-    firsts: dict[str, ds.ParquetFileFragment] = {}
-    for run, name in files:
-        key, _, value = run.version.partition.partition("=")
+    firsts: dict[str, tuple[str, ds.ParquetFileFragment]] = {}
+    for part in files:
+        partition = part.run.version.partition
+        key, _, value = partition.partition("=")
         where = {"partition_expression": ds.field(key) == value} if key else {}
-        made.append(form.make_fragment(storage.join(root, name), system, **where))
-        firsts.setdefault(run.version.partition, made[-1])
-    found = storage.each(lambda each: each.physical_schema, list(firsts.values()))
-    schemas = dict(zip(firsts, found, strict=True))
-    schema = found[0]
-    if any(each.metadata != schema.metadata for each in found):
+        made.append(form.make_fragment(storage.join(root, part.name), system, **where))
+        firsts.setdefault(part.shape, (partition, made[-1]))
+    schema = _unified(
+        f"{output}: the partitions",
+        storage.each(lambda each: (each[0], each[1].physical_schema), list(firsts.values())),
+    )
+    for key in {part.run.version.partition.partition("=")[0] for part in files} - {""}:
+        schema = schema.append(pa.field(key, pa.string()))
+    return ds.FileSystemDataset(made, schema, form, system)
+
+
+def _unified(what: str, found: list[tuple[str, pa.Schema]]) -> pa.Schema:
+    """All columns of things that have a name. Raises `RunError`, which begins with `what`, where their types differ."""
+    first, schema = found[0]
+    if any(each.metadata != schema.metadata for _, each in found):
         schema = schema.remove_metadata()  # the order of `scores` is not the same in all
-    for partition, each in schemas.items():
+    for name, each in found:
         try:
             schema = pa.unify_schemas([schema, each])
         except pa.ArrowException as error:
-            raise RunError(f"{output}: the partitions {next(iter(schemas))} and {partition} differ: {error}") from error
-    for key in {partition.partition("=")[0] for partition in schemas} - {""}:
-        schema = schema.append(pa.field(key, pa.string()))
-    return ds.FileSystemDataset(made, schema, form, system)
+            raise RunError(f"{what} {first} and {name} differ: {error}") from error
+    return schema
 
 
 def first_rows(output: str, rows: int, partition: str = "") -> pa.Table:
@@ -162,8 +215,8 @@ def covered_inputs(
 ) -> set[tuple[str, int, str]]:
     """Path, size and version of the files that versions of any partition labelled with this model (its digest).
 
-    A file of which nothing could be read is covered where it was read as now, which `read` says. `leave_out` is a
-    partition that does not count, for it is about to be replaced.
+    A file of which something is missing is covered where it was read as now, which `read` says, and was there then.
+    `leave_out` is a partition that does not count, for it is about to be replaced.
     """
     manifests = [read_version(store, each, newest(store, each))[1] for each in partitions(store) if each != leave_out]
     return {
@@ -171,7 +224,7 @@ def covered_inputs(
         for manifest in manifests  # also of one that says that its rows were taken away
         if manifest.get("model", {}).get("digest") == model
         for file in manifest["inputs"]
-        if file.get("rows", 1) or not file.get("rows_lost", 0) or manifest.get("read") == read
+        if not file.get("rows_lost") or (manifest.get("read") == read and not vanished([file]))
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
+from seqcls_beam.runs.accounting import is_file
 from seqcls_beam.runs.run import RunError, attempts, short
 from seqcls_beam.runs.store import Store
 
@@ -151,8 +152,8 @@ def _fault(manifest: Any, partition: str, number: int) -> str | None:
             return f"`{key}` is no list of files below the folder"
     if not isinstance(manifest.get("model", {}), dict):
         return "`model` is no object"
-    if not isinstance(manifest.get("inputs", []), list) or not all(map(_is_input, manifest.get("inputs", []))):
-        return "`inputs` is no list of files with path, size and version"
+    if not isinstance(manifest.get("inputs", []), list) or not all(map(is_file, manifest.get("inputs", []))):
+        return "`inputs` is no list of files with path, size and version, and what became of them"
     if "card" in manifest and not _is_file(manifest["card"]):
         return "`card` is no file below the folder"
     for key in ("stage", "work"):
@@ -177,10 +178,6 @@ def _is_file(each: Any) -> bool:
         and isinstance(each.get("bytes"), int)
         and isinstance(each.get("rows", 0), int)
     )
-
-
-def _is_input(each: Any) -> bool:
-    return isinstance(each, dict) and {"path", "size", "version"} <= each.keys()
 
 
 def _is_move(each: Any) -> bool:

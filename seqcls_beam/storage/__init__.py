@@ -313,10 +313,15 @@ def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
     folder = connect(scratch)[1] if scratch else os.path.dirname(path)
     make_folder(folder)
     aside = os.path.join(folder, f".{os.path.basename(path)}-{secrets.token_hex(8)}")
-    with open(aside, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(aside, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(FileNotFoundError):  # on a full disk what is left of it would take room for ever
+            os.unlink(aside)
+        raise
     return aside
 
 

@@ -17,6 +17,8 @@ _WEB = ("http", "https")
 _ESCAPED = re.compile("%(25|[89A-F][0-9A-F])", re.IGNORECASE)
 _UNDECODED = re.compile("[%\udc80-\udcff]")  # as Python has bytes of a name that are not UTF-8
 
+_STANDARD_INPUT = re.compile(r"[^\s'\"]*/seqcls_beam-stdin-[0-9a-f]{32}(?:\.[a-z0-9]+)*")
+
 _USER = re.compile(r"(://)[^/?#\s]*@")
 # A password with a slash or the like in it; digits behind the colon are a port.
 _USER_BEYOND = re.compile(r"(://)[^/@\s:]*:(?!\d*(?:[/?#]|$))[^@\s]*@")
@@ -82,7 +84,11 @@ def lies_in(uri: str, folder: str) -> bool:
 
 
 def without_password(uri: str) -> str:
-    """A URI, or a sentence with one, without the user, the password and the keys it may hold, for what is published."""
+    """A URI, or a sentence with one, without the user, the password and the keys it may hold, for what is published.
+
+    The file that holds a standard input is called "-": its own name means nothing once it is read.
+    """
+    uri = _STANDARD_INPUT.sub("-", uri)
     bare = _USER.sub(r"\1", uri)
     if bare == uri:
         bare = _USER_BEYOND.sub(r"\1", uri)

@@ -1,9 +1,11 @@
 """What became of the input, in rows and bytes by file, and when it is too much."""
 
+from typing import Any
+
 import pytest
 
 from seqcls_beam.config.classify import LossOptions
-from seqcls_beam.runs.accounting import by_file, lost, named, refuse, unreadable, without_rows
+from seqcls_beam.runs.accounting import by_file, is_file, lost, named, refuse, unbounded, unreadable, without_rows
 from seqcls_beam.runs.run import RunError
 
 
@@ -17,7 +19,17 @@ def piece(path, size=1000, rows=0, losses=(), format="jsonl", compression=""):
         "size": size,
         "version": "v",
         "rows": rows,
-        "losses": [{"reason": "corrupt_file", "detail": "no", "rows": None, "bytes": 0, **loss} for loss in losses],
+        "losses": [
+            {
+                "reason": "corrupt_file",
+                "detail": "no",
+                "rows": None,
+                "bytes": 0,
+                "weight": "counted" if loss.get("rows") is not None else "estimated",
+                **loss,
+            }
+            for loss in losses
+        ],
     }
 
 
@@ -42,7 +54,11 @@ def test_pieces_of_a_file_are_one_file():
         # 600 of 1,000 bytes gave 30 rows, 20 bytes each: 400 are worth 20.
         ([piece("a", rows=30, losses=[{"bytes": 400}])], 20, "estimated"),
         # The record at a cut is one, and how much was behind it nobody knows.
-        ([piece("a", rows=30, losses=[{"bytes": 0}])], 1, "at_least"),
+        ([piece("a", rows=30, losses=[{"weight": "at_least"}])], 1, "at_least"),
+        # Of 1,000 bytes 400 are behind what could be decoded, worth 20 rows; and more is missing.
+        ([piece("a", rows=30, losses=[{"bytes": 400, "weight": "at_least"}])], 20, "at_least"),
+        # As far as the reader could tell.
+        ([piece("a", rows=30, losses=[{"rows": 7, "weight": "estimated"}])], 7, "estimated"),
         # Nothing was read: what rows of files of the same kind weigh, 50 bytes.
         (
             [piece("a", losses=[{"bytes": 1000}]), piece("b", rows=20), piece("c", rows=1, compression="gz")],
@@ -52,7 +68,7 @@ def test_pieces_of_a_file_are_one_file():
         # None of the kind: what all rows weigh, 100 bytes.
         ([piece("a", losses=[{"bytes": 1000}], format="csv"), piece("b", rows=10)], 10, "estimated"),
         # Nothing at all is known.
-        ([piece("a", losses=[{"bytes": 1000}])], 1, "estimated"),
+        ([piece("a", losses=[{"bytes": 1000}])], 1, "at_least"),
         # Two losses of one file, one known.
         ([piece("a", rows=10, losses=[{"rows": 5, "bytes": 100}, {"bytes": 400}])], 5 + 8, "estimated"),
     ],
@@ -78,6 +94,9 @@ def test_files_are_unreadable_or_empty_or_neither():
         [piece("read", rows=1), piece("gone", losses=[{}]), piece("bare"), piece("nothing", size=0), piece("header", 9)]
     )
     assert [each["path"] for each in unreadable(files)] == ["gone"]
+    cut = by_file([piece("cut", rows=9, losses=[{"weight": "at_least"}]), piece("part", rows=9, losses=[{"rows": 1}])])
+    assert [each["path"] for each in unbounded(cut)] == ["cut"]
+    assert [each["path"] for each in unbounded(files)] == []
     assert [each["path"] for each in without_rows(files)] == ["bare", "header"]
     assert named(files) == "read, gone, bare and 2 more"
 
@@ -110,6 +129,24 @@ def test_files_are_unreadable_or_empty_or_neither():
             {"max_unreadable": 1},
             "99 of 198 rows were lost (50.0%: about 99 corrupt_file)",
         ),
+        # However little the one row weighs that was cut.
+        (
+            [piece("a", rows=1000, losses=[{"reason": "truncated_file", "weight": "at_least"}])],
+            {},
+            {},
+            "a ends early: nobody knows how many rows are missing (truncated_file: no), more files than "
+            "--max_unreadable=0 allows",
+        ),
+        (
+            [piece(name, rows=100, losses=[{"weight": "at_least"}]) for name in "ab"] + [piece("c", losses=[{}])],
+            {},
+            {"max_unreadable": 2},
+            "of c nothing could be read (corrupt_file: no), and a, b end early: nobody knows how many rows are missing",
+        ),
+        ([piece("a", rows=1000, losses=[{"weight": "at_least"}])], {}, {"max_unreadable": 1}, None),
+        ([piece("a", rows=9, losses=[{"weight": "at_least"}])], {}, {"max_unreadable": 1}, "at least 1 corrupt_file"),
+        # A loss of no row says why there are none.
+        ([piece("a", losses=[{"rows": 0}])], {}, {}, "less than --min_rows=1: a has none (corrupt_file: no)"),
         ([piece("a"), piece("b")], {}, {}, "0 rows were read, less than --min_rows=1: a, b have none"),
         ([piece("a")], {}, {"min_rows": 0}, None),
         ([piece("a", size=0)], {}, {}, None),
@@ -127,3 +164,37 @@ def test_a_run_is_refused_where_too_little_was_read(pieces, rejected, limits, sa
     with pytest.raises(RunError) as error:
         refuse(LossOptions(**limits), files, rejected, "")
     assert said in str(error.value)
+
+
+ODD: list[Any] = [None, [], {}, "7", -1, 2**63, 10**30, 1.5, True, [{}], ["a"], {"a": 1}]
+
+
+@pytest.mark.parametrize("key", ["path", "version", "size", "rows", "rows_lost", "losses"])
+def test_what_no_command_wrote_is_no_file_of_a_manifest(key):
+    (file,) = by_file([piece("a", rows=9, losses=[{"rows": 1}])])
+    assert is_file(file)
+    assert [odd for odd in ODD if is_file({**file, key: odd})] == {
+        "path": ["7"],
+        "version": ["7"],
+        "losses": [[]],
+    }.get(key, [])
+    assert not is_file([file])
+
+
+@pytest.mark.parametrize("key", ["reason", "detail", "rows", "bytes", "weight"])
+def test_what_no_command_wrote_is_no_loss(key):
+    good = piece("a", rows=9, losses=[{"rows": 1}])
+    (file,) = by_file([good])
+    allowed = {"reason": ["7"], "detail": ["7"]}.get(key, [])
+    for odd in ODD:
+        assert is_file({**file, "losses": [{**file["losses"][0], key: odd}]}) == (odd in allowed)
+        bad = {**good, "losses": [{**good["losses"][0], key: odd}]}
+        if odd in allowed or (key == "rows" and odd is None):
+            by_file([bad])
+        else:
+            with pytest.raises(RunError, match="which no reader wrote; remove the run's folder"):
+                by_file([bad])
+    others: list[Any] = [None, [], "x", {}, {**good, "size": "9"}, {**good, "losses": {}}, {**good, "path": ["a"]}]
+    for odd in others:
+        with pytest.raises(RunError, match="no reader wrote"):
+            by_file([odd])

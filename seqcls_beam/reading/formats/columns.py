@@ -4,6 +4,7 @@ Which columns a file has is told by the format modules.
 """
 
 import math
+import reprlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +16,12 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.encodings import of
+from seqcls_beam.rows import with_lists
+from seqcls_beam.schema import classes_of, with_classes
+
+_MANY = 20  # columns that a sentence names
+_NAMES = reprlib.Repr()
+_NAMES.maxstring, _NAMES.fillvalue = 80, "…"
 
 TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 """The types that `keep_columns` may pin."""
@@ -28,6 +35,7 @@ class Layout:
     keep: pa.Schema  # the kept columns, names and types
     folders: tuple[str, ...] = ()  # those of them, the last ones, that are names of folders such as lang=en
     sourced: bool = False  # what is labelled says where it came from
+    numbers: tuple[str, ...] = ()  # those of which somebody says what class numbers mean, whatever files call them
 
     @property
     def in_files(self) -> "Layout":
@@ -43,6 +51,30 @@ class Layout:
     def names(self) -> list[str]:
         """The columns that are read, texts first, each once."""
         return list(dict.fromkeys([*self.texts, *self.keep.names]))
+
+
+def shown(name: str) -> str:
+    """A name as sentences have it: in quotes, of a long one the beginning and the end, no sign that does not print."""
+    return _NAMES.repr(name)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of columns, in quotes, of many the first."""
+    told = [*names]
+    more = f" and {len(told) - _MANY:,} more" if len(told) > _MANY else ""
+    return ", ".join(map(shown, told[:_MANY])) + more
+
+
+def untyped(name: str, options: ReadOptions) -> str:
+    """What to do about a column that has no one type, with an option that the command has."""
+    if "keep_columns" in options.naming:
+        return f"say --keep_columns={shown(name)[1:-1]}:string to keep it as text, as it is written, or leave it out"
+    return "write it alike in all files, or name another one with " + _options(options.naming[2:])
+
+
+def _options(names: Iterable[str]) -> str:
+    *others, last = (f"--{name}" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def text_columns(options: ReadOptions) -> list[str]:
@@ -66,19 +98,23 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
         names.insert(0, options.id_column)
     for name in texts:
         if pins.get(name, pa.string()) != pa.string():
-            raise ValueError(f"--keep_columns={name}:{pins[name]}: it is the text, which is a string")
+            raise ValueError(f"column {shown(name)} is asked for as {pins[name]}, and is the text, which is a string")
     if there is not None:
         # A key of JSON lines may be too rare for the sample; with its type it is taken on trust.
         trusted = set(pins) - set(needed) if format == "jsonl" else set()
-        _require([*needed, *names], there, trusted, other_delimiter(there.names) if format in ("csv", "tsv") else "")
+        cure = other_delimiter(there.names) + quoted_names(there.names, options) if format in ("csv", "tsv") else ""
+        _require([*needed, *names], there, trusted, cure, options)
     types = {} if there is None else {field.name: field.type for field in there}
-    untyped = [name for name in names if name not in pins and pa.types.is_null(types.get(name, pa.string()))]
-    if untyped:
+    without = [name for name in names if name not in pins and pa.types.is_null(types.get(name, pa.string()))]
+    if without:
         raise ValueError(
-            f"column {untyped[0]!r} of the first files has no one type that it can be kept under: its values are of "
-            "several, or objects without keys; name the columns to keep with --keep_columns and leave it out"
+            f"column {shown(without[0])} of the first files has no one type that it can be kept under: its values "
+            f"are of several, or objects without keys; {untyped(without[0], options)}"
         )
-    return Layout(options, pa.schema([(name, pins.get(name) or types.get(name, pa.string())) for name in names]))
+    kept = [pa.field(name, pins.get(name) or types.get(name, pa.string())) for name in names]
+    # As a string a class number is kept by its name.
+    classes = {field.name: classes_of(field) for field in there or () if pins.get(field.name) != pa.string()}
+    return Layout(options, pa.schema([with_classes(each, classes.get(each.name)) for each in kept]))
 
 
 def _requests(
@@ -103,25 +139,25 @@ def requested(request: str) -> tuple[str, pa.DataType | None]:
     return (name, TYPES[pin]) if name and pin in TYPES else (request, None)
 
 
-def _require(names: list[str], there: pa.Schema, trusted: set[str], cure: str) -> None:
+def _require(names: list[str], there: pa.Schema, trusted: set[str], cure: str, options: ReadOptions) -> None:
     known = trusted.union(there.names)
     missing = [name for name in dict.fromkeys(names) if name not in known]
     if missing:
         blanks = [name for name in there.names if name.strip() in missing]
         raise ValueError(
-            f"no column {', '.join(map(repr, missing))} in the first files; the columns there are "
-            f"{', '.join(map(repr, there.names))}{cure}"
-            + (f"; {blanks[0]!r} is to be named with its blanks" if blanks else "")
-            + f" (see --text_column, --text_pair_column, --id_column, --keep_columns; types are {', '.join(TYPES)})"
+            f"no column {listed(missing)} in the first files; the columns there are {listed(there.names)}{cure}"
+            + (f"; {shown(blanks[0])} is to be named with its blanks" if blanks else "")
+            + f" (see {_options(options.naming)}"
+            + (f"; types are {', '.join(TYPES)})" if "keep_columns" in options.naming else ")")
         )
     twice = [name for name, count in Counter(there.names).items() if count > 1 and name in names]
     if "" in twice:
         raise ValueError(
-            f"{there.names.count('')} columns of the first file have no name; name the columns to keep with "
-            "--keep_columns in place of '*'"
+            f"{there.names.count('')} columns of the first file have no name"
+            + ("; name the columns to keep with --keep_columns in place of '*'" * ("keep_columns" in options.naming))
         )
     if twice:
-        raise ValueError(f"column {twice[0]!r} stands twice in the first file: its rows would be ambiguous")
+        raise ValueError(f"column {shown(twice[0])} stands twice in the first file: its rows would be ambiguous")
 
 
 def other_delimiter(names: list[str]) -> str:
@@ -130,15 +166,21 @@ def other_delimiter(names: list[str]) -> str:
     return f"; with --delimiter={found[0]!r} there are {names[0].count(found[0]) + 1}" if found else ""
 
 
+def quoted_names(names: list[str], options: ReadOptions) -> str:
+    """What to add to a complaint about the columns of a file whose names stand in quotes that quote nothing."""
+    quoted = len(names) > 0 and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names)
+    return "; they stand in quotes, which --quote='\"' takes off" if quoted and not options.quote else ""
+
+
 def plain(type: pa.DataType) -> pa.DataType:
-    """The type under which a column is kept: dictionaries decoded, extensions as stored, nulls as strings."""
+    """The type under which a column is kept: dictionaries decoded, extensions as stored, nulls as strings …"""
     if isinstance(type, pa.DictionaryType):
         return plain(type.value_type)
     if isinstance(type, pa.BaseExtensionType):
         return plain(type.storage_type)
     if pa.types.is_null(type) or type == pa.string_view():
         return pa.string()
-    return pa.binary() if type == pa.binary_view() else type
+    return pa.binary() if type == pa.binary_view() else with_lists(type)
 
 
 def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:

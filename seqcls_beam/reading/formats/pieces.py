@@ -81,7 +81,7 @@ class Piece:
         return InputChanged.of(self.path, f"{self.size} bytes", f"{at} bytes")
 
 
-def sampled(pieces: list[Piece]) -> Iterator[tuple[Any, Piece]]:
+def sampled(pieces: list[Piece], most: int = SAMPLED) -> Iterator[tuple[Any, Piece]]:
     """Whole files → the first few that are there and not empty, open, each with the piece of it to look at."""
     some = 0
     for piece in pieces[:LOOKED_AT]:
@@ -93,7 +93,7 @@ def sampled(pieces: list[Piece]) -> Iterator[tuple[Any, Piece]]:
             if piece.size:
                 yield file, replace(piece, end=SAMPLE)
                 some += 1
-        if some == SAMPLED:
+        if some == most:
             return
 
 

@@ -1,0 +1,55 @@
+"""Seal the windows of a stream: what was labelled since is published, each message once.
+
+python -m pipelines.seal OUT
+python -m pipelines.seal OUT --until=2026-11-20T10:00:00Z
+"""
+
+import sys
+from collections.abc import Sequence
+
+from pipelines.command import exit_code, planning, say
+from pipelines.options import UsageError, parse_alone, parser
+from pipelines.terminal import seal as terminal
+from seqcls_beam.config.seal import SealOptions
+from seqcls_beam.runs.sealing import seal
+
+GROUPS: dict[str, type] = {"seal": SealOptions}
+
+EPILOG = """\
+it may run again, several times at once, and beside jobs that label; a row that comes for a window that is sealed is
+published by the next time, as an amendment
+
+exit codes: 0 sealed, or nothing to do; 1 failed, or some window could not be sealed; 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> int:
+    with planning():
+        given = parse_alone(parser("pipelines.seal", (__doc__ or "").strip(), EPILOG, GROUPS), argv, GROUPS)["seal"]
+        if "output" not in given:
+            raise UsageError("which folder? python -m pipelines.seal OUT")
+        options = SealOptions(**given)
+    done = []
+    try:
+        for each in seal(options.output, options.until_microseconds):
+            done.append(each)
+            terminal.told(each)
+    except OSError as error:
+        terminal.summed(done)
+        return say(f"{type(error).__name__}: {error}; what was not sealed waits: seal again", 1)
+    if not done:
+        return say("nothing to seal: no window has rows that wait", 0)
+    terminal.summed(done)
+    faults = [each.fault for each in done if each.fault is not None]
+    for fault in faults:
+        say(fault, 1)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Options of `python -m pipelines.classify --subscription=…`: messages as they arrive, instead of files."""
+
+import re
+from dataclasses import dataclass
+
+from seqcls_beam.config.classify import ModelOptions, ReadOptions, RunOptions
+from seqcls_beam.config.option import check, option
+
+_SUBSCRIPTION = re.compile(r"projects/[^/\s]+/subscriptions/[A-Za-z][\w.~+%-]{2,254}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """A stream: messages of Pub/Sub."""
+
+    subscription: str = option(
+        "subscription whose messages are labelled as they arrive, projects/PROJECT/subscriptions/NAME",
+        metavar="PATH",
+    )
+    message_format: str = option(
+        "what a message's payload is: a JSON object with the columns, or the text itself",
+        default="json",
+        choices=("json", "text"),
+    )
+    attributes: tuple[str, ...] | None = option(
+        "attributes of the messages that pass through to the output, as strings, comma-separated",
+        default=(),
+        metavar="NAMES",
+    )
+    timestamp_attribute: str | None = option(
+        "attribute with the time of the event, RFC 3339 or milliseconds since 1970 (default: when it was published)",
+        default=None,
+    )
+    id_attribute: str | None = option(
+        "attribute that repeated publishings of one message share (default: the message's id)", default=None
+    )
+    pullers: int = option("sources that pull, each a step of its own for the runner", default=1, minimum=1, maximum=256)
+    max_latency: float = option(
+        "seconds that a message waits for others, and that a batch is sized by", default=5.0, minimum=0.1, maximum=300
+    )
+    max_outstanding: int = option(
+        "messages that are held at once: pulled, and not yet acknowledged", default=20_000, minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not _SUBSCRIPTION.fullmatch(self.subscription):
+            raise ValueError(
+                f"--subscription={self.subscription}: expected projects/PROJECT/subscriptions/NAME, as "
+                "`gcloud pubsub subscriptions list` shows it"
+            )
+        names = self.attributes or ()
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"--attributes names {twice[0]} twice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowOptions:
+    """The windows of a stream."""
+
+    window: int = option(
+        "seconds of event time in a window, which is published as a partition when it is over",
+        default=300,
+        minimum=1,
+        maximum=86_400,
+    )
+    allowed_lateness: int = option(
+        "seconds that event time passes the end of a window by before it is over; what comes later amends it",
+        default=600,
+        minimum=0,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndOptions:
+    """When a stream ends by itself (on this machine)."""
+
+    seconds: float | None = option("end after so many seconds", default=None, minimum=0, metavar="SECONDS", flag="for")
+    until_idle: float | None = option(
+        "end when no message came for so many seconds", default=None, minimum=0, metavar="SECONDS"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """Options of a stream that is labelled."""
+
+    read: ReadOptions
+    model: ModelOptions
+    source: SourceOptions
+    windows: WindowOptions
+    end: EndOptions
+    run: RunOptions

@@ -1,0 +1,44 @@
+"""Seal, interrupted at every step in turn; run by test_sealing.py in an interpreter without threads.
+
+python -m tests.runs.crash_seal FOLDER kill|fail
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from tests.crash import in_child
+from tests.runs.streams import content, ids, left, rejected, sealed
+from tests.runs.test_sealing import at_work
+
+
+def main(folder: str, how: str) -> None:
+    """Interrupt at step 1, 2, … until sealing goes through without one."""
+    base = Path(at_work(Path(folder) / "base"))
+    calm = Path(folder) / "calm"
+    shutil.copytree(base, calm)
+    assert sealed(str(calm)) == 0
+    expected = content(calm)
+    step = 0
+    while True:
+        step += 1
+        out = Path(folder) / f"out{step}"
+        shutil.copytree(base, out)
+
+        def once(out: Path = out) -> None:
+            sealed(str(out))
+
+        ended = in_child(once, step, str(out), how)
+        assert ids(out, live=True) == ["a", "c", "d"], (step, ended)
+        assert sealed(str(out)) == 0, step
+        assert content(out) == expected, (step, ended)
+        assert ids(out) == ids(out, live=True) == ["a", "c", "d"] and rejected(out) == ["b"], step
+        assert left(out) == [], (step, left(out))
+        shutil.rmtree(out)
+        if ended == "done":
+            break
+    print(f"interrupted at {step - 1} steps")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

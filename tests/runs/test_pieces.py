@@ -1,0 +1,290 @@
+"""Pieces: durable when they are told of, once whoever writes them, and none of them half."""
+
+import errno
+import itertools
+import os
+import resource
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import gcsfs
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from seqcls_beam import storage
+from seqcls_beam.runs import cleaning, lease, pieces, publication
+from seqcls_beam.runs.run import Run, RunError
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.schema import MESSAGE, labeled
+from tests import gcs
+from tests.messages import Message, predictions
+from tests.runs.test_cleaning import let_pass
+
+S = 10**6
+FIRST = "window=19700101T000000Z"
+
+
+def files(out: Path) -> list[str]:
+    return sorted(str(path.relative_to(out)) for path in (out / "_pieces").rglob("*") if path.is_file())
+
+
+def rows_of(out: Path) -> list[tuple[str, bool]]:
+    """(message id, whether it was rejected) of all pieces."""
+    tables = [pq.read_table(path) for path in sorted((out / "_pieces").rglob("window=*/*.parquet"))]
+    return [(row["message_id"], row["reject"] is not None) for table in tables for row in table.to_pylist()]
+
+
+@pytest.fixture
+def out(tmp_path):
+    pieces.prepare(str(tmp_path / "out"), 300)
+    return tmp_path / "out"
+
+
+MESSAGES = [Message("a", 0, text="one"), Message("b", 299 * S, 7, rejected=True), Message("c", 300 * S, 9, text="x")]
+
+
+def test_a_batch_is_a_piece_for_each_window(out):
+    told = pieces.append(str(out), predictions(MESSAGES), 300)
+    assert told == [(FIRST, 2, 1), ("window=19700101T000500Z", 1, 0)]
+    (path,) = (out / "_pieces" / FIRST).iterdir()
+    table = pq.read_table(path)
+    assert table.column_names == [
+        *("text", "message_id", "event_time", "publish_time", "label", "score", "scores", "tokens", "truncated"),
+        *("model", "reject"),
+    ]
+    good, bad = table.to_pylist()
+    assert (good["text"], good["label"], good["model"], good["reject"]) == ("one", "negative", "0123456789ab", None)
+    assert (bad["message_id"], bad["text"], bad["reject"]["raw"]) == ("b", None, b"{b")
+    assert bad["publish_time"].isoformat() == "1970-01-01T00:00:00.000007+00:00"
+    assert orjson.loads(table.schema.metadata[b"seqcls_beam.labels"]) == ["negative", "positive"]
+
+
+def test_a_batch_without_rows_is_no_piece(out):
+    assert pieces.append(str(out), predictions([]), 300) == []
+    assert files(out) == ["_pieces/stream.json"]
+
+
+def test_a_batch_that_runs_twice_is_one_piece(out):
+    before = [pieces.append(str(out), predictions(MESSAGES), 300), files(out)]
+    assert [pieces.append(str(out), predictions(MESSAGES), 300), files(out)] == before
+    # Another model says of the same messages what the first one said: they are there.
+    pieces.append(str(out), predictions(MESSAGES, model="f" * 64), 300)
+    assert files(out) == before[1]
+
+
+def test_a_row_that_was_rejected_and_is_labelled_now_is_another_piece(out):
+    for rejected in (True, False):
+        pieces.append(str(out), predictions([Message("a", 0, rejected=rejected)]), 300)
+    assert sorted(rows_of(out)) == [("a", False), ("a", True)]
+
+
+def test_a_piece_of_which_half_is_lost_counts_for_nobody(out):
+    """A message is acknowledged on account of the piece that is there: it must be whole."""
+    pieces.append(str(out), predictions(MESSAGES[:1]), 300)
+    (path,) = (out / "_pieces" / FIRST).iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    for _ in range(2):
+        pieces.append(str(out), predictions(MESSAGES[:1]), 300)
+        (again,) = set((out / "_pieces" / FIRST).iterdir()) - {path}
+        assert pq.read_table(again)["message_id"].to_pylist() == ["a"]
+
+
+def test_kept_columns_that_are_called_as_ours_are_renamed(out):
+    keep = [(name, pa.string()) for name in ("model", "window", "Reject", "label", "run_date")]
+    pieces.append(str(out), predictions(MESSAGES[:1], keep=keep), 300)
+    (path,) = (out / "_pieces" / FIRST).iterdir()
+    names = ["input_model", "input_window", "input_Reject", "input_label", "run_date", *(each.name for each in MESSAGE)]
+    assert pq.read_schema(path).names[: len(names)] == names
+
+
+def full_disk() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+
+def test_on_a_full_disk_nothing_half_is_left_and_the_batch_can_be_appended_again(out):
+    pid = os.fork()
+    if pid == 0:
+        code = 3
+        try:
+            full_disk()
+            pieces.append(str(out), predictions(MESSAGES), 300)
+        except OSError as error:
+            code = 7 if error.errno == errno.EFBIG else 4
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert files(out) == ["_pieces/stream.json"]
+    pieces.append(str(out), predictions(MESSAGES), 300)
+    assert sorted(rows_of(out)) == [("a", False), ("b", True), ("c", False)]
+
+
+@pytest.mark.parametrize("call", ["link", "fsync"])
+def test_a_disk_that_fails_is_told_of_and_nothing_half_is_left(out, monkeypatch, call):
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output error"):
+        patch.setattr(os, call, failing)
+        pieces.append(str(out), predictions(MESSAGES), 300)
+    assert files(out) == ["_pieces/stream.json"]
+
+
+def test_a_folder_that_a_sealer_removes_at_that_moment_is_made_again(out, monkeypatch):
+    link, times = os.link, []
+
+    def late(source: str, target: str) -> None:
+        times.append(target)
+        if len(times) < 4:
+            os.rmdir(os.path.dirname(target))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    pieces.append(str(out), predictions(MESSAGES[:1]), 300)
+    assert rows_of(out) == [("a", False)] and len(times) == 4
+    assert not list((out / "_pieces" / "scratch").iterdir())
+
+
+def test_windows_of_another_length_are_refused_with_both(out):
+    pieces.prepare(str(out), 300)
+    with pytest.raises(RunError, match=r"--window=60: .* has windows of 300 seconds.*give --window=300"):
+        pieces.prepare(str(out), 60)
+
+
+def test_columns_of_another_type_are_refused_with_both_and_others_are_not(out):
+    def columns(*keep: tuple[str, pa.DataType]) -> pa.Schema:
+        return labeled(pa.schema([*keep, *MESSAGE]), False, streamed=True)
+
+    pieces.prepare(str(out), 300, columns(("id", pa.int64())))
+    pieces.prepare(str(out), 300, columns(("user", pa.string())))
+    pieces.prepare(str(out), 300, labeled(pa.schema([]), True, streamed=True))
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"column 'id' would be string, and rows .* have int64"):
+            pieces.prepare(str(out), 300, columns(("id", pa.string())))
+    pieces.prepare(str(out), 300, columns(("id", pa.int64()), ("user", pa.string())))
+
+
+@pytest.mark.parametrize("name", ["_versions/00000001.json", "_versions/run_date=2026-11-20", "_MANIFEST.json"])
+def test_a_folder_of_something_else_is_refused(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RunError, match=name.rpartition("/")[2]):
+        pieces.prepare(str(tmp_path), 300)
+    assert not (tmp_path / "_pieces").exists()
+
+
+@pytest.mark.parametrize(
+    "said", ["{", "[]", '{"format_version": 1, "window": "300"}', '{"format_version": 2, "window": 9}']
+)
+def test_a_file_that_does_not_say_how_long_windows_are_is_refused(out, said):
+    (out / "_pieces" / "stream.json").write_text(said)
+    with pytest.raises(RunError, match=r"stream\.json is none of this program's"):
+        pieces.prepare(str(out), 300)
+
+
+def test_a_labelling_of_files_is_refused_where_a_stream_writes(out):
+    for partition in ("", "run_date=2026-11-20"):
+        run = publication.follow(Run(str(out), "a" * 32, overwrite=True, partition=partition))
+        assert "holds what a stream labelled" in (publication.unpublishable(run) or "")
+
+
+def test_a_store_gets_pieces_too(tmp_path):
+    out = f"memory://{tmp_path.name}/out"
+    pieces.prepare(out, 300)
+    pieces.prepare(out, 300)
+    pieces.append(out, predictions(MESSAGES), 300)
+    pieces.append(out, predictions(MESSAGES), 300)
+    found = pieces.listed(store_of(out))
+    assert {window: len(names) for window, names in found.items()} == {FIRST: 1, "window=19700101T000500Z": 1}
+    fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
+
+
+@contextmanager
+def faulty(service: str, fails: Callable[[int], str]) -> Iterator[str]:
+    """A gateway to a storage service; `fails` says whether "before" or "after" the n-th write, or never, 503 comes."""
+    writes = itertools.count(1)
+
+    class Gateway(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            how = fails(next(writes)) if self.command == "POST" else ""
+            status, data = 503, b"busy"
+            if how != "before":
+                headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+                asked = urllib.request.Request(f"{service}{self.path}", body or None, headers, method=self.command)
+                try:
+                    with urllib.request.urlopen(asked) as answered:
+                        status, data = answered.status, answered.read()
+                except urllib.error.HTTPError as error:
+                    with error:
+                        status, data = error.code, error.read()
+            self.send_response(503 if how else status)
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+NEVER, ALWAYS = "", "before"
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda number: ["before", "after", ""][min(number, 3) - 1],
+        pytest.param(lambda number: ALWAYS if number <= 6 else NEVER, marks=pytest.mark.slow),
+    ],
+    ids=["twice", "until all tries are spent"],
+)
+def test_a_store_that_answers_503(fails, monkeypatch, request):
+    """Tried again, also where the piece was written and only the answer lost; or an error, and nothing is there."""
+    lasting = "spent" in request.node.name
+    with gcs.server("busy") as service, faulty(service, fails) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        store = store_of("gs://busy/out")
+        if lasting:
+            with pytest.raises(OSError, match="cannot be written: HttpError"):
+                pieces.append("gs://busy/out", predictions(MESSAGES[:2]), 300)
+            assert pieces.listed(store) == {}
+        told = pieces.append("gs://busy/out", predictions(MESSAGES[:2]), 300)
+        assert told == [(FIRST, 2, 1)] and [len(names) for names in pieces.listed(store).values()] == [1]
+        gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+def test_half_a_piece_of_a_dead_process_is_removed_and_a_piece_never(out):
+    pieces.append(str(out), predictions(MESSAGES), 300)
+    half = out / "_pieces" / "scratch" / ".x.parquet-0123"
+    half.write_bytes(b"PAR1")
+    (told,) = cleaning.look(str(out))
+    assert (told.name, told.removable) == ("_pieces/scratch/.x.parquet-0123", False)
+    let_pass(str(out), lease.EXPIRES + 60)
+    before = files(out)
+    (told,) = cleaning.look(str(out))
+    assert told.why == "half a piece, of a process that is dead" and told.bytes == 4
+    assert [why for _, why in cleaning.remove(str(out), [told])] == [None]
+    assert files(out) == [name for name in before if name != told.name]
+    assert storage.size(str(out / "_pieces" / "stream.json"))

@@ -1,0 +1,485 @@
+"""Sealed windows: every message once, the same bytes whatever the pieces, and amendments for what comes later."""
+
+import itertools
+import shutil
+import sys
+from pathlib import Path
+from subprocess import run as started
+
+import fsspec
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seqcls_beam import open_labels
+from seqcls_beam.runs import cleaning, gathering, pieces, windows
+from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.table import read_manifest
+from tests import gcs
+from tests.halt import Process, halting
+from tests.messages import Message, predictions
+from tests.runs.streams import (
+    FIRST,
+    LENGTH,
+    SECOND,
+    S,
+    append,
+    appended,
+    content,
+    ids,
+    left,
+    prepared,
+    rejected,
+    seal,
+    sealed,
+)
+
+NEVER = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def out(tmp_path):
+    return prepared(tmp_path / "out")
+
+
+# A message is what it is however often it is delivered; whether it was labelled then, and by which model, may differ.
+UNIVERSE = [
+    Message(f"m{number}", time, published, key, text=f"text {number}")
+    for number, (time, published, key) in enumerate(
+        [
+            (0, 5, None),
+            (1, 4, "k"),
+            (1, 3, "k"),
+            (1, 3, "m0"),  # a key that is called like an id is none
+            (299 * S, 2, ""),  # an empty key is none
+            (299 * S, 1, ""),
+            (300 * S, 0, "k"),  # another window
+            (-1, 9, "l"),
+            (-1, 8, "l"),
+        ]
+    )
+]
+DELIVERY = st.tuples(st.sampled_from(UNIVERSE), st.booleans(), st.sampled_from(["a" * 64, "b" * 64]))
+DELIVERIES = st.lists(DELIVERY, min_size=1, max_size=25)
+Delivery = tuple[Message, bool, str]
+
+
+def deliver(out: str, deliveries: list[Delivery]) -> None:
+    """A batch is of one model."""
+    for model in ("a" * 64, "b" * 64):
+        batch = [Message(**{**vars(each), "rejected": bad}) for each, bad, of in deliveries if of == model]
+        pieces.append(out, predictions(batch, keyed=True, model=model), LENGTH)
+
+
+def cut(deliveries: list[Delivery], at: list[int]) -> list[list[Delivery]]:
+    ends = [0, *sorted(min(each, len(deliveries)) for each in at), len(deliveries)]
+    return [deliveries[low:high] for low, high in itertools.pairwise(ends)]
+
+
+def name_of(message: Message) -> tuple[str, str]:
+    return ("key", message.key) if message.key else ("id", message.id)
+
+
+def expected(deliveries: list[Delivery]) -> dict[str, list[tuple[str, bool, str]]]:
+    """Window → (id, whether it is a reject, model) in order, one row after the other looked at."""
+    best: dict[tuple[int, tuple[str, str]], Delivery] = {}
+    for each in deliveries:
+        message, bad, model = each
+        name = (message.time // (LENGTH * S), name_of(message))
+        if name not in best or (bad, message.published, message.id, model) < (
+            best[name][1],
+            best[name][0].published,
+            best[name][0].id,
+            best[name][2],
+        ):
+            best[name] = each
+    found: dict[str, list[tuple[str, bool, str]]] = {}
+    for (number, _), (message, bad, model) in sorted(best.items(), key=lambda item: (item[1][0].time, item[1][0].id)):
+        found.setdefault(windows.name(number * LENGTH), []).append((message.id, bad, model[:12]))
+    return found
+
+
+def found(out: str) -> dict[str, list[tuple[str, bool, str]]]:
+    """The same, read off the parts."""
+    rows: dict[str, list[tuple[int, str, bool, str]]] = {}
+    for path, data in content(out).items():
+        for row in pq.read_table(pa.BufferReader(data)).to_pylist():
+            time = round(row["event_time"].timestamp() * S)
+            where = rows.setdefault(path.split("/")[1], [])
+            where.append((time, row["message_id"], "label" not in row, row.get("model", "")))
+    return {window: [each[1:] for each in sorted(of)] for window, of in rows.items()}
+
+
+def without_models(rows: dict[str, list[tuple[str, bool, str]]]) -> dict[str, list[tuple[str, bool, str]]]:
+    """Rejects do not say which model there was."""
+    return {window: [(id, bad, "" if bad else model) for id, bad, model in of] for window, of in rows.items()}
+
+
+@NEVER
+@given(DELIVERIES, st.lists(st.integers(0, 25), max_size=6), st.randoms())
+def test_the_same_rows_are_the_same_bytes_whatever_the_pieces(deliveries, at, chance):
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    whole, many = prepared("memory://whole"), prepared("memory://many")
+    deliver(whole, deliveries)
+    shuffled = chance.sample(deliveries, len(deliveries))
+    for batch in cut(shuffled, at):
+        deliver(many, batch)
+    live = ids(many, live=True)
+    for each in (whole, many):
+        assert all(done.fault is None for done in seal(each).values())
+        assert left(each) == []
+    assert found(whole) == without_models(expected(deliveries))
+    assert content(whole) == content(many)
+    assert ids(many) == live == sorted(id for of in expected(deliveries).values() for id, bad, _ in of if not bad)
+
+
+@NEVER
+@given(DELIVERIES, st.lists(st.integers(0, 25), max_size=6), st.lists(st.booleans(), min_size=7, max_size=7))
+def test_every_message_is_one_row_whenever_windows_are_sealed(deliveries, at, sealing):
+    fsspec.filesystem("memory").store.clear()
+    out = prepared("memory://out")
+    so_far: list[Delivery] = []
+    for batch, seals in zip(cut(deliveries, at), sealing, strict=False):
+        if not batch:
+            continue
+        deliver(out, batch)
+        so_far += batch
+        names = [name_of(each) for each, _, _ in so_far]
+        if seals:
+            before = content(out)
+            told = seal(out)
+            assert before.items() <= content(out).items(), "what is sealed is never touched"
+            assert sum(each.labeled + each.rejected for each in told.values()) == len(content_rows(out)) - len(
+                [row for data in before.values() for row in pq.read_table(pa.BufferReader(data))["message_id"]]
+            )
+            here = {(each.time // (LENGTH * S), name_of(each)) for each, _, _ in so_far}
+            assert sorted(content_rows(out)) == sorted(here) and len(names) >= len(here)
+        assert len(ids(out, live=True)) == len(set(ids(out, live=True)))
+    seal(out)
+    assert sorted(content_rows(out)) == sorted({(each.time // (LENGTH * S), name_of(each)) for each, _, _ in so_far})
+    assert ids(out) == ids(out, live=True) and left(out) == []
+
+
+def content_rows(out: str) -> list[tuple[int, tuple[str, str]]]:
+    by_id = {each.id: each for each in UNIVERSE}
+    those = [by_id[id] for of in found(out).values() for id, _, _ in of]
+    return [(each.time // (LENGTH * S), name_of(each)) for each in those]
+
+
+def test_a_message_is_one_whether_a_job_read_its_key_or_not(out):
+    append(out, Message("a", 0, 1, "k"), Message("b", 0, 2, "k"), keyed=True)
+    append(out, Message("b", 0, 2), Message("c", 0, 3))
+    assert ids(out, live=True) == ["a", "c"]
+    seal(out)
+    assert ids(out) == ["a", "c"]
+    append(out, Message("c", 0, 3, "k"), Message("a", 0, 1), Message("d", 0, 4, "d"), keyed=True)
+    assert seal(out)[FIRST].labeled == 1
+    assert ids(out) == ["a", "c", "d"]
+
+
+def test_what_is_told_of_a_window(out):
+    append(out, Message("a", 0, text="aa"), Message("b", 5, rejected=True), Message("c", 3, text="c"))
+    append(out, Message("c", 3, text="c"), Message("d", 299 * S, text="d"), model="f" * 64)
+    first = seal(out)[FIRST]
+    assert (first.version, first.labeled, first.rejected, first.duplicates, first.amended) == (1, 3, 1, 1, 0)
+    append(out, Message("b", 5), Message("e", 7, rejected=True), Message("f", 9, text="ffff"))
+    second = seal(out)[FIRST]
+    assert (second.version, second.labeled, second.rejected, second.duplicates, second.amended) == (2, 1, 1, 1, 1)
+    assert seal(out) == {}
+    told = read_manifest(out, FIRST)
+    assert told is not None
+    assert told["window"] == {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:05:00Z", "amended": 1}
+    assert (told["rows"]["in"], told["rows"]["labeled"], told["rows"]["rejected"]) == (6, 4, 2)
+    assert told["rows"]["rejected_by_reason"] == {"invalid_json": 2}
+    assert told["messages"] == {
+        "distinct": 6,
+        "duplicates": 2,
+        "first": "1970-01-01T00:00:00Z",
+        "last": "1970-01-01T00:04:59Z",
+    }
+    assert told["models"] == ["0123456789ab", "f" * 12]
+    assert told["tokens"] == 8 and told["label_counts"] == {"negative": 2, "positive": 2}
+    assert [part["rows"] for part in told["parts"]] == [3, 1] and [part["rows"] for part in told["rejects"]] == [1, 1]
+    (reject, _) = (pq.read_table(Path(out, part["path"])).to_pylist()[0] for part in told["rejects"])
+    assert (reject["source"], reject["position"], reject["reason"], reject["raw"]) == (
+        "pubsub",
+        5,
+        "invalid_json",
+        b"{b",
+    )
+    assert reject["message_id"] == "b"
+
+
+def test_times_of_any_year_have_windows(out):
+    year_1, year_9999 = -62_135_596_800 * S, 253_402_300_799 * S
+    times = {"1970": 0, "before": -1, "2099": 4_070_908_800 * S, "first": year_1, "last": year_9999, "beyond": 2**62}
+    append(out, *(Message(name, time) for name, time in times.items()))
+    assert len(seal(out)) == len(times)
+    assert ids(out) == sorted(times) and left(out) == []
+    raw = open_labels(out).to_table()
+    assert (
+        dict(zip(raw["message_id"].to_pylist(), pc.cast(raw["event_time"], pa.int64()).to_pylist(), strict=True))
+        == times
+    )
+    assert {"00010101T000000Z", "99991231T235500Z", "19691231T235500Z"} <= set(raw["window"].to_pylist())
+
+
+def test_windows_are_sealed_until_a_time(out):
+    append(out, *(Message(str(number), number * 300 * S) for number in range(4)))
+    assert list(seal(out, until=599_999_999)) == [FIRST]
+    assert list(seal(out, until=600 * S)) == [SECOND]
+    assert ids(out) == ["0", "1"] and ids(out, live=True) == ["0", "1", "2", "3"]
+    assert len(seal(out)) == 2
+
+
+def test_a_window_of_rejects_only(out):
+    append(out, Message("a", 0, rejected=True))
+    assert ids(out, live=True) == []
+    seal(out)
+    assert ids(out) == [] and rejected(out) == ["a"]
+    append(out, Message("a", 0), Message("b", 0))
+    assert ids(out, live=True) == ["b"], "a message is held also where it was rejected"
+    seal(out)
+    assert ids(out) == ["b"] and rejected(out) == ["a"]
+
+
+def test_rows_with_other_columns_are_in_parts_of_their_own(out):
+    append(out, Message("a", 0, text="one"), Message("b", 2, text="two"))
+    append(out, Message("c", 1, text="three"), keep=[("size", pa.int64())], labels=["bad", "good"], model="f" * 64)
+    append(out, Message("d", 400 * S, text="four"), keep=[("size", pa.int64())])
+    live = open_labels(out, live=True).to_table()
+    assert live.num_rows == 4
+    seal(out, until=300 * S)
+    half = open_labels(out, live=True).to_table()
+    seal(out)
+    whole = open_labels(out).to_table()
+    for table in (live, half, whole):
+        rows = {row["message_id"]: (row["text"], row["size"], row["label"], row["model"]) for row in table.to_pylist()}
+        assert rows == {
+            "a": ("one", None, "negative", "0123456789ab"),
+            "b": ("two", None, "negative", "0123456789ab"),
+            "c": (None, 5, "good", "f" * 12),
+            "d": (None, 4, "negative", "0123456789ab"),
+        }
+    parts = [pq.read_table(path) for path in sorted(Path(out, "labels", FIRST).iterdir())]
+    assert sorted(part["message_id"].to_pylist() for part in parts) == [["a", "b"], ["c"]]
+    labels = {
+        part["message_id"][0].as_py(): orjson.loads(part.schema.metadata[b"seqcls_beam.labels"]) for part in parts
+    }
+    assert labels == {"a": ["negative", "positive"], "c": ["bad", "good"]}
+
+
+def test_columns_of_another_type_are_named_and_nothing_is_lost(out):
+    """`prepare` refuses them where a job starts; who did not ask finds both in their files."""
+    append(out, Message("a", 0, text="one"))
+    append(out, Message("b", 1, text="three"), keep=[("text", pa.int64())])
+    assert seal(out)[FIRST].labeled == 2
+    with pytest.raises(RunError, match=r"text"):
+        open_labels(out)
+    tables = [
+        pq.read_table(path).select(["message_id", "text"]) for path in sorted(Path(out, "labels", FIRST).iterdir())
+    ]
+    assert sorted(row["text"] for table in tables for row in table.to_pylist() if row["message_id"] == "a") == ["one"]
+
+
+def test_parts_are_cut_by_rows_and_bytes_alone(out, tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "PART_ROWS", 7)
+    monkeypatch.setattr(gathering, "PART_BYTES", 1500)
+    messages = [Message(f"m{number:02}", number % 9, text="x" * (number * 37 % 400)) for number in range(60)]
+    append(out, *messages)
+    seal(out)
+    other = prepared(tmp_path / "other")
+    monkeypatch.setattr(gathering, "SLICE_ROWS", 5)
+    for start in range(0, 60, 4):
+        append(other, *messages[start : start + 4])
+    seal(other)
+    assert content(out) == content(other) and len(content(out)) > 9
+    rows = [pq.read_table(Path(out, name)) for name in sorted(content(out))]
+    assert max(len(each) for each in rows) <= 7
+    order = [(row["event_time"], row["message_id"]) for each in rows for row in each.to_pylist()]
+    assert order == sorted(order) and len(order) == 60
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-50], lambda data: data[: len(data) // 3], lambda _: b"", None])
+def test_a_damaged_piece_is_named_and_its_window_waits(out, damage):
+    append(out, Message("a", 0, text="some text"), Message("b", 400 * S))
+    append(out, Message("c", 1))
+    path = next(path for path in Path(out, "_pieces", FIRST).iterdir() if b"some text" in path.read_bytes())
+    data = path.read_bytes()
+    # Of a page's data only its checksum tells.
+    broken = data.replace(b"some text", b"some test") if damage is None else damage(data)
+    path.write_bytes(broken)
+    told = seal(out)
+    assert path.name in (told[FIRST].fault or "") and told[FIRST].version is None
+    assert told[SECOND].version == 1 and ids(out) == ["b"]
+    with pytest.raises(RunError, match=path.name):
+        open_labels(out, live=True)
+    assert not Path(out, "_attempts").exists() and len(list(Path(out, "_pieces", FIRST).iterdir())) == 2
+    path.write_bytes(data)
+    assert seal(out)[FIRST].labeled == 2 and ids(out) == ["a", "b", "c"]
+
+
+def test_a_damaged_version_is_named_and_other_windows_are_sealed(out):
+    append(out, Message("a", 0), Message("b", 400 * S))
+    seal(out)
+    append(out, Message("c", 0), Message("d", 400 * S))
+    Path(out, "_versions", FIRST, "00000001.json").write_text("{")
+    told = seal(out)
+    assert "00000001.json is no version" in (told[FIRST].fault or "") and told[SECOND].version == 2
+
+
+def test_a_folder_without_pieces_says_so(tmp_path):
+    with pytest.raises(RunError, match="holds no pieces of a stream"):
+        seal(tmp_path)
+
+
+def test_a_table_that_no_stream_wrote_is_left_alone(out):
+    Path(out, "_versions").mkdir()
+    append(out, Message("a", 0))
+    folder = Path(out, "labels", FIRST)
+    folder.mkdir(parents=True)
+    (folder / "mine.parquet").write_bytes(b"")
+    assert "mine.parquet is not of a run" in (seal(out)[FIRST].fault or "")
+    assert ids(out, live=True) == ["a"]
+
+
+def test_cleaning_takes_no_row_that_waits(out):
+    append(out, Message("a", 0))
+    seal(out)
+    append(out, Message("b", 0), Message("c", 400 * S))
+    for before in (None, "2999-01-01"):
+        assert list(cleaning.remove(out, cleaning.look(out, before))) == []
+    seal(out)
+    assert ids(out) == ["a", "b", "c"]
+
+
+EARLY = [Message("a", 0, text="a"), Message("b", 9, rejected=True)]
+LATER = [Message("c", 5, text="c"), Message("a", 0, text="a"), Message("d", 400 * S, text="d"), Message("b", 9)]
+AFTER = [Message("e", 6, text="e"), Message("c", 5, text="c"), Message("f", 401 * S), Message("g", 900 * S)]
+
+
+def at_work(folder: Path) -> str:
+    """A window that is sealed and gets more, and one that is new."""
+    out = prepared(folder / "out")
+    append(out, *EARLY)
+    seal(out)
+    append(out, *LATER[:2])
+    append(out, *LATER[2:])
+    return out
+
+
+def halt(folder: Path, step: int) -> bool:
+    """Halt a sealer at a step; let another one seal while pieces are written; wake it. Whether there is such a step."""
+    out = at_work(folder)
+    with halting(sealed, out, step=str(step), output=out, log=folder / "first.log") as woken:
+        if not woken.halted():
+            assert woken.code() == 0, woken.said()
+            return False
+        assert ids(out, live=True) == ["a", "c", "d"]
+        writer = Process(appended, out, [[each] for each in AFTER], step, log=folder / "writer.log")
+        other = Process(sealed, out, log=folder / "other.log")
+        assert (writer.code(), other.code()) == (0, 0), (writer.said(), other.said())
+        assert ids(out, live=True) == ["a", "c", "d", "e", "f", "g"], step
+        assert woken.wake().code() == 0, (step, woken.said())
+    assert ids(out, live=True) == ["a", "c", "d", "e", "f", "g"], step
+    assert sealed(out) == 0
+    assert ids(out) == ["a", "c", "d", "e", "f", "g"] and rejected(out) == ["b"], step
+    assert left(out) == [], step
+    return True
+
+
+@pytest.mark.timeout(600)
+def test_a_sealer_halted_at_some_steps_while_another_one_seals(tmp_path):
+    step = 3
+    while halt(tmp_path / str(step), step):
+        step += 23
+    assert step > 60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_sealer_halted_at_every_step_while_another_one_seals(tmp_path):
+    step = 1
+    while halt(tmp_path / str(step), step):
+        step += 1
+    assert step > 60
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_a_sealer_interrupted_at_every_step(tmp_path, how):
+    command = [sys.executable, "-m", "tests.runs.crash_seal", str(tmp_path), how]
+    done = started(command, capture_output=True, text=True, timeout=580, check=False)
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
+    assert int(done.stdout.split()[-2]) > 30
+
+
+@pytest.mark.timeout(300)
+def test_many_seal_and_write_at_once(tmp_path):
+    out = prepared(tmp_path / "out")
+    messages = [Message(f"m{number}", number * 31 % 700 * S, number) for number in range(60)]
+    batches = [messages[start : start + 5] for start in range(0, 60, 3)]  # some of each batch are in the next one
+    with_others = [
+        *(Process(appended, out, batches[which::2], which, log=tmp_path / f"w{which}.log") for which in (0, 1)),
+        *(Process(sealed, out, log=tmp_path / f"s{which}.log") for which in range(4)),
+    ]
+    for each in with_others:
+        assert each.code() == 0, each.said()
+    assert sealed(out) == 0
+    assert ids(out) == sorted(each.id for each in messages) and left(out) == []
+
+
+def test_in_a_bucket_as_on_a_disk(tmp_path):
+    with gcs.bucket("stream") as bucket:
+        for out in (f"{bucket}/out", str(tmp_path / "out")):
+            prepared(out)
+            for batch in (EARLY, LATER, LATER):
+                append(out, *batch)
+            assert ids(out, live=True) == ["a", "b", "c", "d"]
+            assert all(each.fault is None for each in seal(out).values())
+            append(out, *AFTER)
+            assert ids(out, live=True) == ["a", "b", "c", "d", "e", "f", "g"]
+            seal(out)
+            assert ids(out) == ["a", "b", "c", "d", "e", "f", "g"] and left(out) == []
+        assert content(f"{bucket}/out") == content(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_window_of_three_million_rows_is_sealed_in_bounded_memory(tmp_path, ordered):
+    out = prepared(tmp_path / "out")
+    chance = np.random.default_rng(0)
+    for start in range(0, 3_000_000, 20_000):
+        numbers = np.arange(start, start + 20_000)
+        pieces.append(
+            out, short_rows(numbers, numbers * 99 if ordered else chance.integers(0, 300 * S, 20_000)), LENGTH
+        )
+    code = (
+        "import re, sys, time; from pathlib import Path; from tests.runs.streams import seal\n"
+        f"began = time.process_time(); (done,) = seal({out!r}).values(); spent = time.process_time() - began\n"
+        "peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]\n"
+        "print(done.labeled, int(peak) // 1024, round(done.labeled / spent))"
+    )
+    done = started([sys.executable, "-c", code], capture_output=True, text=True, timeout=880, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows, peak, _ = map(int, done.stdout.split())
+    assert rows == open_labels(out).count_rows() == 3_000_000
+    assert peak < 1200, "MiB; what is kept of a row until the end are some 100 bytes"
+
+
+def short_rows(numbers: np.ndarray, times: np.ndarray) -> pa.RecordBatch:
+    """PREDICTION of messages with a number each, without Python rows."""
+    few = predictions([Message("x", 0)], keep=[("id", pa.int64())])
+    at = pa.array(times, pa.timestamp("us", "UTC"))
+    kept = [pa.array(numbers), pa.array(numbers + 10**15).cast(pa.string()), at, at]
+    many = few.take(pa.array(np.zeros(len(numbers), np.int64)))
+    keep = pa.StructArray.from_arrays(kept, fields=list(few.schema.field("keep").type))
+    return many.set_column(many.schema.get_field_index("keep"), few.schema.field("keep"), keep)
