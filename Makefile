@@ -8,7 +8,7 @@ SPARK := pyspark==4.3.0 py4j==0.10.9.9
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check test-slow test-services clean
+.PHONY: help demo test quick check test-slow test-services test-streams clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
@@ -16,6 +16,7 @@ help:
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff and mypy"
 	@echo "make test-services  the tests that need Spark, and so Java"
+	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
 	@echo "make test-slow  the tests that take minutes each, and the model's with the oldest torch and transformers"
 
 demo: .venv/.demo
@@ -25,7 +26,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams"
 
 test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
@@ -33,6 +34,9 @@ test-slow: .venv/.test .venv-lowest/.test
 
 test-services: .venv/.test .venv-spark/.test
 	$(BIN)/python -m pytest -q -m spark
+
+test-streams: .venv/.test
+	$(BIN)/python -m pytest -q -m streams
 
 check: .venv/.test
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from seqcls_beam.reading.formats.columns import shown
 from seqcls_beam.reading.formats.json_shapes import cure
 from seqcls_beam.reading.formats.json_text import KINDS, Number, Object, members
 
@@ -30,18 +31,18 @@ class Column:
     anything: bool = False  # … and values of any other kind, too
 
 
-def narrow(text: str, columns: list[Column]) -> bytes | tuple[str, str]:
-    """Line → a line of the columns that are read, or (reason, detail) where it is no row."""
+def narrow(text: str, columns: list[Column], cured: bool = True) -> bytes | tuple[str, str]:
+    """Line → a line of the columns that are read, or (reason, detail) where it is no row; `cured`: and what helps."""
     try:
         found = members(text)
     except ValueError as error:
-        return "invalid_json", f"{error}{cure(text, error)}"
+        return "invalid_json", f"{error}{cure(text, error)}" if cured else str(error)
     values = {member[0]: member for member in found}
     if len(values) < len(found):
         names = [member[0] for member in found]
         twice = next((column.name for column in columns if names.count(column.name) > 1), None)
         if twice is not None:
-            return "duplicate_key", f"{twice!r} stands {names.count(twice)} times"
+            return "duplicate_key", f"{shown(twice)} stands {names.count(twice)} times"
     kept = []
     for column in columns:
         name = column.name
@@ -53,7 +54,7 @@ def narrow(text: str, columns: list[Column]) -> bytes | tuple[str, str]:
         if (column.numbers and kind is Number) or (column.anything and kind is not str and value is not None):
             written = json.dumps(written)
         elif detail := misfit(value, column.type):
-            return "wrong_type", f"{name!r} {detail}"
+            return "wrong_type", f"{shown(name)} {detail}"
         elif flaw := _flaw(value, name):
             return flaw
         kept.append(column.key + written)
@@ -75,7 +76,7 @@ def misfit(value: Any, type_: pa.DataType) -> str | None:
         types = {field.name: field.type for field in type_}
         for name, each in value:
             if name not in types:
-                return f"has the key {name!r}, and is {type_}"
+                return f"has the key {shown(name)}, and is {type_}"
             if detail := misfit(each, types[name]):
                 return detail
         return None
@@ -115,12 +116,12 @@ def _flaw(value: Any, column: str) -> tuple[str, str] | None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            return "lone_surrogate", f"\\u{ord(value[error.start]):04x} stands alone in {column!r}"
+            return "lone_surrogate", f"\\u{ord(value[error.start]):04x} stands alone in {shown(column)}"
     if type(value) is Object:
         names = [name for name, _ in value]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            return "duplicate_key", f"{twice!r} stands {names.count(twice)} times in {column!r}"
+            return "duplicate_key", f"{shown(twice)} stands {names.count(twice)} times in {shown(column)}"
         value = [each for _, each in value]
     if type(value) is list:
         return next((flaw for each in value if (flaw := _flaw(each, column))), None)

@@ -22,7 +22,7 @@ import pyarrow.json as pj
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, requested, text_columns
+from seqcls_beam.reading.formats.columns import Layout, requested, shown, text_columns, untyped
 from seqcls_beam.reading.formats.json_faults import EXACT, Column, narrow
 from seqcls_beam.reading.formats.json_shapes import OF_ARRAY, OF_OBJECTS, count_values, other_shape
 from seqcls_beam.reading.formats.json_text import Object, members
@@ -31,8 +31,8 @@ from seqcls_beam.reading.formats.lines import Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 
 LEAF = 16  # lines that are read one by one where the parser raises; more of them the longer it goes on raising
-BLANK = b" \t\r"
-_NO_NUMBER = re.compile(rb"(?:NaN|Inf(?:inity)?)[ \t\r]*[,}\]]")
+BLANK = b" \t\r\n"
+_NO_NUMBER = re.compile(rb"(?:NaN|Inf(?:inity)?)[ \t\r\n]*[,}\]]")
 _ROW = re.compile(r"in row (\d+)")
 
 
@@ -51,9 +51,10 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
         shape = other_shape("\n".join(lines), objects=bool(objects), cut=cut)
         if shape:
             name = shlex.quote(piece.path)
+            files = "" if piece.name == "-" else f" {name} > {name}.jsonl"
             raise ValueError(
-                f"{piece.path}: it seems to be {shape[0]}, and JSON lines have one object a line; make them with: "
-                f"{shape[1]} {name} > {name}.jsonl"
+                f"{piece.name}: it seems to be {shape[0]}, and JSON lines have one object a line; make them with: "
+                f"{shape[1]}{files}"
             )
         rows += [row for row in objects if all(isinstance(dict(row).get(name), str | None) for name in texts)]
     if not rows:
@@ -64,15 +65,15 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
     for name in why:
         if name in asked and name not in pins:
             raise ValueError(
-                f"column {name!r} of the first files {why[name]}, and so has no one type that it can be kept under: "
-                f"say --keep_columns={name}:string to keep it as text, as it is written, or leave it out"
+                f"column {shown(name)} of the first files {why[name]}, and so has no one type that it can be kept "
+                f"under: {untyped(name, options)}"
             )
     return schema
 
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Piece of a JSON-lines file → blocks."""
-    parser = _Parser(layout)
+    parser = Parser(layout)
     first = True  # no line was seen yet that is not blank
     for lines in read_lines(file, piece, layout.options.encoding):
         if first:
@@ -86,11 +87,15 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
             yield block
 
 
-class _Parser:
-    """Lines → blocks, under the types of a layout."""
+class Parser:
+    """Lines → blocks, under the types of a layout. A "line" may also be any text with line ends in it, as a message is.
 
-    def __init__(self, layout: Layout) -> None:
+    `cured`: what is no row is told what would help if the whole file were like it.
+    """
+
+    def __init__(self, layout: Layout, cured: bool = True) -> None:
         self.layout = layout
+        self.cured = cured
         kept = {field.name: field.type for field in layout.keep}
         self.schema = pa.schema(list({**kept, **dict.fromkeys(layout.texts, pa.string())}.items()))
         pins = _pins(layout.options)
@@ -121,7 +126,8 @@ class _Parser:
             place[np.concatenate([np.empty(0, np.int64), *(numbers for numbers, _ in parsed)])] = np.arange(len(table))
             index = pa.array(place[rows], mask=place[rows] < 0)
             columns = {name: values.take(index) for name, values in columns.items()}
-            rejects = {int(np.searchsorted(rows, line)): fault for line, fault in self.rejects.items()}
+            bad = np.searchsorted(rows, np.array(list(self.rejects), np.int64)).tolist()
+            rejects = dict(zip(bad, self.rejects.values(), strict=True))
             self.rejects = {}
         return Block(
             positions=lines.positions[rows],
@@ -136,8 +142,9 @@ class _Parser:
         """Lines → (blank ones, those that are read one by one, those that may be parsed)."""
         view = np.frombuffer(lines.data, np.uint8)
         plain = (view[lines.starts] == ord("{")) & (view[lines.ends - 1] == ord("}"))
-        blank = []
-        for line in np.flatnonzero(~plain).tolist():
+        empty = lines.starts == lines.ends
+        blank = np.flatnonzero(empty).tolist()
+        for line in np.flatnonzero(~(plain | empty)).tolist():
             bare = lines.line(line).strip(BLANK)
             plain[line] = bare.startswith(b"{") and bare.endswith(b"}")
             if not bare:
@@ -145,7 +152,7 @@ class _Parser:
         plain[[line for line in np.searchsorted(lines.ends, _no_numbers(lines.data)) if line < len(lines)]] = False
         plain[list(lines.invalid)] = False
         odd = np.setdiff1d(np.flatnonzero(~plain), [*blank, *lines.invalid], assume_unique=True)
-        return np.array(blank, np.int64), odd, np.flatnonzero(plain)
+        return np.sort(np.array(blank, np.int64)), odd, np.flatnonzero(plain)
 
     def _parse(self, lines: Lines, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Line numbers → (numbers, their rows); lines that are no rows are rejected."""
@@ -179,8 +186,12 @@ class _Parser:
 
     def _one_by_one(self, lines: Lines, numbers: np.ndarray) -> None:
         """Judge lines by Python's parser: those that are rows wait for `_narrowed`, the others are rejected."""
+        known: dict[bytes, bytes | tuple[str, str]] = {}  # where there are many such lines, most are alike
         for line in numbers.tolist():
-            found = narrow(lines.line(line).decode(), self.columns)
+            data = lines.line(line)
+            found = known.get(data)
+            if found is None:
+                found = known[data] = narrow(data.decode(), self.columns, self.cured)
             if isinstance(found, bytes):
                 self.narrow[line] = found
             else:
@@ -214,7 +225,8 @@ class _Parser:
 
 def _object(line: str) -> Object | None:
     """Line → its members, if it is an object."""
-    if not line.lstrip().startswith("{"):
+    bare = line.strip()
+    if not (bare.startswith("{") and bare.endswith("}")):
         return None
     try:
         return Object((name, value) for name, value, _, _ in members(line))
@@ -268,7 +280,8 @@ def _filled(lines: Lines | Fault) -> list[int]:
     """The first two of some lines that are not blank."""
     if isinstance(lines, Fault):
         return [0]
-    return list(islice((line for line in range(len(lines)) if lines.line(line).strip(BLANK)), 2))
+    there = np.flatnonzero(lines.starts < lines.ends)
+    return list(islice((line for line in map(int, there) if lines.line(line).strip(BLANK)), 2))
 
 
 def _joined_lines(lines: Lines, numbers: np.ndarray) -> Any:
