@@ -3,6 +3,7 @@
 python -m pipelines.classify                                          label the bundled sample
 python -m pipelines.classify --text "I love this book"                a quick look, no files
 python -m pipelines.classify --input 'reviews/*.jsonl.gz' --text_column=review --output=labelled
+python -m pipelines.classify --subscription=projects/P/subscriptions/S --output=labelled     messages as they arrive
 """
 
 import sys
@@ -35,14 +36,18 @@ from pipelines.terminal.rows import watching
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
+from seqcls_beam.config.stream import EndOptions, SourceOptions, WindowOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import first_sequences, how_read, plan
 from seqcls_beam.runs.run import begin, finished_units
+from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
-GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, "look": LookOptions}
+STREAM = {"source": SourceOptions, "windows": WindowOptions, "end": EndOptions}
+
+GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, **STREAM, "look": LookOptions}
 
 DEMO_OUTPUT = "demo-output"
 
@@ -59,9 +64,14 @@ def _main(argv: list[str]) -> int:
         runner = name_runner(beam_options)
         model = ModelOptions(**given["model"])
         if given["look"]:
-            if given["read"] or given["run"]:
+            if any(given[group] for group in ("read", "run", *STREAM)):
                 raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
+            if "threshold" in given["model"]:
+                raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
             return _look(model, LookOptions(**given["look"]))
+    if any(given[group] for group in STREAM):
+        return _stream(given, runner, beam_options)
+    with planning():
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
         job = plan(ClassifyConfig(read=read, model=model, run=run))
     if job is None:
@@ -70,6 +80,16 @@ def _main(argv: list[str]) -> int:
         return 0
     terminal.summary(job.run, _launch(job, runner, argv, beam_options))
     return 0
+
+
+def _stream(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> int:
+    """Label messages as they arrive; the exit code."""
+    with planning():
+        # Here and not above: it needs Google's client, which files do not.
+        from pipelines import streaming
+
+        stream = streaming.plan(given, runner, beam_options)
+    return streaming.run(stream, beam_options)
 
 
 def _demo(given: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
@@ -139,7 +159,14 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
         "threshold": job.config.model.threshold if job.checkpoint.problem == "multi_label" else None,
         "read": how_read(job.config.read),
         "skipped": job.skipped,
-        "columns": [{"name": each.name, "type": str(each.type)} for each in job.layout.keep],
+        "columns": [
+            {
+                "name": each.name,
+                "type": str(each.type),
+                **({"classes": list(names)} if (names := classes_of(each)) else {}),
+            }
+            for each in job.layout.keep
+        ],
     }
 
 

@@ -1,0 +1,226 @@
+"""Streams as PTransforms: messages in, pieces of windows out. The steps between are those of files.
+
+    PullMessages ─ Tokenize ─ Classify ─ AppendWindows ┄ (bundle done: acknowledge)
+
+All of it is one fused stage, so a bundle is done when its pieces are durable, and only then are its messages
+acknowledged. Nothing may shuffle in between: the acknowledgement would come before the piece.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.transforms.util import GroupIntoBatches
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from seqcls_beam.config.stream import SourceOptions
+from seqcls_beam.reading.messages import Message, MessageLayout, to_record
+from seqcls_beam.reading.subscription import Subscription, opened
+from seqcls_beam.runs.flow import MAX_BYTES, Pace, flow_of
+from seqcls_beam.runs.pieces import append
+from seqcls_beam.schema import Mark
+
+Batches = PCollection[pa.RecordBatch]
+
+_RESTRICTION = beam.DoFn.RestrictionParam()  # of the DoFn itself, which knows how many pulls
+_WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
+
+_Plain = tuple[str, int, dict[str, str], bytes]
+"""A `Message` as Beam's coders know it."""
+
+
+@dataclass
+class PullMessages(beam.PTransform[PBegin, Batches]):
+    """A subscription → RECORD batches: a pull is a batch, and nothing is yielded where nothing came.
+
+    Each of `source.pullers` sources takes one batch in a bundle, and goes on in the next one. A message waits at most
+    half of `max_latency` for others, and a batch has no more than what the steps behind do in the other half
+    (`runs.flow.Pace`), `batch_rows` rows and 32 MiB of payload. Its messages are acknowledged when its bundle is done.
+    A batch's timestamp is the earliest of its rows' event times; the watermark is the puller's event time
+    (`runs.flow.Flow.pulled`), which waits for nothing: what is late is a matter of the windows.
+
+    Each source ends after `pulls` batches, empty ones among them, and without that never; in both cases when the
+    `Flow` of this process is stopping.
+    """
+
+    source: SourceOptions
+    layout: MessageLayout
+    batch_rows: int = 8192
+    pulls: int | None = None
+
+    def expand(self, root: PBegin) -> Batches:
+        """Sources, spread over the workers."""
+        return (
+            root
+            | "Pullers" >> beam.Create(range(self.source.pullers))
+            | "Spread" >> beam.Reshuffle()
+            | "Pull" >> beam.ParDo(_Pull(self)).with_output_types(pa.RecordBatch)
+        )
+
+
+@dataclass
+class ReadMessages(beam.PTransform[PBegin, Batches]):
+    """A subscription → the RECORD batches of PullMessages, by the source of Dataflow's own.
+
+    Dataflow acknowledges a message when it has stored it, after its first fused stage, and keeps it itself from there
+    on. Messages are gathered for half of `max_latency` at most. Their event time is found by the layout and not by the
+    source, which would try a message with a bad one for ever.
+    """
+
+    source: SourceOptions
+    layout: MessageLayout
+    batch_rows: int = 8192
+
+    def expand(self, root: PBegin) -> Batches:
+        """Read, then gather in Beam's state."""
+        # Here and not above: Beam's module imports Google's client, which takes seconds.
+        from apache_beam.io.gcp.pubsub import ReadFromPubSub
+
+        keyed = beam.typehints.Tuple[bytes, _Plain]
+        return (
+            root
+            | "Read" >> ReadFromPubSub(subscription=self.source.subscription, with_attributes=True)
+            | "Plain" >> beam.ParDo(_ToPlain()).with_output_types(keyed)
+            | "Group" >> GroupIntoBatches.WithShardedKey(self.batch_rows, self.source.max_latency / 2)
+            | "Batch" >> beam.FlatMap(gathered, self.layout).with_output_types(pa.RecordBatch)
+        )
+
+
+@dataclass
+class AppendWindows(beam.PTransform[Batches, PCollection[str]]):
+    """PREDICTION batches → a durable piece in every window that they have rows of; yields the windows' names.
+
+    `output` is the folder, `window` the seconds of event time in a window. `subscription` names the `runs.flow.Flow` of
+    this process that is told. Raises what `runs.pieces.append` does.
+    """
+
+    output: str
+    window: int
+    subscription: str = ""
+
+    def expand(self, predictions: Batches) -> PCollection[str]:
+        """One step."""
+        return predictions | "Append" >> beam.ParDo(_Append(self)).with_output_types(str)
+
+
+class _Pull(beam.DoFn, RestrictionProvider):
+    """Number of a puller → RECORD batches. Its restriction counts pulls."""
+
+    def __init__(self, how: PullMessages) -> None:
+        self._source, self._layout, self._batch_rows = how.source, how.layout, how.batch_rows
+        self._pulls = sys.maxsize if how.pulls is None else how.pulls
+        self._messages, self._bytes = (
+            Metrics.counter("seqcls_beam.PullMessages", name) for name in ("messages", "bytes")
+        )
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        puller: int,
+        # First: Beam hands these over by place, and restriction and watermark by name behind them.
+        bundle: Any = beam.DoFn.BundleFinalizerParam,
+        restriction: Any = _RESTRICTION,
+        watermark: Any = _WATERMARK,
+    ) -> Iterator[TimestampedValue]:
+        """One pull, and the rest in another bundle."""
+        left = restriction.current_restriction()
+        if not restriction.try_claim(left.start):
+            return
+        flow = flow_of(self._source.subscription)
+        if not flow.stopping.is_set():
+            subscription, pace = opened(self._source), flow.pace(puller)
+            pace.end()
+            half = self._source.max_latency / 2
+            if messages := subscription.take(*pace.enough(half, self._batch_rows), half):
+                batch = to_record(messages, self._layout)
+                size = sum(len(each.data) for each in messages)
+                self._messages.inc(len(messages))
+                self._bytes.inc(size)
+                bundle.register(partial(_finish, subscription, [each.id for each in messages], pace))
+                good = batch.filter(batch["reject"].is_null())  # a rejected one may have no time of its own
+                reached = flow.pulled(puller, good["position"], good["keep"].field("publish_time"))
+                if reached is not None:
+                    watermark.set_watermark(Timestamp(micros=reached))
+                pace.begin(len(messages), size)
+                yield TimestampedValue(batch, Timestamp(micros=pc.min(batch["position"]).as_py()))
+        if flow.stopping.is_set():
+            restriction.try_claim(left.stop)
+            return
+        restriction.defer_remainder()
+
+    def initial_restriction(self, element: int) -> OffsetRange:
+        """All pulls."""
+        return OffsetRange(0, self._pulls)
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        """Of pulls."""
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element: int, restriction: OffsetRange) -> int:
+        """Pulls that are left."""
+        return int(restriction.size())
+
+
+class _ToPlain(beam.DoFn):
+    """Messages as Beam has them → as plain tuples, under one key, which Beam shards."""
+
+    def process(self, message: Any, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[tuple[bytes, _Plain]]:
+        """One each."""
+        published = message.publish_time
+        micros = timestamp.micros if published is None else int(Timestamp.from_utc_datetime(published).micros)
+        yield b"", (message.message_id, micros, message.attributes or {}, message.data or b"")
+
+
+class _Append(beam.DoFn):
+    """PREDICTION → names of windows."""
+
+    def __init__(self, how: AppendWindows) -> None:
+        self._how = how
+        self._rows, self._rejected, self._pieces = (
+            Metrics.counter("seqcls_beam.AppendWindows", name) for name in ("rows", "rows-rejected", "pieces")
+        )
+        self._waited = Metrics.distribution("seqcls_beam.AppendWindows", "milliseconds-since-published")
+
+    def process(self, predictions: pa.RecordBatch) -> Iterator[str]:
+        """Durable when it returns."""
+        pieces = append(self._how.output, predictions, self._how.window)
+        oldest = pc.min(predictions["keep"].field("publish_time").cast(pa.int64())).as_py()
+        self._waited.update(time.time_ns() // 1_000_000 - oldest // 1000)
+        if self._how.subscription:
+            flow_of(self._how.subscription).written(pieces, sum(Mark.of(predictions).seconds.values()))
+        for window, rows, rejected in pieces:
+            self._rows.inc(rows)
+            self._rejected.inc(rejected)
+            self._pieces.inc()
+            yield window
+
+
+def gathered(group: tuple[Any, Iterable[_Plain]], layout: MessageLayout) -> Iterator[pa.RecordBatch]:
+    """Messages that Beam gathered → batches of 32 MiB of payload at most, or of one message."""
+    held: list[Message] = []
+    size = 0
+    for message in map(Message._make, group[1]):
+        if held and size + len(message.data) > MAX_BYTES:
+            yield to_record(held, layout)
+            held, size = [], 0
+        held.append(message)
+        size += len(message.data)
+    if held:
+        yield to_record(held, layout)
+
+
+def _finish(subscription: Subscription, ids: Sequence[str], pace: Pace) -> None:
+    pace.end()
+    subscription.acknowledge(ids)
