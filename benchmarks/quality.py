@@ -191,6 +191,7 @@ def goemotions(bench: Bench) -> dict[str, Any]:
     names = (source / "labels.txt").read_text().split()
     labels = "--labels=" + ",".join(f"{i}:{name}" for i, name in enumerate(names))
     columns = ["--column_names=text,labels,id", "--id_column=id", "--label_column=labels", "--label_separator=,"]
+    columns.append("--quote=")  # as the figures on record were made
     files = ["--input_train", "train", "--input_validation", "dev", "--input_test", "test"]
     files = [flag if flag.startswith("--") else str(source / f"{flag}.tsv") for flag in files]
     seen = {_key(line) for line in (source / "train.tsv").read_text().splitlines()}

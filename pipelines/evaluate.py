@@ -8,7 +8,6 @@ python -m pipelines.evaluate --labeled=labelled --label_column=stars --min_accur
 import sys
 import tempfile
 import time
-from argparse import SUPPRESS
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.command import (
     EPILOG,
     LOCAL,
+    already_published,
     exit_code,
     explained,
     flags,
@@ -34,11 +34,12 @@ from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.terminal import evaluate as terminal
 from pipelines.terminal.rows import watching
 from seqcls_beam import storage
-from seqcls_beam.config import ModelOptions, ReadOptions
+from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.evaluate import (
     TAKEN,
     AnswerOptions,
     EvaluateConfig,
+    EvaluateReadOptions,
     GateOptions,
     GoldOptions,
     MeasureOptions,
@@ -51,11 +52,12 @@ from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.plan import first_sequences, plan
 from seqcls_beam.evaluation.refusals import doubt, refuse
+from seqcls_beam.runs.run import Run
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize
 from seqcls_beam.transforms.evaluate import ReadParquet, SaveEvidence, Score, ShardTokens, load
 
 GROUPS: dict[str, type] = {
-    "read": ReadOptions,
+    "read": EvaluateReadOptions,
     "answers": AnswerOptions,
     "gold": GoldOptions,
     "model": ModelOptions,
@@ -77,9 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     with planning():
         epilog = EPILOG[: EPILOG.index("exit codes")] + _EXIT_CODES
-        made = parser(
-            "pipelines.evaluate", (__doc__ or "").strip(), epilog, GROUPS, keep_columns=SUPPRESS, unit_bytes=UNIT_BYTES
-        )
+        made = parser("pipelines.evaluate", (__doc__ or "").strip(), epilog, GROUPS, unit_bytes=UNIT_BYTES)
         given, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
         config = configured(given)
@@ -114,7 +114,7 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
             if name not in names:
                 raise UsageError(f"--{name} does nothing with --{named[0]}: leave it out")
     return EvaluateConfig(
-        read=ReadOptions(**{"input": (), "unit_bytes": UNIT_BYTES, **given["read"]}),
+        read=EvaluateReadOptions(**{"input": (), "unit_bytes": UNIT_BYTES, **given["read"]}),
         answers=answers,
         gold=GoldOptions(**given["gold"]),
         model=ModelOptions(**given["model"]),
@@ -128,7 +128,11 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     log_to_stderr()
     config = job.config
     output = None if config.report.output is None else storage.absolute(config.report.output)
-    run = None if output is None else document.begin(output, config.report.overwrite)
+    run = None if output is None else document.run_of(job, output)
+    if run is not None:
+        if already_published(run, _show):
+            return _judged(document.published(run))
+        document.begin(run)
     facts = _facts(job, runner)
     say(terminal.begun(job), 0)
     for remark in job.remarks:
@@ -142,6 +146,15 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     if run is not None:
         document.write(run, found)
     terminal.summary(found, output)
+    return _judged(found)
+
+
+def _show(run: Run, _: dict[str, Any]) -> None:
+    terminal.summary(document.published(run), run.output)
+
+
+def _judged(found: dict[str, Any]) -> int:
+    """Say which gates did not pass; the exit code."""
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
         say(gates.sentence(gate), 1)

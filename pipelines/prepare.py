@@ -6,7 +6,6 @@ python -m pipelines.prepare --input_train train.tsv --input_test test.tsv --outp
 
 import sys
 import time
-from argparse import SUPPRESS
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,12 +27,12 @@ from pipelines.command import (
 )
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.terminal import prepare as terminal
-from seqcls_beam.config import ReadOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,
     LabelOptions,
     PrepareConfig,
     PrepareOutputOptions,
+    PrepareReadOptions,
     ShardOptions,
     SplitInputOptions,
     SplitOptions,
@@ -44,7 +43,7 @@ from seqcls_beam.preparation.tasks import begin
 from seqcls_beam.transforms.prepare import Prepare
 
 GROUPS: dict[str, type] = {
-    "read": ReadOptions,
+    "read": PrepareReadOptions,
     "inputs": SplitInputOptions,
     "labels": LabelOptions,
     "clean": CleanOptions,
@@ -63,15 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        made = parser(
-            "pipelines.prepare",
-            (__doc__ or "").strip(),
-            EPILOG,
-            GROUPS,
-            keep_columns=SUPPRESS,
-            keep_source=SUPPRESS,
-            unit_bytes=UNIT_BYTES,
-        )
+        made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, unit_bytes=UNIT_BYTES)
         given, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
         job, units, size = plan(configured(given), threads_per_worker(beam_options))
@@ -91,7 +82,7 @@ def configured(given: dict[str, dict[str, Any]]) -> PrepareConfig:
         raise UsageError("--output is missing: name the folder to publish into")
     read = {"unit_bytes": UNIT_BYTES, "input": (), **given["read"]}
     return PrepareConfig(
-        read=ReadOptions(**read),
+        read=PrepareReadOptions(**read),
         inputs=inputs,
         labels=LabelOptions(**given["labels"]),
         clean=CleanOptions(**given["clean"]),

@@ -84,6 +84,7 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
             facts.add_row(f"  {name}", ", ".join(told))
     for name, said in accounting.losses(manifest):
         facts.add_row(name, Text(said))
+    facts.add_row("labels", Text(f"{manifest['problem']}, read as {manifest['label_form']}"))
     if manifest["cleaned"]:
         facts.add_row("cleaned", ", ".join(f"{step} {count:,}" for step, count in manifest["cleaned"].items()))
     facts.add_row("duplicates", _duplicates(manifest["duplicates"]))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -46,9 +47,9 @@ class Account:
         for way, count in other.ways.items():
             self.read(way, count, *other.examples[way])
 
-    @property
+    @cached_property
     def files(self) -> list[dict[str, Any]]:
-        """What became of each file that was read, by its name; see `runs.accounting.by_file`."""
+        """What became of each file that was read, by its name, see `runs.accounting.by_file`; once all is counted."""
         return by_file(sorted(self.pieces, key=lambda piece: (piece["path"], piece["start"])))
 
     def ran(self, engine: dict[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 import hashlib
 import time
+from dataclasses import asdict
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation import gates
@@ -15,9 +17,11 @@ from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.evaluation.refusals import lost_of
 from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
 from seqcls_beam.runs.manifest import iso
-from seqcls_beam.runs.publication import follow, publish_files, unpublishable
-from seqcls_beam.runs.run import Run, RunError, open_attempt
+from seqcls_beam.runs.publication import follow, publish_files
+from seqcls_beam.runs.run import Run, RunError, identity, open_attempt
 from seqcls_beam.runs.versions import FORMAT_VERSION as VERSION_FORMAT
+from seqcls_beam.schema import UNIT
+from seqcls_beam.version import __version__
 
 NAME, REPORT = "evaluation.json", "report.html"
 FORMAT_VERSION = 1
@@ -99,18 +103,46 @@ def _decode(worst: list[dict[str, Any]], checkpoint: Checkpoint) -> None:
         row["text"] = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
-def begin(output: str, overwrite: bool) -> Run:
-    """The evaluation as a run into a folder. Raises `RunError` where it cannot be written there."""
+def run_of(job: Job, output: str) -> Run:
+    """The evaluation as a run into a folder. Raises `RunError` where nobody can say what is there.
+
+    The same rows, model and options are the same run. When it ran and how long it took stand in both files and are not
+    of its identity: those of the first time stay.
+    """
+    options = asdict(job.config)
+    of_place = {"read": ("input", "exclude"), "model": ("model", "revision", "threads")}
+    told = {
+        group: {name: value for name, value in options[group].items() if name not in of_place.get(group, ())}
+        for group in ("read", "gold", "model", "measure", "gates")
+    }
+    run_id = identity(
+        pa.RecordBatch.from_pylist(job.data.get("inputs", []), UNIT),
+        command="evaluate",
+        data={name: said for name, said in job.data.items() if name != "inputs"},
+        model=None if job.checkpoint is None else job.checkpoint.digest,
+        options=told,
+        version=__version__,
+    )
     try:
-        run = follow(Run(output, storage.token(), overwrite, publishes=(NAME, REPORT), kind="evaluate"))
-        if reason := unpublishable(run):
-            raise RunError(reason)
-        open_attempt(run)
+        return follow(Run(output, run_id, job.config.report.overwrite, publishes=(NAME, REPORT), kind="evaluate"))
     except OSError as error:
         raise RunError(f"--output={output} cannot be written: {error}") from error
-    for folder in (run.attempt, storage.join(output, "_attempts")):
-        storage.remove_if_empty(folder)  # rows are counted first, and that may fail
-    return run
+
+
+def begin(run: Run) -> None:
+    """See that the run can be written. Raises `RunError` where it cannot."""
+    open_attempt(run)
+    _leave(run)  # rows are counted first, and that may fail
+
+
+def published(run: Run) -> dict[str, Any]:
+    """The content of the evaluation.json that is published. Raises `RunError` where it is none."""
+    uri = storage.join(run.output, NAME)
+    try:
+        found: dict[str, Any] = orjson.loads(storage.read(uri))
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{uri} is damaged ({error}); give --overwrite to make it again") from error
+    return found
 
 
 def write(run: Run, found: dict[str, Any]) -> None:
@@ -127,14 +159,21 @@ def write(run: Run, found: dict[str, Any]) -> None:
     ]
     told = {key: found[key] for key in ("started", "finished", "command", "versions")}
     manifest = {"format_version": VERSION_FORMAT, "kind": "evaluate", **told, "parts": parts, "rejects": []}
+    own = f"{run.work}/{storage.token()}"  # another process may write this same evaluation, with other times in it
     try:
         try:
             for name, data in made.items():
-                storage.put(storage.join(run.attempt, name), data)
+                storage.put(storage.join(run.output, own, name), data)
         except OSError:
-            storage.remove(run.attempt)  # nobody takes it up: the next evaluation is another run
-            storage.remove_if_empty(storage.join(run.output, "_attempts"))
+            storage.remove(storage.join(run.output, own))
+            _leave(run)
             raise
-        publish_files(run, manifest, [(f"{run.work}/{name}", name) for name in made])
+        publish_files(run, manifest, [(f"{own}/{name}", name) for name in made])
     except OSError as error:
         raise RunError(f"--output={run.output} cannot be written: {error}") from error
+
+
+def _leave(run: Run) -> None:
+    """Remove the folder of the attempt where nothing is in it."""
+    for folder in (run.attempt, storage.join(run.output, "_attempts")):
+        storage.remove_if_empty(folder)

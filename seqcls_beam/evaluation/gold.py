@@ -72,9 +72,7 @@ class Gold:
         plain, missing, wrong = form.read(column, self.problem, {value for value, _ in self.values})
         gone = missing.to_numpy(zero_copy_only=False)
         if self.problem == "regression":
-            unknown = _no_numbers(column, gone)
-            gone = gone.copy()
-            gone[list(unknown)] = False
+            unknown = {row: shown(column, row) for row in wrong}
             return Read(pc.fill_null(plain, 0.0).to_numpy().astype(np.float32), gone, unknown, {}, {})
         several = self.problem == "multi_label"
         flat = plain.flatten() if several else plain
@@ -148,16 +146,6 @@ def shown(column: pa.Array, row: int) -> str:
     value = column[row].as_py()
     told = ", ".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
     return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
-
-
-def _no_numbers(column: pa.Array, gone: Array) -> dict[int, str]:
-    """Of the rows without a finite number those in which something stands, and what."""
-    rows = np.flatnonzero(gone)
-    values = column.take(pa.array(rows)).to_pylist()
-    told = {row: str(value).strip() for row, value in zip(rows.tolist(), values, strict=True) if value is not None}
-    # A nan of a float column is what pandas has for nothing.
-    nothing = ("", "nan") if pa.types.is_floating(column.type) else ("",)
-    return {row: value for row, value in told.items() if value not in nothing}
 
 
 def pairs_of(asked: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -73,6 +73,11 @@ def label_option(config: EvaluateConfig) -> str:
     return f"label_column{'s' * several}={','.join(label_columns(config))}"
 
 
+def by_names(config: EvaluateConfig, problem: str) -> bool:
+    """Whether class numbers in gold labels mean what files call them: not where --labels says it, nor of ratings."""
+    return config.gold.label_columns is not None or (config.gold.labels is None and problem != "regression")
+
+
 @dataclass(frozen=True)
 class Seen:
     """What is seen of gold labels before they are read."""

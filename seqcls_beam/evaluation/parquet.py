@@ -17,7 +17,7 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.predictions import FIRST
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.files import list_files
-from seqcls_beam.reading.footers import labels_of
+from seqcls_beam.reading.footers import classes_in, labels_of
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
@@ -36,6 +36,7 @@ class Files:
     unit_bytes: int
     labels: tuple[str, ...] | None = None  # that every file must be for, in the order of its scores
     named: bool = False  # whether a file without the names of its labels is refused: `classify` writes them
+    classes: tuple[tuple[str, tuple[str, ...] | None], ...] = ()  # columns, and what every file must call their numbers
 
 
 def listed(files: Files) -> pa.RecordBatch:
@@ -87,6 +88,8 @@ def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBat
             if missing:
                 raise RunError(f"{uri} has no column {missing[0]!r}, which the first file has")
             _check_labels(labels_of(parquet.schema_arrow), files, uri)
+            if parquet.metadata.num_rows:
+                _check_classes(parquet.schema_arrow, files, uri)
             end = parquet.num_row_groups if piece["end"] < 0 else piece["end"]
             groups = range(piece["start"], end)
             position = sum(parquet.metadata.row_group(group).num_rows for group in range(piece["start"]))
@@ -109,6 +112,21 @@ def _check_labels(labels: tuple[str, ...] | None, files: Files, uri: str) -> Non
     raise RunError(
         f"{uri} {told}, and the other files have {', '.join(map(repr, files.labels))}: evaluate them one by one"
     )
+
+
+def _check_classes(schema: pa.Schema, files: Files, uri: str) -> None:
+    """Raise `RunError` where numbers in a column would mean others than those of the other files."""
+    for column, names in files.classes:
+        found = classes_in(schema, column)
+        if found != names:
+            told = [
+                ", ".join(f"{number} {name!r}" for number, name in enumerate(each)) if each else "nothing"
+                for each in (found, names)
+            ]
+            raise RunError(
+                f"{uri} calls the classes in {column!r} {told[0]}, and the other files {told[1]}: evaluate them one by "
+                "one, or say with --labels what each number means, as VALUE:NAME"
+            )
 
 
 def _placed(batch: pa.RecordBatch, uri: str, position: int) -> pa.RecordBatch:

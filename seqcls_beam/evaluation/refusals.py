@@ -9,6 +9,7 @@ from seqcls_beam.evaluation.columns import quoted
 from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.gold import NAMES, NUMBERS, countable, pairs_of
 from seqcls_beam.evaluation.job import Job
+from seqcls_beam.preparation.labels import whole_name
 from seqcls_beam.runs import accounting
 from seqcls_beam.runs.run import RunError
 
@@ -18,11 +19,7 @@ _MANY = 20  # labels
 
 def refuse(evidence: Evidence, job: Job) -> None:
     """Raise `RunError`, with what to do, where the evidence cannot be trusted to say how good the answers are."""
-    files, limits = evidence.account.files, accounting.limits(job.config.report)
-    if files:
-        accounting.refuse(limits, files, {}, "")
-    elif evidence.account.rows < (limits.min_rows or 0):
-        raise RunError(f"{evidence.account.rows:,} rows were read, less than --min_rows={limits.min_rows:,}")
+    accounting.refuse_unread(accounting.limits(job.config.report), evidence.account.files, evidence.account.rows)
     _refuse_mixed(evidence)
     _refuse_numbers(evidence, job)
     _refuse_rejected(evidence, job)
@@ -63,7 +60,7 @@ def _refuse_numbers(evidence: Evidence, job: Job) -> None:
     if job.kind.problem == "regression" or job.config.gold.labels is not None or countable(labels, None):
         return
     places = {str(number) for number in range(len(labels))}
-    if not places.isdisjoint(name.removesuffix(".0") for name in evidence.account.unknown):
+    if not places.isdisjoint(whole_name(name) for name in evidence.account.unknown):
         raise RunError(
             f"the gold labels hold {', '.join(map(repr, evidence.account.unknown))}, and the model's labels are "
             f"{quoted(labels, _MANY)}: whether their numbers count from 0 cannot be told; say with "
@@ -74,31 +71,24 @@ def _refuse_numbers(evidence: Evidence, job: Job) -> None:
 def _refuse_rejected(evidence: Evidence, job: Job) -> None:
     """Raise `RunError` where too many rows cannot be scored, or none."""
     account, config = evidence.account, job.config
-    rejected = sum(account.rejected.values())
-    reasons = ", ".join(f"{name} {count:,}" for name, count in account.rejected.most_common())
-    names = ", ".join(map(repr, account.unknown))
+    rejected = dict(account.rejected.most_common())
+    names, more = ", ".join(map(repr, account.unknown)), ""
     if names and evidence.tally.asked.problem == "regression":
-        reasons += f"; the column has what is no finite number: {names}"
+        more = f"; the column has what is no finite number: {names}"
     elif names:
-        reasons += f"; the unknown labels begin with {names}, and "
+        more = f"; the unknown labels begin with {names}, and "
         if config.gold.labels is not None:
-            reasons += f"--labels has {quoted((value for value, _ in pairs_of(config.gold.labels)), _MANY)}"
+            more += f"--labels has {quoted((value for value, _ in pairs_of(config.gold.labels)), _MANY)}"
         else:
             told = quoted(evidence.tally.asked.labels, _MANY)
-            reasons += f"the model's are {told} (see --labels{_truths(account.unknown)})"
-    lost = lost_of(job, evidence)["lost"]
-    if rejected + lost > config.report.max_rejected * (account.rows + lost):
-        what = f"rejected and {lost:,} lost" if lost else "rejected"
-        raise RunError(
-            f"{rejected:,} of {account.rows + lost:,} rows were {what}, more than --max_rejected="
-            f"{config.report.max_rejected:g} allows ({reasons})"
-        )
+            more += f"the model's are {told} (see --labels{_truths(account.unknown)})"
+    accounting.refuse_share(accounting.limits(config.report), account.rows, rejected, lost_of(job, evidence), more)
     if not account.rows:
         raise RunError("no row could be scored: there are no rows")
     if not account.scored:
         raise RunError(
             f"no row could be scored: of {account.rows:,} rows {account.unlabelled:,} have no gold label, and "
-            f"{rejected:,} were rejected" + (f" ({reasons})" if rejected else "")
+            f"{sum(rejected.values()):,} were rejected" + (f" ({', '.join(rejected)}{more})" if rejected else "")
         )
 
 

@@ -81,7 +81,7 @@ def assign(_: int, job: Job) -> dict[str, Any]:
     return {
         "placed": written,
         "counts": counts.tolist(),
-        "names": _vocabulary(job),
+        "names": vocabulary(job),
         **findings.cluster_sizes(linked, reference),
         "near": findings.near_duplicates(edges, given, label, job.problem),
         "near_leaks": findings.near_leaks(edges, given, rows),
@@ -192,23 +192,23 @@ def _classes(number: Array, members: Array, rows: Array) -> Array:
     return classes
 
 
-def _vocabulary(job: Job) -> list[str]:
-    """The labels, in order; raises `RunError` where there are none, or true is written in several ways."""
+def vocabulary(job: Job) -> list[str]:
+    """The labels, in order; raises `RunError` where there are none, or what was found could be something else."""
     if job.names:
         return list(job.names.values())
-    counts = [each for record in job.index("read") for each in record["label_counts"]]
-    labels.refuse_many({name for _, name, _ in counts}, job.config.labels.label_column)
-    names = {name for split, name, _ in counts if split != str(splits.TEST)}
-    tested = {name for split, name, _ in counts if split == str(splits.TEST)}
-    # GLUE writes -1 for the labels of a test set that it keeps to itself.
-    found = names | (tested - {"-1"})
+    found = labels.found_in(job.index("read"))
+    labels.refuse_many(found, job.config.labels.label_column)
     if job.problem == "multi_label" and not found:
         raise RunError(
             f"no row has a label in {job.label_columns[0]!r}: every list there that could be read is empty; nothing "
             "was published. Is it another column (--label_column)? To learn that none applies, name the --labels"
         )
     labels.refuse_spellings(found, job.label_columns[0])
-    return labels.vocabulary(found)
+    if job.problem == "multi_label" or job.config.labels.problem == "auto":
+        why = labels.doubt(found, f"--label_column={job.label_columns[0]}", job.problem == "multi_label")
+        if why is not None:
+            raise RunError(f"nothing was published: {why}")
+    return labels.vocabulary(set(labels.one_spelling(found).values()))
 
 
 def _refuse_equal_ids(lists: pa.Array, stays: Array) -> None:

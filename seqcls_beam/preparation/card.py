@@ -43,6 +43,7 @@ def card(manifest: dict[str, Any]) -> str:
         "every file with its digest, and counts every row.",
         "",
         f"- problem: {manifest['problem']}" + _labels(manifest),
+        _plain(f"- labels were read as {manifest['label_form']}"),
         f"- tokenizer: `{manifest['tokenizer']['name']}`, at most {manifest['tokenizer']['max_length']} tokens "
         f"(digest `{manifest['tokenizer']['digest'][:16]}`)",
         f"- rows: {counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, "

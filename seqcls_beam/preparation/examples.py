@@ -79,8 +79,14 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
 
 
 def load_examples(job: Job, partition: int) -> pa.RecordBatch:
-    """All EXAMPLE rows of a partition, in the order of the units."""
-    return gather(job.exchange, [record["spill"] for record in job.index("read")], partition, example(job))
+    """All EXAMPLE rows of a partition, in the order of the units, with labels in one spelling."""
+    read = job.index("read")
+    rows = gather(job.exchange, [record["spill"] for record in read], partition, example(job))
+    if job.names or job.problem == "regression":
+        return rows
+    at = rows.schema.get_field_index("label")
+    names = labels.one_spelling(labels.found_in(read))
+    return rows.set_column(at, rows.schema.field(at), labels.spelled(rows["label"], names))
 
 
 def _label_counts(made: pa.RecordBatch, job: Job) -> Counter[tuple[str, str]]:
@@ -166,8 +172,6 @@ class _Rows:
             return
         known = job.names
         values, missing, wrong = job.form.read(self._label_column(), job.problem, known)
-        if not known and job.problem == "single_label":
-            values = labels.whole(values)
         if job.problem == "single_label":
             tested = pc.equal(self._rows["split"], splits.TEST)
             if known and "-1" not in known:  # GLUE writes -1 for the labels of a test set that it keeps to itself

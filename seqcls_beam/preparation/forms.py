@@ -6,14 +6,25 @@ not fit is told, and never read the other way. Where the first rows are all empt
 row that could be both ends the run.
 """
 
-import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.preparation.labels import MOST_NAMES, canonical, listed, names
+from seqcls_beam.preparation.labels import (
+    MOST_NAMES,
+    canonical,
+    doubt,
+    is_fraction,
+    is_number,
+    is_whole,
+    listed,
+    names,
+    no_numbers,
+    soft,
+    whole_name,
+)
 from seqcls_beam.preparation.written import like_lists, written
 from seqcls_beam.rows import is_list
 from seqcls_beam.runs.run import RunError
@@ -22,8 +33,6 @@ Row = list[str | None]
 """What stands in a row that has several values, as `labels.names` writes them; null for an empty one."""
 
 _FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"^(-?[0-9]+)(\.0*)?$")
 _FEW = 10  # labels that a sentence names
 
 
@@ -43,7 +52,8 @@ class Form:
         """What a row holds, in words."""
         if self.columns:
             return f"0 or 1 in each of {len(self.columns)} columns"
-        what = f"0 or 1 for each of {len(self.places)} labels" if self.places and not self.undecided else "labels"
+        vectors = self.places and not self.undecided
+        what = f"0 or 1 for each of {len(self.places)} labels" if vectors else "names of labels"
         if self.written:
             return f"lists of {what}, written as text"
         if self.separator is not None:
@@ -61,7 +71,10 @@ class Form:
         if problem != "multi_label":
             found, missing = canonical(values, problem, None)
             if problem == "regression":
-                return found, missing, {}
+                strange = no_numbers(values, missing)
+                gone = [each and row not in strange for row, each in enumerate(missing.to_pylist())]
+                wrong = {row: f"{_shown(text)!r} is no finite number of 32 bits" for row, text in strange.items()}
+                return found, pa.array(gone, pa.bool_()), wrong
             if self.classes:
                 found = pc.if_else(pc.equal(found, "-1"), None, found)
             wrong = {row: "a list, where others are labels" for row in like_lists(found, known)}
@@ -105,8 +118,8 @@ class Form:
             )
         if not self.places or not flagged:
             found = [each for each in row if each]
-            _refuse_repeated(found)
-            return sorted({each if each in known else _WHOLE.sub(r"\1", each) for each in found})
+            _refuse_repeated([whole_name(each) for each in found])
+            return sorted(set(found))
         if len(row) != len(self.places):
             raise ValueError(f"{len(row)} values, where there is one for each of {len(self.places)} labels")
         flags = [None if each is None else _FLAGS.get(each.casefold()) for each in row]
@@ -126,7 +139,7 @@ class Column:
     asked: tuple[str, ...] | None  # --labels
     model: tuple[str, ...] | None = None  # the labels of the model that they are compared with, in order …
     counted: bool = True  # … which may stand there by their numbers from 0
-    several: bool = True  # rows may have several labels, whatever stands there
+    auto: bool = False  # what stands there alone says whether rows have one label or several, names or numbers
 
     @property
     def readable(self) -> set[str] | None:
@@ -163,6 +176,7 @@ def form_of(column: Column) -> Form:
     lists = any(is_list(each.type) for each in column.samples)
     form = Form(column.separator, written=not lists and _is_written(column))
     if not (lists or form.written or form.separator is not None):
+        _refuse_doubtful(column)
         return form
     rows: list[Row] = []
     for each in column.samples:
@@ -171,7 +185,7 @@ def form_of(column: Column) -> Form:
                 raise ValueError(f"{column.option}: {row}")
             if row is not None:
                 rows.append(row)
-    if form.separator is not None and not column.several and rows and all(len(row) == 1 for row in rows):
+    if form.separator is not None and column.auto and rows and all(len(row) == 1 for row in rows):
         raise ValueError(
             f"{column.option}: none of the first {len(rows):,} labels has a --label_separator={column.separator}, such "
             f"as {_example(rows)}: is it another one? If they only happen to have one label each, say "
@@ -222,6 +236,15 @@ def _is_written(column: Column) -> bool:
     return True
 
 
+def _refuse_doubtful(column: Column) -> None:
+    """Raise `ValueError` for single values that could be something else than names, where no option says which."""
+    if column.auto and column.readable is None:
+        found = {name for each in column.samples for name in pc.unique(names(each)).to_pylist()} - {None}
+        why = doubt(found, column.option, several=False)
+        if why is not None:
+            raise ValueError(why)
+
+
 def _undecided(form: Form, column: Column) -> Form:
     """The form of a column of lists whose first rows are empty: what options alone say of it."""
     if column.renamed:
@@ -239,7 +262,7 @@ def _places(rows: list[Row], column: Column, booleans: bool) -> tuple[str, ...]:
     """The places of a column of vectors; none where rows hold the labels themselves."""
     found = {each.casefold() for row in rows for each in row if each is not None}
     readable, places = column.readable, column.places
-    if readable is None and not all(map(_NUMBER.fullmatch, found - {"true", "false"})):
+    if readable is None and not all(map(is_number, found - {"true", "false"})):
         return ()
     if not found <= _FLAGS.keys():
         if readable is None or not found <= readable:
@@ -250,7 +273,7 @@ def _places(rows: list[Row], column: Column, booleans: bool) -> tuple[str, ...]:
     fits = len(lengths) == 1 and (places is None or lengths == [len(places)])
     if places is not None:  # then rows of another length can be told from it
         fits = fits or len(places) in repeating
-    numbers = not (booleans or repeating) and (readable is None or {_plain(each) for each in found} <= readable)
+    numbers = not (booleans or repeating) and (readable is None or set(map(whole_name, found)) <= readable)
     if fits and not numbers:
         if max(lengths) > MOST_NAMES:
             raise ValueError(f"{column.option} holds vectors of {max(lengths):,} values, more than there are labels")
@@ -276,14 +299,11 @@ def _places(rows: list[Row], column: Column, booleans: bool) -> tuple[str, ...]:
 
 def _refuse_soft(found: set[str], rows: list[Row], column: Column) -> None:
     """Raise `ValueError` for lists of numbers that are neither 0 and 1 nor the numbers of labels."""
-    if not all(_NUMBER.fullmatch(each) or each in ("true", "false") for each in found):
+    if not all(is_number(each) or each in ("true", "false") for each in found):
         return
-    broken = sorted(each for each in found if not _WHOLE.fullmatch(each))
-    if broken:
-        raise ValueError(
-            f"{column.option} holds lists with {broken[0]}: shares or probabilities of labels are not learned from. "
-            "Give 0 or 1 for each label, or the labels that a row has"
-        )
+    share = min(filter(is_fraction, found), default=None)
+    if share is not None:
+        raise ValueError(soft(share, column.option))
     for row in rows:
         try:
             _refuse_repeated([each for each in row if each])
@@ -295,17 +315,13 @@ def _refuse_soft(found: set[str], rows: list[Row], column: Column) -> None:
 
 
 def _refuse_repeated(row: list[str]) -> None:
-    if _repeats(row) and all(map(_WHOLE.fullmatch, row)):
+    if _repeats(row) and all(map(is_whole, row)):
         raise ValueError("a number stands there twice, which the number of a label does not")
 
 
 def _repeats(row: Iterable[str | None]) -> bool:
     there = [each for each in row if each is not None]
     return len(set(there)) < len(there)
-
-
-def _plain(number: str) -> str:
-    return number.removesuffix(".0")
 
 
 def _example(rows: list[Row]) -> str:

@@ -47,6 +47,7 @@ class Job:
     partitions: int
     problem: str  # "single_label", "multi_label" or "regression"
     form: Form  # of the labels
+    labels: tuple[str, ...] | None  # as --labels: what was asked for, or else what files or the form call them
     max_length: int
     threads: int = 0
     remarks: tuple[str, ...] = ()  # sentences to tell before it starts
@@ -63,8 +64,7 @@ class Job:
     @property
     def names(self) -> dict[str, str]:
         """What may stand in the data for a label → the label's name, in the order of the labels; empty for anything."""
-        asked = self.config.labels.labels
-        return pinned(asked)[1] if asked is not None else {name: name for name in self.form.columns}
+        return pinned(self.labels)[1] if self.labels is not None else {name: name for name in self.form.columns}
 
     @property
     def given(self) -> bool:

@@ -2,26 +2,35 @@
 
 import math
 import re
+import shlex
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seqcls_beam.preparation import splits
 from seqcls_beam.rows import is_list
 from seqcls_beam.runs.run import RunError
 
 MOST_NAMES = 10_000
 """A column with more different values is no column of labels."""
 
+_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_USUAL = ",;|"  # characters that stand between labels, and seldom in the name of one …
+_OTHERS = "\t/&+ "  # … and those that do
+_VECTOR = re.compile(r"[01](?:([ \t,;|]?)[01](?:\1[01])*)")
+
 
 def canonical(values: pa.Array, problem: str, separator: str | None) -> tuple[pa.Array, pa.Array]:
     """A column → (its labels; which rows have none that can be read, bool).
 
-    Labels are string for `single_label`; list<string>, sorted and each once, for `multi_label`; float64 for
-    `regression`. Numbers are written as integers where they are whole: 1.0 is label "1". An empty string is no label;
-    an empty list, though, says that none applies.
+    Labels are string for `single_label`; list<string>, sorted and each once, for `multi_label`; float64, finite as
+    float32, for `regression`. Numbers are written as integers where they are whole: 1.0 is label "1". An empty string
+    is no label; an empty list, though, says that none applies.
     """
     if problem == "regression":
         return _numbers(values)
@@ -88,12 +97,33 @@ def names(values: pa.Array) -> pa.Array:
 
 def whole(found: pa.Array) -> pa.Array:
     """Names → the same, where one that spells a whole number as 1.0 is 1: so pandas writes a column with gaps."""
-    return pc.replace_substring_regex(found, r"^(-?[0-9]+)\.0*$", r"\1")
+    return pc.replace_substring_regex(found, f"^{_WHOLE.pattern}$", r"\1")
+
+
+def whole_name(name: str) -> str:
+    """As `whole`."""
+    found = _WHOLE.fullmatch(name)
+    return found[1] if found else name
+
+
+def is_whole(name: str) -> bool:
+    """Whether a name spells a whole number."""
+    return _WHOLE.fullmatch(name) is not None
+
+
+def is_number(name: str) -> bool:
+    """Whether a name spells a number, in decimals, with a point or a comma."""
+    return _NUMBER.fullmatch(name.replace(",", ".")) is not None
+
+
+def is_fraction(name: str) -> bool:
+    """Whether a name spells a number that is not whole."""
+    return is_number(name) and not float(name.replace(",", ".")).is_integer()
 
 
 def _numbers(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
-        numbers = values.cast(pa.float64())
+        numbers = values.cast(pa.float64(), safe=False)  # beyond 2^53 the nearest, as it is learned
     else:
         numbers = pa.array([_number(each) for each in values.cast(pa.string()).to_pylist()], pa.float64())
     numbers = pc.if_else(pc.is_finite(numbers.cast(pa.float32())), numbers, None)  # as they are learned
@@ -101,11 +131,19 @@ def _numbers(values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    # Python's float would take 1_5 and digits of any script.
+    return float(text) if text is not None and _NUMBER.fullmatch(text.strip()) else None
+
+
+def no_numbers(values: pa.Array, missing: pa.Array) -> dict[int, str]:
+    """Of the rows of a column that are `missing` for `regression` those in which something stands, and what."""
+    found = {}
+    for row in pc.indices_nonzero(pc.and_(missing, pc.is_valid(values))).to_pylist():
+        value = values[row].as_py()
+        # A nan of a float column is what pandas has for nothing.
+        if not (isinstance(value, float) and math.isnan(value)) and str(value).strip():
+            found[row] = str(value).strip()
+    return found
 
 
 def as_names(labels: pa.Array) -> pa.Array:
@@ -132,8 +170,42 @@ def refuse_many(found: set[str], column: str) -> None:
         )
 
 
+def found_in(read: list[dict[str, Any]]) -> set[str]:
+    """Records of the stage read → the labels that were found, as they are spelled there."""
+    counts = [each for record in read for each in record["label_counts"]]
+    names = {name for split, name, _ in counts if split != str(splits.TEST)}
+    tested = {name for split, name, _ in counts if split == str(splits.TEST)}
+    # GLUE writes -1 for the labels of a test set that it keeps to itself.
+    return names | {each for each in tested if whole_name(each) != "-1"}
+
+
+def one_spelling(found: set[str]) -> dict[str, str]:
+    """Labels that were found, all of a column → what they are called: 1.0 is 1 where all are whole numbers."""
+    numbers = all(map(is_whole, found))
+    return {each: whole_name(each) if numbers else each for each in found}
+
+
+def spelled(labels: pa.Array, names: dict[str, str]) -> pa.Array:
+    """Labels as `canonical` gives them for classes → by the names that `one_spelling` gives them."""
+    if all(each == name for each, name in names.items()):
+        return labels
+    rows = labels.to_pylist()
+    if pa.types.is_list(labels.type):
+        return pa.array([row and sorted({names.get(each, each) for each in row}) for row in rows], labels.type)
+    return pa.array([names.get(each, each) for each in rows], labels.type)
+
+
 def refuse_spellings(found: set[str], column: str) -> None:
-    """Raise `RunError` where true or false is there in several spellings: they would be classes of their own."""
+    """Raise `RunError` where one value may be there in several spellings: they would be classes of their own."""
+    alike = Counter(map(whole_name, found))
+    twice = sorted(each for each in found if alike[whole_name(each)] > 1)
+    name = min((each for each in found if not is_whole(each)), default=None)
+    if twice and name is not None:
+        raise RunError(
+            f"--label_column={column} holds {twice[0]!r} and {twice[1]!r}, and beside them {name!r}, which is no whole "
+            "number: whether the two are one label or names of two cannot be told; name what is there with --labels, "
+            f"{whole_name(twice[0])!r} alone for the first, both for the second"
+        )
     spelled = sorted(each for each in found if each.casefold() in ("true", "false"))
     numbers = sorted(found & {"0", "1"})
     if len({each.casefold() for each in spelled}) < len(spelled) or (spelled and numbers):
@@ -143,9 +215,78 @@ def refuse_spellings(found: set[str], column: str) -> None:
         )
 
 
+def doubt(found: set[str], option: str, several: bool) -> str | None:
+    """What else labels that were found under an option could be than names, and what decides; None where nothing.
+
+    Of rows that have `several` labels, or one each.
+    """
+    numbers = [each for each in found if is_number(each)]
+    broken = min(filter(is_fraction, numbers), default=None)
+    many = 2 * len(numbers) > len(found)  # beside something for a value that is missing, or none such
+    if several:
+        return soft(broken, option) if many and broken is not None else None
+    vectors = {each for each in found if _VECTOR.fullmatch(each)}
+    if 2 * len(vectors) > len(found) and len(set(map(len, vectors))) == 1:
+        told = _vector(vectors, option)
+        if told is not None:
+            return told
+    if many and broken is not None:
+        comma = f"; written with a point), several labels of a row ({_separator(',')}" if "," in broken else ""
+        return (
+            f"{option} holds numbers that are not whole, such as {broken!r}: are these numbers to be learned "
+            f"(--problem=regression{comma}), or names of classes (--problem=single_label)?"
+        )
+    name, sign = _apart(found)
+    if sign:
+        return (
+            f"{option} holds {name!r}, and each part of it as a label of its own: does such a row have several labels "
+            f"({_separator(sign)}), or is this the name of one (--problem=single_label)?"
+        )
+    return None
+
+
+def soft(share: str, option: str) -> str:
+    """What is said of lists with a number that is not whole."""
+    return (
+        f"{option} holds lists with {share}: shares or probabilities of labels are not learned from. Give 0 or 1 for "
+        f"each label, or the labels that a row has; if {share} is the name of one, name them all with --labels"
+    )
+
+
+def _vector(found: set[str], option: str) -> str | None:
+    """What is said of names that are 0 and 1 in one length; None where they may well be whole numbers."""
+    shown = min(found)
+    signs = {each.strip("01")[:1] for each in found}
+    if len(signs) > 1:
+        return None
+    sign = signs.pop()
+    if not sign and (len(shown) == 2 or shown[0] != "0" or max(each.count("1") for each in found) < 2):
+        return None
+    count = len(shown) if not sign else len(shown) // 2 + 1
+    how = _separator(sign) if sign else "write a character between them, and name it with --label_separator"
+    return (
+        f"{option} holds {shown!r} and the like: do these say 0 or 1 for each of {count} labels ({how}), or are they "
+        "names of classes (--problem=single_label)?"
+    )
+
+
+def _apart(found: set[str]) -> tuple[str, str]:
+    """(a name whose parts, between a character, are names of their own; the character), empty where there is none."""
+    for sign in _USUAL + _OTHERS:
+        parts = {each: {part.strip() for part in each.split(sign)} for each in found if sign in each}
+        made = [each for each, some in parts.items() if len(some) > 1 and some <= found]
+        if made and (sign in _USUAL or len(made) == len(parts)):
+            return min(made), sign
+    return "", ""
+
+
+def _separator(sign: str) -> str:
+    return "--problem=multi_label --label_separator=" + ("$'\\t'" if sign == "\t" else shlex.quote(sign))
+
+
 def vocabulary(found: set[str]) -> list[str]:
     """Names that were found → in the order of their numbers if all are whole numbers, else of their characters."""
-    numbers = all(re.fullmatch(r"-?\d+", each) for each in found)
+    numbers = all(re.fullmatch(r"-?[0-9]+", each) for each in found)
     return sorted(found, key=(lambda each: (int(each), each)) if numbers else (lambda each: (0, each)))
 
 

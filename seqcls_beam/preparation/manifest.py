@@ -8,6 +8,7 @@ from typing import Any
 from seqcls_beam import storage
 from seqcls_beam.preparation import findings, splits, statistics
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.labels import whole_name
 from seqcls_beam.runs import accounting
 from seqcls_beam.runs.accounting import by_file
 from seqcls_beam.runs.manifest import iso
@@ -60,7 +61,7 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
             "pairs": job.pairs,
         },
         "problem": job.problem,
-        "label_form": job.form.said,
+        "label_form": "numbers" if job.problem == "regression" else job.form.said,
         "labels": names,
         "rows": {
             "in": rows_in + missing["lost"],
@@ -186,7 +187,9 @@ def _whereabouts(
     later: list[str],
 ) -> str:
     """A label, and what became of its rows; `later` are reasons of rows that went after the stage exact."""
-    rows = sum(count for record in read for _, label, count in record["label_counts"] if label == name)
+    rows = sum(
+        count for record in read for _, label, count in record["label_counts"] if name in (label, whole_name(label))
+    )
     gone: Counter[str] = Counter()
     for record in exact:
         gone.update({reason: count for label, reason, count in record["counts"]["gone"] if label == name})

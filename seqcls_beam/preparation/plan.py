@@ -100,8 +100,9 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
     labelled = [
         (source, listed) for source, listed in zip(sources, files, strict=True) if source.split != splits.REFERENCE
     ]
-    config, form = _labels(config, labelled)
-    problem = _problem(config, form, next(source.layout for source, _ in labelled if _has_labels(config, source)))
+    form, names = _labels(config.labels, labelled)
+    layout = next(source.layout for source, _ in labelled if _has_labels(config.labels, source))
+    problem = _problem(config.labels, form, layout)
     if problem == "regression" and config.splits.split == "stratified":
         raise ValueError("--split=stratified is for classes, and --problem=regression has none")
     run_id = identity(
@@ -110,6 +111,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         tokenizer=tokenizer.digest,
         config=_without_patterns(config),
         form=asdict(form),
+        labels=names,
         sources=[[each.first, each.split, [[f.name, str(f.type)] for f in each.layout.keep]] for each in sources],
         version=__version__,
     )
@@ -122,13 +124,14 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         partitions,
         problem,
         form,
+        names,
         length,
         threads,
         tuple(said),
     )
     if sum(job.fractions) >= 1:
         raise ValueError(f"shares of {job.fractions[0]:g} and {job.fractions[1]:g} leave nothing to train with")
-    if problem != "single_label" and any(not _has_labels(config, source) for source, _ in labelled):
+    if problem != "single_label" and any(not _has_labels(config.labels, source) for source, _ in labelled):
         raise ValueError(f"{_option(config.labels)}: the test files lack it")
     return job, marked, size
 
@@ -152,8 +155,11 @@ def _layout(config: PrepareConfig, patterns: tuple[str, ...], files: pa.RecordBa
     if split == splits.REFERENCE:
         return plan_layout(files, replace(config.read, input=patterns, keep_columns=(), id_column=None))
     read = replace(config.read, input=patterns)
+    # What --labels says, or a number as it is, stands above what files call their classes.
+    said = config.labels.labels is not None or config.labels.problem == "regression"
+    numbers = columns if said and config.labels.label_columns is None else ()
     try:
-        return plan_layout(files, replace(read, keep_columns=requests(names, files, read)))
+        return replace(plan_layout(files, replace(read, keep_columns=requests(names, files, read))), numbers=numbers)
     except ValueError:
         if split != splits.TEST:
             raise
@@ -161,8 +167,8 @@ def _layout(config: PrepareConfig, patterns: tuple[str, ...], files: pa.RecordBa
         return plan_layout(files, replace(read, keep_columns=requests(names[len(columns) :], files, read)))
 
 
-def _has_labels(config: PrepareConfig, source: Source) -> bool:
-    return set(label_columns(config.labels)) <= set(source.layout.keep.names)
+def _has_labels(options: LabelOptions, source: Source) -> bool:
+    return set(label_columns(options)) <= set(source.layout.keep.names)
 
 
 def _option(options: LabelOptions) -> str:
@@ -182,41 +188,40 @@ def _check_names(options: LabelOptions) -> None:
         )
 
 
-def _labels(config: PrepareConfig, labelled: list[tuple[Source, pa.RecordBatch]]) -> tuple[PrepareConfig, Form]:
-    """(options, with the labels' names where files or their form tell them; the form of the labels).
+def _labels(
+    options: LabelOptions, labelled: list[tuple[Source, pa.RecordBatch]]
+) -> tuple[Form, tuple[str, ...] | None]:
+    """(the form of the labels; as --labels, what they are called, None where neither options nor files tell).
 
     Raises `ValueError` for a column that holds none, or what could be read in two ways.
     """
-    options = config.labels
-    there = [(source.layout, listed) for source, listed in labelled if _has_labels(config, source)]
+    there = [(source.layout, listed) for source, listed in labelled if _has_labels(options, source)]
     if not there:
         raise ValueError(f"{_option(options)}: no file has it")
     if options.label_columns is not None:
         for layout, _ in there:
             check_flags(layout.keep, options.label_columns)
-        return config, Form(places=options.label_columns, columns=options.label_columns)
+        return Form(places=options.label_columns, columns=options.label_columns), options.labels
     check_kinds([layout.keep.field(options.label_column).type for layout, _ in there], _option(options))
     if options.problem == "regression":
-        return config, Form()
+        return Form(), None
     for layout, listed in there:
         check_formats(layout, listed, options.label_column, _option(options))
     every = pa.Table.from_batches([listed for _, listed in there])
     found = check_files(every, options.label_column)
     classes = class_names(every, found, options.label_column) if options.labels is None else None
+    asked = options.labels
     if classes is not None:
-        options = replace(options, labels=tuple(f"{number}:{name}" for number, name in enumerate(classes)))
-        pinned(options.labels or ())
+        asked = tuple(f"{number}:{name}" for number, name in enumerate(classes))
     samples = [rows["keep"].field(options.label_column) for each in there for rows in first_rows(*each)]
-    asked = options.problem == "multi_label"
-    form = form_of(Column(_option(options), tuple(samples), options.label_separator, options.labels, several=asked))
-    if form.places and options.labels is None:
-        options = replace(options, labels=form.places)
-    return replace(config, labels=options), replace(form, classes=classes is not None)
+    auto = options.problem == "auto"
+    form = form_of(Column(_option(options), tuple(samples), options.label_separator, asked, auto=auto))
+    return replace(form, classes=classes is not None), asked or form.places or None
 
 
-def _problem(config: PrepareConfig, form: Form, layout: Layout) -> str:
-    asked, option = config.labels.problem, _option(config.labels)
-    kind = layout.keep.field(label_columns(config.labels)[0]).type
+def _problem(options: LabelOptions, form: Form, layout: Layout) -> str:
+    asked, option = options.problem, _option(options)
+    kind = layout.keep.field(label_columns(options)[0]).type
     lists = is_list(kind) or form.written
     if asked == "auto":
         several = lists or form.separator is not None or form.columns

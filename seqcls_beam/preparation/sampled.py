@@ -12,13 +12,12 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.preparation.labels import check_kind, is_label
 from seqcls_beam.reading.footers import Column, columns_of
 from seqcls_beam.reading.formats.columns import TYPES
+from seqcls_beam.reading.formats.pieces import LOOKED_AT, SAMPLED
 from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.rows import is_list
 from seqcls_beam.schema import Mark
 
-ROWS = 1000  # of a file that are looked at …
-FILES = 3  # … of so many files …
-LOOKED_AT = 20  # … among the first so many
+ROWS = 1000  # of a file that are looked at
 FOOTERS = 1000  # Parquet files whose footer is looked at: each is some requests to a store
 _FEW = 10  # classes that a sentence names
 
@@ -34,7 +33,7 @@ def first_rows(layout: Layout, files: pa.RecordBatch) -> Iterator[pa.RecordBatch
         if len(good):
             yield good
             some += 1
-        if some == FILES:
+        if some == SAMPLED:
             return
 
 
@@ -101,8 +100,9 @@ def check_flags(schema: pa.Schema, columns: tuple[str, ...]) -> None:
 
 
 def check_files(files: pa.Table, column: str) -> list[Column]:
-    """UNIT rows of files → what the first Parquet files among them say of a column; raises as `check_kinds` does."""
-    found = columns_of(files.filter(pc.equal(files["format"], "parquet"))["path"].to_pylist()[:FOOTERS], column)
+    """UNIT rows → what the first Parquet files of each batch say of a column; raises as `check_kinds` does."""
+    parquet = [batch.filter(pc.equal(batch["format"], "parquet"))["path"] for batch in files.to_batches()]
+    found = columns_of([path for paths in parquet for path in paths.to_pylist()[:FOOTERS]], column)
     if found:
         check_kinds([each.type for each in found], f"--label_column={column}")
     return found
@@ -113,7 +113,7 @@ def class_names(files: pa.Table, found: list[Column], column: str) -> tuple[str,
 
     Raises `ValueError` where files do not have the same ones, or one name for two classes.
     """
-    named = next((each for each in found if each.classes is not None and _is_number(each.type)), None)
+    named = next((each for each in found if each.classes is not None), None)
     if named is None or named.classes is None:
         return None
     if len(set(named.classes)) < len(named.classes):
@@ -133,12 +133,6 @@ def class_names(files: pa.Table, found: list[Column], column: str) -> tuple[str,
             f"files, such as --labels={labels}{',…' if len(named.classes) > _FEW else ''}"
         )
     return named.classes
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    """Whether class numbers may stand there; pandas makes doubles of a column with gaps."""
-    inner = kind.value_type if is_list(kind) else kind
-    return pa.types.is_integer(inner) or pa.types.is_floating(inner)
 
 
 def _told(classes: tuple[str, ...]) -> str:

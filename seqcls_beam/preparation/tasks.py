@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.preparation import card, manifest
-from seqcls_beam.preparation.assign import assign
+from seqcls_beam.preparation.assign import assign, vocabulary
 from seqcls_beam.preparation.exact import find_exact
 from seqcls_beam.preparation.examples import read_examples
 from seqcls_beam.preparation.job import Job
@@ -75,13 +75,14 @@ def pending_units(job: Job) -> Iterator[pa.RecordBatch]:
 def pending_tasks(job: Job, stage: str) -> list[int]:
     """The tasks of a stage that are still to be done, after all of the stage before are; writes that one's index.
 
-    Raises `RunError` where a task before has no record.
+    Raises `RunError` where a task before has no record, or what was read is nothing to go on with.
     """
     order = list(stages(job))
     before = order[order.index(stage) - 1]
     complete(job, before)
     if before == "read":
         _refuse_losses(job)
+        vocabulary(job)
     return _pending(job, stage)
 
 

@@ -1,5 +1,6 @@
 """`pipelines.evaluate` from end to end, as its user runs it, against metrics computed by another route."""
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -21,8 +22,8 @@ from pipelines import classify, evaluate
 from pipelines.terminal import live
 from pipelines.terminal.rows import watching
 from seqcls_beam import storage
-from seqcls_beam.evaluation import plots
-from seqcls_beam.runs import progress
+from seqcls_beam.evaluation import document, plots
+from seqcls_beam.runs import progress, publication
 from tests import prepared, tiny
 from tests.corpora import plain_scores, texts, write_jsonl
 from tests.runs.attempts import write_version
@@ -368,6 +369,56 @@ def test_an_evaluation_is_replaced_only_when_told(tmp_path, model, corpus, capsy
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_versions", "evaluation.json", "report.html"]
 
 
+def test_the_same_evaluation_again_is_published_already_and_judged_as_it_was(tmp_path, model, capsys):
+    source = parquet(tmp_path / "in.parquet", gold=list("abababab"), label=list("abababba"))
+    out = tmp_path / "out"
+    flags = [f"--labeled={source}", "--label_column=gold", f"--output={out}", "--bootstrap=0"]
+    run(*flags, "--min_accuracy=0.9", code=1)
+    before, first = files(out), capsys.readouterr()
+    for more in ([], ["--overwrite"], ["--max_rejected=0.5"]):
+        run(*flags, "--min_accuracy=0.9", *more, code=1)
+        again = capsys.readouterr()
+        assert "already published" in again.err and "--min_accuracy=0.9: accuracy is 0.75" in again.err
+        assert again.out == first.out and files(out) == before
+    for other in (
+        ["--min_accuracy=0.8"],
+        [],
+        ["--min_accuracy=0.9", "--worst=1"],
+        ["--min_accuracy=0.9", "--labels=a,b"],
+    ):
+        run(*flags, *other, code=1)
+        assert "holds another run" in capsys.readouterr().err and files(out) == before
+    (out / "report.html").unlink()
+    run(*flags, "--min_accuracy=0.9", code=1)
+    assert "holds this run, but report.html is gone; give --overwrite" in capsys.readouterr().err
+    run(*flags, "--min_accuracy=0.9", "--overwrite", code=1)
+    assert sorted(set(files(out)) - set(before)) == ["_versions/00000002.json"]
+    parquet(source, gold=list("abababab"), label=list("abababab"))
+    run(*flags, "--min_accuracy=0.9", code=1)
+    assert "holds another run" in capsys.readouterr().err
+    run(*flags, "--min_accuracy=0.9", "--overwrite")
+    run(*flags, "--min_accuracy=0.9")
+    assert "already published" in capsys.readouterr().err
+
+
+def test_two_processes_make_the_same_evaluation_at_once(tmp_path, monkeypatch):
+    source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
+    flags = [f"--labeled={source}", "--label_column=gold", "--bootstrap=0"]
+    publish = publication.publish_files
+
+    def after_another(*told: Any) -> int:
+        monkeypatch.setattr(document, "publish_files", publish)
+        run(*flags, f"--output={tmp_path}/out")
+        return publish(*told)
+
+    monkeypatch.setattr(document, "publish_files", after_another)
+    run(*flags, f"--output={tmp_path}/out")
+    there = files(tmp_path / "out")
+    assert sorted(there) == ["_versions/00000001.json", "evaluation.json", "report.html"]
+    for part in json.loads(there["_versions/00000001.json"])["parts"]:
+        assert hashlib.sha256(there[part["path"]]).hexdigest() == part["sha256"]
+
+
 def parquet(path: Path, **columns: Any) -> Path:
     pq.write_table(pa.table(columns), path)
     return path
@@ -555,10 +606,10 @@ def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path, monkeypatch, cap
     assert files(tmp_path / "out") == before
     monkeypatch.setattr("seqcls_beam.evaluation.report.page", lambda found: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run(*flags, "--overwrite")
+        run(*flags, "--overwrite", "--bootstrap=0")
     assert files(tmp_path / "out") == before
     monkeypatch.undo()
-    run(*flags, code=1)
+    run(*flags, "--bootstrap=0", code=1)
     assert "give --overwrite to replace it" in capsys.readouterr().err and files(tmp_path / "out") == before
     run(*flags, "--overwrite", "--bootstrap=0")
     after = files(tmp_path / "out")
@@ -714,6 +765,9 @@ def test_labels_numbers_and_lists_of_any_arrow_type(tmp_path):
         (("--input={tmp}/none.jsonl",), "matches no file"),
         (("--input={corpus}", "--model={model}", "--label_column=gold"), "'id', 'text', 'label', 'shop'"),
         (("--input={corpus}", "--model={model}", "--slice_by=country"), "no column 'country'"),
+        (("--input={corpus}", "--model={model}", "--overwrite"), "--overwrite is for --output"),
+        (("--input={corpus}", "--model={model}", "--keep_source"), "unknown flag --keep_source"),
+        (("--input={corpus}", "--model={model}", "--label_column=stars"), "--label_columns or --slice_by)\n"),
         (("--input={corpus}", "--model={model}", "--labels=bad,good"), "--labels names 'bad', 'good'"),
         (("--input={corpus}", "--model={model}", "--min_pearson=0.5"), "--min_pearson=0.5 is for regression models"),
         (("--input={corpus}", "--model={model}", "--positive_label=good"), "the labels are 'negative', 'positive'"),
@@ -802,15 +856,19 @@ def test_a_model_is_not_what_labeled_names(tmp_path, capsys):
     assert "give it as --model" in capsys.readouterr().err
 
 
-def test_the_command_that_is_told_can_be_run(tmp_path, model, corpus):
+def test_the_command_that_is_told_can_be_run(tmp_path, model, corpus, capsys):
     first = evaluated(tmp_path / "a", f"--input={corpus}", f"--model={model}", "--slice_by=shop")
     words = shlex.split(first["command"])
     assert words[:3] == ["python", "-m", "pipelines.evaluate"]
-    run(*words[3:], "--overwrite")
+    run(*words[3:])
+    assert "already published" in capsys.readouterr().err and read(tmp_path / "a") == first
+    shutil.rmtree(tmp_path / "a")
+    run(*words[3:])
     assert lasting(read(tmp_path / "a")) == lasting(first)
     answers = parquet(tmp_path / "in.parquet", gold=["x", "y"], label=["x", "x"])
     run(f"--labeled={answers}", "--label_column=gold", "--labels=x,y", f"--output={tmp_path}/b")
-    run(*shlex.split(read(tmp_path / "b")["command"])[3:], "--overwrite")
+    run(*shlex.split(read(tmp_path / "b")["command"])[3:])
+    assert "already published" in capsys.readouterr().err
 
 
 def test_windows_whose_maxima_are_taken_are_scored(tmp_path, model, corpus):

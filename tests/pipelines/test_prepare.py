@@ -495,7 +495,7 @@ def test_numbers_that_float32_does_not_hold_are_no_labels(tmp_path):
     source = [{"text": text, "label": i / 8} for i, text in enumerate(sentences(40))]
     source[7]["label"] = 1e300
     out = run(source, tmp_path / "out", "--problem=regression", *ALL_TRAIN)
-    assert reasons(out) == {"missing_label": 1}
+    assert reasons(out) == {"unknown_label": 1}
     large = [{"text": text, "label": 1e20 * (1 + i % 2)} for i, text in enumerate(sentences(40))]
     assert len(manifest(run(large, tmp_path / "large", *ALL_TRAIN))["labels"]) == 2
 

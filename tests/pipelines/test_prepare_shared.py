@@ -25,7 +25,13 @@ def test_sst2_without_punctuation(tmp_path, shared):
     assert told["leaks"]["exact"]["validation in train"]["rows"] == 2
 
 
-GOEMOTIONS = ["--column_names=text,labels,id", "--label_column=labels", "--label_separator=,", "--id_column=id"]
+GOEMOTIONS = [
+    "--column_names=text,labels,id",
+    "--label_column=labels",
+    "--label_separator=,",
+    "--id_column=id",
+    "--quote=",
+]
 
 
 def test_goemotions(tmp_path, shared):

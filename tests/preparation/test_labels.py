@@ -177,8 +177,8 @@ def test_later_rows_with_brackets_are_no_classes():
 
 def test_a_separator_that_is_nowhere():
     with pytest.raises(ValueError, match=r"none of the first 2 labels has a --label_separator=\|.*x;y"):
-        form_of(column(["x;y", "z"], separator="|", several=False))
-    assert form_of(column(["x", "z"], separator="|", several=True)) == Form("|")
+        form_of(column(["x;y", "z"], separator="|", auto=True))
+    assert form_of(column(["x", "z"], separator="|")) == Form("|")
 
 
 @given(

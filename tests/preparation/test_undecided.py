@@ -60,7 +60,7 @@ def test_a_later_row_that_could_be_both_ends_the_run(empty, cut, later):
     form = form_of(column(empty, separator=cut))
     with pytest.raises(RunError, match=r"--labels decides: all names in their order for the first, VALUE:NAME"):
         read(later, form)
-    assert read(empty, form)[2] == [] and form.said.startswith(("labels", "lists of labels"))
+    assert read(empty, form)[2] == [] and form.said.startswith(("names of labels", "lists of names of labels"))
     named = form_of(column(empty, separator=cut, asked=("0:a", "1:b")))
     assert not named.undecided and not named.places
 

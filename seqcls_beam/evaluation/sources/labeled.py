@@ -15,13 +15,13 @@ from seqcls_beam.evaluation.columns import check_answers, check_kinds, quoted, r
 from seqcls_beam.evaluation.evidence import Sheet
 from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import names_of
-from seqcls_beam.evaluation.job import Job, Seen, asked, gold, inputs, label_option, total_bytes
+from seqcls_beam.evaluation.job import Job, Seen, asked, by_names, gold, inputs, label_option, total_bytes
 from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
 from seqcls_beam.preparation.forms import Form
 from seqcls_beam.preparation.labels import refuse_many, vocabulary
-from seqcls_beam.preparation.sampled import FILES as SAMPLED
 from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names
-from seqcls_beam.reading.footers import labels_of, schema_of
+from seqcls_beam.reading.footers import classes_in, labels_of, schema_of
+from seqcls_beam.reading.formats.pieces import SAMPLED
 from seqcls_beam.rows import is_list
 from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.run import RunError
@@ -99,12 +99,24 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
             columns=wanted,
             labels=None if problem == "regression" else labels,
             named=named,
+            classes=_classes(config, problem, seen, schema),
         ),
         rejected=dict(rejected),
         lost=lost([file for manifest in manifests for file in manifest["inputs"]]),
         truncations="truncated" in others,
         remarks=tuple(remarks),
     )
+
+
+def _classes(
+    config: EvaluateConfig, problem: str, seen: Seen, schema: pa.Schema
+) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    """Columns of gold labels, and what every file must call the class numbers in them."""
+    if not by_names(config, problem):
+        return ()
+    if config.gold.label_columns is None:
+        return ((_gold_column(config.gold.label_column, schema), seen.classes),)
+    return tuple((each, classes_in(schema, each)) for each in config.gold.label_columns)
 
 
 def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:

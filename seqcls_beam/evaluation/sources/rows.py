@@ -8,7 +8,17 @@ from seqcls_beam.config.evaluate import EvaluateConfig
 from seqcls_beam.evaluation.columns import check_kinds
 from seqcls_beam.evaluation.evidence import Sheet
 from seqcls_beam.evaluation.gates import Kind
-from seqcls_beam.evaluation.job import Job, Seen, asked, gold, inputs, label_columns, label_option, total_bytes
+from seqcls_beam.evaluation.job import (
+    Job,
+    Seen,
+    asked,
+    by_names,
+    gold,
+    inputs,
+    label_columns,
+    label_option,
+    total_bytes,
+)
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.tokens import check
 from seqcls_beam.preparation.sampled import check_files, check_flags, check_formats, class_names, first_rows, requests
@@ -29,10 +39,9 @@ def plan(config: EvaluateConfig) -> Job:
     shown = {**({"id": read.id_column} if read.id_column is not None else {}), **texts}
     slices = config.measure.slice_by or ()
     names = dict.fromkeys([*columns, *slices, *filter(None, shown.values())])
-    try:
-        layout = plan_layout(files, replace(read, keep_columns=requests(names, files, read)))
-    except ValueError as error:
-        raise ValueError(f"{error}; --{label_option(config)}, --slice_by={','.join(slices)}") from error
+    layout = plan_layout(files, replace(read, keep_columns=requests(names, files, read)))
+    if not by_names(config, checkpoint.problem):
+        layout = replace(layout, numbers=columns)
     check_kinds(layout.keep, config, *columns)
     read_as = gold(config, checkpoint.problem, checkpoint.labels, _seen(config, layout, files))
     told = (*((name, f"keep.{value}") for name, value in shown.items()), ("source", "source"), ("position", "position"))
