@@ -1,10 +1,11 @@
 """Labelling in plain Python, without Beam and without files: texts in memory → a table."""
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from itertools import zip_longest
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pyarrow as pa
@@ -15,25 +16,26 @@ from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.predictions import classify, first_sequences
 from seqcls_beam.model.tokens import check, tokenize
 from seqcls_beam.reading.rows import Held, RowLayout, record_batches, row_layout
+from seqcls_beam.reading.values import bare
 
 BATCH_ROWS = 8192
-_MISSING = ("NAType", "NaTType")  # what pandas has in place of a value
+_TABULAR = ("columns", "column_names", "schema")  # what a type has whose values are tables
 _END = object()
 
 
 def label(
     texts: Iterable[Any],
-    model: str = "sentiment",
+    model: str | os.PathLike[str] = "sentiment",
     *,
     text_pairs: Iterable[Any] | None = None,
     **options: Any,
 ) -> pa.Table:
     """Texts, or pairs of them → a table, row for row in their order: what the model says of each.
 
-    `texts` is a list, a column of pandas, polars or pyarrow, or anything that yields strings; None and NaN are missing
-    texts. `model` is a folder, a URI, a Hub id or "sentiment"; `options` are the fields of `config.ModelOptions`, such
-    as `max_length`, `dtype` or `device`. A model is loaded once for the same files and options, and the last two are
-    kept; for int8 it is loaded at every call, since it is fitted to the texts.
+    `texts` is a list, a column of pandas, polars or pyarrow, or anything that yields strings in an order; None, NaN and
+    NA are missing texts. `model` is a folder, a URI, a Hub id or "sentiment"; `options` are the fields of
+    `config.ModelOptions`, such as `max_length`, `dtype` or `device`. A model is loaded once for the same files and
+    options, and the last two are kept; for int8 it is loaded at every call, since it is fitted to the texts.
 
     Columns: `label` (string), `score` (float32, its probability) and `scores` (list<float32>, of every label), or
     `labels` and `scores` of a multi-label model; `tokens` (int32) and `truncated` (bool); and `reject`: null, or in a
@@ -41,19 +43,15 @@ def label(
     In the schema's metadata `seqcls_beam.labels` are the names of the labels in the order of `scores`, a JSON list, and
     `seqcls_beam.reading` is what the model's outputs were taken for, where its config leaves a choice.
 
-    Raises `TypeError` for one string or a whole table in place of a column, and for an option that does not exist;
-    `ValueError` for options that cannot be met and for columns of unequal lengths; `CheckpointError` for a model that
-    cannot be used, `EngineError` where its device or precision cannot be had, and `RuntimeError` where it fails on more
-    than 16 rows of 8,192.
+    Raises `TypeError` for one string, a set or a whole table in place of a column, and for an option that does not
+    exist or has a value of another type; `ValueError` for options that cannot be met and for columns of unequal
+    lengths; `CheckpointError` for a model that cannot be used, `EngineError` where its device or precision cannot be
+    had, and `RuntimeError` where it fails on more than 16 rows of 8,192.
     """
-    known = [each.name for each in fields(ModelOptions) if each.name != "model"]
-    if unknown := set(options) - set(known):
-        raise TypeError(f"label() has no option {', '.join(sorted(unknown))}; those there are {', '.join(known)}")
-    asked = ModelOptions(model=model, **options)
+    asked = ModelOptions(**_typed({"model": os.fspath(model) if isinstance(model, os.PathLike) else model, **options}))
     columns = {"text": texts, **({} if text_pairs is None else {"text_pair": text_pairs})}
     for name, column in columns.items():
-        if isinstance(column, str | bytes | Mapping) or hasattr(column, "columns"):
-            raise TypeError(f"{name}s is a {type(column).__name__}: expected a list or a column of texts")
+        _check_column(f"{name}s", column)
     checkpoint = resolve(asked.model, asked.revision, asked.problem_type)
     check(checkpoint, asked, text_pairs is not None)
     layout = row_layout("text", "text_pair" if text_pairs is not None else None, (), "texts", {})
@@ -68,6 +66,34 @@ def label(
     return pa.Table.from_batches(tables).replace_schema_metadata(
         {"seqcls_beam.labels": orjson.dumps(checkpoint.labels), "seqcls_beam.reading": checkpoint.reading}
     )
+
+
+def _typed(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as Python has them; raises `TypeError` for those that do not exist or are of another type."""
+    known = {each.name: get_args(each.type) or (each.type,) for each in fields(ModelOptions)}
+    if unknown := set(options) - set(known):
+        there = ", ".join(name for name in known if name != "model")
+        raise TypeError(f"label() has no option {', '.join(sorted(unknown))}; those there are {there}")
+    typed = {name: bare(value) for name, value in options.items()}
+    for name, value in typed.items():
+        kinds = (*known[name], *([int] if float in known[name] else []))
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            expected = " or ".join("None" if each is type(None) else each.__name__ for each in known[name])
+            raise TypeError(f"{name}={value!r} is a {type(value).__name__}: expected {expected}")
+    return typed
+
+
+def _check_column(name: str, column: Any) -> None:
+    """Raise `TypeError` for what yields no values in an order, or rows of a table."""
+    kind = type(column)
+    no_column = isinstance(column, str | bytes | bytearray | memoryview | Mapping | set | frozenset | pa.Scalar)
+    # Asked of the type: a lazy frame of polars has to work for an answer, and warns.
+    if no_column or any(hasattr(kind, each) for each in _TABULAR) or getattr(column, "ndim", 1) != 1:
+        raise TypeError(f"{name} is a {kind.__name__}: expected a list or a column of texts, in their order")
+    try:
+        iter(column)
+    except TypeError as error:
+        raise TypeError(f"{name} is a {kind.__name__}: expected a list or a column of texts") from error
 
 
 def _records(rows: Iterator[dict[str, Any]], layout: RowLayout) -> Iterator[pa.RecordBatch]:
@@ -87,13 +113,7 @@ def _rows(columns: dict[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
     for number, values in enumerate(zip_longest(*columns.values(), fillvalue=_END)):
         if any(value is _END for value in values):
             raise ValueError(f"texts and text_pairs: one has {number} values, and the other more")
-        yield dict(zip(columns, map(_value, values), strict=True))
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, pa.Scalar):
-        value = value.as_py()
-    return None if type(value).__name__ in _MISSING or (isinstance(value, float) and value != value) else value
+        yield dict(zip(columns, map(bare, values), strict=True))
 
 
 def _loaded(checkpoint: Checkpoint, options: ModelOptions, records: pa.RecordBatch) -> Any:

@@ -5,6 +5,7 @@ import sys
 from itertools import repeat
 from typing import Any
 
+import datasets
 import numpy as np
 import orjson
 import pandas as pd
@@ -60,6 +61,8 @@ COLUMNS: dict[str, Any] = {
     "an array of pyarrow": pa.array,
     "a column of pyarrow": lambda values: pa.chunked_array([values[:7], values[7:]]),
     "numpy": np.array,
+    "a column of datasets": lambda values: datasets.Dataset.from_dict({"text": values})["text"],
+    "values of a dict": lambda values: dict(enumerate(values)).values(),
 }
 
 
@@ -73,6 +76,17 @@ def test_missing_values_keep_their_place(kind, model, table):
     found = seqcls_beam.label(COLUMNS[kind]([*TEXTS[:3], None, *TEXTS[3:]]), str(model), threads=1)
     assert found["reject"][3].as_py()["reason"] == "missing_text"
     assert pa.concat_tables([found.slice(0, 3), found.slice(4)]).equals(table)
+
+
+def test_a_model_may_be_a_path_and_a_number_one_of_numpy(model, table):
+    found = seqcls_beam.label(TEXTS, model, threads=np.int64(1), threshold=1)
+    assert found.equals(table)
+
+
+def test_bytes_that_are_no_text_cost_their_row(model, table):
+    invalid = pa.StringArray.from_buffers(2, pa.array([0, 1, 4], pa.int32()).buffers()[1], pa.py_buffer(b"\xffok!"))
+    found = seqcls_beam.label(invalid, model, threads=1)
+    assert [row and row["reason"] for row in found["reject"].to_pylist()] == ["wrong_type", None]
 
 
 def test_missing_values_of_pandas(model):
@@ -183,6 +197,31 @@ def test_many_texts_in_flat_memory(model, monkeypatch, table):
         (pd.DataFrame({"text": ["a"]}), {}, TypeError, "texts is a DataFrame"),
         (pl.DataFrame({"text": ["a"]}), {}, TypeError, "texts is a DataFrame"),
         (pa.table({"text": ["a"]}), {}, TypeError, "texts is a Table"),
+        (pa.record_batch({"text": ["a"]}), {}, TypeError, "texts is a RecordBatch"),
+        (pa.table({"text": ["a"]}).to_reader(), {}, TypeError, "texts is a RecordBatchReader"),
+        (pl.LazyFrame({"text": ["a"]}), {}, TypeError, "texts is a LazyFrame"),
+        (datasets.Dataset.from_dict({"text": ["a"]}), {}, TypeError, "texts is a Dataset"),
+        (datasets.DatasetDict(), {}, TypeError, "texts is a DatasetDict"),
+        (datasets.Dataset.from_dict({"text": ["a"]}).to_iterable_dataset(), {}, TypeError, "a IterableDataset"),
+        ({"a", "b"}, {}, TypeError, "texts is a set"),
+        (frozenset("ab"), {}, TypeError, "texts is a frozenset"),
+        (b"bytes", {}, TypeError, "texts is a bytes"),
+        (bytearray(b"bytes"), {}, TypeError, "texts is a bytearray"),
+        (np.array("a"), {}, TypeError, "texts is a ndarray"),
+        (np.array([["a"], ["b"]]), {}, TypeError, "texts is a ndarray"),
+        (pa.scalar("a"), {}, TypeError, "texts is a StringScalar"),
+        (None, {}, TypeError, "texts is a NoneType"),
+        (5, {}, TypeError, "texts is a int"),
+        (["a"], {"text_pairs": {"a"}}, TypeError, "text_pairs is a set"),
+        (["a"], {"max_length": 8.0}, TypeError, r"max_length=8\.0 is a float: expected int or None"),
+        (["a"], {"max_length": "8"}, TypeError, "max_length='8' is a str: expected int or None"),
+        (["a"], {"max_length": True}, TypeError, "max_length=True is a bool: expected int or None"),
+        (["a"], {"threads": None}, TypeError, "threads=None is a NoneType: expected int"),
+        (["a"], {"compile": 1}, TypeError, "compile=1 is a int: expected bool"),
+        (["a"], {"threshold": "0.5"}, TypeError, "threshold='0.5' is a str: expected float"),
+        (["a"], {"device": 0}, TypeError, "device=0 is a int: expected str"),
+        (["a"], {"model": None}, TypeError, "model=None is a NoneType: expected str"),
+        (["a"], {"model": b"sentiment"}, TypeError, "model=b'sentiment' is a bytes: expected str"),
         (["a"], {"text_pairs": "b"}, TypeError, "text_pairs is a str"),
         (["a"], {"max_len": 5}, TypeError, "no option max_len; those there are revision, max_length"),
         (["a"], {"max_length": 1}, ValueError, "max_length=1"),

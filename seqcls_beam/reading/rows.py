@@ -17,14 +17,15 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, to_columns
-from seqcls_beam.reading.formats.columns import TYPES, Layout
+from seqcls_beam.reading.formats.columns import TYPES, Layout, shown
 from seqcls_beam.reading.formats.fitting import fitted
 from seqcls_beam.reading.values import Rejects, as_json, as_strings, to_array
-from seqcls_beam.rows import row_bytes
+from seqcls_beam.rows import row_bytes, row_in_python
 from seqcls_beam.schema import Mark, record
 
 MAX_HELD = 32 * 2**20  # characters of the strings in rows that wait, or bytes of batches
 _KNOWN, _SIZED = (str, Mapping), (str, bytes)
+_MANY = ("DataFrame", "LazyFrame", "Dataset", "IterableDataset", "RecordBatchReader")  # of pandas, polars, datasets …
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,11 @@ class Held:
             for batch in row.to_batches():
                 yield from self.put(batch, time)
             return
-        if type(row).__name__ in ("DataFrame", "LazyFrame"):  # of pandas, polars and their like
-            raise TypeError("a data frame is no row: hand over pyarrow.Table.from_pandas(frame) or frame.to_arrow()")
+        if type(row).__name__ in _MANY:
+            raise TypeError(
+                f"a {type(row).__name__} is no row: hand over its tables, as pyarrow.Table.from_pandas(frame), "
+                "frame.to_arrow() or dataset.with_format('arrow')[:] gives them"
+            )
         if isinstance(row, pa.RecordBatch):
             for count, size, part in _cut(row, self.layout, self.batch_rows):
                 yield from self._add(part, time, count, size)
@@ -213,7 +217,7 @@ def _from_batch(batch: pa.RecordBatch, time: int, layout: RowLayout) -> pa.Recor
     texts = [_column(batch, name, pa.string(), rejects, text=True) for name in layout.texts]
     keep = [_column(batch, name, kind, rejects, text=False) for name, kind in layout.keep.items()]
     times = np.full(len(batch), time, np.int64)
-    block = Block(times, texts, keep, rejects, lambda number: as_json(_row(batch, number)), 0)
+    block = Block(times, texts, keep, rejects, lambda number: as_json(row_in_python(batch, number)), 0)
     return to_columns(block, layout.of(each.type for each in keep))
 
 
@@ -221,20 +225,7 @@ def _column(batch: pa.RecordBatch, name: str, kind: pa.DataType | None, rejects:
     """A column under a type, or its own; rows that do not fit it are rejected."""
     places = batch.schema.get_all_field_indices(name)
     if len(places) != 1:
-        fault = ("wrong_type", f"the column {name!r} stands {len(places)} times in the batch")
+        fault = ("wrong_type", f"the column {shown(name)} stands {len(places)} times in the batch")
         rejects.update(dict.fromkeys(range(len(batch)) if places else (), fault))
         return pa.nulls(len(batch), kind or pa.string())
     return fitted(batch.column(places[0]), name, kind, rejects, text, "the batch")
-
-
-def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
-    """A row as Python has it, for the bytes of a reject."""
-    row: dict[str, Any] = {}
-    for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        try:
-            row[name] = values[number].as_py()
-        except UnicodeDecodeError:
-            row[name] = values[number].as_buffer().to_pybytes() if _stringy(values.type) else None
-        except (ValueError, OverflowError, pa.ArrowException):
-            row[name] = str(values[number])  # no Python value: a date past year 9999
-    return row

@@ -1,33 +1,104 @@
 """Values that Python has → Arrow arrays and JSON, none of them guessed: what is of another type is named, by row."""
 
+import datetime
+import ipaddress
 import json
-from collections.abc import Mapping
-from numbers import Integral, Real
+import pathlib
+import sys
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from seqcls_beam.reading.formats.blocks import MAX_RECORD_BYTES
+from seqcls_beam.reading.formats.columns import shown
 
 Rejects = dict[int, tuple[str, str]]
 """Row → (reason, detail)."""
-_COMPOSED = (bool, int, float, list, tuple, Mapping)
+_PLAIN = {type(None), bool, int, float, str}
+_BYTES = (bytes, bytearray, memoryview)
+_LISTS = (list, tuple, set, frozenset, deque)
+_WHOLE: tuple[Any, ...] = (
+    *(datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64),
+    *(Decimal, Fraction, complex, np.longdouble, np.clongdouble),
+    *(uuid.UUID, pathlib.PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address),
+)
+"""Types of which `str` says all there is to a value."""
+
+
+def bare(value: Any) -> Any:
+    """A value without what numpy, pandas, pyarrow, torch or an Enum wraps it in; others as they are.
+
+    None for what these have in place of a missing value: NA, NaT, null, masked.
+    """
+    if type(value) in _PLAIN:
+        return value
+    try:
+        return _bare(value)
+    except Exception:  # of an object of anybody's
+        return value
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return bare(value.value)
+    if isinstance(value, pa.Scalar):
+        return _of_arrow(value)
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return None if np.isnat(value) else value  # as Python's own it would lose its nanoseconds
+    if isinstance(value, np.longdouble):
+        return float(value) if float(value) == value else value
+    if isinstance(value, np.generic):
+        return value if value.dtype.names else value.item()
+    if _of(value, "pandas") and type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if getattr(value, "ndim", None) == 0:  # an array of one value
+        if isinstance(value, np.ndarray):
+            return None if np.ma.is_masked(value) else bare(value[()])
+        return bare(value.item())
+    return value
+
+
+def _of_arrow(value: Any) -> Any:
+    try:
+        return bare(value.as_py())
+    except UnicodeDecodeError:
+        inner = value.value if isinstance(value, pa.DictionaryScalar) else value
+        return inner.cast(pa.binary()).as_py()
+
+
+def _of(value: Any, library: str) -> bool:
+    """Whether a value is of a type of a library, which need not be there."""
+    return type(value).__module__.partition(".")[0] == library
 
 
 def to_array(values: list[Any], kind: pa.DataType, name: str, rejects: Rejects) -> pa.Array:
-    """Python values → an array of a type; rows with others are rejected, null is in their place."""
-    if all(_fits(each, kind) for each in set(map(type, values))):
+    """Python values → an array of a type; rows with others are rejected, null is in their place.
+
+    NaN is null where the type is no float, as pandas has it: elsewhere it is a number like any other.
+    """
+    if not set(map(type, values)) <= _PLAIN:
+        values = [bare(each) for each in values]
+    if not pa.types.is_floating(kind) and float in set(map(type, values)):
+        values = [None if type(each) is float and each != each else each for each in values]
+    if not pa.types.is_nested(kind) and all(_fits(each, kind) for each in set(map(type, values))):
         try:
             return pa.array(values, kind)
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             pass  # some value is out of range; which, is found one by one
     good: list[Any] = []
     for number, value in enumerate(values):
-        fault = _fault(value, kind, name)
+        fitting, fault = _fitting(value, kind, name)
         if fault:
             rejects.setdefault(number, fault)
-        good.append(None if fault else value)
+        good.append(fitting)
     return pa.array(good, kind)
 
 
@@ -36,26 +107,97 @@ def _fits(found: type, kind: pa.DataType) -> bool:
     if found is type(None):
         return True
     if pa.types.is_boolean(kind):
-        return issubclass(found, bool | np.bool_)
+        return found is bool
     if pa.types.is_integer(kind):
-        return issubclass(found, Integral) and not issubclass(found, bool)
+        return issubclass(found, int) and found is not bool
     if pa.types.is_floating(kind):
-        return issubclass(found, Real) and not issubclass(found, bool)
+        return issubclass(found, int | float) and found is not bool
     return issubclass(found, str) if pa.types.is_string(kind) else True
 
 
-def _fault(value: Any, kind: pa.DataType, name: str) -> tuple[str, str] | None:
-    if not _fits(type(value), kind):
-        return "wrong_type", f"{name!r} is no {kind}: {type(value).__name__}"
+def _fitting(value: Any, kind: pa.DataType, name: str) -> tuple[Any, tuple[str, str] | None]:
+    """(a value as Arrow takes it under a type, None), or (None, why it does not fit)."""
     if isinstance(value, str) and len(value) > MAX_RECORD_BYTES:
-        return "record_too_large", f"{name!r} has {len(value)} characters; at most {MAX_RECORD_BYTES} bytes"
+        return None, (
+            "record_too_large",
+            f"{shown(name)} has {len(value)} characters; at most {MAX_RECORD_BYTES} bytes",
+        )
     try:
-        pa.array([value], kind)
+        fitting = _shaped(value, kind)
+        pa.array([fitting], kind)
     except UnicodeEncodeError as error:
-        return "lone_surrogate", f"{name!r} has \\u{ord(error.object[error.start]):04x}, which stands alone"
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        return "wrong_type", f"{name!r} is no {kind}: {str(error)[:500]}"
-    return None
+        return None, (
+            "lone_surrogate",
+            f"{shown(name)} has \\u{ord(error.object[error.start]):04x}, which stands alone",
+        )
+    except Exception as error:  # of an object of anybody's
+        return None, ("wrong_type", f"{shown(name)} is no {kind}: {str(error)[:500]}")
+    return fitting, None
+
+
+def _shaped(value: Any, kind: pa.DataType) -> Any:
+    """A value with its parts as Arrow takes them, which by itself cuts 1.5 to 1 in a list, and drops unknown fields."""
+    if not pa.types.is_nested(kind):
+        value = bare(value)
+        if not _fits(type(value), kind):
+            raise TypeError(type(value).__name__)
+        return value
+    parts = _parts(value)
+    if parts is None:
+        return None
+    if pa.types.is_map(kind) and isinstance(parts, dict):
+        return [(_shaped(key, kind.key_type), _shaped(each, kind.item_type)) for key, each in parts.items()]
+    if pa.types.is_struct(kind) and isinstance(parts, dict):
+        if more := set(parts) - {field.name for field in kind}:
+            raise TypeError(f"it also has {', '.join(map(str, more))}")
+        return {field.name: _shaped(parts.get(field.name), field.type) for field in kind}
+    if isinstance(parts, list) and not pa.types.is_map(kind) and not pa.types.is_struct(kind):
+        return [_shaped(each, kind.value_type) for each in parts]
+    raise TypeError(type(value).__name__)
+
+
+def _parts(value: Any) -> Any:
+    """What is made of parts as a dict or a list, the parts as they are; other values as `bare` has them."""
+    value = bare(value)
+    if type(value) in _PLAIN or isinstance(value, str | bytes) or type(value) in (dict, list):
+        return value
+    if hasattr(value, "_asdict"):  # a named tuple, a Row of Beam's
+        return _dict(value._asdict().items())
+    if is_dataclass(value) and not isinstance(value, type | Mapping):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if hasattr(type(value), "model_dump"):  # of pydantic
+        return _dict(value.model_dump().items())
+    if isinstance(value, Mapping) or (_of(value, "pandas") and hasattr(value, "items")):
+        return _dict(value.items())
+    if isinstance(value, _LISTS):
+        return sorted(value, key=_sorting) if isinstance(value, set | frozenset) else list(value)
+    if isinstance(value, np.generic):
+        return {name: value[name] for name in value.dtype.names or ()} if isinstance(value, np.void) else value
+    if isinstance(value, np.ndarray):
+        # Not those of times and records, of which tolist makes numbers and tuples without names.
+        return value.tolist() if value.dtype.kind in "biufU" and value.dtype.itemsize <= 8 else list(value)
+    if _of(value, "polars") and hasattr(value, "to_arrow"):
+        value = value.to_arrow()
+    if isinstance(value, pa.Array | pa.ChunkedArray):
+        return list(value)
+    if isinstance(value, pa.Table | pa.RecordBatch):
+        return _dict(zip(value.schema.names, value.columns, strict=True))
+    if hasattr(type(value), "tolist"):  # an array of Python's, of torch's, of pandas'
+        return bytes(value) if isinstance(value, memoryview) and value.format in "Bbc" else value.tolist()
+    return value
+
+
+def _dict(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    listed = list(pairs)
+    made = dict(listed)
+    if len(made) < len(listed):
+        raise ValueError("it has a name twice")
+    return made
+
+
+def _sorting(value: Any) -> str:
+    """Sets have another order in every process."""
+    return json.dumps(_jsonable(value, repr))
 
 
 def as_strings(values: list[Any], name: str, rejects: Rejects) -> list[Any]:
@@ -65,34 +207,78 @@ def as_strings(values: list[Any], name: str, rejects: Rejects) -> list[Any]:
         text = value
         if value is not None and not isinstance(value, str):
             try:
-                composed = isinstance(value, _COMPOSED)
-                text = _dumps(value) if composed else _plain(value)
+                text = _jsonable(value, _refuse)
+                text = text if text is None or isinstance(text, str) else json.dumps(text, ensure_ascii=False)
             except Exception as error:  # of an object of anybody's
-                rejects.setdefault(number, ("wrong_type", f"{name!r} cannot be kept as a string: {str(error)[:500]}"))
+                rejects.setdefault(
+                    number, ("wrong_type", f"{shown(name)} cannot be kept as a string: {str(error)[:500]}")
+                )
                 text = None
         made.append(text)
     return made
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value if not isinstance(value, Mapping) else dict(value), ensure_ascii=False, default=_plain)
-
-
 def as_json(row: Any) -> bytes:
     """An element of anybody's → its bytes: those of `bytes`, else JSON, and where it has none what `repr` says."""
-    if isinstance(row, bytes):
-        return row
+    if isinstance(row, _BYTES):
+        return bytes(row)
     try:
-        text = _dumps(row)
-    except Exception:
-        try:
-            text = repr(row)
-        except Exception as error:
-            text = f"{type(row).__name__}, of which repr raises {type(error).__name__}"
+        text = json.dumps(_jsonable(row, _said), ensure_ascii=False)
+    except Exception:  # it holds itself
+        text = _said(row)
     return text.encode("utf-8", "backslashreplace")  # half a surrogate pair as JSON escapes it
+
+
+class _NoJsonError(TypeError):
+    """Some part of a value has no form that says all of it."""
+
+
+def _jsonable(value: Any, other: Callable[[Any], str]) -> Any:
+    """A value as `json` takes it, with nothing lost; `other` says what stands for what cannot be."""
+    if type(value) in _PLAIN and type(value) is not int:
+        return value
+    try:
+        value = _parts(value)
+        if isinstance(value, dict):
+            pairs = [(_key(key, other), _jsonable(each, other)) for key, each in value.items()]
+            return _dict(pairs)
+        if isinstance(value, list):
+            return [_jsonable(each, other) for each in value]
+        if isinstance(value, int) and value.bit_length() > 10_000:  # more digits than Python writes
+            return other(value)
+        if isinstance(value, None | str | int | float):
+            return value
+        if isinstance(value, _BYTES):
+            return bytes(value).decode()
+        # A time of day without its date has no offset in many a zone, and `str` leaves the zone out.
+        if isinstance(value, _WHOLE) and (getattr(value, "tzinfo", None) is None or value.utcoffset() is not None):
+            return str(value)
+    except (_NoJsonError, RecursionError):
+        raise
+    except Exception:  # of an object of anybody's
+        return other(value)
+    return other(value)
+
+
+def _key(key: Any, other: Callable[[Any], str]) -> str:
+    """A key as `json` writes it."""
+    if type(key) is str:
+        return key
+    found = _jsonable(key, other)
+    if isinstance(found, dict | list):
+        return other(key)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _refuse(value: Any) -> str:
+    raise _NoJsonError(f"no text says all of this {type(value).__name__}; make it a string, a number or a dict before")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, int):
+        return hex(value)
+    try:
+        with np.printoptions(threshold=sys.maxsize):
+            return repr(value)
+    except Exception as error:
+        return f"{type(value).__name__}, of which repr raises {type(error).__name__}"

@@ -1,6 +1,7 @@
 """Rows of a pipeline of the user's own: in, FromRows, and out again, ToRows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from seqcls_beam.model.answers import rows
 from seqcls_beam.reading.rows import MAX_HELD, Held, RowLayout, row_layout
+from seqcls_beam.reading.values import bare
 from seqcls_beam.schema import Mark
 
 Batches = PCollection[pa.RecordBatch]
@@ -33,8 +35,9 @@ class FromRows(beam.PTransform[PCollection[Any], Batches]):
 
     `text`, `text_pair` and `id` name columns; the id is kept, and the columns of `keep`, each NAME or NAME:TYPE
     (string, int64, float64, bool). Without TYPE it is that of the element type, if it has a Beam schema, or of the
-    batch; else a string, and what is none is kept as JSON. A value of another type than the column's rejects its row;
-    one that is absent is null.
+    batch; else a string, and what is none is kept as JSON. A value of another type than the column's rejects its row,
+    and so does one of which no string says all; one that is absent is null, and so are None, NA and NaT of pandas, and
+    NaN in a column whose type is known and no float.
 
     A batch has `batch_rows` rows at most, of one window, in the order they came, and fewer where they are more than
     32 MiB. It ends with its bundle. With `max_latency`, in seconds, rows of several bundles share a batch and wait for
@@ -45,24 +48,35 @@ class FromRows(beam.PTransform[PCollection[Any], Batches]):
     timestamp is the earliest of its rows', and with `max_latency` that of Beam's group. The rows belong to no unit of
     a run, so `WriteLabeled` refuses them: `ToRows` gives them to any sink of Beam's.
 
-    Raises `ValueError` when it is made, and when the pipeline is built: for a column that cannot be, and for elements
-    known to be `bytes`.
+    Raises `TypeError` or `ValueError` when it is made, for an argument that cannot be; and `ValueError` when the
+    pipeline is built, for a column that cannot be and for elements known to be `bytes`.
     """
 
     text: str = "text"
     id: str | None = None
     text_pair: str | None = None
-    keep: Sequence[str] = ()
+    keep: Iterable[str] = ()
     source: str = "rows"
     batch_rows: int = 8192
     max_latency: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("text", "source"):
+            _check(name, getattr(self, name), str)
+        for name in ("id", "text_pair"):
+            _check(name, getattr(self, name), str, type(None))
         if isinstance(self.keep, str):
             raise ValueError(f"keep={self.keep!r}: expected several names, as in keep=({self.keep!r},)")
+        if isinstance(self.keep, bytes | Mapping) or not isinstance(self.keep, Iterable):
+            raise TypeError(f"keep={self.keep!r} is a {type(self.keep).__name__}: expected a tuple of names")
+        self.keep = tuple(self.keep)  # what can be read but once is read here
+        for each in self.keep:
+            _check("a name of keep", each, str)
+        self.batch_rows = _check("batch_rows", self.batch_rows, int)
         if self.batch_rows < 1:
             raise ValueError(f"batch_rows={self.batch_rows}: expected at least 1")
-        if self.max_latency is not None and not self.max_latency > 0:
+        self.max_latency = _check("max_latency", self.max_latency, int, float, type(None))
+        if self.max_latency is not None and not 0 < self.max_latency < math.inf:
             raise ValueError(f"max_latency={self.max_latency}: expected seconds, more than 0")
         self._layout({})
 
@@ -74,7 +88,7 @@ class FromRows(beam.PTransform[PCollection[Any], Batches]):
         layout = self._layout(_schema(kind))
         if self.max_latency is None:
             return rows | "Batch" >> beam.ParDo(_Batch(layout, self.batch_rows)).with_output_types(pa.RecordBatch)
-        if kind is pa.RecordBatch:
+        if kind in (pa.RecordBatch, pa.Table):
             raise ValueError("max_latency gathers rows, and the elements are batches already: leave it out")
         keyed = beam.typehints.Tuple[bytes, beam.typehints.Tuple[int, kind]]
         groups = (
@@ -191,6 +205,15 @@ class _Rows(beam.DoFn):
         for number, row in enumerate(rows(predictions)):
             own = timestamp if times is None else max(timestamp, Timestamp(micros=times[number]))
             yield WindowedValue(row, own, (window,), pane)
+
+
+def _check(name: str, value: Any, *types: type) -> Any:
+    """The value of an argument, as Python has it; raises `TypeError` for one of other types, True for a number too."""
+    value = bare(value)
+    if not isinstance(value, types) or isinstance(value, bool):
+        expected = " or ".join("None" if each is type(None) else each.__name__ for each in types)
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: expected {expected}")
+    return value
 
 
 def _schema(kind: Any) -> dict[str, pa.DataType]:

@@ -17,6 +17,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from pipelines import classify
 from seqcls_beam.model.checkpoints import CheckpointError, resolve
 from seqcls_beam.model.checkpoints.checkpoint import _local
 from seqcls_beam.model.checkpoints.files import needed
@@ -133,6 +134,9 @@ def older(name):
         ),
         (("one",), newer(SIGMOID), None, "multi_label", f"^each label by itself .*function '{SIGMOID}'$"),
         (("one",), older(SIGMOID), None, "multi_label", f"^each label by itself .*function '{SIGMOID}'$"),
+        (("one",), newer("torch.nn.Sigmoid"), None, "multi_label", r"^each label by itself .*function 'torch\.nn\.Sig"),
+        (("one",), {"problem_type": "regression", **newer("my.Sigmoid")}, None, "regression", "names the function 'my"),
+        (("one",), newer("my.own.Sigmoid"), "regression", "regression", "as --problem_type says; its config names"),
         (("one",), newer(IDENTITY), None, "regression", f"^a number as it is .*function '{IDENTITY}'$"),
         (("one",), {"problem_type": "regression"}, None, "regression", "^$"),
         (("one",), {"problem_type": "regression", **newer(SIGMOID)}, None, "regression", "also names the function"),
@@ -168,6 +172,13 @@ def test_what_outputs_are_is_said_where_it_could_be_two_things(tmp_path, labels,
             "--problem_type=regression or --problem_type=multi_",
         ),
         (("a", "b"), newer("my.own.Function"), None, "--problem_type=single_label_classification or"),
+        (("one",), newer("evil.module.Sigmoid"), None, "the function 'evil.module.Sigmoid', which is not applied"),
+        (("one",), older("Sigmoid"), None, "names the function 'Sigmoid', which is not applied"),
+        (("one",), newer(["torch.nn.Sigmoid"]), None, "which is not applied"),
+        (("one",), newer({}), None, "which is not applied"),
+        (("one",), {"sentence_transformers": [SIGMOID]}, None, "sentence_transformers in config.json is .* no object"),
+        (("one",), {"problem_type": ["regression"]}, None, "problem_type .*regression"),
+        (("one",), {"problem_type": {}}, None, "problem_type .*{}"),
         (("one",), newer("torch.nn.modules.activation.Softmax"), None, "it would give every text 1.0"),
         (("one",), {}, "single_label_classification", "--problem_type=single_label_classification: of one output"),
         (("a", "b"), {}, "regression", "--problem_type=regression: a regression of 2 values at once"),
@@ -467,3 +478,69 @@ def test_a_hub_id_that_is_not_there_says_so(hub, tmp_path):
         assert f"(revision {revision or 'main'};" in message
     message = ask(endpoint, tmp_path, "someone/tiny", HF_HUB_OFFLINE="1")
     assert "no such folder here" in message and "no answer" in message and "OfflineModeIsEnabled" in message
+
+
+# What JSON can have where a name, a number or a list is expected.
+KINDS = {"a list": ["x"], "an empty list": [], "an object": {"a": 1}, "a string": "x", "true": True, "a number": -1.5}
+FIELDS = {
+    "architectures": {"an object", "a string", "true", "a number"},
+    "model_type": {*KINDS},
+    "problem_type": {*KINDS},
+    "id2label": {*KINDS} - {"an object"},
+    "num_labels": {*KINDS},
+    "max_position_embeddings": {*KINDS},
+    "type_vocab_size": {*KINDS},
+    "pad_token_id": {*KINDS},
+    "sentence_transformers": {"a list", "an empty list", "a string", "true", "a number"},
+    "sbert_ce_default_activation_function": {*KINDS},
+}
+
+
+def refused(folder, capsys):
+    """What the command says of a checkpoint; whatever it does not expect would be raised here."""
+    assert classify.main(["--text=a film", f"--model={folder}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("seqcls_beam: ") and said.count("\n") == 1 and len(said) < 1000
+    return said
+
+
+@pytest.mark.parametrize(("field", "kind"), [(field, kind) for field in FIELDS for kind in sorted(FIELDS[field])])
+def test_a_field_of_another_type_is_refused_in_a_sentence(field, kind, folder, capsys):
+    edit(folder / "config.json", **{field: KINDS[kind]})
+    said = refused(folder, capsys)
+    assert field.removeprefix("sbert_ce_default_activation_") in said or "head" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "expected"),
+    [
+        ("config.json", "num_labels", 10**9, "num_labels 1000000000"),
+        ("config.json", "num_labels", 0, "num_labels 0"),
+        ("config.json", "id2label", {"a": "b"}, "config.json is not valid"),
+        ("config.json", "id2label", {"0": "a", "1": ["b"]}, "a label in id2label"),
+        ("config.json", "id2label", {"0": "a", "1": None}, "a label in id2label"),
+        ("config.json", "id2label", {"0": 1, "1": "1"}, "two labels are called '1'"),
+        *(("tokenizer_config.json", "model_max_length", each, "model_max_length") for each in KINDS.values()),
+        ("tokenizer_config.json", "model_max_length", float("nan"), "model_max_length"),
+        ("tokenizer_config.json", "model_max_length", 0, "model_max_length"),
+        ("tokenizer_config.json", "model_input_names", "token_type_ids", "model_input_names"),
+        ("tokenizer_config.json", "model_input_names", [1], "model_input_names"),
+        ("tokenizer_config.json", "split_special_tokens", "x", "tokenizer does not load"),
+        ("tokenizer_config.json", "truncation_side", ["left"], "tokenizer does not load"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_in_a_sentence(file, field, value, expected, folder, capsys):
+    edit(folder / file, **{field: value})
+    assert expected in refused(folder, capsys)
+
+
+def test_json_that_is_too_deep_is_refused_in_a_sentence(folder, capsys):
+    (folder / "config.json").write_text("[" * 200_000)
+    assert "config.json is not JSON" in refused(folder, capsys)
+
+
+@pytest.mark.parametrize("weight_map", [None, ["a"], {"a": 1}, {"a": ["b"]}, "x"])
+def test_an_index_that_names_no_files_is_refused_in_a_sentence(weight_map, folder, capsys):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert "weight_map in model.safetensors.index.json" in refused(folder, capsys)

@@ -1,17 +1,29 @@
 """Rows of a user's own pipeline: in by FromRows, labelled as the reader's are, and out again by ToRows."""
 
 import datetime
+import enum
 import json
+import pathlib
+import subprocess
+import sys
 import time
-from collections import namedtuple
-from collections.abc import Iterator
+import uuid
+from array import array
+from collections import deque, namedtuple
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import apache_beam as beam
+import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
+import pydantic
 import pytest
+import torch
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.pvalue import Row
@@ -190,7 +202,7 @@ BAD: list[tuple[Any, str]] = [
     ({"id": "f", "text": "half \ud800"}, "lone_surrogate"),
     ({"id": "g", "text": 5}, "wrong_type"),
     ({"id": "h", "text": b"bytes"}, "wrong_type"),
-    ({"id": "i", "text": float("nan")}, "wrong_type"),
+    ({"id": "i", "text": float("nan")}, "missing_text"),
     ({"id": "j", "text": ["a list"]}, "wrong_type"),
     ({"id": "k", "text": "x" * (16 * 2**20 + 1)}, "record_too_large"),
     ({"id": "l", "text": "é" * (9 * 2**20)}, "record_too_large"),
@@ -260,7 +272,7 @@ def test_rows_that_beam_cannot_carry_are_rejected_too():
     assert len(found) == 2 * len(BAD)
     for row, (given, reason) in zip(found[::2], BAD, strict=True):
         check_bad(row, given, reason)
-    assert json.loads(found[38]["reject"]["raw"]) == {"id": "q", "when": "2026-01-01", "of": "{1, 2}"}
+    assert json.loads(found[38]["reject"]["raw"]) == {"id": "q", "when": "2026-01-01", "of": [1, 2]}
 
 
 class _BadAndGood(beam.PTransform):
@@ -306,6 +318,180 @@ def test_kept_values_without_a_type_are_strings_of_all_they_were(checkpoint):
     kept = ["5", "5", "1.5", "true", None, '[1, "a"]', '{"a": null}', "0.10", str(2**70), "2026-01-02", "b"]
     assert [row["input_label"] for row in found] == kept, "and a column is never hidden by the model's"
     assert all(row["absent"] is None and row["label"] in checkpoint.labels for row in found)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    TWO = 2
+
+
+@dataclass
+class Part:
+    n: Any
+    of: Any
+
+
+class Model(pydantic.BaseModel):
+    n: int
+    when: datetime.date
+
+
+NS = "2026-01-01T00:00:00.000000001"
+WHOLE: list[tuple[Any, Any]] = [
+    (np.bool_(True), "true"),
+    (np.int64(3), "3"),
+    (np.float32(0.5), "0.5"),
+    (np.str_("a"), "a"),
+    (np.array([1, 2]), "[1, 2]"),
+    (np.array([[1.5], [np.nan]]), "[[1.5], [NaN]]"),
+    (np.array(7), "7"),
+    (np.array([(1, "a")], dtype=[("n", "i4"), ("s", "U1")]), '[{"n": 1, "s": "a"}]'),
+    (np.ma.array([1, 2], mask=[False, True]), "[1, null]"),
+    (np.datetime64(NS), NS),
+    (np.array([NS, "NaT"], "M8[ns]"), f'["{NS}", null]'),
+    (np.timedelta64(3, "s"), "3 seconds"),
+    ({"a": {"b": np.array([np.int8(1)]), "c": pd.NA}}, '{"a": {"b": [1], "c": null}}'),
+    ([pd.NaT, np.float64(1.5)], "[null, 1.5]"),
+    (pd.NA, None),
+    (pd.NaT, None),
+    (np.datetime64("NaT"), None),
+    (float("nan"), "NaN"),
+    (pd.Timestamp(NS), NS.replace("T", " ")),
+    (pd.Series({"a": 1, "b": 2}), '{"a": 1, "b": 2}'),
+    (pd.DataFrame({"a": ["x"]}, index=["r"]), '{"a": {"r": "x"}}'),
+    (pd.Categorical(["x", "y"]), '["x", "y"]'),
+    (pl.Series([1, None]), "[1, null]"),
+    (pl.DataFrame({"a": [1]}), '{"a": [1]}'),
+    (torch.tensor([1.5], dtype=torch.bfloat16, requires_grad=True), "[1.5]"),
+    (torch.tensor(3), "3"),
+    (pa.scalar(5), "5"),
+    (pa.scalar(None, pa.string()), None),
+    (pa.scalar({"a": [1, None]}), '{"a": [1, null]}'),
+    (pa.scalar(1, pa.timestamp("ns")), "1970-01-01 00:00:00.000000001"),
+    (pa.array(["a", None]), '["a", null]'),
+    (Decimal("1.50"), "1.50"),
+    ([Decimal("1.50")], '["1.50"]'),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (Colour.RED, "red"),
+    (Colour.TWO, "2"),
+    (datetime.datetime(2026, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")), "2026-07-01 00:00:00+02:00"),
+    (datetime.timedelta(1, 2, 3), "1 day, 0:00:02.000003"),
+    (pathlib.PurePosixPath("/a/b"), "/a/b"),
+    ("é".encode(), "é"),
+    (bytearray(b"b"), "b"),
+    (memoryview(b"b"), "b"),
+    (memoryview(array("d", [1.5])), "[1.5]"),
+    (array("i", [1, 2]), "[1, 2]"),
+    ({3, 1, 2}, "[1, 2, 3]"),
+    (frozenset("ba"), '["a", "b"]'),
+    (deque([1]), "[1]"),
+    (Part(1, PLAIN(1, "a", np.float16(2))), '{"n": 1, "of": {"id": 1, "text": "a", "stars": 2.0}}'),
+    (Row(a=1), '{"a": 1}'),
+    (Model(n=1, when=datetime.date(2026, 1, 1)), '{"n": 1, "when": "2026-01-01"}'),
+    ({1: "a", None: "b", datetime.date(2026, 1, 1): "c"}, '{"1": "a", "null": "b", "2026-01-01": "c"}'),
+]
+LOSING: list[Any] = [
+    b"\xff",
+    object(),
+    len,
+    range(3),
+    iter([1]),
+    {"a": object()},
+    {1: "a", "1": "b"},
+    {(1, 2): "a"},
+    datetime.time(1, 2, tzinfo=ZoneInfo("Europe/Berlin")),  # of which `str` leaves out the zone
+    pd.Period("2026-01"),
+    Broken(),
+    CYCLE,
+    pd.Series([1, 2], index=["a", "a"]),
+    pa.table([[1], [2]], names=["a", "a"]),
+    10**5000,
+]
+
+
+def recorded(rows: list[Any], *keep: str, **types: pa.DataType) -> list[dict[str, Any]]:
+    """Rows → those of RECORD, without Beam, which cannot carry all of them."""
+    held = Held(row_layout("text", None, keep, "rows", types), 1000)
+    batches = [batch for row in rows for batch in held.put(row, 0)] + list(held.take())
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def kept(values: list[Any], column: str = "x") -> list[dict[str, Any]]:
+    return recorded([{"text": "a film", "x": value} for value in values], column)
+
+
+def test_kept_values_of_every_library_are_strings_of_all_they_were():
+    found = kept([value for value, _ in WHOLE])
+    assert [row["keep"]["x"] for row in found] == [expected for _, expected in WHOLE]
+    assert all(row["reject"] is None for row in found)
+    (long,) = kept([np.arange(5000)])
+    assert json.loads(long["keep"]["x"]) == list(range(5000))
+
+
+def test_a_kept_value_that_no_string_holds_rejects_its_row():
+    for value, row in zip(LOSING, kept(LOSING), strict=True):
+        assert (row["reject"]["reason"], row["keep"]["x"]) == ("wrong_type", None), type(value)
+        assert "'x' cannot be kept as a string" in row["reject"]["detail"] and b"a film" in row["reject"]["raw"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("int64", [np.int8(1), pa.scalar(2), torch.tensor(3), np.array(4), Colour.TWO], [1, 2, 3, 4, 2]),
+        ("int64", [pd.NA, pd.NaT, None, float("nan"), np.float32("nan"), pa.scalar(None, pa.int64())], [None] * 6),
+        ("float64", [np.float32(0.5), 1, np.int64(2), pd.NA], [0.5, 1, 2, None]),
+        ("bool", [np.bool_(True), torch.tensor(False), pd.NA], [True, False, None]),
+        ("string", [np.str_("a"), pa.scalar("b"), Colour.RED, pd.NA, float("nan")], ["a", "b", "red", None, None]),
+    ],
+)
+def test_values_of_every_library_have_a_type(kind, values, expected):
+    found = kept(values, f"x:{kind}")
+    assert [row["keep"]["x"] for row in found] == expected and all(row["reject"] is None for row in found)
+
+
+def test_not_a_number_is_a_number_where_numbers_are_kept():
+    (row,) = kept([np.float32("nan")], "x:float64")
+    assert row["keep"]["x"] != row["keep"]["x"] and row["reject"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("int64", [1.0, np.float64(1), np.bool_(True), "1", Decimal(1), np.array([1]), np.datetime64(5, "ns")]),
+        ("float64", [True, "1", Decimal(1), torch.tensor([1.0])]),
+        ("bool", [1, np.int64(1), "true"]),
+        ("string", [5, b"b", uuid.UUID(int=1), Colour.TWO]),
+    ],
+)
+def test_no_type_is_guessed_from_what_a_library_wraps(kind, values):
+    assert [row["reject"]["reason"] for row in kept(values, f"x:{kind}")] == ["wrong_type"] * len(values)
+
+
+class Nested(NamedTuple):
+    text: str
+    ints: Sequence[int]
+
+
+def test_lists_of_a_schema_are_neither_rounded_nor_cut():
+    rows: list[Any] = [[1, 2], np.array([1, 2]), [1.5], np.array([1.5]), [True], [None], 5]
+    found = recorded([Nested("a", row) for row in rows], "ints", ints=pa.list_(pa.int64()))
+    assert [row["keep"]["ints"] for row in found] == [[1, 2], [1, 2], None, None, None, [None], None]
+    assert [bool(row["reject"]) for row in found] == [False, False, True, True, True, False, True]
+    rows = [{"n": np.int64(1)}, Part(1, 2), {"n": 1.0}, {"n": 1, "more": 2}, PLAIN(1, "a", 1), {}]
+    found = recorded([{"text": "a", "of": row} for row in rows], "of", of=pa.struct([("n", pa.int64())]))
+    assert [row["keep"]["of"] for row in found] == [{"n": 1}, None, None, None, None, {"n": None}]
+    assert "it also has of" in found[1]["reject"]["detail"]
+
+
+def test_the_bytes_of_a_reject_have_all_of_it():
+    row = {"text": 5, "a": np.arange(3000), "n": np.int64(3), "b": np.bool_(False), "s": {"b", "a"}, "o": Broken()}
+    rows: list[Any] = [row, pd.Series({"a": "x", "n": 1}), bytearray(b"\xff"), {"text": 5, ("a", 1): b"\xff"}, CYCLE]
+    raw = [each["reject"]["raw"] for each in recorded(rows)]
+    plain = {"text": 5, "a": list(range(3000)), "n": 3, "b": False, "s": ["a", "b"]}
+    assert json.loads(raw[0]) == plain | {"o": "Broken, of which repr raises RuntimeError"}
+    assert (json.loads(raw[1]), raw[2]) == ({"a": "x", "n": 1}, b"\xff")
+    assert json.loads(raw[3]) == {"text": 5, "('a', 1)": "b'\\xff'"}
+    assert b"cycle" in raw[4]
 
 
 def test_batches_bring_their_own_types(checkpoint):
@@ -559,21 +745,47 @@ def test_batches_travel_by_the_arrow_coder(max_latency, checkpoint):
         ({"keep": ("*",)}, "NAME:TYPE"),
         ({"keep": ("n:int32",)}, "int64"),
         ({"keep": ("text:int64",)}, "'text' is the text"),
+        ({"keep": None}, "keep=None is a NoneType"),
+        ({"keep": 5}, "keep=5 is a int"),
+        ({"keep": b"name"}, "keep=b'name' is a bytes"),
+        ({"keep": {"n": "int64"}}, "keep={'n': 'int64'} is a dict"),
+        ({"keep": ("a", 5)}, "a name of keep=5 is a int"),
+        ({"text": None}, "text=None"),
+        ({"id": ["id"]}, r"id=\['id'\] is a list: expected str or None"),
+        ({"source": 5}, "source=5"),
         ({"batch_rows": 0}, "batch_rows=0"),
+        ({"batch_rows": 1.5}, "batch_rows=1.5 is a float: expected int"),
+        ({"batch_rows": True}, "batch_rows=True is a bool"),
+        ({"batch_rows": None}, "batch_rows=None"),
         ({"max_latency": 0}, "max_latency=0"),
+        ({"max_latency": -1}, "max_latency=-1"),
+        ({"max_latency": float("nan")}, "max_latency=nan"),
+        ({"max_latency": float("inf")}, "max_latency=inf"),
+        ({"max_latency": "1"}, "max_latency='1' is a str: expected int or float or None"),
+        ({"max_latency": True}, "max_latency=True"),
     ],
 )
 def test_options_that_cannot_be(how, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((TypeError, ValueError), match=said):
         FromRows(**how)
+
+
+def test_names_to_keep_may_come_from_an_iterator(checkpoint):
+    step = FromRows(keep=(name for name in ("stars:float64",)), batch_rows=np.int64(5))  # type: ignore[arg-type]
+    for number in range(2):  # a step may stand in several places
+        COLLECTED.clear()
+        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+            pipeline | f"Rows{number}" >> beam.Create(ROWS[:3]) | f"Step{number}" >> step | beam.Map(collect)
+        assert [batch["keep"].to_pylist() for batch, _, _ in COLLECTED] == [[{"stars": i / 4} for i in range(3)]]
 
 
 def test_elements_that_are_known_to_be_no_rows():
     pipeline = beam.Pipeline(runner=FnApiRunner())
     with pytest.raises(ValueError, match=r"json\.loads"):
         pipeline | beam.Create([b"{}"]) | FromRows()
-    with pytest.raises(ValueError, match="batches already"):
-        pipeline | "Batches" >> beam.Create([pa.record_batch({"text": ["a"]})]) | "Held" >> FromRows(max_latency=1)
+    for number, made in enumerate([pa.record_batch({"text": ["a"]}), pa.table({"text": ["a"]})]):
+        with pytest.raises(ValueError, match="batches already"):
+            pipeline | f"Batches{number}" >> beam.Create([made]) | f"Held{number}" >> FromRows(max_latency=1)
 
 
 def test_rows_are_made_of_predictions_only(checkpoint):
@@ -587,5 +799,26 @@ def test_a_table_is_its_rows_and_a_frame_is_none():
     held = Held(row_layout("text", None, ("n",), "rows", {}), 2)
     made = [batch for batch in held.put(table, 0)] + list(held.take())
     assert [row["text"] for batch in made for row in batch.to_pylist()] == ["a", "b", None]
-    with pytest.raises(TypeError, match="a data frame is no row"):
-        list(held.put(table.to_pandas(), 0))
+    for frame in (table.to_pandas(), pl.DataFrame(table.to_pydict()), pl.LazyFrame(table.to_pydict())):
+        with pytest.raises(TypeError, match="is no row: hand over its tables"):
+            list(held.put(frame, 0))
+
+
+def test_importing_beam_here_says_nothing_and_leaves_logging_as_it_was():
+    code = (
+        "import logging, sys\n"
+        "seen = []\n"
+        "class Mine(logging.Handler):\n"
+        "    def emit(self, record): seen.append(record.getMessage())\n"
+        "root = logging.getLogger()\n"
+        "if sys.argv[1] == 'mine': root.addHandler(Mine())\n"
+        "before = list(root.handlers), list(root.filters), root.level\n"
+        "import seqcls_beam.transforms\n"
+        "assert (root.handlers, root.filters, root.level) == before, root.handlers\n"
+        "logging.warning('apitools not found, as I say'); logging.warning('mine')\n"
+        "assert sys.argv[1] != 'mine' or seen == ['apitools not found, as I say', 'mine'], seen\n"
+    )
+    for argument, said in (("mine", ""), ("none", "WARNING:root:apitools not found, as I say\nWARNING:root:mine\n")):
+        command = [sys.executable, "-W", "error", "-c", code, argument]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        assert (done.stdout, done.stderr, done.returncode) == ("", said, 0)

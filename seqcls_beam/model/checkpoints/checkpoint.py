@@ -62,7 +62,7 @@ class Checkpoint:
         return _local(self)
 
 
-def resolve(model: str, revision: str | None = None, problem_type: str | None = None) -> Checkpoint:
+def resolve(model: str | Path, revision: str | None = None, problem_type: str | None = None) -> Checkpoint:
     """Name → Checkpoint: fetch, digest and validate, without loading weights.
 
     `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; `revision` is for Hub ids only. `problem_type` is
@@ -72,7 +72,7 @@ def resolve(model: str, revision: str | None = None, problem_type: str | None = 
     return _resolve(model, revision, needed, functools.partial(describe, problem_type=problem_type))
 
 
-def resolve_tokenizer(model: str, revision: str | None = None) -> Checkpoint:
+def resolve_tokenizer(model: str | Path, revision: str | None = None) -> Checkpoint:
     """Name → the tokenizer of a checkpoint, whatever model stands beside it: no labels, and no weights are read.
 
     The digest is that of the tokenizer's files and the config. Raises `CheckpointError`.
@@ -80,7 +80,7 @@ def resolve_tokenizer(model: str, revision: str | None = None) -> Checkpoint:
     return _resolve(model, revision, tokenizer_files, describe_tokenizer)
 
 
-def resolve_base(model: str, revision: str | None = None) -> Checkpoint:
+def resolve_base(model: str | Path, revision: str | None = None) -> Checkpoint:
     """Name → a model to begin with, whatever its head is; `labels` are those of a classifier, else there are none.
 
     Raises `CheckpointError`.
@@ -89,8 +89,10 @@ def resolve_base(model: str, revision: str | None = None) -> Checkpoint:
 
 
 def _resolve(
-    model: str, revision: str | None, pick: Pick, description: Callable[[Path, str], dict[str, Any]]
+    model: str | Path, revision: str | None, pick: Pick, description: Callable[[Path, str], dict[str, Any]]
 ) -> Checkpoint:
+    if isinstance(model, Path):  # a folder, whatever it is called
+        model = str(model.expanduser().absolute())
     if not model.strip():
         raise CheckpointError("--model= names nothing (an unset variable?); the working folder is .")
     if revision is not None and not _on_hub(model):

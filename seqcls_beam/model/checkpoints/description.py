@@ -21,6 +21,19 @@ _PROBE = (
     "The  Quick caf\u00e9, na\u00efve STRASSE \u00df don't \u201cquote\u201d 3.14 #tag [MASK] <mask> "
     "a\u0301 \ufb01 \u0130 \u6771\u4eac \u043f\u0440\u0438 \U0001f642\t\n"
 )
+_FIELDS: dict[str, Any] = {
+    "architectures": list,
+    "model_type": str,
+    "problem_type": str,
+    "id2label": dict,
+    "num_labels": int,
+    "max_position_embeddings": int,
+    "type_vocab_size": int,
+    "pad_token_id": int,
+}
+"""Fields of config.json that are read here → their types; null is as good as absent."""
+_EXPECTED = {list: "a list", str: "a string", dict: "an object", int: "a whole number"}
+_MOST_LABELS = 1_000_000  # transformers makes up a name for each where the config has none
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 into tokenizer_config.json for "no limit"
 _USUAL_LIMIT = 512  # for relative positions, where neither config nor tokenizer sets a limit
 
@@ -32,31 +45,45 @@ def describe(folder: Path, name: str, problem_type: str | None = None) -> dict[s
     """
     check_weights(folder, name)
     raw = read_json(folder / "config.json", name)
+    _check_fields(raw, name)
     architectures = raw.get("architectures") or ["model of no named architecture"]
     if not str(architectures[0]).endswith("ForSequenceClassification"):
         raise CheckpointError(f"{name}: has no classification head, it is a {architectures[0]}; fine-tune it first")
+    _check_names(raw, name)
     config = _config(folder, name)
-    names = config.id2label
+    names = {number: str(label) for number, label in config.id2label.items()}
     if sorted(names) != list(range(len(names))) or not names:
         raise CheckpointError(f"{name}: id2label must number the labels from 0, and has {sorted(names)}")
     twice = [label for label, count in Counter(names.values()).items() if count > 1]
     if twice:
         raise CheckpointError(f"{name}: two labels are called {twice[0]!r}; give each a name of its own in config.json")
-    _check_names(raw, name)
     problem, reading = problem_of(raw, len(names), name, problem_type)
     return {
         "model_type": config.model_type,
-        "labels": tuple(str(names[i]) for i in range(len(names))),
+        "labels": tuple(names[i] for i in range(len(names))),
         "problem": problem.removesuffix("_classification"),
         "reading": reading,
         **_reading(folder, name, config),
     }
 
 
+def _check_fields(raw: dict[str, Any], name: str) -> None:
+    """Raise `CheckpointError` for a field of the config that is of another type than the one it is read as."""
+    for field, kind in _FIELDS.items():
+        value = raw.get(field)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise CheckpointError(f"{name}: {field} in config.json is {value!r:.200}: expected {_EXPECTED[kind]}")
+
+
 def _check_names(raw: dict[str, Any], name: str) -> None:
-    """Raise `CheckpointError` where the config counts and names its labels differently."""
+    """Raise `CheckpointError` where the config counts and names its labels differently, or some name is none."""
     count, named = raw.get("num_labels"), raw.get("id2label")
-    if isinstance(count, int) and isinstance(named, dict) and count != len(named):
+    if count is not None and not 1 <= count <= _MOST_LABELS:
+        raise CheckpointError(f"{name}: config.json has num_labels {count}: expected 1 to {_MOST_LABELS:,}")
+    for label in (named or {}).values():
+        if not isinstance(label, str | int) or isinstance(label, bool):
+            raise CheckpointError(f"{name}: a label in id2label of config.json is {label!r:.200}: expected its name")
+    if count is not None and named is not None and count != len(named):
         raise CheckpointError(
             f"{name}: config.json has num_labels {count} and an id2label of {len(named)}: leave num_labels out, or "
             "name all labels"
@@ -73,7 +100,7 @@ def describe_base(folder: Path, name: str) -> dict[str, Any]:
     """A model with any head, or none; raises `CheckpointError`."""
     check_weights(folder, name)
     config = _config(folder, name)
-    names = config.id2label if (config.architectures or [""])[0].endswith("ForSequenceClassification") else {}
+    names = config.id2label if str((config.architectures or [""])[0]).endswith("ForSequenceClassification") else {}
     return {
         "model_type": config.model_type,
         "labels": tuple(str(names[i]) for i in sorted(names)),
@@ -92,11 +119,25 @@ def load_tokenizer(folder: Path, name: str) -> Any:
         raise CheckpointError(f"{name}: its tokenizer does not load ({type(error).__name__}: {error})") from error
     if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(f"{name}: {type(tokenizer).__name__} has no fast version; save one as tokenizer.json")
+    _check_tokenizer(tokenizer, name)
     return tokenizer
+
+
+def _check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Raise `CheckpointError` for a setting of the tokenizer that is of another type than the one it is read as."""
+    limit, inputs = tokenizer.model_max_length, tokenizer.model_input_names
+    where = "in tokenizer_config.json is"
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1 or limit % 1 > 0:
+        raise CheckpointError(f"{name}: model_max_length {where} {limit!r:.200}: expected a number of tokens")
+    if not isinstance(inputs, list | tuple) or "input_ids" not in inputs:
+        raise CheckpointError(
+            f"{name}: model_input_names {where} {inputs!r:.200}: expected a list of names, input_ids among them"
+        )
 
 
 def _config(folder: Path, name: str) -> Any:
     raw = read_json(folder / "config.json", name)
+    _check_fields(raw, name)
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -143,4 +184,4 @@ def _limit(config: Any, tokenizer_limit: int) -> int:
     positions = getattr(config, "max_position_embeddings", None) or 0
     if config.model_type in _OFFSET_POSITIONS:
         positions -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
-    return min((each for each in (positions, tokenizer_limit) if 0 < each < _NO_LIMIT), default=_USUAL_LIMIT)
+    return int(min((each for each in (positions, tokenizer_limit) if 0 < each < _NO_LIMIT), default=_USUAL_LIMIT))

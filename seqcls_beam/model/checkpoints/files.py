@@ -49,7 +49,10 @@ def check_weights(folder: Path, name: str) -> None:
     there = {each.name for each in folder.iterdir()}
     weights = [each for each in needed(there) if each.startswith(("model.", "model-", "pytorch_model"))]
     for index in (each for each in weights if each.endswith(".index.json")):
-        missing = set(read_json(folder / index, name).get("weight_map", {}).values()) - there
+        weight_map = read_json(folder / index, name).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(each, str) for each in weight_map.values()):
+            raise CheckpointError(f"{name}: weight_map in {index} does not say in which file each of the weights is")
+        missing = set(weight_map.values()) - there
         if missing:
             raise CheckpointError(f"{name}: {index} names weights that are not there: {', '.join(sorted(missing))}")
     if not weights:
@@ -80,7 +83,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     """The object in a JSON file; raises `CheckpointError` where it is none."""
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{name}: {path.name} is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{name}: {path.name} is not a JSON object")

@@ -15,8 +15,12 @@ _SAID = {
     MULTI: "each label by itself (sigmoid)",
     NUMBER: "a number as it is (regression)",
 }
-_FUNCTIONS = {"Sigmoid": MULTI, "Softmax": SINGLE, "Identity": None}
-"""Classes of torch.nn that sentence_transformers names as the function of a cross-encoder's outputs → what they are.
+_FUNCTIONS = {
+    **{name: MULTI for name in ("torch.nn.modules.activation.Sigmoid", "torch.nn.Sigmoid")},
+    **{name: SINGLE for name in ("torch.nn.modules.activation.Softmax", "torch.nn.Softmax")},
+    **{name: None for name in ("torch.nn.modules.linear.Identity", "torch.nn.Identity")},
+}
+"""Classes that sentence_transformers names as the function of a cross-encoder's outputs → what these are.
 
 None: nothing is done to them, which is a regression where there is one; of several, they are compared and no more.
 """
@@ -28,7 +32,7 @@ def problem_of(raw: dict[str, Any], outputs: int, name: str, asked: str | None) 
     `asked` comes before what the config says. Raises `CheckpointError`, which calls the checkpoint `name`, for what
     cannot be, and where the config names a function that is none of those.
     """
-    known, function = raw.get("problem_type"), _function(raw)
+    known, function = raw.get("problem_type"), _function(raw, name)
     said = "" if function is None else f"its config names the function {function!r}"
     if known is not None:
         said = f"its config says {known}"
@@ -37,19 +41,18 @@ def problem_of(raw: dict[str, Any], outputs: int, name: str, asked: str | None) 
         return asked, f"{_SAID[asked]}, as --problem_type says" + (f"; {said}" if said and known != asked else "")
     if known is not None:
         _check(known, outputs, name, f"problem_type {known!r}")
-        other = None if function is None else _FUNCTIONS.get(function.rpartition(".")[2], "")
+        other = None if function is None else _FUNCTIONS.get(function, "")
         contrary = f"; its config also names the function {function!r}" if other not in (None, known) else ""
         return known, f"{_SAID[known]}, as its problem_type says{contrary}" if contrary else ""
     if function is not None:
-        short = function.rpartition(".")[2]
-        if short not in _FUNCTIONS:
+        if function not in _FUNCTIONS:
             kinds = (NUMBER, MULTI) if outputs == 1 else (SINGLE, MULTI)
             raise CheckpointError(
                 f"{name}: {said}, which is not applied here: are its outputs "
                 f"{' or '.join(f'{_SAID[kind]}' for kind in kinds)}? Say it with "
                 f"{' or '.join(f'--problem_type={kind}' for kind in kinds)}"
             )
-        found = _FUNCTIONS[short] or (NUMBER if outputs == 1 else SINGLE)
+        found = _FUNCTIONS[function] or (NUMBER if outputs == 1 else SINGLE)
         _check(found, outputs, name, f"the function {function!r}")
         return found, f"{_SAID[found]}: {said}"
     if outputs == 1:
@@ -57,17 +60,19 @@ def problem_of(raw: dict[str, Any], outputs: int, name: str, asked: str | None) 
     return SINGLE, f"{_SAID[SINGLE]}: its config does not say it; for labels by themselves give --problem_type={MULTI}"
 
 
-def _function(raw: dict[str, Any]) -> str | None:
+def _function(raw: dict[str, Any], name: str) -> str | None:
     """The function that sentence_transformers puts outputs through, by its name in Python; None where none is named."""
     newer = raw.get("sentence_transformers")
-    found = newer.get("activation_fn") if isinstance(newer, dict) else None
+    if not isinstance(newer, dict | None):
+        raise CheckpointError(f"{name}: sentence_transformers in config.json is {newer!r}, and no object with names")
+    found = None if newer is None else newer.get("activation_fn")
     # As versions before 4 wrote it.
     found = raw.get("sbert_ce_default_activation_function") if found is None else found
     return None if found is None else str(found)
 
 
-def _check(problem: str, outputs: int, name: str, what: str) -> None:
-    if problem not in _SAID:
+def _check(problem: Any, outputs: int, name: str, what: str) -> None:
+    if problem not in list(_SAID):  # as `==` has it: JSON may have put a list there
         raise CheckpointError(f"{name}: {what} is none of {', '.join(_SAID)}")
     if problem == NUMBER and outputs > 1:
         raise CheckpointError(f"{name}: {what}: a regression of {outputs} values at once; only one value is supported")
