@@ -200,6 +200,9 @@ def test_chains_of_file_systems_are_followed(tmp_path):
         ("/a?token=abc", "/a?token=abc"),
         ("no answer from http://me:pw@host/a", "no answer from http://host/a"),
         ("/caf\udce9", "bytes:///caf%E9"),
+        (f"/home/me/.cache/seqcls_beam-stdin-{'0a' * 16}.csv.gz", "-"),
+        (f"no rows in '/c/seqcls_beam-stdin-{'0a' * 16}.txt'", "no rows in '-'"),
+        ("/in/seqcls_beam-stdin-notes.txt", "/in/seqcls_beam-stdin-notes.txt"),
     ],
 )
 def test_what_is_published_holds_no_secret(uri, shown):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seqcls_beam.runs.accounting import PREFIX, named, unreadable, without_rows
+from seqcls_beam.runs.accounting import PREFIX, named, unbounded, unreadable, without_rows
 
 
 def rows(counts: dict[str, Any], **what: int) -> str:
@@ -23,5 +23,8 @@ def losses(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "lost", ", ".join(f"{name} {count:,}" for name, count in reasons.items()) + f": {named(damaged)}"
     if gone := unreadable(files):
         yield "unreadable", named(gone)
+    if cut := unbounded(files):
+        yield "cut", f"nobody knows how many rows are missing: {named(cut)}"
     if empty := without_rows(files):
-        yield "no rows in", named(empty)
+        whys = [loss["detail"] for file in empty for loss in file.get("losses", ())]
+        yield "no rows in", named(empty) + (f" ({whys[0]})" if whys else "")

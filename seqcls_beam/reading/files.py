@@ -45,6 +45,8 @@ def find(options: ReadOptions, option: str = "input") -> Listing:
             raise ValueError(
                 f"--{option}={shlex.quote(pattern)} names nothing (an unset variable?); the working folder is ."
             )
+    if not all(each.strip() for each in options.exclude):
+        raise ValueError("--exclude names nothing (an unset variable?): leave it out")
     options = standard_input.taken(options, option)
     leave_out = _Excludes(options.exclude)
     rows: dict[str, dict[str, Any]] = {}  # by the file itself

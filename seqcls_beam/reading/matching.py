@@ -19,6 +19,7 @@ from seqcls_beam.reading.formats import COMPRESSIONS, no_data
 
 _SIGNS = re.compile(r"[*?\[]")
 _DISK = storage.connect("/")[0]
+_NO_FILE = "is a pipe, a socket or a device, and no file"
 _ALL = -1  # the state of a walk below a folder that matches: whatever is there does
 
 
@@ -107,8 +108,7 @@ def _outright(path: str) -> Iterator[Found]:
     elif stat.S_ISREG(kind):
         yield _file(path, name, os.path.realpath(path), "")
     else:
-        why = "is a pipe or a device, and no file: give what comes out of it to the standard input, --input=-"
-        yield Found(storage.named(path), name, None, why)
+        yield Found(storage.named(path), name, None, f"{_NO_FILE}: give what comes out of it to the standard input, -")
 
 
 def _walk(top: str, parts: list[str]) -> list[Found]:
@@ -179,7 +179,9 @@ def _left_out(name: str, parts: list[str]) -> bool:
 
 def _file(path: str, below: str, real: str, link: str) -> Found:
     info = _DISK.info(path)
-    return Found(storage.named(path), below, info if info["type"] == "file" else None, "", real, link)
+    if info["type"] != "file":
+        return Found(storage.named(path), below, None, _NO_FILE, real, link)
+    return Found(storage.named(path), below, info, "", real, link)
 
 
 def _dangling(path: str, below: str) -> Found:

@@ -4,6 +4,7 @@ Rows come from the format modules in blocks as large as reading likes them; here
 files, to the batches that travel. Knows units and batches; of formats only the names.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
         for block in _read(piece, layout):
             columns = to_columns(block.block(layout) if isinstance(block, Fault) else block, layout)
             if isinstance(block, Fault) and block.reason in LOSSES:
-                inputs[-1]["losses"].append(_loss(block, piece))
+                inputs[-1]["losses"].append(_loss(block, piece, inputs[-1]["rows"]))
             else:
                 inputs[-1]["rows"] += len(columns)
             consumed = block.consumed
@@ -154,12 +155,21 @@ def _read(piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         piece.check()
 
 
-def _loss(fault: Fault, piece: Piece) -> dict[str, Any]:
-    """What a fault costs: reason, detail, rows (None: not known) and input bytes."""
-    size = fault.lost_bytes
+def _loss(fault: Fault, piece: Piece, rows: int) -> dict[str, Any]:
+    """What a fault costs behind so many rows: reason, detail, rows (None: not known), bytes of the input, and `weight`.
+
+    That says how the rows are known, or how what the bytes are worth is to be taken: `counted`, `estimated` or
+    `at_least`.
+    """
+    size, lost, weight = fault.lost_bytes, fault.lost, "estimated" if fault.lost is None else "counted"
     if size is None:
         size = max((piece.size if piece.format == "parquet" else _size(piece, 0)) - fault.consumed, 0)
-    return {"reason": fault.reason, "detail": fault.detail, "rows": fault.lost, "bytes": size}
+    if fault.reason == "truncated_file" and lost is None:
+        if rows and fault.position and fault.missing is not None:
+            lost = math.ceil((len(fault.raw) + fault.missing) * rows / fault.position)
+        else:
+            weight = "at_least"  # what is behind the end is in no file
+    return {"reason": fault.reason, "detail": fault.detail, "rows": lost, "bytes": size, "weight": weight}
 
 
 def _size(piece: Piece, consumed: int) -> int:

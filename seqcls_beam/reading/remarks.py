@@ -1,15 +1,30 @@
 """What is worth saying of an input before it is read."""
 
+import csv
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+
 from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading import folders
 from seqcls_beam.reading.files import Listing
-from seqcls_beam.reading.formats.pieces import Piece
+from seqcls_beam.reading.formats.blocks import Fault
+from seqcls_beam.reading.formats.columns import shown
+from seqcls_beam.reading.formats.lines import read_lines
+from seqcls_beam.reading.formats.pieces import SAMPLE, Piece, sampled
 from seqcls_beam.reading.formats.text import hint
+from seqcls_beam.reading.records import plan_layout
 
 _NAMED = 3
+_OPEN = 20  # lines that a record which a sample cuts through may have before the cut
 
 
 def remarks(listing: Listing, options: ReadOptions) -> tuple[str, ...]:
-    """A sentence each: what was skipped and excluded, what `--exclude` did not find, how text files are read."""
+    """A sentence each: what was skipped and excluded, what `--exclude` did not find, what could be read otherwise.
+
+    Raises `ValueError` for tsv files whose fields are quoted, unless `options` say what a quote is.
+    """
     said = []
     if listing.skipped:
         said.append(f"{len(listing.skipped):,} skipped, known to be no data: {_some(listing.skipped)}")
@@ -19,8 +34,72 @@ def remarks(listing: Listing, options: ReadOptions) -> tuple[str, ...]:
         said.append(f"{_files(listing.excluded)} left out by --exclude")
     if listing.unused:
         said.append(f"--exclude={_some(listing.unused)} leaves out nothing")
-    told = hint([Piece(**row) for row in listing.files.slice(0, 1000).to_pylist()], options)
-    return (*said, told) if told else tuple(said)
+    said += _twice(listing, options)
+    pieces = [Piece(**row) for row in listing.files.slice(0, 1000).to_pylist()]
+    return (*said, *filter(None, [_quotes(pieces, options), hint(pieces, options)]))
+
+
+def _twice(listing: Listing, options: ReadOptions) -> Iterator[str]:
+    """Columns that the first files have, and their folders, too."""
+    named = folders.names(listing.files, options)
+    if not named:
+        return
+    with suppress(ValueError):  # who plans the run raises it, if it matters there
+        alone = plan_layout(listing.files, replace(options, keep_columns=("*",))).folders
+        for name in named:
+            if name not in alone:
+                kept = "keep_columns" in options.naming and name in plan_layout(listing.files, options).folders
+                taken = f"the folders'; --keep_columns={name} takes the files'" if kept else "what stands in the files"
+                yield f"the first files have a column {shown(name)}, and folders are called {name}=…: taken is {taken}"
+
+
+def _quotes(pieces: list[Piece], options: ReadOptions) -> str | None:
+    """Whole files → a sentence where fields of the tsv files among them stand in quotes, which are read as text.
+
+    Raises `ValueError` where nothing speaks for text.
+    """
+    if options.quote is not None:
+        return None
+    for file, piece in sampled([piece for piece in pieces if piece.format == "tsv"]):
+        cut = piece.size > SAMPLE or piece.compression != ""
+        found = [each for each in read_lines(file, piece, options.encoding) if not isinstance(each, Fault)]
+        lines = [each.line(line).decode(errors="replace") for each in found for line in range(len(each))]
+        lines = lines[:-1] if cut else lines
+        if not any('"' in line for line in lines):
+            continue
+        sign = "\t" if options.delimiter in (None, "\\t") else options.delimiter
+        plain = [line.split(sign) for line in lines if line]
+        width = len(options.column_names or plain[0])
+        quoted = list(_records(lines, sign, cut))
+        fits = len(quoted) > 1 and all(record is not None and len(record) == width for record in quoted)
+        wrapped = [each for each in chain(*plain) if len(each) > 1 and each[0] == each[-1] == '"']
+        doubled = [each for each in wrapped if '""' in each[1:-1] and '"' not in each[1:-1].replace('""', "")]
+        ragged = [sign.join(each) for each in plain if len(each) != width and any('"' in field for field in each)]
+        if fits and (doubled or ragged):
+            raise ValueError(
+                f"{piece.name}: fields stand in quotes, as in {shown((doubled or ragged)[0])}: if the quotes quote "
+                "them, as pandas and csv write it, say --quote='\"'; if they are text, --quote=''"
+            )
+        if doubled or (fits and wrapped):
+            return (
+                f"fields of {piece.name} stand in quotes, as {shown((doubled or wrapped)[0])}, which are read as text: "
+                "if they quote the fields, say --quote='\"'; if not, --quote='' says so"
+            )
+    return None
+
+
+def _records(lines: list[str], sign: str, cut: bool) -> Iterator[list[str] | None]:
+    """Lines → the fields of their records where quotes quote; None for what is not so written."""
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=sign, quotechar='"', strict=True)
+    past = 0
+    try:
+        for record in reader:
+            past = reader.line_num
+            if record:
+                yield record
+    except csv.Error:
+        if not cut or past < len(lines) - _OPEN or reader.line_num < len(lines):
+            yield None
 
 
 def _files(count: int) -> str:
@@ -29,4 +108,4 @@ def _files(count: int) -> str:
 
 def _some(names: tuple[str, ...]) -> str:
     more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(shown, names[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")

@@ -1,8 +1,8 @@
 """The standard input, as a file of this machine's cache.
 
-It is named by the digest of its content and has no time of its own, so the same input is the same run, which can be
-taken up where it stopped. The file goes with the last process that reads it; what a killed one left goes with the next
-that reads a standard input.
+It is named by the digest of its content, and its time is made of it: so the same input is the same run, which can be
+taken up where it stopped, and another one of that size is another version. Whoever is told of it is told of "-". The
+file goes with the last process that reads it; what a killed one left goes with the next that reads a standard input.
 """
 
 import atexit
@@ -22,7 +22,7 @@ from seqcls_beam.cache import cache, locked
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import FORMATS
 
-_NAME = "stdin-"
+_NAME = "seqcls_beam-stdin-"  # as storage.names knows it
 _CHUNK = 2**20
 _MAGIC = {rb"\x1f\x8b": ".gz", rb"BZh[1-9]1AY&SY": ".bz2", rb"\xfd7zXZ\x00": ".xz", rb"\x28\xb5\x2f\xfd": ".zst"}
 
@@ -75,7 +75,7 @@ def _spool(option: str, format: str) -> str:
             file = open(target, "rb")  # noqa: SIM115 - open, and so locked, as long as this process lives
             fcntl.flock(file, fcntl.LOCK_SH)
         else:
-            os.utime(name, (1, 1))
+            os.utime(name, ns=(int(digest[:15], 16),) * 2)  # up to the year 2006
             os.rename(name, target)
     atexit.register(partial(_leave, file, target))
     return target

@@ -342,7 +342,7 @@ def test_bad_rows_and_bad_files_cost_only_themselves(tmp_path, model):
     (folder / "d.jsonl.zst").write_bytes(packed + packed[: len(packed) // 2])
     (folder / "e.jsonl").write_bytes("\n".join(good[:10]).encode("utf-16"))
     (folder / "f.jsonl").write_text("\r\n".join(good[300:]), newline="")
-    flags = [f"--input={folder}/*", "--id_column=id", "--max_rejected=0.5", "--max_unreadable=1"]
+    flags = [f"--input={folder}/*", "--id_column=id", "--max_rejected=0.5", "--max_unreadable=3"]
     out = run(model, tmp_path / "out", *flags)
     ids = labels(out)["id"].to_pylist()
     cut = ids[100 : ids.index(200)]

@@ -14,6 +14,17 @@ from tests import tiny
 from tests.corpora import part_digests, texts, write_jsonl
 
 
+def test_a_sentence_stays_one_line_whatever_names_are_in_it(capsys):
+    assert command.say("/in/a\nb\x1b[2J\0\u202e.csv: no é", 3) == 3
+    assert capsys.readouterr().err == "seqcls_beam: /in/a\\nb\\x1b[2J\\x00\\u202e.csv: no é\n"
+    command.say(f"--input=/{'x' * 12_000}/end matches no file", 2)
+    said = capsys.readouterr().err
+    assert len(said) < 700 and said.startswith("seqcls_beam: --input=/xx") and said.endswith("xx/end matches no file\n")
+    path = "/" + "x" * 900
+    command.say(path, 2)
+    assert path in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("gpus", "device", "flags", "workers"),
     [

@@ -137,10 +137,104 @@ def test_a_parquet_file_that_vanishes_between_its_row_groups_fails_the_run(tmp_p
 def test_an_archive_that_ends_early_loses_nobody_knows_how_much(tmp_path, model, capsys):
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts(400)).encode()
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-2000])
-    out = run(model, tmp_path / "out", f"--input={tmp_path}/*.gz")
-    assert "at least 1 lost" in capsys.readouterr().out
-    assert manifest_of(out)["rows"]["lost_weight"] == "at_least"
-    assert 0 < labels(out).num_rows < 400
+    flags = [f"--input={tmp_path}/*.gz", "--run_date=2026-11-20", "--only_new"]
+    run(model, tmp_path / "out", *flags, code=1)
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/a.jsonl.gz ends early: nobody knows how many rows are missing (truncated_file: gz" in said
+    assert "more files than --max_unreadable=0 allows" in said
+    out = run(model, tmp_path / "out", *flags, "--max_unreadable=1")
+    shown = capsys.readouterr().out
+    assert "at least 1 lost" in shown and "cut" in shown
+    counts = manifest_of(out, "run_date=2026-11-20")["rows"]
+    assert counts["lost_weight"] == "at_least" and 0 < counts["labeled"] < 400
+    # Read as it was it has no more to give; read otherwise, or come back whole, it is news.
+    flags[1] = "--run_date=2026-11-21"
+    run(model, out, *flags)
+    assert "nothing new to label" in capsys.readouterr().err
+    run(model, out, *flags, "--keep_columns=", code=1)
+    assert "ends early" in capsys.readouterr().err
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines))
+    run(model, out, *flags)
+    assert manifest_of(out, "run_date=2026-11-21")["rows"]["labeled"] == 400
+
+
+def test_a_preparation_and_an_evaluation_know_no_more_of_an_archive_that_ends_early(tmp_path, model, capsys):
+    rows_ = [{"text": text, "label": ("negative", "positive")[i % 2]} for i, text in enumerate(texts(400))]
+    lines = "".join(json.dumps(row) + "\n" for row in rows_).encode()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-2000])
+    flags = [f"--input={tmp_path}/a.jsonl.gz", f"--model={model}", "--labels=negative,positive"]
+    for command in (evaluate, prepare):
+        assert command.main([*flags, f"--output={tmp_path}/no"]) == 1
+        said = capsys.readouterr().err
+        assert "a.jsonl.gz ends early: nobody knows how many rows are missing" in said and "--max_unreadable=0" in said
+        assert command.main([*flags, f"--output={tmp_path}/{command.__name__}", "--max_unreadable=1"]) == 0
+        assert "at least 1 lost" in capsys.readouterr().out
+
+
+def test_a_file_that_was_away_is_read_when_it_is_back(tmp_path, model, capsys, monkeypatch):
+    for name in "ab":
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": text} for text in texts(30)])
+    flags = [f"--input={tmp_path}/*.jsonl", "--only_new"]
+    open_ = Piece.open
+
+    def away(piece: Piece):
+        if piece.path.endswith("b.jsonl"):
+            raise FileNotFoundError(piece.path)
+        return open_(piece)
+
+    monkeypatch.setattr(Piece, "open", away)
+    night = ["--run_date=2026-11-20", "--max_unreadable=1", "--max_rejected=0.6"]
+    out = run(model, tmp_path / "out", *flags, *night)
+    assert manifest_of(out, "run_date=2026-11-20")["rows"]["lost_by_reason"] == {"vanished_file": 30}
+    monkeypatch.setattr(Piece, "open", open_)
+    run(model, out, *flags, "--run_date=2026-11-21")
+    (file,) = manifest_of(out, "run_date=2026-11-21")["inputs"]
+    assert (file["path"], file["rows"]) == (f"{tmp_path}/b.jsonl", 30)
+
+
+def test_a_file_that_is_only_a_header_says_what_it_lacks(tmp_path, model, capsys):
+    write_csv(tmp_path / "a.csv", "id,text", texts(20))
+    write_csv(tmp_path / "b.csv", "id,review", [])
+    out = run(model, tmp_path / "out", f"--input={tmp_path}/*.csv")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "20 in, 20 labelled, 0 rejected" in shown and "lost" not in shown
+    assert "b.csv" in shown and "the header has 'text' 0 times" in shown
+    assert manifest_of(out)["inputs"][1]["rows_lost"] == 0
+    assert classify.main([f"--model={model}", f"--input={tmp_path}/b.csv", f"--output={tmp_path}/no"]) == 2
+    assert "text" in capsys.readouterr().err
+
+
+def test_a_manifest_from_elsewhere_is_a_sentence(tmp_path, model, capsys):
+    write_jsonl(tmp_path / "a.jsonl", [{"text": "one", "label": "positive"}])
+    flags = [f"--input={tmp_path}/a.jsonl", "--run_date=2026-11-20", "--only_new"]
+    out = run(model, tmp_path / "out", *flags, "--keep_columns=label")
+    version = out / "_versions" / "run_date=2026-11-20" / "00000001.json"
+    good = version.read_text()
+    for key in ("path", "size", "rows", "losses"):
+        for odd in (None, -1, 10**30, ["a"], {"a": 1}):
+            manifest = json.loads(good)
+            manifest["inputs"][0][key] = odd
+            version.write_text(json.dumps(manifest))
+            for command, given, code in (
+                (classify, [f"--model={model}", f"--output={out}", *flags], 1),
+                (evaluate, [f"--labeled={out}", "--label_column=input_label"], 2),
+            ):
+                capsys.readouterr()
+                assert command.main(given) == code, (key, odd)
+                assert "`inputs` is no list of files" in capsys.readouterr().err
+
+
+def test_a_record_from_elsewhere_is_a_sentence(tmp_path, model, capsys):
+    write_jsonl(tmp_path / "a.jsonl", [{"text": "one"}, {"text": 2}])
+    flags = [f"--input={tmp_path}/a.jsonl"]
+    run(model, tmp_path / "out", *flags, code=1)
+    (record,) = (tmp_path / "out" / "_attempts").glob("*/records/*.json")
+    read = json.loads(record.read_text())
+    for odd in ("x", [None], [{"path": 7}]):
+        record.write_text(json.dumps({**read, "inputs": odd}))
+        capsys.readouterr()
+        run(model, tmp_path / "out", *flags, "--max_rejected=1", code=1)
+        assert "which no reader wrote; remove" in capsys.readouterr().err
 
 
 def test_rows_that_must_not_be_learned_from_make_no_loss_smaller(tmp_path, model, capsys):

@@ -6,7 +6,7 @@ from pipelines import classify
 from pipelines.classify import GROUPS
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
-from seqcls_beam.config.option import option_fields
+from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.reading.files import list_files
 
 
@@ -25,7 +25,8 @@ def test_help_shows_every_option_once(capsys):
     shown = capsys.readouterr().out
     for group in GROUPS.values():
         for each in option_fields(group):
-            assert shown.count(f"\n  --{each.name} ") + shown.count(f"\n  --{each.name}\n") == 1, each.name
+            name = flag(each)
+            assert shown.count(f"\n  --{name} ") + shown.count(f"\n  --{name}\n") == 1, name
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,13 @@ def test_help_shows_every_option_once(capsys):
         (["--max_rejected=nan"], "--max_rejected=nan: expected at least 0"),
         (["--run_date=20261120"], "--run_date=20261120: expected a date such as 2026-11-20"),
         (["--quote=,"], "--quote=,: expected one ASCII character that separates nothing"),
+        (["--quote=;", "--delimiter=;"], "--quote=;: expected one ASCII character that separates nothing"),
+        (["--quote=\t", "--input_format=tsv"], "expected one ASCII character that separates nothing"),
+        (["--id_column="], "--id_column is empty (an unset variable?)"),
+        (["--text_column="], "--text_column is empty (an unset variable?)"),
+        (["--model="], "--model is empty (an unset variable?)"),
+        (["--delimiter="], "--delimiter is empty (an unset variable?)"),
+        (["--exclude="], "--exclude names nothing (an unset variable?)"),
         (["--batch_rows=0"], "--batch_rows=0: expected at least 1"),
         (["--batch_rows=ten"], "--batch_rows: invalid int value: 'ten'"),
         (["--max_rejected=1.5"], "--max_rejected=1.5: expected at most 1"),
@@ -64,9 +72,24 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(flags, sentence, capsys, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("quote", "options"),
+    [
+        (",", {"delimiter": ";"}),
+        (",", {"input_format": "tsv"}),
+        ("\t", {"input_format": "csv"}),
+        ("", {"delimiter": ";"}),
+    ],
+)
+def test_what_separates_nothing_may_quote(quote, options, tmp_path):
+    assert ReadOptions(input=("x",), quote=quote, **options).quote == quote
+
+
 def test_texts_and_pairs_go_together(capsys):
     assert classify.main(["--text", "a", "b", "--text_pair", "c"]) == 2
     assert "--text was given 2 times and --text_pair 1 times" in capsys.readouterr().err
+    assert classify.main(["--text", "a", "--threshold=0.9"]) == 2
+    assert "--threshold does nothing with --text" in capsys.readouterr().err
 
 
 @pytest.mark.engine

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -225,12 +226,20 @@ def test_a_link_to_nothing_is_named_with_its_target(target, tmp_path):
     assert ".#lock" in found(str(tmp_path), exclude=("link*",)).skipped
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_a_pipe_or_a_socket_is_no_file(tmp_path, monkeypatch):
     make(tmp_path, "a.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
-    assert found(str(tmp_path)).skipped == ("pipe.jsonl",)
-    with pytest.raises(FileNotFoundError, match=r"--input=-"):
+    with pytest.raises(FileNotFoundError, match=r"pipe\.jsonl is a pipe, .*the standard input, -$"):
         found(f"{tmp_path}/pipe.jsonl")
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(tmp_path)  # the name of a socket must be short
+        listening.bind("socket.jsonl")
+        (tmp_path / "link.jsonl").symlink_to("pipe.jsonl")
+        for name in ("pipe", "socket", "link"):
+            rest = tuple(f"{each}.jsonl" for each in ("pipe", "socket", "link") if each != name)
+            with pytest.raises(FileNotFoundError, match=rf"{name}\.jsonl is a pipe, .*--exclude={name}\.jsonl leaves"):
+                found(str(tmp_path), exclude=rest)
+        assert names(tmp_path, found(str(tmp_path), exclude=("pipe*", "socket*", "link*"))) == ["a.jsonl"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")

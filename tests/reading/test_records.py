@@ -147,6 +147,7 @@ def test_a_text_file_beside_files_with_columns_has_none_of_them(tmp_path, how):
             "detail": "a text file has no column 'id'",
             "rows": 2 if how == "lines" else 1,
             "bytes": 10,
+            "weight": "counted",
         }
     ]
 

@@ -4,6 +4,7 @@ import ast
 import bz2
 import gzip
 import io
+import json
 import lzma
 import subprocess
 import sys
@@ -15,10 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import classify
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading import standard_input
 from seqcls_beam.reading.files import list_files
+from seqcls_beam.reading.records import plan_layout
+from tests import tiny
 
 LIST = """
 import sys, time
@@ -61,7 +65,7 @@ def row(process: subprocess.Popen[bytes]) -> dict:
 
 
 def there(folder) -> list[str]:
-    return sorted(path.name for path in folder.glob("stdin-*"))
+    return sorted(path.name for path in folder.glob("seqcls_beam-stdin-*"))
 
 
 def test_the_same_content_is_the_same_file_until_nobody_reads_it(cache):
@@ -106,6 +110,43 @@ def test_parquet_comes_in_too(cache, monkeypatch, tmp_path):
     given((tmp_path / "a.parquet").read_bytes(), monkeypatch)
     (file,) = list_files(ReadOptions(input=("-",), input_format="parquet")).to_pylist()
     assert pq.read_table(file["path"]).to_pylist() == [{"text": "a"}]
+
+
+def test_it_is_told_of_by_its_sign_and_tells_contents_apart(cache, monkeypatch):
+    files = []
+    for data in (b"{}\n", b"[]\n", b"{}\n"):
+        given(data, monkeypatch)
+        files += list_files(ReadOptions(input=("-",), input_format="jsonl")).to_pylist()
+    assert [storage.without_password(file["path"]) for file in files] == ["-", "-", "-"]
+    assert storage.without_password(f"{files[0]['path']} had 3 bytes") == "- had 3 bytes"
+    assert files[0] == files[2] and files[0]["version"] != files[1]["version"]
+    given(b'[{"text": "a"}]\n', monkeypatch)
+    read = ReadOptions(input=("-",), input_format="jsonl")
+    with pytest.raises(ValueError, match=r"^-: it seems to be .*make them with: jq -c '\.\[\]'$"):
+        plan_layout(list_files(read), read)
+
+
+@pytest.mark.engine
+def test_what_is_labelled_of_it_names_no_file_of_this_machine(cache, monkeypatch, tmp_path, capsys):
+    model, out = tiny.checkpoint(tmp_path / "model"), tmp_path / "out"
+    flags = [f"--model={model}", "--input=-", "--input_format=jsonl", f"--output={out}", "--keep_source", "--only_new"]
+    flags += ["--max_rejected=0.5", "--threads=1"]
+
+    def labelled(data: bytes, date: str) -> int:
+        given(data, monkeypatch)
+        return classify.main([*flags, f"--run_date={date}"])
+
+    data = b'{"text": "good"}\n{"text": "bad"}\n{"text": 1}\n'
+    assert labelled(data, "2026-11-20") == 0
+    assert labelled(data, "2026-11-20") == 0
+    assert "nothing new" in capsys.readouterr().err
+    assert labelled(data.replace(b"good", b"well"), "2026-11-21") == 0
+    assert pq.read_table(out / "labels")["source_file"].to_pylist() == ["-"] * 4
+    assert pq.read_table(out / "_rejects")["source"].to_pylist() == ["-"] * 2
+    for version in out.glob("_versions/*/*.json"):
+        manifest = json.loads(version.read_bytes())
+        assert [file["path"] for file in manifest["inputs"]] == ["-"] and manifest["rows"]["in"] == 3
+        assert "stdin" not in version.read_text()
 
 
 def test_it_stands_alone_says_its_format_and_is_read_once(cache, monkeypatch):

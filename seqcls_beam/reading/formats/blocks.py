@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.reading.formats.columns import Layout, nulled
+from seqcls_beam.reading.formats.columns import Layout, nulled, shown
 from seqcls_beam.schema import REJECT_VALUE, record
 
 MAX_RECORD_BYTES = 16 * 2**20  # a larger record is rejected
@@ -45,6 +45,7 @@ class Fault:
     consumed: int  # input bytes of the piece read so far
     lost: int | None = None
     lost_bytes: int | None = None
+    missing: int | None = None  # decoded bytes behind the end of a file that ends early, where it says how many
 
     def block(self, layout: Layout) -> Block:
         """Fault → a block of one rejected row."""
@@ -69,8 +70,8 @@ def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
     rows = len(block.positions)
     rejects = dict(block.rejects)
     for name, values in zip(layout.texts, block.texts, strict=True):
-        for row, reason, detail in _unfit(values, name):
-            rejects.setdefault(row, (reason, detail))
+        for unfit, fault in _unfit(values, name):
+            rejects = dict.fromkeys(unfit, fault) | rejects
     texts, keep = block.texts, block.keep
     if rejects:
         texts, keep = [nulled(each, rejects) for each in texts], [nulled(each, rejects) for each in keep]
@@ -85,23 +86,22 @@ def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
     )
 
 
-def _unfit(values: pa.Array, name: str) -> Iterator[tuple[int, str, str]]:
-    """Rows of a text column that no model can read, each with reason and detail."""
+def _unfit(values: pa.Array, name: str) -> Iterator[tuple[list[int], tuple[str, str]]]:
+    """Rows of a text column that no model can read, with (reason, detail)."""
     if values.null_count:
-        for row in _where(values.is_null()):
-            yield row, "missing_text", f"{name!r} is absent or null"
+        yield _where(values.is_null()), ("missing_text", f"{shown(name)} is absent or null")
     lengths = pc.binary_length(values)
     longest = pc.max(lengths).as_py()
     if longest is None:
         return
     if longest > MAX_RECORD_BYTES:
         for row in _where(pc.greater(lengths, MAX_RECORD_BYTES)):
-            yield row, "record_too_large", f"{name!r} has {lengths[row].as_py()} bytes; at most {MAX_RECORD_BYTES}"
+            size = lengths[row].as_py()
+            yield [row], ("record_too_large", f"{shown(name)} has {size} bytes; at most {MAX_RECORD_BYTES}")
     if _holds_nul(values):
-        for row in _where(pc.match_substring(values, "\0")):
-            yield row, "nul_byte", f"{name!r} contains U+0000"
-    for row in _where(pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(values))):
-        yield row, "empty_text", f"{name!r} is empty" if not lengths[row].as_py() else f"{name!r} is white space"
+        yield _where(pc.match_substring(values, "\0")), ("nul_byte", f"{shown(name)} contains U+0000")
+    yield _where(pc.equal(lengths, 0)), ("empty_text", f"{shown(name)} is empty")
+    yield _where(pc.utf8_is_space(values)), ("empty_text", f"{shown(name)} is white space")
 
 
 def _where(mask: pa.Array) -> list[int]:
@@ -132,17 +132,27 @@ def clipped(size: int) -> str:
 def _reject_column(rejects: dict[int, tuple[str, str]], raw: Callable[[int], bytes], rows: int) -> pa.Array:
     if not rejects:
         return pa.nulls(rows, REJECT_VALUE)
-    values = [_reject(*rejects[row], raw(row)) for row in sorted(rejects)]
+    bad = sorted(rejects)
+    raws = [raw(row) for row in bad]
+    details = [rejects[row][1] for row in bad]
+    for place, each in enumerate(raws):
+        if len(each) > MAX_RAW_BYTES:
+            details[place] += clipped(len(each))
+            raws[place] = each[:CLIPPED_BYTES]
+    columns = [["read"] * len(bad), [rejects[row][0] for row in bad], _writable(details), raws]
+    fields = list(REJECT_VALUE)
+    made = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
     index = np.zeros(rows, np.int64)
     good = np.ones(rows, bool)
-    index[sorted(rejects)] = np.arange(len(values))
-    good[list(rejects)] = False
-    return pa.array(values, REJECT_VALUE).take(pa.array(index, mask=good))
+    index[bad] = np.arange(len(bad))
+    good[bad] = False
+    return pa.StructArray.from_arrays(made, fields=fields).take(pa.array(index, mask=good))
 
 
-def _reject(reason: str, detail: str, raw: bytes) -> dict[str, str | bytes]:
-    if len(raw) > MAX_RAW_BYTES:
-        detail += clipped(len(raw))
-        raw = raw[:CLIPPED_BYTES]
-    detail = detail.encode("utf-8", "backslashreplace").decode()  # it may quote what is no character
-    return {"stage": "read", "reason": reason, "detail": detail, "raw": raw}
+def _writable(details: list[str]) -> list[str]:
+    """Sentences that may quote what is no character, that as escapes."""
+    try:
+        "".join(details).encode()
+    except UnicodeEncodeError:
+        return [each.encode("utf-8", "backslashreplace").decode() for each in details]
+    return details

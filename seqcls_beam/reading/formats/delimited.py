@@ -8,7 +8,7 @@ next line: a stray quote costs one row and not the rest of the file.
 import csv
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import blocks
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, cast, other_delimiter, text_columns
+from seqcls_beam.reading.formats.columns import Layout, cast, listed, other_delimiter, shown, text_columns
 from seqcls_beam.reading.formats.lines import MAX_LINES, Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 from seqcls_beam.schema import LOSSES
@@ -41,7 +41,7 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
             if reader.garbled and not _found(names, options):
                 raise ValueError(
                     f"{piece.name}: the names of its columns are not {options.encoding}: "
-                    f"{', '.join(map(repr, names))}; say with --encoding what the file is written in, such as cp1252"
+                    f"{listed(names)}; say with --encoding what the file is written in, such as cp1252"
                 )
     return pa.schema([(name, pa.string()) for name in names]) if names else None
 
@@ -56,15 +56,24 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Whole csv or tsv file → blocks."""
     reader = _Reader(piece.format, layout.options)
     found = reader.records(file, piece)
+    nothing = True
     for records in found:
+        nothing = False
         if isinstance(records, Fault):
             yield records
             continue
-        lacking = [name for name in layout.names if reader.header.count(name) != 1]
-        if lacking:
-            yield from _missing(lacking[0], reader.header, chain([records], found))
+        if lacking := _lacking(reader.header, layout):
+            yield from _missing(lacking, reader.header, chain([records], found))
             return
         yield records.block(reader.header, layout)
+    # Of a file that is only a header nothing is lost: that it lacks the column is still said.
+    if nothing and reader.header and (lacking := _lacking(reader.header, layout)):
+        yield from _missing(lacking, reader.header, [])
+
+
+def _lacking(header: list[str], layout: Layout) -> str | None:
+    """The first column that is read and does not stand there once."""
+    return next((name for name in layout.names if header.count(name) != 1), None)
 
 
 def _missing(name: str, header: list[str], found: Iterable["_Records | Fault"]) -> Iterator[Fault]:
@@ -76,8 +85,8 @@ def _missing(name: str, header: list[str], found: Iterable["_Records | Fault"]) 
             losses.append(each)
         else:
             lost += len(each) if isinstance(each, _Records) else 1
-    detail = f"the header has {name!r} {header.count(name)} times: {header}"[:1000] + other_delimiter(header)
-    yield Fault(0, "missing_column", detail, b"", 0, lost)
+    detail = f"the header has {shown(name)} {header.count(name)} times: {listed(header)}" + other_delimiter(header)
+    yield Fault(0, "missing_column", detail, b"", 0, lost, None if lost or losses else 0)
     yield from losses
 
 
@@ -111,32 +120,11 @@ class _Records:
         first, past = self.firsts[record], self.pasts[record]
         return self.lines.stored[self.lines.begins[first] : self.lines.closes[past - 1]]
 
-    def size(self, first: int, past: int) -> int:
-        """The bytes of some lines, without the last line end."""
-        return int(self.lines.closes[past - 1] - self.lines.begins[first])
-
     def without_first(self) -> "_Records":
         """The records but for the first."""
         count = self.counts[0]
         rejects = {record - 1: fault for record, fault in self.rejects.items() if record}
         return _Records(self.lines, self.fields[count:], self.counts[1:], self.firsts[1:], self.pasts[1:], rejects)
-
-    def parts(self) -> Iterator["_Records"]:
-        """The records, not too many at once: each may be a reject."""
-        if len(self) <= MAX_LINES:
-            yield self
-            return
-        begins = np.concatenate([[0], np.cumsum(self.counts)])
-        for low in range(0, len(self), MAX_LINES):
-            past = min(low + MAX_LINES, len(self))
-            yield _Records(
-                self.lines,
-                self.fields[begins[low] : begins[past]],
-                self.counts[low:past],
-                self.firsts[low:past],
-                self.pasts[low:past],
-                {record - low: fault for record, fault in self.rejects.items() if low <= record < past},
-            )
 
     def block(self, header: list[str], layout: Layout) -> Block:
         """Records → the columns that are read."""
@@ -146,15 +134,16 @@ class _Records:
             if record >= 0 and line < self.pasts[record]:
                 rejects[record] = fault
         counts = np.array(self.counts)
-        for record in np.flatnonzero(counts != len(header)).tolist():
-            rejects.setdefault(record, ("ragged_row", f"{counts[record]} fields, but {len(header)} columns"))
+        for count in set(self.counts) - {len(header)}:
+            fault = ("ragged_row", f"{count} fields, but {len(header)} columns")
+            rejects = dict.fromkeys(np.flatnonzero(counts == count).tolist(), fault) | rejects
         values = {name: self._column(header.index(name), len(header), rejects) for name in layout.names}
         keep = []
         for each in layout.keep:
             kept, misfits = _typed(values[each.name], each.type)
             keep.append(kept)
             for record in misfits:
-                detail = f"{each.name!r} is no {each.type}: {values[each.name][record].as_py()[:80]!r}"
+                detail = f"{shown(each.name)} is no {each.type}: {values[each.name][record].as_py()[:80]!r}"
                 rejects.setdefault(record, ("wrong_type", detail))
         positions = self.lines.positions[np.array(self.firsts)]
         texts = [values[name] for name in layout.texts]
@@ -187,12 +176,14 @@ class _Reader:
         self.header = list(options.column_names or ())  # else known once the first records are there
         self.garbled = False  # names of columns cannot be decoded
         self._encoding = options.encoding
-        self._dialect: dict[str, Any] = {
-            "delimiter": "\t" if delimiter == "\\t" else delimiter,
-            "quotechar": quote or None,
-            "quoting": csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-            "strict": True,
-        }
+        # Made once: a reader is begun for every line that is rejected.
+        self._dialect = csv.reader(
+            [],
+            delimiter="\t" if delimiter == "\\t" else delimiter,
+            quotechar=quote or None,
+            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+            strict=True,
+        ).dialect
 
     def records(self, file: Any, piece: Piece) -> Iterator[_Records | Fault]:
         """Whole file → its records behind the header, some at a time, and what is wrong where there is none."""
@@ -221,61 +212,107 @@ class _Reader:
                 yield records
 
     def _with_header(self, file: Any, piece: Piece) -> Iterator[_Records | Fault]:
-        csv.field_size_limit(2**31 - 1)  # `_parse` bounds whole records instead
-        open_: Lines | None = None  # the lines of a record whose quote is still open where a block ends
-        parsed = 0  # of them in vain: they are parsed again once there are twice as many
+        csv.field_size_limit(2**31 - 1)  # `_some` bounds whole records instead
+        open_: list[Lines] = []  # the lines of a record whose quote is still open where a block ends …
+        size = parsed = 0  # … how many bytes they are, and how many of these were parsed in vain
         for found in read_lines(file, piece, self._encoding):
             if isinstance(found, Fault):
-                if open_ is not None and found.reason != "record_too_large":
+                if open_ and found.reason != "record_too_large":
                     # The cut that this fault tells of goes through the open record.
-                    raw = open_.stored[open_.begins[0] :] + found.raw
-                    found = replace(found, position=int(open_.positions[0]), raw=raw)
-                elif open_ is not None:
-                    yield from self._parse(open_, final=True)[0].parts()
-                open_ = None
+                    first = Lines.joined(open_)
+                    raw = first.stored[first.begins[0] :] + found.raw
+                    found = replace(found, position=int(first.positions[0]), raw=raw)
+                elif open_:
+                    yield from self._parse(Lines.joined(open_), final=True)
+                open_, size, parsed = [], 0, 0
                 yield found
                 continue
-            lines = found if open_ is None else open_.followed_by(found)
-            if open_ is not None and len(lines) < 2 * parsed:
-                open_ = lines
-                continue
-            records, open_ = self._parse(lines, final=False)
-            parsed = 0 if open_ is None else len(open_)
-            yield from records.parts()
-        if open_ is not None:
-            yield from self._parse(open_, final=True)[0].parts()
+            open_.append(found)
+            size += _size(found, 0, len(found))
+            # What was open is parsed again once there is twice as much of it, or all that a record may have.
+            if size >= 2 * parsed or size > blocks.MAX_RECORD_BYTES:
+                rest = yield from self._parse(Lines.joined(open_), final=False)
+                open_ = [] if rest is None else [rest]
+                size = parsed = 0 if rest is None else _size(rest, 0, len(rest))
+        if open_:
+            yield from self._parse(Lines.joined(open_), final=True)
 
-    def _parse(self, lines: Lines, final: bool) -> tuple[_Records, Lines | None]:
-        """Lines → their records, and the lines from the one on where a record is still open.
+    def _parse(self, lines: Lines, final: bool) -> Generator[_Records, None, Lines | None]:
+        """Lines → their records, not too many at once; returned are the lines from the one on where one is still open.
 
         Each line is of a record, or blank; where there is one column, a blank line is a record.
         """
-        text = str(memoryview(lines.data)[lines.starts[0] :], "utf-8", "replace")
-        fed = list(io.StringIO(text, newline=""))
-        records = _Records(lines)
+        fed = _Fed(lines)
         width = len(self.header)
         at = 0  # the line where the next record begins
         while at < len(lines):
-            reader = csv.reader(map(fed.__getitem__, range(at, len(lines))), **self._dialect)
+            records, past, ended = self._some(lines, fed, at, final, width)
+            if records.counts:
+                width = width or max(records.counts[0], 1)
+                records.lines = lines.some(at, past)
+                yield records
+            if not ended:
+                return lines.some(past)
+            at = past
+        return None
+
+    def _some(self, lines: Lines, fed: "_Fed", at: int, final: bool, width: int) -> tuple[_Records, int, bool]:
+        """Lines from one on → (some records, the line behind the last of them, False where one is open from there)."""
+        records = _Records(lines)
+        counts, begin, end = records.counts, at, len(lines)
+        while at < end and len(counts) < MAX_LINES:
+            reader = csv.reader(fed.lines(at), self._dialect)
             base = first = at
             try:
                 for fields in reader:
                     past = base + reader.line_num
-                    if past - first > 1 and records.size(first, past) > blocks.MAX_RECORD_BYTES:
+                    if past - first > 1 and _size(lines, first, past) > blocks.MAX_RECORD_BYTES:
                         raise csv.Error(_UNCLOSED)
                     if fields or width == 1:
-                        records.add(fields or [""], first, past)
+                        records.add(fields or [""], first - begin, past - begin)
                         width = width or len(fields)
                     first = past
+                    if len(counts) == MAX_LINES:
+                        break
                 at = first
             except csv.Error as error:
                 at = first + 1
                 detail = str(error)
                 if detail == _UNCLOSED:
-                    size = records.size(first, len(lines))
+                    size = _size(lines, first, end)
                     if not final and size <= blocks.MAX_RECORD_BYTES:
-                        return records, lines.from_line(first)
+                        return records, first, False
                     detail = f"a quote that is not closed within {min(size, blocks.MAX_RECORD_BYTES)} bytes"
-                records.rejects[len(records)] = ("unbalanced_quote", detail)
-                records.add([], first, at)
-        return records, None
+                records.rejects[len(counts)] = ("unbalanced_quote", detail)
+                records.add([], first - begin, at - begin)
+        return records, at, True
+
+
+def _size(lines: Lines, first: int, past: int) -> int:
+    """The bytes of some lines as stored, without the last line end."""
+    return int(lines.closes[past - 1] - lines.begins[first])
+
+
+class _Fed:
+    """Lines as the csv reader is fed with them; of a million no more are made at once than two windows."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._made: dict[int, list[str]] = {}
+
+    def lines(self, at: int) -> Iterator[str]:
+        """The lines from one on, with their ends."""
+        low = at - at % MAX_LINES
+        first = self._from(low, at - low)
+        behind = range(low + MAX_LINES, len(self._lines), MAX_LINES)
+        return chain(first, chain.from_iterable(map(self._from, behind))) if behind else first
+
+    def _from(self, low: int, skipped: int = 0) -> Iterator[str]:
+        if low not in self._made:
+            while len(self._made) > 1:
+                del self._made[next(iter(self._made))]
+            starts, past = self._lines.starts, low + MAX_LINES
+            data = memoryview(self._lines.data)[starts[low] : starts[past] if past < len(starts) else None]
+            self._made[low] = list(io.StringIO(str(data, "utf-8", "replace"), newline=""))
+        made = self._made[low]
+        return map(made.__getitem__, range(skipped, len(made)))

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from seqcls_beam.reading.formats.columns import cast, invalid_rows, misfits, nulled, plain, valid_utf8
+from seqcls_beam.reading.formats.columns import cast, invalid_rows, misfits, nulled, plain, shown, valid_utf8
 
 
 def fitted(
@@ -26,15 +26,15 @@ def fitted(
     # Strings are promised to be UTF-8; nobody checks it but the reader.
     if stringy and not valid_utf8(values):
         bad = invalid_rows(values.cast(pa.binary()).to_pylist())
-        rejects.update({each: ("invalid_utf8", f"{name!r} is not UTF-8") for each in bad})
+        rejects.update({each: ("invalid_utf8", f"{shown(name)} is not UTF-8") for each in bad})
         values = nulled(values, bad)
     if pa.types.is_nested(found) and (bad := _undecodable(values)):
-        rejects.update({each: ("invalid_utf8", f"{name!r} holds what is not UTF-8") for each in bad})
+        rejects.update({each: ("invalid_utf8", f"{shown(name)} holds what is not UTF-8") for each in bad})
         values = nulled(values, bad)
     type = type or found
     values, unfit = misfits(values, type) if text and not stringy else cast(values, type)
     for each in unfit:
-        rejects.setdefault(each, ("wrong_type", f"{name!r} is {found} in {where} and no {type}"))
+        rejects.setdefault(each, ("wrong_type", f"{shown(name)} is {found} in {where} and no {type}"))
     return values
 
 

@@ -24,10 +24,11 @@ _ERRORS = (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, V
 class Damaged(Exception):
     """The compressed bytes end early or cannot be decoded further."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, missing: int | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.missing = missing  # decoded bytes behind the end, where the file says how many it has
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,10 @@ class Inflater:
                     self._members += 1
         if decoder is not None or not self._members:
             detail = f"{self.compression}: the file ends after {self.read} bytes, in the middle of its data"
-            raise Damaged("truncated_file", detail)
+            # Behind one member there may be any number of others: only of the first is the size that of the file.
+            size = getattr(decoder, "size", None) if not self._members else None
+            missing = size - self.decoded if size is not None and size > self.decoded else None
+            raise Damaged("truncated_file", detail, missing)
 
     def _drain(self, decoder: Any, chunk: bytes) -> Iterator[bytes]:
         """Feed a chunk and yield everything that comes of it."""
@@ -140,6 +144,8 @@ class _Zstd:
     """
 
     BLOCK = 128 * 2**10  # bytes that a block decodes to at most
+    HEADER = 18  # bytes that the header of a frame has at most
+    LARGEST = 2**48  # decoded bytes of a frame: what says more of itself is not believed
 
     def __init__(self) -> None:
         self._decoder = zstandard.ZstdDecompressor(max_window_size=MEMORY).decompressobj()
@@ -147,6 +153,7 @@ class _Zstd:
         self._missing = 5  # … and how many bytes of it are to come
         self._body = 0  # bytes to come of what the last header told of
         self._begun = False  # blocks follow
+        self._first = b""  # the bytes that the header of the frame is among
         self.unconsumed_tail = b""
 
     @property
@@ -158,6 +165,15 @@ class _Zstd:
     def unused_data(self) -> bytes:
         """What was fed behind the end of the frame."""
         return bytes(self._decoder.unused_data) + self.unconsumed_tail
+
+    @property
+    def size(self) -> int | None:
+        """Decoded bytes of the frame, where its header says how many."""
+        try:
+            size = zstandard.frame_content_size(self._first)
+        except zstandard.ZstdError:
+            return None
+        return size if 0 < size < self.LARGEST else None
 
     def decompress(self, chunk: bytes, limit: int) -> bytes:
         """Decode the next bytes; those of them that would make too much are the `unconsumed_tail`."""
@@ -175,6 +191,7 @@ class _Zstd:
                     self._parse()
             at += step
         self.unconsumed_tail = chunk[at:]
+        self._first += chunk[: min(at, self.HEADER - len(self._first))]
         return bytes(self._decoder.decompress(chunk[:at]))
 
     def _parse(self) -> None:

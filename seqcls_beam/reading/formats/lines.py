@@ -63,9 +63,9 @@ class Lines:
         found = self.undecoded
         if self.encoding == UTF8 and not self.valid_utf8():
             found = {}
-            for line in range(len(self)):
+            for line, (start, end) in enumerate(zip(self.starts.tolist(), self.ends.tolist(), strict=True)):
                 try:
-                    self.line(line).decode()
+                    self.data[start:end].decode()
                 except UnicodeDecodeError as error:
                     found[line] = f"byte {error.start} of the line: {error.reason}"
         return {line: (self.encoding.reason, detail) for line, detail in found.items()}
@@ -82,33 +82,56 @@ class Lines:
         values = [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
         return pa.Array.from_buffers(pa.binary(), len(bounds) - 1, values).take(pa.array(np.arange(0, len(bounds), 2)))
 
-    def from_line(self, first: int) -> "Lines":
-        """The lines from one on."""
-        return replace(
-            self,
-            starts=self.starts[first:],
-            ends=self.ends[first:],
-            begins=self.begins[first:],
-            closes=self.closes[first:],
-            undecoded={line - first: why for line, why in self.undecoded.items() if line >= first},
-        )
+    def some(self, first: int, past: int | None = None) -> "Lines":
+        """The lines from one on, at least one, up to another one or the last."""
+        past = len(self) if past is None else past
+        if (first, past) == (0, len(self)):
+            return self
+        data, starts, ends = _cut(self.data, self.starts, self.ends, first, past)
+        stored, begins, closes = data, starts, ends
+        if self.stored is not self.data:
+            stored, begins, closes = _cut(self.stored, self.begins, self.closes, first, past)
+        undecoded = {line - first: why for line, why in self.undecoded.items() if first <= line < past}
+        offset = self.offset + int(self.begins[first])
+        return Lines(data, starts, ends, stored, begins, closes, offset, self.consumed, self.encoding, undecoded)
 
-    def followed_by(self, others: "Lines") -> "Lines":
-        """The lines, and those that follow them in the file."""
-        start, begin = int(self.starts[0]), int(self.begins[0])
-        data, stored = self.data[start:] + others.data, self.stored[begin:] + others.stored
-        shift, moved = len(data) - len(others.data), len(stored) - len(others.stored)
-        return replace(
-            others,
-            data=data,
-            starts=np.concatenate([self.starts - start, others.starts + shift]),
-            ends=np.concatenate([self.ends - start, others.ends + shift]),
-            stored=stored,
-            begins=np.concatenate([self.begins - begin, others.begins + moved]),
-            closes=np.concatenate([self.closes - begin, others.closes + moved]),
-            offset=self.offset + begin,
-            undecoded=self.undecoded | {len(self) + line: why for line, why in others.undecoded.items()},
-        )
+    @classmethod
+    def joined(cls, blocks: "list[Lines]") -> "Lines":
+        """Lines that follow one another in the file, of at least one block."""
+        first, last = blocks[0], blocks[-1]
+        if len(blocks) == 1:
+            return first
+        data, starts, ends = _joined([(each.data, each.starts, each.ends) for each in blocks])
+        stored, begins, closes = data, starts, ends
+        if any(each.stored is not each.data for each in blocks):
+            stored, begins, closes = _joined([(each.stored, each.begins, each.closes) for each in blocks])
+        undecoded: dict[int, str] = {}
+        before = 0
+        for each in blocks:
+            undecoded |= {before + line: why for line, why in each.undecoded.items()}
+            before += len(each)
+        offset = first.offset + int(first.begins[0])
+        return cls(data, starts, ends, stored, begins, closes, offset, last.consumed, last.encoding, undecoded)
+
+
+def _cut(
+    data: bytes, starts: np.ndarray, ends: np.ndarray, first: int, past: int
+) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """Some of the lines, and no bytes of the others."""
+    low, high = int(starts[first]), int(starts[past]) if past < len(starts) else len(data)
+    return data[low:high], starts[first:past] - low, ends[first:past] - low
+
+
+def _joined(blocks: list[tuple[bytes, np.ndarray, np.ndarray]]) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """The lines of blocks, and no bytes before the first of each."""
+    parts: list[memoryview] = []
+    begin, past, size = [], [], 0
+    for data, starts, ends in blocks:
+        parts.append(memoryview(data)[starts[0] :])
+        begin.append(starts + (size - starts[0]))
+        past.append(ends + (size - starts[0]))
+        size += len(parts[-1])
+    return b"".join(parts), np.concatenate(begin), np.concatenate(past)
 
 
 def read_lines(file: Any, piece: Piece, encoding: str = "utf-8") -> Iterator[Lines | Fault]:
@@ -202,7 +225,7 @@ class _Cutter:
             yield from self._cut(self._rest, consumed, final=True)
             line = self._line or OpenRecord(self._told)
             if damage:
-                yield line.fault(damage.reason, damage.detail, consumed)
+                yield replace(line.fault(damage.reason, damage.detail, consumed), missing=damage.missing)
             elif line.size > blocks.MAX_RECORD_BYTES:
                 yield line.too_large(consumed)
             elif line.size:

@@ -6,33 +6,46 @@ makes the parser raise costs the row group it stands in: the footer says how man
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileOpener
 
 from seqcls_beam.config import ReadOptions
+from seqcls_beam.reading.footers import classes_in
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, plain
+from seqcls_beam.reading.formats.columns import Layout, cast, misfits, plain, shown
 from seqcls_beam.reading.formats.fitting import fitted
-from seqcls_beam.reading.formats.pieces import CHUNK, Piece, sampled
+from seqcls_beam.reading.formats.pieces import CHUNK, LOOKED_AT, Piece, sampled
+from seqcls_beam.reading.values import as_json
+from seqcls_beam.rows import is_list, row_in_python, with_lists
+from seqcls_beam.schema import classes_of, with_classes
 
 MAX_ROWS = 2**16  # rows decoded at a time
 MAX_DECODED = 128 * 2**20  # bytes that those may take if each is the largest value of its dictionary
 _FIRST = 16  # rows that are decoded to see the dictionaries
+_SAID = 10  # classes that a sentence names
+
+_Classes = dict[str, tuple[str, ...] | None]
+"""Kept column → what a file calls the class numbers in it."""
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
-    """Files → the columns of the first that has a footer."""
-    for file, _ in sampled(pieces):
+    """Files → the columns of the first that has rows, or at least a footer; with the names of their classes."""
+    found = None
+    for file, _ in sampled(pieces, LOOKED_AT):
         parquet = _open(file)[0]
-        if not isinstance(parquet, str):
-            return pa.schema([(field.name, plain(field.type)) for field in parquet.schema_arrow])
-    return None
+        if not isinstance(parquet, str) and (found is None or parquet.metadata.num_rows):
+            there = parquet.schema_arrow
+            kinds = [pa.field(each.name, plain(each.type)) for each in there]
+            found = pa.schema([with_classes(each, classes_in(there, each.name)) for each in kinds])
+            if parquet.metadata.num_rows:
+                break
+    return found
 
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
@@ -50,9 +63,15 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     there = Counter(parquet.schema_arrow.names)
     lacking = [name for name in layout.names if there[name] != 1]
     if lacking:
-        detail = f"the file has the column {lacking[0]!r} {there[lacking[0]]} times: {list(there)}"
+        detail = f"the file has the column {shown(lacking[0])} {there[lacking[0]]} times: {list(there)}"
         yield Fault(row, "missing_column", detail[:1000], b"", int(share * here), here, int(share * here))
         return
+    own = pa.schema([parquet.schema_arrow.field(name) for name in layout.names], parquet.schema_arrow.metadata)
+    called = {name: classes_in(own, name) for name in layout.keep.names}
+    noted = any(map(_noted, own.types))
+    if noted:
+        with suppress(pa.ArrowException):
+            parquet = _as_stored(watched, _how(file))
     begin = row
     for group in groups:
         past = row + rows[group]
@@ -62,7 +81,8 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
                 batch.validate()  # a damaged offset would end the process later
                 if row + len(batch) > past:
                     raise ValueError("there are more")
-                yield _block(batch, row, layout, int(share * (row + len(batch) - begin)))
+                typed = _typed(batch, own) if noted else batch
+                yield _block(typed, row, layout, called, int(share * (row + len(batch) - begin)))
                 row += len(batch)
             if row < past:
                 raise ValueError("the others are not there")
@@ -83,12 +103,9 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
 
 def _open(file: Any) -> tuple[Any, "_Watched"]:
     """An open file as Parquet, or what is wrong with it."""
-    local = isinstance(file, LocalFileOpener)
     watched = _Watched(file)
     try:
-        # From a disk, pages are read as they come; from a store, the columns of a row group in few requests.
-        how = {"pre_buffer": not local, "buffer_size": 2**20 if local else 0, "page_checksum_verification": True}
-        parquet = pq.ParquetFile(watched, **how)
+        parquet = pq.ParquetFile(watched, **_how(file))
         footer = parquet.metadata
         rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         if min(rows, default=0) < 0 or sum(rows) != footer.num_rows:
@@ -98,6 +115,43 @@ def _open(file: Any) -> tuple[Any, "_Watched"]:
     except Exception as error:  # as above
         watched.check()
         return f"{type(error).__name__}: {error}", watched
+
+
+def _how(file: Any) -> dict[str, Any]:
+    """How a file is read: from a disk pages as they come; from a store the columns of a row group in few requests."""
+    local = isinstance(file, LocalFileOpener)
+    return {"pre_buffer": not local, "buffer_size": 2**20 if local else 0, "page_checksum_verification": True}
+
+
+def _noted(kind: pa.DataType) -> bool:
+    """Whether a type has lists that are others to Arrow than to Parquet: of one length, or views."""
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return bool(with_lists(kind) != kind)
+
+
+def _as_stored(file: "_Watched", how: dict[str, Any]) -> Any:
+    """The same file under the types of Parquet, without those of Arrow that its writer noted.
+
+    Arrow refuses every null of a list of one length, which to Parquet is a list like any other. The note is passed over
+    by giving it another name, as long as its own.
+    """
+    end = file.seek(0, 2)
+    file.seek(end - 8)
+    tail = file.read(8)
+    size = int.from_bytes(tail[:4], "little")
+    file.seek(end - 8 - size)
+    before, key, after = file.read(size).rpartition(b"\x0cARROW:schema")
+    footer = before + key.replace(b":", b"-") + after
+    metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer + tail))
+    return pq.ParquetFile(file, metadata=metadata, **how)
+
+
+def _typed(batch: pa.RecordBatch, own: pa.Schema) -> pa.RecordBatch:
+    """Columns that were read as they are stored, under the types that their writer noted."""
+    for at, name in enumerate(batch.schema.names):
+        with suppress(pa.ArrowException):  # its rows are rejected, where the layout has another type
+            batch = batch.set_column(at, name, batch.column(at).cast(plain(own.field(name).type)))
+    return batch
 
 
 class _Watched:
@@ -184,7 +238,7 @@ def _largest(values: pa.Array) -> int:
         return sum(_largest(values.field(number)) for number in range(kind.num_fields))
     if pa.types.is_map(kind):
         return _most(values) * (_largest(values.keys) + _largest(values.items))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if is_list(kind):
         return _most(values) * _largest(values.values)
     return int(values.nbytes)
 
@@ -194,41 +248,59 @@ def _most(values: pa.Array) -> int:
     return int(pc.max(lengths).as_py() or 0)
 
 
-def _block(batch: pa.RecordBatch, row: int, layout: Layout, consumed: int) -> Block:
+def _block(batch: pa.RecordBatch, row: int, layout: Layout, called: _Classes, consumed: int) -> Block:
     rejects: dict[int, tuple[str, str]] = {}
     texts = [fitted(batch.column(name), name, pa.string(), rejects, text=True) for name in layout.texts]
-    keep = [fitted(batch.column(each.name), each.name, each.type, rejects) for each in layout.keep]
+    keep = [_kept(batch.column(each.name), each, layout, called[each.name], rejects) for each in layout.keep]
     return Block(
         positions=np.arange(row, row + len(batch)),
         texts=texts,
         keep=keep,
         rejects=rejects,
-        raw=lambda number: orjson.dumps(_row(batch, number), default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS),
+        raw=lambda number: as_json(row_in_python(batch, number)),
         consumed=consumed,
     )
 
 
-def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any]:
-    """A row as Python has it, for the bytes of a reject."""
-    row = {}
-    for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        try:
-            row[name] = values[number].as_py()
-        except UnicodeDecodeError:
-            row[name] = _readable(values[number])
-        except (OverflowError, ValueError, pa.ArrowException):
-            row[name] = None  # no Python value: a date past year 9999, bad UTF-8 inside a list
-    return row
+def _kept(
+    values: pa.Array,
+    field: pa.Field,
+    layout: Layout,
+    called: tuple[str, ...] | None,
+    rejects: dict[int, tuple[str, str]],
+) -> pa.Array:
+    """A kept column under its type; class numbers, of which others were told what they are called, are rejected."""
+    name, planned = field.name, classes_of(field)
+    if called != planned and name not in layout.numbers:
+        if called is None or is_list(values.type) or field.type != pa.string() or len(set(called)) < len(called):
+            nulls, unfit = misfits(values, field.type)
+            told = f"{shown(name)} has {_said(called)} in this file, and {_said(planned)} in the first"
+            if "keep_columns" in layout.options.naming:
+                told += f"; --keep_columns={name}:string keeps each by its name"
+            rejects.update(dict.fromkeys(unfit, ("wrong_type", told)))
+            return nulls
+        values = _by_name(values, name, called, rejects)
+    return fitted(values, name, field.type, rejects)
 
 
-def _readable(value: Any) -> Any:
-    """A value with strings in it that are no UTF-8, what they are written as escapes."""
-    if not value.is_valid:
-        return None
-    if isinstance(value, pa.StringScalar | pa.LargeStringScalar):
-        return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
-    if isinstance(value, pa.StructScalar):
-        return {field.name: _readable(value[number]) for number, field in enumerate(value.type)}
-    if isinstance(value, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar | pa.MapScalar):
-        return [_readable(each) for each in value.values]
-    return value.as_py()
+def _by_name(
+    values: pa.Array, name: str, called: tuple[str, ...], rejects: dict[int, tuple[str, str]]
+) -> pa.StringArray:
+    """Class numbers → what they are called; -1 says, as null does, that there is no class."""
+    numbers, unfit = cast(values, pa.int64())
+    there = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, len(called)))
+    names = pa.array(called, pa.string()).take(pc.if_else(there, numbers, None))
+    strange = pc.fill_null(pc.and_(pc.invert(there), pc.not_equal(numbers, -1)), False)
+    for row in [*unfit, *np.flatnonzero(strange.to_numpy(zero_copy_only=False)).tolist()]:
+        rejects[row] = (
+            "wrong_type",
+            f"{shown(name)} is {values[row]}, and the classes of this file are 0 to {len(called) - 1}",
+        )
+    return names
+
+
+def _said(classes: tuple[str, ...] | None) -> str:
+    if classes is None:
+        return "no names of classes"
+    more = " …" * (len(classes) > _SAID)
+    return f"the classes {', '.join(f'{number} {name!r}' for number, name in enumerate(classes[:_SAID]))}{more}"

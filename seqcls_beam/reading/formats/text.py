@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, nulled
+from seqcls_beam.reading.formats.columns import Layout, nulled, shown
 from seqcls_beam.reading.formats.lines import read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 
@@ -40,7 +40,7 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
 def other_columns(layout: Layout) -> str:
     """What is wrong where more columns are read than the one that text files have; "" where not."""
     others = [name for name in layout.names if name != layout.options.text_column]
-    return f"a text file has no column {others[0]!r}" if others else ""
+    return f"a text file has no column {shown(others[0])}" if others else ""
 
 
 def hint(pieces: list[Piece], options: ReadOptions) -> str | None:

@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import lzma
+import random
 import zlib
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.reading.formats import inflate, pieces
-from tests.reading.reader import brief, files, rows, stored
+from seqcls_beam.schema import Mark
+from tests.reading.reader import batches, brief, files, rows, stored
 
 PACK: dict[str, Any] = {
     "gz": gzip.compress,
@@ -60,6 +62,52 @@ def test_every_line_before_a_cut_is_read(kind, share, kept, monkeypatch):
     }[kind]()
     decoded = b"".join(decoder.decompress(packed[i : i + 1]) for i in range(len(packed)))
     assert position + len(raw) == len(decoded)
+
+
+NUMBERS = random.Random(1)
+ALIKE = b"".join(b"%0100x\n" % NUMBERS.getrandbits(400) for _ in range(10_000))  # rows of one size
+
+
+def cost(packed: bytes, kind: str) -> tuple[int, list[tuple[Any, ...]]]:
+    """Rows read of a file, and what is lost: reason, rows, how they are known."""
+    (piece,) = Mark.of(batches(stored(packed, f"cost.txt.{kind}"))[-1]).inputs
+    return piece["rows"], [(each["reason"], each["rows"], each["weight"]) for each in piece["losses"]]
+
+
+@pytest.mark.parametrize("kept", [0, 2**25])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_frame_that_says_its_size_says_what_is_missing(share, kept, monkeypatch):
+    monkeypatch.setattr(pieces, "KEPT", kept)
+    packed = PACK["zst"](ALIKE)
+    read, losses = cost(packed[: int(len(packed) * share)], "zst")
+    assert 0 < read < 10_000
+    assert losses == [("truncated_file", 10_000 - read, "estimated")]
+
+
+@every
+def test_what_says_no_size_hides_what_is_missing(kind):
+    packed = bz2.compress(ALIKE, 1) if kind == "bz2" else PACK[kind](ALIKE)  # of which a block is 100 kB
+    if kind == "zst":
+        stream = zstandard.ZstdCompressor().compressobj()
+        packed = stream.compress(ALIKE) + stream.flush()
+    read, losses = cost(packed[: len(packed) * 2 // 3], kind)
+    assert read and losses == [("truncated_file", None, "at_least")]
+    # Another member that is whole says that there may be more of them behind the cut.
+    read, losses = cost(PACK[kind](ALIKE) + PACK[kind](ALIKE)[:400_000], kind)
+    assert read >= 10_000 and losses == [("truncated_file", None, "at_least")]
+
+
+def test_a_size_that_nobody_can_have_is_not_believed():
+    packed = bytearray(PACK["zst"](ALIKE))
+    assert zstandard.frame_content_size(bytes(packed)) == len(ALIKE)
+    # Its header has a size of four bytes and no window; here a window of 2 MiB and a size of eight (RFC 8878, 3.1.1.1).
+    assert packed[4] & 0b11100000 == 0b10100000
+    wide = (
+        packed[:4] + bytes([packed[4] & 0b00011111 | 0b11000000, 11 << 3]) + (2**63).to_bytes(8, "little") + packed[9:]
+    )
+    assert zstandard.frame_content_size(bytes(wide)) == 2**63
+    read, losses = cost(bytes(wide[:500_000]), "zst")
+    assert read and losses == [("truncated_file", None, "at_least")]
 
 
 @every

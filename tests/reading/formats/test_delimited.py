@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.reading.formats import blocks, delimited, pieces
+from seqcls_beam.reading.formats import blocks, delimited, lines, pieces
 from seqcls_beam.reading.records import plan_layout
 from seqcls_beam.schema import Mark
 from tests.reading.reader import batches, brief, files, rows, stored
@@ -38,12 +38,16 @@ def test_what_a_writer_wrote_is_read(table, chunk, line_end):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(st.sampled_from('ab,"\n\r'), max_size=40), st.integers(4, 60))
-def test_the_rows_do_not_depend_on_the_blocks(text, chunk):
+@given(st.text(st.sampled_from('ab,"\n\ré'), max_size=40), st.integers(4, 60), st.integers(1, 5), st.integers(8, 99))
+def test_the_rows_do_not_depend_on_the_blocks(text, chunk, window, limit):
     data = b"text,b\n" + text.encode()
-    whole = brief(stored(data, "any.csv"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "MAX_RECORD_BYTES", limit)
+        whole = brief(stored(data, "any.csv"))
         patch.setattr(pieces, "CHUNK", chunk)
+        patch.setattr(delimited, "MAX_LINES", window)
+        assert brief(stored(data, "any.csv")) == whole
+        patch.setattr(lines, "MAX_LINES", window)
         assert brief(stored(data, "any.csv")) == whole
 
 
@@ -126,7 +130,7 @@ def test_names_that_are_not_there():
         rows(uri, text_column="body")
     with pytest.raises(ValueError, match="'text' stands twice"):
         rows(uri)
-    with pytest.raises(ValueError, match="it is the text"):
+    with pytest.raises(ValueError, match="asked for as int64, and is the text"):
         rows(uri, text_column="id", keep_columns=("id:int64",))
 
 
@@ -161,8 +165,9 @@ def test_what_a_file_costs_that_lacks_a_column(monkeypatch):
     assert faults(good, bad) == [[], [("missing_column", 7, 0)]]
     found = rows(good, bad)
     assert [(row["source"], row["text"]) for row in found] == [(good, "a"), (bad, None)]
-    assert "'text' 0 times: ['id', 'body']" in found[1]["reject"]["detail"]
-    assert faults(good, stored(b"id,body\n", "header.csv")) == [[], []]
+    assert "'text' 0 times: 'id', 'body'" in found[1]["reject"]["detail"]
+    assert faults(good, stored(b"id,body\n", "header.csv")) == [[], [("missing_column", 0, 0)]]
+    assert faults(good, stored(b"id,text\n", "header.csv")) == [[], []]
     cut = gzip.compress(b"id,body\n" + b"".join(b"%d,b\n" % i for i in range(9999)))[:-500]
     bad, truncated = faults(good, stored(cut, "cut.csv.gz"))[1]
     whole = zlib.decompressobj(31).decompress(cut)

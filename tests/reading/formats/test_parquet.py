@@ -1,6 +1,8 @@
 import base64
+import datetime
 import json
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ from pyarrow.parquet.encryption import CryptoFactory, EncryptionConfiguration, K
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.records import plan_layout, read_unit
-from seqcls_beam.schema import Mark
+from seqcls_beam.schema import Mark, classes_of
 from tests.reading.reader import batches, brief, cut, files, rows, stored
 
 
@@ -297,3 +299,140 @@ def test_strings_inside_others_must_be_utf8_too(kind):
     assert [row["text"] for row in found] == ["1", None, "3"]
     assert found[1]["reject"]["reason"] == "invalid_utf8"
     assert found[0]["keep"]["kept"] in (["a"], {"a": "a"})
+
+
+def named(*classes, kind=None):
+    """The metadata that the library `datasets` writes for a column `gold` of class numbers."""
+    feature: dict[str, Any] = {"names": list(classes), "_type": "ClassLabel"}
+    feature = feature if kind is None else {"feature": feature, "_type": kind}
+    return {"huggingface": json.dumps({"info": {"features": {"gold": feature}}})}
+
+
+def with_gold(name, gold, metadata=None):
+    table = pa.table({"text": [f"{name} {number}" for number in range(len(gold))], "gold": gold})
+    return written(table.replace_schema_metadata(metadata), f"{name}.parquet")
+
+
+@pytest.mark.parametrize(
+    ("gold", "kind"),
+    [
+        (pa.array([0, 1, -1, None]), None),
+        (pa.array([0, None], pa.float64()), None),
+        (pa.array([[0, 1], None], pa.list_(pa.int64())), "List"),
+        (pa.array([[0, 1], None], pa.list_(pa.int64(), 2)), "Sequence"),
+    ],
+)
+def test_what_classes_are_called_goes_with_a_kept_column(gold, kind):
+    uri = with_gold("a", gold, named("pos", "neg", kind=kind))
+    (batch,) = batches(uri)
+    keep = batch.schema.field("keep").type
+    assert classes_of(keep.field("gold")) == ("pos", "neg") and classes_of(keep.field("text")) is None
+    assert [row["keep"]["gold"] for row in batch.to_pylist()] == gold.to_pylist()
+    (batch,) = batches(uri, keep_columns=("gold:int64",)) if kind is None else (batch,)
+    assert classes_of(batch.schema.field("keep").type.field("gold")) == ("pos", "neg")
+
+
+@pytest.mark.parametrize("metadata", [None, named(), {"huggingface": "{"}, named("pos", "neg")])
+def test_a_column_without_numbers_has_no_classes(metadata):
+    gold = [0, 1] if metadata != named("pos", "neg") else ["pos", "neg"]
+    (batch,) = batches(with_gold("a", gold, metadata))
+    assert batch.schema.field("keep").type.field("gold").metadata is None
+
+
+def test_files_that_call_their_classes_otherwise_are_not_read_by_the_names_of_the_first():
+    first = with_gold("first", [0, 1], named("pos", "neg"))
+    turned = with_gold("turned", pa.array([0, None, 1]), named("neg", "pos"))
+    silent = with_gold("silent", pa.array([1, None]))
+    strings = with_gold("strings", ["1", "pos"])
+    found = rows(first, turned, silent, strings)
+    texts = [row["text"] for row in found]
+    assert texts == ["first 0", "first 1", None, "turned 1", None, None, "silent 1", None, None]
+    faults = [row["reject"] for row in found if row["reject"]]
+    assert {each["reason"] for each in faults} == {"wrong_type"}
+    assert json.loads(faults[0]["raw"]) == {"text": "turned 0", "gold": 0}
+    assert faults[0]["detail"] == (
+        "'gold' has the classes 0 'neg', 1 'pos' in this file, and the classes 0 'pos', 1 'neg' in the first; "
+        "--keep_columns=gold:string keeps each by its name"
+    )
+    assert "no names of classes in this file" in faults[2]["detail"]
+    assert [row["reject"] is None for row in rows(silent, first)] == [True, True, False, False]
+    assert [row["reject"] for row in rows(first, turned, keep_columns=("text",))] == [None] * 5
+
+
+def test_as_a_string_a_class_number_is_kept_by_its_name():
+    first = with_gold("first", pa.array([0, 1, -1, None]), named("pos", "neg"))
+    turned = with_gold("turned", pa.array([0.0, 1.0, 2.0, 0.5]), named("neg", "pos"))
+    plain = with_gold("plain", [0, 1])
+    found = rows(first, turned, plain, keep_columns=("gold:string",))
+    assert [row["keep"]["gold"] for row in found] == ["pos", "neg", None, None, "neg", "pos", None, None, "0", "1"]
+    assert [number for number, row in enumerate(found) if row["reject"]] == [6, 7]
+    assert found[6]["reject"]["detail"] == "'gold' is 2.0, and the classes of this file are 0 to 1"
+    (batch, *_) = batches(first, keep_columns=("gold:string",))
+    assert batch.schema.field("keep").type.field("gold").metadata is None
+    strings = with_gold("strings", ["pos", "neg"])
+    assert [row["keep"]["gold"] for row in rows(strings, first)] == ["pos", "neg", "pos", "neg", None, None]
+
+
+def test_files_without_rows_do_not_say_what_columns_are_like():
+    empty = with_gold("empty", pa.nulls(0))
+    found = batches(*[empty] * 5, with_gold("a", [0, 1], named("pos", "neg")))
+    keep = found[-1].schema.field("keep").type
+    assert (str(keep.field("gold").type), classes_of(keep.field("gold"))) == ("int64", ("pos", "neg"))
+    assert batches(empty)[-1].schema.field("keep").type.names == ["text", "gold"]
+
+
+def test_lists_of_one_length_are_read_with_their_nulls():
+    threes = pa.array([[1, 2, 3], None, [4, 5, 6]], pa.list_(pa.int32(), 3))
+    lists = {
+        "flat": threes,
+        "inside": pa.array([{"v": [1, 2]}, None, {"v": None}], pa.struct([("v", pa.list_(pa.int8(), 2))])),
+        "deep": pa.array([[[1.0, 2.0], None], None, []], pa.large_list(pa.list_(pa.float32(), 2))),
+        "map": pa.array([[("a", [1])], None, [("b", None)]], pa.map_(pa.string(), pa.list_(pa.int8(), 1))),
+        "tensor": pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.int32(), (3,)), threes),
+        "view": pa.array([[1], None, [2, 3]], pa.list_view(pa.int8())),
+    }
+    # What Parquet alone does not know of a type is not lost beside them.
+    others = {
+        "large": pa.array(["a", None, "c"], pa.large_string()),
+        "names": pa.array(["x", None, "x"]).dictionary_encode(),
+        "span": pa.array([1, None, 2], pa.duration("s")),
+        "zone": pa.array([1, None, 2], pa.timestamp("us", "Europe/Rome")),
+    }
+    table = pa.table({"text": ["a", "b", None], **lists, **others})
+    uri = written(table, row_group_size=2)
+    found = rows(uri)
+    kept = table.set_column(5, "tensor", threes).to_pylist()
+    assert [row["keep"] for row in found[:2]] == kept[:2]
+    assert found[2]["reject"]["reason"] == "missing_text" and json.loads(found[2]["reject"]["raw"])["flat"] == [4, 5, 6]
+    types = {field.name: field.type for field in batches(uri)[0].schema.field("keep").type}
+    assert types["flat"] == types["tensor"] == pa.list_(pa.int32())
+    assert types["inside"] == pa.struct([("v", pa.list_(pa.int8()))])
+    assert types["deep"] == pa.large_list(pa.list_(pa.float32()))
+    assert [str(types[name]) for name in others] == [
+        "large_string",
+        "string",
+        "duration[s]",
+        "timestamp[us, tz=Europe/Rome]",
+    ]
+    assert rows(uri, bounds=[1, 2], keep_columns=("flat",))[0]["position"] == 2
+
+
+def test_the_bytes_of_a_reject_have_what_python_has_not():
+    table = pa.table(
+        {
+            "text": pa.nulls(1, pa.string()),
+            "when": pa.array([2**40], pa.timestamp("s")),
+            "day": pa.array([datetime.date(2026, 1, 2)]),
+            "nested": pa.array([{"a": [2**40]}], pa.struct([("a", pa.list_(pa.timestamp("s")))])),
+            "nan": [float("nan")],
+        }
+    )
+    (row,) = rows(written(table))
+    told = "1099511627776000 (timestamp[ms])"  # Parquet has no seconds
+    assert json.loads(row["reject"]["raw"]) == {
+        "text": None,
+        "when": told,
+        "day": "2026-01-02",
+        "nested": {"a": [told]},
+        "nan": pytest.approx(float("nan"), nan_ok=True),
+    }
