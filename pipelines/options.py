@@ -152,4 +152,4 @@ def _number(value: float) -> str:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    return tuple(name for name in (part.strip() for part in value.split(",")) if name)
+    return tuple(part.strip() for part in value.split(",")) if value.strip() else ()

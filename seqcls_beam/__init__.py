@@ -68,6 +68,7 @@ Read from the top: a room imports only rooms above it.
       forms.py         what form labels have in a column, decided once
       sampled.py       what files show of labels before any row is worked on
       labels.py        what stands in a column → the numbers a classifier learns
+      spellings.py     one label in several spellings
       splits.py        a number drawn for a group → its split
       blocks.py        rows of any size, in blocks that are worked on at once
       minhash.py       windows, signatures, bands, exact similarity

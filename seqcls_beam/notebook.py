@@ -1,10 +1,10 @@
 """Labelling in plain Python, without Beam and without files: texts in memory → a table."""
 
-import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, get_args
 
 import orjson
@@ -15,11 +15,10 @@ from seqcls_beam.model.answers import answers
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.predictions import classify, first_sequences
 from seqcls_beam.model.tokens import check, tokenize
-from seqcls_beam.reading.rows import Held, RowLayout, record_batches, row_layout
-from seqcls_beam.reading.values import bare
+from seqcls_beam.reading.rows import Held, RowLayout, record_batches, row_layout, tabular
+from seqcls_beam.reading.values import bare, of_type
 
 BATCH_ROWS = 8192
-_TABULAR = ("columns", "column_names", "schema")  # what a type has whose values are tables
 _END = object()
 
 
@@ -34,8 +33,9 @@ def label(
 
     `texts` is a list, a column of pandas, polars or pyarrow, or anything that yields strings in an order; None, NaN and
     NA are missing texts. `model` is a folder, a URI, a Hub id or "sentiment"; `options` are the fields of
-    `config.ModelOptions`, such as `max_length`, `dtype` or `device`. A model is loaded once for the same files and
-    options, and the last two are kept; for int8 it is loaded at every call, since it is fitted to the texts.
+    `config.ModelOptions`, such as `max_length`, `dtype` or `device`. A path of `pathlib` is a folder, whatever it is
+    called. The last model is kept, and not loaded again for the same files and options; for int8 one is loaded at
+    every call, since it is fitted to the texts.
 
     Columns: `label` (string), `score` (float32, its probability) and `scores` (list<float32>, of every label), or
     `labels` and `scores` of a multi-label model; `tokens` (int32) and `truncated` (bool); and `reject`: null, or in a
@@ -48,11 +48,12 @@ def label(
     lengths; `CheckpointError` for a model that cannot be used, `EngineError` where its device or precision cannot be
     had, and `RuntimeError` where it fails on more than 16 rows of 8,192.
     """
-    asked = ModelOptions(**_typed({"model": os.fspath(model) if isinstance(model, os.PathLike) else model, **options}))
+    path = isinstance(model, os.PathLike)
+    asked = ModelOptions(**_typed({"model": os.fspath(model) if path else model, **options}))
     columns = {"text": texts, **({} if text_pairs is None else {"text_pair": text_pairs})}
     for name, column in columns.items():
         _check_column(f"{name}s", column)
-    checkpoint = resolve(asked.model, asked.revision, asked.problem_type)
+    checkpoint = resolve(Path(asked.model) if path else asked.model, asked.revision, asked.problem_type)
     check(checkpoint, asked, text_pairs is not None)
     layout = row_layout("text", "text_pair" if text_pairs is not None else None, (), "texts", {})
     rows = _rows(columns)
@@ -74,21 +75,14 @@ def _typed(options: dict[str, Any]) -> dict[str, Any]:
     if unknown := set(options) - set(known):
         there = ", ".join(name for name in known if name != "model")
         raise TypeError(f"label() has no option {', '.join(sorted(unknown))}; those there are {there}")
-    typed = {name: bare(value) for name, value in options.items()}
-    for name, value in typed.items():
-        kinds = (*known[name], *([int] if float in known[name] else []))
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            expected = " or ".join("None" if each is type(None) else each.__name__ for each in known[name])
-            raise TypeError(f"{name}={value!r} is a {type(value).__name__}: expected {expected}")
-    return typed
+    return {name: of_type(name, value, *known[name]) for name, value in options.items()}
 
 
 def _check_column(name: str, column: Any) -> None:
     """Raise `TypeError` for what yields no values in an order, or rows of a table."""
     kind = type(column)
     no_column = isinstance(column, str | bytes | bytearray | memoryview | Mapping | set | frozenset | pa.Scalar)
-    # Asked of the type: a lazy frame of polars has to work for an answer, and warns.
-    if no_column or any(hasattr(kind, each) for each in _TABULAR) or getattr(column, "ndim", 1) != 1:
+    if no_column or tabular(kind) or getattr(column, "ndim", 1) != 1:
         raise TypeError(f"{name} is a {kind.__name__}: expected a list or a column of texts, in their order")
     try:
         iter(column)
@@ -118,16 +112,8 @@ def _rows(columns: dict[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
 
 def _loaded(checkpoint: Checkpoint, options: ModelOptions, records: pa.RecordBatch) -> Any:
     """The model; for int8 one that is fitted to the first of these records."""
-    if options.dtype != "int8":
-        return _kept(checkpoint, options)
     # Here and not above: importing this room must not import torch.
-    from seqcls_beam.model.engine import Classifier
+    from seqcls_beam.model.engine import loaded
 
-    return Classifier(checkpoint, options, first_sequences([records], checkpoint, options))
-
-
-@functools.lru_cache(maxsize=2)
-def _kept(checkpoint: Checkpoint, options: ModelOptions) -> Any:
-    from seqcls_beam.model.engine import Classifier
-
-    return Classifier(checkpoint, options)
+    first = first_sequences([records], checkpoint, options) if options.dtype == "int8" else None
+    return loaded(checkpoint, options, first)

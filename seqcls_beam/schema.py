@@ -123,6 +123,8 @@ REJECT = pa.schema([("source", pa.string()), ("position", pa.int64()), *REJECT_V
 _CLASSES = b"seqcls_beam.classes"
 """In the metadata of a field of `keep`, and so of the column of LABELED: what its class numbers are called."""
 
+_FEW = 10
+
 
 def with_classes(field: pa.Field, names: Sequence[str] | None) -> pa.Field:
     """A field whose values are class numbers from 0 with these names; None: they have none, or are no such numbers."""
@@ -133,6 +135,12 @@ def classes_of(field: pa.Field) -> tuple[str, ...] | None:
     """What class numbers from 0 of a column are called, one or a list of them in a row; None where nothing says it."""
     names = orjson.loads((field.metadata or {}).get(_CLASSES, b"null"))
     return tuple(map(str, names)) if isinstance(names, list) else None
+
+
+def told(names: Sequence[str]) -> str:
+    """What class numbers from 0 are called, as a sentence has it: each beside its name, of many the first ten."""
+    some = ", ".join(f"{number} {name!r}" for number, name in enumerate(names[:_FEW]))
+    return some + " …" * (len(names) > _FEW)
 
 
 def record(keep: pa.Schema, pair: bool) -> pa.Schema:

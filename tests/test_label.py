@@ -1,8 +1,12 @@
 """Labelling in plain Python: the same answers as anywhere, row for row, whatever holds the texts."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -83,6 +87,25 @@ def test_a_model_may_be_a_path_and_a_number_one_of_numpy(model, table):
     assert found.equals(table)
 
 
+class Anyones(os.PathLike[str]):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@pytest.mark.parametrize("kind", [Path, Anyones])
+@pytest.mark.parametrize("name", ["sentiment", "org/name", "hf:/org/name", "gs://bucket"])
+def test_a_path_is_a_folder_whatever_it_is_called(name, kind, model, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path / path))):  # and neither the packaged nor a Hub
+        seqcls_beam.label(TEXTS, kind(path), threads=1)
+    shutil.copytree(model, tmp_path / path)
+    assert seqcls_beam.label(TEXTS, kind(path), threads=1).equals(table)
+
+
 def test_bytes_that_are_no_text_cost_their_row(model, table):
     invalid = pa.StringArray.from_buffers(2, pa.array([0, 1, 4], pa.int32()).buffers()[1], pa.py_buffer(b"\xffok!"))
     found = seqcls_beam.label(invalid, model, threads=1)
@@ -143,16 +166,16 @@ def test_no_texts(model, table):
 
 
 def test_a_model_is_loaded_once_for_the_same_files_and_options(tmp_path, monkeypatch):
-    from seqcls_beam.model import engine
+    from seqcls_beam.model.engine import Classifier
 
     loaded: list[Any] = []
+    made = Classifier.__init__
 
-    class Counted(engine.Classifier):
-        def __init__(self, *how: Any) -> None:
-            loaded.append(how)
-            super().__init__(*how)
+    def load(self: Any, *how: Any) -> None:
+        loaded.append(how)
+        made(self, *how)
 
-    monkeypatch.setattr(engine, "Classifier", Counted)
+    monkeypatch.setattr(Classifier, "__init__", load)
     folder = tiny.checkpoint(tmp_path / "model")
     first = seqcls_beam.label(TEXTS, str(folder), threads=1)
     assert seqcls_beam.label(TEXTS, str(folder), threads=1).equals(first)

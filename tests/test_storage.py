@@ -1,6 +1,7 @@
 """What must be atomic is atomic, on a local disk and in a store without folders."""
 
 import os
+import resource
 import threading
 import zipfile
 
@@ -47,6 +48,20 @@ def test_put_replaces_and_leaves_nothing_beside(folder):
     storage.put(uri, b"new")
     assert storage.read(uri) == b"new"
     assert storage.files(folder) == [uri] or [f.rsplit("/", 1)[-1] for f in storage.files(folder)] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("put", [storage.put, storage.put_if_absent])
+def test_a_disk_that_takes_no_more_keeps_nothing_of_a_file_half_written(tmp_path, put):
+    uri, scratch = f"{tmp_path}/out/manifest.json", f"{tmp_path}/scratch"
+    storage.put(f"{scratch}/other", b"1")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            put(uri, bytes(2**17), scratch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(scratch) == ["other"] and os.listdir(f"{tmp_path}/out") == []
 
 
 def test_a_rename_replaces_a_file_and_no_folder_with_something_in_it(tmp_path):
@@ -202,6 +217,12 @@ def test_chains_of_file_systems_are_followed(tmp_path):
         ("/caf\udce9", "bytes:///caf%E9"),
         (f"/home/me/.cache/seqcls_beam-stdin-{'0a' * 16}.csv.gz", "-"),
         (f"no rows in '/c/seqcls_beam-stdin-{'0a' * 16}.txt'", "no rows in '-'"),
+        (f"/tmp/my old cache/seqcls_beam-stdin-{'0a' * 16}.txt", "-"),
+        (f"/tmp/my cache/seqcls_beam-stdin-{'0a' * 16}.txt had 3 bytes", "- had 3 bytes"),
+        (f"no file '/tmp/my cache/seqcls_beam-stdin-{'0a' * 16}.txt'", "no file '-'"),
+        (f"/in/a b.txt is not /tmp/o'my c/seqcls_beam-stdin-{'0a' * 16}.txt", "/in/a b.txt is not -"),
+        (f"/in/a.txt, /c d/seqcls_beam-stdin-{'0a' * 16}.txt", "/in/a.txt, -"),
+        (f"at file:///tmp/seqcls_beam-stdin-{'0a' * 16}.txt", "at -"),
         ("/in/seqcls_beam-stdin-notes.txt", "/in/seqcls_beam-stdin-notes.txt"),
     ],
 )

@@ -73,6 +73,9 @@ def test_a_version_tells_a_file_from_its_later_self(pages):
         ({"length": False, "ranges": False}, "does not say how long the file is: .*curl"),
         ({"encoding": "gzip"}, r"packs it on the way \(gzip\)"),
         ({"login": "me:p@ss"}, "answers 401 Unauthorized"),
+        ({"status": 204}, "a.txt: the server answers 204 No Content"),
+        ({"status": 205}, "a.txt: the server answers 205 Reset Content"),
+        ({"status": 302, "location": "/a.txt"}, "a.txt: the server leads from one address to another without an end"),
     ],
 )
 def test_what_a_server_may_do_is_told(change, sentence, pages):

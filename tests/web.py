@@ -16,6 +16,8 @@ class Pages(ThreadingHTTPServer):
     version: str = '"1"'  # the ETag; "" for none
     login: str = ""  # user:password that must be given
     modified: str = ""  # what Last-Modified says
+    status: int = 200  # the answer to whatever is asked, where it is another one
+    location: str = ""  # what Location says
     encoding: str = ""  # what Content-Encoding says
     cut: int = 0  # bytes that an answer lacks at its end
     shift: int = 0  # bytes by which a part, but for the first byte, is another one than was asked for
@@ -55,6 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
         login = base64.b64encode(pages.login.encode()).decode()
         if pages.login and self.headers.get("Authorization") != f"Basic {login}":
             return self._answer(401, {}, b"")
+        if pages.status != 200:
+            return self._answer(pages.status, {"Location": pages.location}, b"")
         data = pages.files.get(self.path)
         if data is None:
             return self._answer(404, {}, b"not here")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import accounting, live, screen
-from seqcls_beam.preparation import findings, tasks
+from seqcls_beam.preparation import findings, spellings, tasks
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs.run import Run, short
 
@@ -85,6 +85,8 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     for name, said in accounting.losses(manifest):
         facts.add_row(name, Text(said))
     facts.add_row("labels", Text(f"{manifest['problem']}, read as {manifest['label_form']}"))
+    if alike := spellings.told(manifest.get("labels_alike", [])):
+        facts.add_row("  alike", Text(alike))
     if manifest["cleaned"]:
         facts.add_row("cleaned", ", ".join(f"{step} {count:,}" for step, count in manifest["cleaned"].items()))
     facts.add_row("duplicates", _duplicates(manifest["duplicates"]))

@@ -50,6 +50,7 @@ class ReadOptions:
         "bool); '*' keeps all that the first files have, '' none (default: all of Parquet, else the id and the texts)",
         default=None,
         metavar="NAMES",
+        may_be_empty=True,
     )
     column_names: tuple[str, ...] | None = option(
         "names for the columns of csv and tsv files that have no header, comma-separated (default: the first row "

@@ -42,8 +42,12 @@ def check(options: Any) -> None:
         value = getattr(options, each.name)
         if value is None or not each.metadata:
             continue
-        if value == "" and not each.metadata["may_be_empty"]:
+        # Names that may be left out are none only where nobody gave them: by default.
+        nothing = value == "" or (value == () and each.default is None)
+        if nothing and not each.metadata["may_be_empty"]:
             raise ValueError(f"--{flag(each)} is empty (an unset variable?): leave it out, or say what it is")
+        if isinstance(value, tuple) and each.default is None and not all(value):
+            raise ValueError(f"--{flag(each)}={','.join(value)}: a name is empty (an unset variable?)")
         choices, low, high = (each.metadata[key] for key in ("choices", "minimum", "maximum"))
         if choices and value not in choices:
             raise ValueError(f"--{flag(each)}={value}: expected one of {', '.join(choices)}")

@@ -75,11 +75,9 @@ class LabelOptions:
 
 
 def check_label_columns(columns: tuple[str, ...] | None, column: str, separator: str | None) -> None:
-    """Raise `ValueError` for columns of labels that are none, there twice, or beside what names labels otherwise."""
+    """Raise `ValueError` for columns of labels that are there twice, or beside what names labels otherwise."""
     if columns is None:
         return
-    if not all(columns) or not columns:
-        raise ValueError("--label_columns: expected names of columns, comma-separated")
     twice = [each for each in columns if columns.count(each) > 1]
     if twice:
         raise ValueError(f"--label_columns: {twice[0]!r} is there twice")
@@ -103,6 +101,7 @@ class CleanOptions:
         "benchmark: none)",
         default=None,
         metavar="STEPS",
+        may_be_empty=True,
     )
     min_chars: int = option("characters that a text must have after cleaning", default=1, minimum=1)
     max_chars: int = option("characters that a text may have after cleaning (0: any number)", default=0, minimum=0)
@@ -113,10 +112,11 @@ class CleanOptions:
         metavar="CODES",
     )
     duplicate_key: tuple[str, ...] | None = option(
-        "what two texts may differ in and still be one, comma-separated: nfkc, casefold, whitespace, punctuation "
-        "(default: all but punctuation)",
+        "what two texts may differ in and still be one, comma-separated: nfkc, casefold, whitespace, punctuation; "
+        "'' for nothing (default: all but punctuation)",
         default=None,
         metavar="STEPS",
+        may_be_empty=True,
     )
     duplicates: str | None = option(
         "rows of one text and one label: one stays (drop) or all do (keep) (default: drop; benchmark: keep)",

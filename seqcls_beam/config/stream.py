@@ -23,8 +23,8 @@ class SourceOptions:
         choices=("json", "text"),
     )
     attributes: tuple[str, ...] | None = option(
-        "attributes of the messages that pass through to the output, as strings, comma-separated",
-        default=(),
+        "attributes of the messages that pass through to the output, as strings, comma-separated (default: none)",
+        default=None,
         metavar="NAMES",
     )
     timestamp_attribute: str | None = option(

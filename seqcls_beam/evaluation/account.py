@@ -28,6 +28,7 @@ class Account:
     unknown: dict[str, Place] = field(default_factory=dict)  # label → where it stands first
     ways: Counter[str] = field(default_factory=Counter)  # rows by how their gold labels were read, see `gold.Read`
     examples: dict[str, tuple[Place, str]] = field(default_factory=dict)  # way → the first value that was read so
+    span: tuple[int, int] | None = None  # of the numbers that gold labels may be, see `gold.Read`
     engines: dict[bytes, dict[str, Any]] = field(default_factory=dict)  # what classified rows, once each
     seconds: Counter[str] = field(default_factory=Counter)  # by stage
     pieces: list[dict[str, Any]] = field(default_factory=list)  # of the files that were read: `Mark.inputs`
@@ -44,6 +45,7 @@ class Account:
         self.seconds.update(other.seconds)
         self.pieces += other.pieces
         self.name_unknown(other.unknown)
+        self.reach(other.span)
         for way, count in other.ways.items():
             self.read(way, count, *other.examples[way])
 
@@ -66,6 +68,12 @@ class Account:
         """Note rows whose gold labels were read in a way, and the first of them."""
         self.ways[way] += rows
         self.examples[way] = min((place, value), self.examples.get(way, (place, value)))
+
+    def reach(self, span: tuple[int, int] | None) -> None:
+        """Note the lowest and the highest of some numbers."""
+        if span is not None:
+            low, high = self.span or span
+            self.span = min(low, span[0]), max(high, span[1])
 
     def name_unknown(self, found: dict[str, Place]) -> None:
         """Note unknown labels, each with the first place; the first of all are kept."""

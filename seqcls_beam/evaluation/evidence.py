@@ -63,6 +63,7 @@ class Evidence:
         read = sheet.gold.read(sheet.gold.column(columns, sheet.label_column, prefix))
         for way, found in read.ways.items():
             self.account.read(way, len(found), (*place, int(found[0])), read.first[way])
+        self.account.reach(read.span)
         known = good & ~read.missing
         unknown = {row: value for row, value in read.unknown.items() if known[row]}
         scored = known.copy()

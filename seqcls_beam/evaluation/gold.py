@@ -17,6 +17,7 @@ from seqcls_beam.runs.run import RunError
 Array = npt.NDArray[Any]
 
 _SHOWN = 80  # characters of a value that is of no form
+_DIGITS = 18  # enough to tell that a number is no label's place
 
 NAMES, NUMBERS = "names", "numbers from 0"
 """How a value may be read: as what was named for a label, or, where there is no such name, as the label's number."""
@@ -30,6 +31,7 @@ class Read(NamedTuple):
     unknown: dict[int, str]  # rows whose label is none of the model's → what stands there
     ways: dict[str, Array]  # NAMES, NUMBERS → the rows, int64, in which values were read so; absent where none were
     first: dict[str, str]  # and the first such value
+    span: tuple[int, int] | None = None  # the lowest and highest whole number, where it may be a label's
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Gold:
         # Of vectors the places are known, whatever their names look like.
         ways = {} if form.places else {way: np.unique(owner[rows]) for way, rows in by.items()}
         first = {way: flat[int(by[way][0])].as_py() for way in ways}
+        span = _span(flat) if self.or_numbers and not form.places else None
         strange = np.flatnonzero(pc.and_(pc.is_valid(flat), pc.is_null(names)).to_numpy(zero_copy_only=False))
         told = flat.take(pa.array(strange)).to_pylist()
         if several:
@@ -90,7 +93,7 @@ class Gold:
         # Of several in a row the first.
         unknown = dict(zip(owner[strange][::-1].tolist(), told[::-1], strict=True))
         unknown |= {row: shown(column, row) for row in wrong}
-        return Read(self._array(gold), gone, unknown, ways, first)
+        return Read(self._array(gold), gone, unknown, ways, first, span)
 
     def _named(self, flat: pa.Array) -> tuple[pa.Array, dict[str, Array]]:
         """Values → (the labels that they mean, null for none; which were read in which way, where any were)."""
@@ -139,6 +142,14 @@ class Gold:
         if self.problem == "multi_label":
             return np.asarray(numbers.flatten().to_numpy(zero_copy_only=False)).reshape(-1, len(self.labels))
         return np.asarray(numbers.to_numpy(zero_copy_only=False))
+
+
+def _span(values: pa.Array) -> tuple[int, int] | None:
+    """The lowest and the highest whole number among values, each of at most its first `_DIGITS` digits."""
+    plain = pc.unique(values).drop_null()
+    found = pc.extract_regex(plain, r"^(?P<sign>[+-]?)0*(?P<digits>[0-9]+)(?:\.0*)?$").drop_null().to_pylist()
+    numbers = [int(each["sign"] + each["digits"][:_DIGITS]) for each in found]
+    return (min(numbers), max(numbers)) if numbers else None
 
 
 def shown(column: pa.Array, row: int) -> str:

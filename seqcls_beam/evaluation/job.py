@@ -74,8 +74,8 @@ def label_option(config: EvaluateConfig) -> str:
 
 
 def by_names(config: EvaluateConfig, problem: str) -> bool:
-    """Whether class numbers in gold labels mean what files call them: not where --labels says it, nor of ratings."""
-    return config.gold.label_columns is not None or (config.gold.labels is None and problem != "regression")
+    """Whether class numbers of --label_column mean what files call them: not where --labels says it, nor of ratings."""
+    return config.gold.labels is None and problem != "regression"
 
 
 @dataclass(frozen=True)

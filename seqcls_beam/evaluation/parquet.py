@@ -16,11 +16,12 @@ from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.predictions import FIRST
 from seqcls_beam.model.tokens import Sequences
+from seqcls_beam.preparation.sampled import refuse_flag_names
 from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.footers import classes_in, labels_of
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.run import RunError
-from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
+from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark, told
 
 SOURCE, POSITION = "seqcls_beam.source", "seqcls_beam.position"
 """Columns that are put beside those of a file, under names that no column of a user has: its URI, and the row in it."""
@@ -37,11 +38,12 @@ class Files:
     labels: tuple[str, ...] | None = None  # that every file must be for, in the order of its scores
     named: bool = False  # whether a file without the names of its labels is refused: `classify` writes them
     classes: tuple[tuple[str, tuple[str, ...] | None], ...] = ()  # columns, and what every file must call their numbers
+    flags: tuple[str, ...] = ()  # columns of 0 and 1, which no file may call otherwise than no and yes, or the like
 
 
-def listed(files: Files) -> pa.RecordBatch:
-    """UNIT rows of the files; raises `FileNotFoundError` for a pattern that matches none."""
-    return list_files(ReadOptions(input=files.paths, input_format="parquet"))
+def listed(files: Files, option: str = "labeled") -> pa.RecordBatch:
+    """UNIT rows of the files that an option named; raises `FileNotFoundError` for a pattern that matches none."""
+    return list_files(ReadOptions(input=files.paths, input_format="parquet"), option)
 
 
 def planned(files: Files) -> Iterator[pa.RecordBatch]:
@@ -116,15 +118,17 @@ def _check_labels(labels: tuple[str, ...] | None, files: Files, uri: str) -> Non
 
 def _check_classes(schema: pa.Schema, files: Files, uri: str) -> None:
     """Raise `RunError` where numbers in a column would mean others than those of the other files."""
+    for column in files.flags:
+        try:
+            refuse_flag_names(uri, column, classes_in(schema, column))
+        except ValueError as error:
+            raise RunError(str(error)) from None
     for column, names in files.classes:
         found = classes_in(schema, column)
         if found != names:
-            told = [
-                ", ".join(f"{number} {name!r}" for number, name in enumerate(each)) if each else "nothing"
-                for each in (found, names)
-            ]
+            both = [told(each) if each else "nothing" for each in (found, names)]
             raise RunError(
-                f"{uri} calls the classes in {column!r} {told[0]}, and the other files {told[1]}: evaluate them one by "
+                f"{uri} calls the classes in {column!r} {both[0]}, and the other files {both[1]}: evaluate them one by "
                 "one, or say with --labels what each number means, as VALUE:NAME"
             )
 

@@ -1,5 +1,6 @@
 """Evidence that must not become a number: gold labels that can be read two ways, too few rows that count."""
 
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,8 +20,10 @@ _MANY = 20  # labels
 
 def refuse(evidence: Evidence, job: Job) -> None:
     """Raise `RunError`, with what to do, where the evidence cannot be trusted to say how good the answers are."""
-    accounting.refuse_unread(accounting.limits(job.config.report), evidence.account.files, evidence.account.rows)
+    account = evidence.account
+    accounting.refuse_unread(accounting.limits(job.config.report), account.files, account.rows, _end(job))
     _refuse_mixed(evidence)
+    _refuse_counting(evidence)
     _refuse_numbers(evidence, job)
     _refuse_rejected(evidence, job)
     _refuse_unlabelled(evidence, job.config)
@@ -51,6 +54,29 @@ def _refuse_mixed(evidence: Evidence) -> None:
         )
 
 
+def _refuse_counting(evidence: Evidence) -> None:
+    """Raise `RunError` where gold labels were read as numbers from 0, and what is there may as well count from 1."""
+    labels, account = evidence.tally.asked.labels, evidence.account
+    if not account.ways[NUMBERS] or account.span is None:
+        return
+    low, high = account.span
+    if low == 0 and high < len(labels):
+        return
+    signs = f", are -1 and 1 two sides ({_counted(labels, -1, 2)})" if low < 0 and len(labels) == 2 else ""
+    found = f"the number {low}" if low == high else f"numbers from {low} to {high}"
+    raise RunError(
+        f"the gold labels hold {found}, and the model has {len(labels):,} labels: do they count from 0 "
+        f"({_counted(labels)}; others are rejected){signs} or from 1 ({_counted(labels, 1)})? Nothing that is there "
+        "tells; --labels decides"
+    )
+
+
+def _counted(labels: tuple[str, ...], first: int = 0, step: int = 1) -> str:
+    """`--labels` for numbers of labels in their order."""
+    pairs = [f"{first + step * place}:{name}" for place, name in enumerate(labels[:_MANY])]
+    return f"--labels={shlex.quote(','.join(pairs))}{',…' if len(labels) > _MANY else ''}"
+
+
 def _refuse_numbers(evidence: Evidence, job: Job) -> None:
     """Raise `RunError` where unknown gold labels may be numbers from 0 of labels whose names have digits.
 
@@ -64,7 +90,7 @@ def _refuse_numbers(evidence: Evidence, job: Job) -> None:
         raise RunError(
             f"the gold labels hold {', '.join(map(repr, evidence.account.unknown))}, and the model's labels are "
             f"{quoted(labels, _MANY)}: whether their numbers count from 0 cannot be told; say with "
-            "--labels what stands for what, as VALUE:NAME"
+            f"--labels what stands for what, such as {_counted(labels)} or {_counted(labels, 1)}"
         )
 
 
@@ -82,7 +108,11 @@ def _refuse_rejected(evidence: Evidence, job: Job) -> None:
         else:
             told = quoted(evidence.tally.asked.labels, _MANY)
             more += f"the model's are {told} (see --labels{_truths(account.unknown)})"
-    accounting.refuse_share(accounting.limits(config.report), account.rows, rejected, lost_of(job, evidence), more)
+        if config.gold.label_columns is not None:
+            more += "; of --label_columns 0 and 1, or false and true, are read"
+    # Answers and shards are there as they were read once: no option of this command reads them otherwise.
+    end = _end(job) + (accounting.cure(rejected) if job.layout is not None else "")
+    accounting.refuse_share(accounting.limits(config.report), account.rows, rejected, lost_of(job, evidence), more, end)
     if not account.rows:
         raise RunError("no row could be scored: there are no rows")
     if not account.scored:
@@ -90,6 +120,10 @@ def _refuse_rejected(evidence: Evidence, job: Job) -> None:
             f"no row could be scored: of {account.rows:,} rows {account.unlabelled:,} have no gold label, and "
             f"{sum(rejected.values()):,} were rejected" + (f" ({', '.join(rejected)}{more})" if rejected else "")
         )
+
+
+def _end(job: Job) -> str:
+    return "" if job.config.report.output is None else "; nothing was published"
 
 
 def _refuse_unlabelled(evidence: Evidence, config: EvaluateConfig) -> None:

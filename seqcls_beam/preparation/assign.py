@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from seqcls_beam.preparation import clusters, findings, labels, splits
+from seqcls_beam.preparation import clusters, findings, labels, spellings, splits
 from seqcls_beam.preparation.blocks import offsets_of
 from seqcls_beam.preparation.clusters import Edges, Ties
 from seqcls_beam.preparation.exchange import SpillWriter, gather
@@ -197,18 +197,18 @@ def vocabulary(job: Job) -> list[str]:
     if job.names:
         return list(job.names.values())
     found = labels.found_in(job.index("read"))
-    labels.refuse_many(found, job.config.labels.label_column)
+    labels.refuse_many(found, f"--label_column={job.label_columns[0]}", labels.NUMBER)
     if job.problem == "multi_label" and not found:
         raise RunError(
             f"no row has a label in {job.label_columns[0]!r}: every list there that could be read is empty; nothing "
             "was published. Is it another column (--label_column)? To learn that none applies, name the --labels"
         )
-    labels.refuse_spellings(found, job.label_columns[0])
+    spellings.refuse_spellings(found, job.label_columns[0])
     if job.problem == "multi_label" or job.config.labels.problem == "auto":
         why = labels.doubt(found, f"--label_column={job.label_columns[0]}", job.problem == "multi_label")
         if why is not None:
             raise RunError(f"nothing was published: {why}")
-    return labels.vocabulary(set(labels.one_spelling(found).values()))
+    return labels.vocabulary(set(spellings.one_spelling(found).values()))
 
 
 def _refuse_equal_ids(lists: pa.Array, stays: Array) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from seqcls_beam.preparation import findings
+from seqcls_beam.preparation import findings, spellings
 from seqcls_beam.runs.accounting import PREFIX
 
 NAME = "README.md"
@@ -44,6 +44,7 @@ def card(manifest: dict[str, Any]) -> str:
         "",
         f"- problem: {manifest['problem']}" + _labels(manifest),
         _plain(f"- labels were read as {manifest['label_form']}"),
+        *([_plain(f"- {alike}")] if (alike := spellings.told(manifest["labels_alike"])) else []),
         f"- tokenizer: `{manifest['tokenizer']['name']}`, at most {manifest['tokenizer']['max_length']} tokens "
         f"(digest `{manifest['tokenizer']['digest'][:16]}`)",
         f"- rows: {counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, "

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.model.tokens import encode
-from seqcls_beam.preparation import labels, splits
+from seqcls_beam.preparation import labels, spellings, splits
 from seqcls_beam.preparation.blocks import offsets_of
 from seqcls_beam.preparation.clean import clean
 from seqcls_beam.preparation.exchange import SpillWriter, gather
@@ -61,7 +61,7 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
             made = _Rows(batch, source, job, rejects, changed).examples()
             spill.write(made, job.partition(made["order"].to_numpy()))
             found.update(_label_counts(made, job))
-            labels.refuse_many({name for _, name in found}, job.config.labels.label_column)
+            labels.refuse_many({name for _, name in found}, f"--label_column={job.label_columns[0]}", labels.NUMBER)
         written = spill.close()
         left_out = rejects.close()
     return {
@@ -85,8 +85,8 @@ def load_examples(job: Job, partition: int) -> pa.RecordBatch:
     if job.names or job.problem == "regression":
         return rows
     at = rows.schema.get_field_index("label")
-    names = labels.one_spelling(labels.found_in(read))
-    return rows.set_column(at, rows.schema.field(at), labels.spelled(rows["label"], names))
+    names = spellings.one_spelling(labels.found_in(read))
+    return rows.set_column(at, rows.schema.field(at), spellings.spelled(rows["label"], names))
 
 
 def _label_counts(made: pa.RecordBatch, job: Job) -> Counter[tuple[str, str]]:

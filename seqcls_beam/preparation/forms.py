@@ -69,7 +69,7 @@ class Form:
         fit is not among those that have no label.
         """
         if problem != "multi_label":
-            found, missing = canonical(values, problem, None)
+            found, missing = canonical(values, problem)
             if problem == "regression":
                 strange = no_numbers(values, missing)
                 gone = [each and row not in strange for row, each in enumerate(missing.to_pylist())]
@@ -117,7 +117,11 @@ class Form:
                 "order for the first, VALUE:NAME,… for the second"
             )
         if not self.places or not flagged:
-            found = [each for each in row if each]
+            found = [each for each in row if each is not None]
+            # Where labels are cut apart, one sign may stand before the first and one behind the last; spaces anywhere.
+            ends = self.separator is not None and len(row) - len(found) == (row[0] is None) + (row[-1] is None)
+            if len(found) < len(row) and not (found and (ends or self.separator == " ")):
+                raise ValueError(f"nothing stands in one place of {_example([row])}, where each is a label")
             _refuse_repeated([whole_name(each) for each in found])
             return sorted(set(found))
         if len(row) != len(self.places):
@@ -125,7 +129,8 @@ class Form:
         flags = [None if each is None else _FLAGS.get(each.casefold()) for each in row]
         if None in flags:
             at = flags.index(None)
-            raise ValueError(f"{row[at]!r} for {self.places[at]!r}, where there is 0 or 1")
+            told = "nothing" if row[at] is None else repr(row[at])
+            raise ValueError(f"{told} for {self.places[at]!r}, where 0 and 1, or false and true, are read")
         return sorted(place for place, flag in zip(self.places, flags, strict=True) if flag)
 
 

@@ -4,6 +4,7 @@ import math
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,26 +21,24 @@ MOST_NAMES = 10_000
 
 _WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NUMBER = "a number (--problem=regression)"
+"""For `refuse_many`, of the command that has this option."""
+
+_FOR_NOTHING = {"nan", "none", "null", "nil", "nat", "na", "n/a", "<na>", "#n/a", r"\n"}
 _USUAL = ",;|"  # characters that stand between labels, and seldom in the name of one …
 _OTHERS = "\t/&+ "  # … and those that do
 _VECTOR = re.compile(r"[01](?:([ \t,;|]?)[01](?:\1[01])*)")
 
 
-def canonical(values: pa.Array, problem: str, separator: str | None) -> tuple[pa.Array, pa.Array]:
+def canonical(values: pa.Array, problem: str) -> tuple[pa.Array, pa.Array]:
     """A column → (its labels; which rows have none that can be read, bool).
 
-    Labels are string for `single_label`; list<string>, sorted and each once, for `multi_label`; float64, finite as
-    float32, for `regression`. Numbers are written as integers where they are whole: 1.0 is label "1". An empty string
-    is no label; an empty list, though, says that none applies.
+    Labels are string for `single_label`; float64, finite as float32, for `regression`. An empty string is no label.
     """
     if problem == "regression":
         return _numbers(values)
-    if problem == "single_label":
-        found = names(values)
-        return found, pc.is_null(found)
-    rows = listed(values, separator)
-    sets = [None if row is None else sorted({each for each in row if each}) for row in rows]
-    return pa.array(sets, pa.list_(pa.string())), pa.array([row is None for row in rows], pa.bool_())
+    found = names(values)
+    return found, pc.is_null(found)
 
 
 def listed(values: pa.Array, separator: str | None) -> list[list[str | None] | None]:
@@ -161,12 +160,15 @@ def codes(labels: pa.Array) -> npt.NDArray[np.int64]:
     return found
 
 
-def refuse_many(found: set[str], column: str) -> None:
-    """Raise `RunError` where there are too many different labels to be labels."""
+def refuse_many(found: set[str], said: str, number: str = "a number") -> None:
+    """Raise `RunError` where there are too many different labels to be labels.
+
+    `said` is where they stand, `number` what to call a number that they may be.
+    """
     if len(found) > MOST_NAMES:
         raise RunError(
-            f"--label_column={column} holds more than {MOST_NAMES:,} different values: is it a number "
-            "(--problem=regression), or another column?"
+            f"{said} holds more than {MOST_NAMES:,} different values: is it {number}, or is the label in another "
+            "column?"
         )
 
 
@@ -179,40 +181,12 @@ def found_in(read: list[dict[str, Any]]) -> set[str]:
     return names | {each for each in tested if whole_name(each) != "-1"}
 
 
-def one_spelling(found: set[str]) -> dict[str, str]:
-    """Labels that were found, all of a column → what they are called: 1.0 is 1 where all are whole numbers."""
-    numbers = all(map(is_whole, found))
-    return {each: whole_name(each) if numbers else each for each in found}
-
-
-def spelled(labels: pa.Array, names: dict[str, str]) -> pa.Array:
-    """Labels as `canonical` gives them for classes → by the names that `one_spelling` gives them."""
-    if all(each == name for each, name in names.items()):
-        return labels
-    rows = labels.to_pylist()
-    if pa.types.is_list(labels.type):
-        return pa.array([row and sorted({names.get(each, each) for each in row}) for row in rows], labels.type)
-    return pa.array([names.get(each, each) for each in rows], labels.type)
-
-
-def refuse_spellings(found: set[str], column: str) -> None:
-    """Raise `RunError` where one value may be there in several spellings: they would be classes of their own."""
-    alike = Counter(map(whole_name, found))
-    twice = sorted(each for each in found if alike[whole_name(each)] > 1)
-    name = min((each for each in found if not is_whole(each)), default=None)
-    if twice and name is not None:
-        raise RunError(
-            f"--label_column={column} holds {twice[0]!r} and {twice[1]!r}, and beside them {name!r}, which is no whole "
-            "number: whether the two are one label or names of two cannot be told; name what is there with --labels, "
-            f"{whole_name(twice[0])!r} alone for the first, both for the second"
-        )
-    spelled = sorted(each for each in found if each.casefold() in ("true", "false"))
-    numbers = sorted(found & {"0", "1"})
-    if len({each.casefold() for each in spelled}) < len(spelled) or (spelled and numbers):
-        raise RunError(
-            f"--label_column={column} holds {', '.join(map(repr, [*numbers, *spelled]))}: whether true is True, or 1, "
-            "or a label of its own cannot be told; write all rows alike, or name what is there with --labels"
-        )
+def for_nothing(found: Iterable[str]) -> str:
+    """What is said of names of classes that programs write where there is no value; empty where there are none."""
+    like = sorted(each for each in found if each.casefold() in _FOR_NOTHING)
+    if not like:
+        return ""
+    return f", {', '.join(map(repr, like))} among them (where no label is meant by it, name the others with --labels)"
 
 
 def doubt(found: set[str], option: str, several: bool) -> str | None:

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.preparation import findings, splits, statistics
+from seqcls_beam.preparation import findings, spellings, splits, statistics
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.labels import whole_name
+from seqcls_beam.preparation.labels import for_nothing, whole_name
 from seqcls_beam.runs import accounting
 from seqcls_beam.runs.accounting import by_file
 from seqcls_beam.runs.manifest import iso
@@ -61,8 +61,10 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
             "pairs": job.pairs,
         },
         "problem": job.problem,
-        "label_form": "numbers" if job.problem == "regression" else job.form.said,
+        "label_form": _read_as(job, names),
         "labels": names,
+        # Names that somebody named, or a file, are meant to be several.
+        "labels_alike": [] if job.names else spellings.alike(names),
         "rows": {
             "in": rows_in + missing["lost"],
             "kept": kept,
@@ -107,6 +109,14 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
     return manifest, moves
 
 
+def _read_as(job: Job, names: list[str]) -> str:
+    """How labels were read, in words."""
+    if job.problem == "regression":
+        return "numbers"
+    # Names that somebody named, or a file, are meant to be some.
+    return job.form.said + ("" if job.names else for_nothing(names))
+
+
 def _duplicates(exact: list[dict[str, Any]], assigned: dict[str, Any], job: Job) -> dict[str, Any]:
     found: dict[str, Any] = {
         "key": list(job.key_steps),
@@ -149,7 +159,7 @@ def refuse_untrainable(manifest: dict[str, Any], job: Job) -> None:
     made, names = manifest["splits"], manifest["labels"]
     far = manifest["shares"] and findings.sentence(manifest["shares"])
     if "train" not in made:
-        why = far or "the rejects say why each row went"
+        why = far or ("the rejects say why each row went" if manifest["rows"]["in"] else "there are no rows")
         raise RunError(f"no row is left to train with; nothing was published ({why})")
     wanted = [name for name, share in zip(("validation", "test"), job.fractions, strict=True) if share]
     wanted += [splits.NAMES[each.split] for each in job.sources if each.split in (splits.VALIDATION, splits.TEST)]

@@ -20,6 +20,7 @@ from seqcls_beam.preparation.sampled import (
     check_kinds,
     class_names,
     first_rows,
+    read_by_number,
     requests,
 )
 from seqcls_beam.reading.files import find
@@ -85,7 +86,9 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
             inside = [path for path in listed["path"].to_pylist() if storage.lies_in(path, output)]
             if inside:
                 raise ValueError(f"{inside[0]} lies in --output={output}: a run would read what a run wrote")
-            sources.append(Source(len(units), split, _layout(config, patterns, listed, split)))
+            layout, told = _by_number(_layout(config, patterns, listed, split), config.labels, listed)
+            said += told
+            sources.append(Source(len(units), split, layout))
             units += plan_units(listed, config.read.unit_bytes, config.read.encoding)
             files.append(listed)
     if idle:
@@ -157,7 +160,7 @@ def _layout(config: PrepareConfig, patterns: tuple[str, ...], files: pa.RecordBa
     read = replace(config.read, input=patterns)
     # What --labels says, or a number as it is, stands above what files call their classes.
     said = config.labels.labels is not None or config.labels.problem == "regression"
-    numbers = columns if said and config.labels.label_columns is None else ()
+    numbers = columns if said else ()
     try:
         return replace(plan_layout(files, replace(read, keep_columns=requests(names, files, read))), numbers=numbers)
     except ValueError:
@@ -165,6 +168,16 @@ def _layout(config: PrepareConfig, patterns: tuple[str, ...], files: pa.RecordBa
             raise
         # A test set may come without its labels.
         return plan_layout(files, replace(read, keep_columns=requests(names[len(columns) :], files, read)))
+
+
+def _by_number(layout: Layout, options: LabelOptions, files: pa.RecordBatch) -> tuple[Layout, list[str]]:
+    """A layout in which columns of 0 and 1 are that, whatever files call it; and sentences for the user."""
+    columns = options.label_columns
+    if columns is None or not set(columns) <= set(layout.keep.names):
+        return layout, []
+    check_flags(layout.keep, columns)
+    numbers, told = read_by_number(files, columns, options.labels)
+    return replace(layout, numbers=numbers), told
 
 
 def _has_labels(options: LabelOptions, source: Source) -> bool:
@@ -199,8 +212,6 @@ def _labels(
     if not there:
         raise ValueError(f"{_option(options)}: no file has it")
     if options.label_columns is not None:
-        for layout, _ in there:
-            check_flags(layout.keep, options.label_columns)
         return Form(places=options.label_columns, columns=options.label_columns), options.labels
     check_kinds([layout.keep.field(options.label_column).type for layout, _ in there], _option(options))
     if options.problem == "regression":

@@ -145,7 +145,11 @@ def finish(job: Job) -> str:
         return storage.join(job.run.output, done.version.name)
     complete(job, list(stages(job))[-1])
     made, moves = manifest.build(job, run.read_own(job.run, job.run.facts))
-    accounting.refuse(job.run.limits, _inputs(job, reference=False), made["rows"]["rejected_by_reason"], _rejects(job))
+    reasons = made["rows"]["rejected_by_reason"]
+    flags = ". Of --label_columns 0 and 1, or false and true, are read" * bool(
+        job.form.columns and "unknown_label" in reasons
+    )
+    accounting.refuse(job.run.limits, _inputs(job, reference=False), reasons, _rejects(job) + flags)
     manifest.refuse_untrainable(made, job)
     _refuse_damaged(job, made, moves)
     text = card.card(made).encode()

@@ -87,7 +87,9 @@ def _sorted_out(pattern: str, option: str, leave_out: "_Excludes", excluded: set
         elif each.why:
             cure = f"; --exclude={shlex.quote(storage.named(each.below.rstrip('/')))} leaves it out"
             shown = storage.without_password(pattern)
-            raise FileNotFoundError(f"--{option}={shown}: {each.path} {each.why}{'' if _is(each, pattern) else cure}")
+            raise FileNotFoundError(
+                f"--{option}={shown}: {each.path} {each.why}{'' if _is(each, pattern) or option == 'labeled' else cure}"
+            )
         else:
             found.append(each)
     return found

@@ -54,13 +54,16 @@ def plan_layout(files: pa.RecordBatch, options: ReadOptions) -> Layout:
     named = folders.names(files, options)
     # What stands in the file counts before what its folder is called, where it is kept.
     asked, kept = _of_folders([name for name in named if name not in in_files or options.keep_columns is None], options)
-    layout = pin(asked, format, there)
+    layout = pin(asked, format, there, same[0].name if len(files) == 1 else "the first files")
     kept = [field for field in kept if field.name not in layout.keep.names]
     _refuse_misfits(files, kept)
+    strings = {field.name for field in layout.keep if field.type == pa.string()} - set(layout.texts)
     return Layout(
         options,
         pa.schema([*layout.keep, *kept]),
         folders=tuple(field.name for field in kept),
+        named=parquet.named([piece for piece in pieces if piece.format == "parquet"], strings) if strings else (),
+        both=tuple(name for name in named if name in in_files),
         sourced=options.keep_source or not {"text", "textfile"}.isdisjoint(files["format"].to_pylist()),
     )
 
@@ -90,7 +93,10 @@ def _refuse_misfits(files: pa.RecordBatch, kept: list[pa.Field]) -> None:
     for field in kept:
         for path in files["path"].to_pylist() if field.type != pa.string() else ():
             try:
-                pa.scalar(folders.value(path, field.name)).cast(field.type)
+                said = folders.value(path, field.name)
+                if field.type == pa.bool_() and said in ("0", "1"):
+                    raise pa.ArrowInvalid(f"{said!r}, which is a number")
+                pa.scalar(said).cast(field.type)
             except pa.ArrowInvalid as error:
                 raise ValueError(
                     f"--keep_columns={field.name}:{field.type}: the folders of {path} say {error}"

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 
 from seqcls_beam.config import ReadOptions
@@ -11,12 +10,15 @@ from seqcls_beam.reading import folders
 from seqcls_beam.reading.files import Listing
 from seqcls_beam.reading.formats.blocks import Fault
 from seqcls_beam.reading.formats.columns import shown
+from seqcls_beam.reading.formats.encodings import of, wide
+from seqcls_beam.reading.formats.inflate import Damaged
 from seqcls_beam.reading.formats.lines import read_lines
-from seqcls_beam.reading.formats.pieces import SAMPLE, Piece, sampled
+from seqcls_beam.reading.formats.pieces import SAMPLE, Piece, decoded, sampled
 from seqcls_beam.reading.formats.text import hint
 from seqcls_beam.reading.records import plan_layout
 
 _NAMED = 3
+_LOOK = 2**12  # bytes of a file that show in what it is encoded
 _OPEN = 20  # lines that a record which a sample cuts through may have before the cut
 
 
@@ -36,21 +38,34 @@ def remarks(listing: Listing, options: ReadOptions) -> tuple[str, ...]:
         said.append(f"--exclude={_some(listing.unused)} leaves out nothing")
     said += _twice(listing, options)
     pieces = [Piece(**row) for row in listing.files.slice(0, 1000).to_pylist()]
-    return (*said, *filter(None, [_quotes(pieces, options), hint(pieces, options)]))
+    if any(piece.name == "-" and not piece.size for piece in pieces):
+        said.append("the standard input was empty")
+    return (*said, *filter(None, [_wide(pieces, options), _quotes(pieces, options), hint(pieces, options)]))
+
+
+def _wide(pieces: list[Piece], options: ReadOptions) -> str | None:
+    """Whole files → a sentence where one seems to be in UTF-16 or UTF-32, and is read as something else."""
+    if of(options.encoding).unit.itemsize > 1:
+        return None
+    for file, piece in sampled([piece for piece in pieces if piece.format != "parquet"]):
+        with suppress(Damaged):
+            for chunk, _ in decoded(file, piece):
+                if name := wide(chunk[:_LOOK]):
+                    return f"{piece.name} seems to be in {name.upper()}: if it is, say --encoding={name}"
+                break
+    return None
 
 
 def _twice(listing: Listing, options: ReadOptions) -> Iterator[str]:
     """Columns that the first files have, and their folders, too."""
-    named = folders.names(listing.files, options)
-    if not named:
+    if not folders.names(listing.files, options):
         return
     with suppress(ValueError):  # who plans the run raises it, if it matters there
-        alone = plan_layout(listing.files, replace(options, keep_columns=("*",))).folders
-        for name in named:
-            if name not in alone:
-                kept = "keep_columns" in options.naming and name in plan_layout(listing.files, options).folders
-                taken = f"the folders'; --keep_columns={name} takes the files'" if kept else "what stands in the files"
-                yield f"the first files have a column {shown(name)}, and folders are called {name}=…: taken is {taken}"
+        layout = plan_layout(listing.files, options)
+        for name in layout.both:
+            kept = "keep_columns" in options.naming and name in layout.folders
+            taken = f"the folders'; --keep_columns={name} takes the files'" if kept else "what stands in the files"
+            yield f"the first files have a column {shown(name)}, and folders are called {name}=…: taken is {taken}"
 
 
 def _quotes(pieces: list[Piece], options: ReadOptions) -> str | None:

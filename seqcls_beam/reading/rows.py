@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.blocks import Block, to_columns
-from seqcls_beam.reading.formats.columns import TYPES, Layout, shown
+from seqcls_beam.reading.formats.columns import TYPES, Layout, shown, stringy
 from seqcls_beam.reading.formats.fitting import fitted
 from seqcls_beam.reading.values import Rejects, as_json, as_strings, to_array
 from seqcls_beam.rows import row_bytes, row_in_python
@@ -25,7 +25,8 @@ from seqcls_beam.schema import Mark, record
 
 MAX_HELD = 32 * 2**20  # characters of the strings in rows that wait, or bytes of batches
 _KNOWN, _SIZED = (str, Mapping), (str, bytes)
-_MANY = ("DataFrame", "LazyFrame", "Dataset", "IterableDataset", "RecordBatchReader")  # of pandas, polars, datasets …
+_TABLES = {"DataFrame", "LazyFrame", "Dataset", "IterableDataset", "RecordBatchReader", "Table", "RecordBatch"}
+_TABULAR = ("columns", "column_names", "schema")
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ class Held:
             for batch in row.to_batches():
                 yield from self.put(batch, time)
             return
-        if type(row).__name__ in _MANY:
+        if isinstance(row, pa.RecordBatch):
+            for count, size, part in _cut(row, self.layout, self.batch_rows):
+                yield from self._add(part, time, count, size)
+        elif tabular(type(row)):
             raise TypeError(
                 f"a {type(row).__name__} is no row: hand over its tables, as pyarrow.Table.from_pandas(frame), "
                 "frame.to_arrow() or dataset.with_format('arrow')[:] gives them"
             )
-        if isinstance(row, pa.RecordBatch):
-            for count, size, part in _cut(row, self.layout, self.batch_rows):
-                yield from self._add(part, time, count, size)
         else:
             row = _named(row)
             yield from self._add(row, time, 1, _weight(row))
@@ -143,6 +144,16 @@ def record_batches(rows: Sequence[Any], times: Sequence[int], layout: RowLayout)
         yield mark.on(pa.RecordBatch.from_arrays([source, *joined.columns], schema=schema))
 
 
+def tabular(kind: type) -> bool:
+    """Whether values of a type are tables, of whatever library.
+
+    Asked of the type, since a lazy frame has to work for an answer; by name and by what it has, since rows of a user's
+    own may have fields of such names, and torch has a `Dataset` of anything.
+    """
+    named = not _TABLES.isdisjoint(each.__name__ for each in kind.__mro__)
+    return named and any(hasattr(kind, each) for each in _TABULAR)
+
+
 def _is_batch(pair: tuple[Any, int]) -> bool:
     return isinstance(pair[0], pa.RecordBatch)
 
@@ -166,16 +177,26 @@ def _named(row: Any) -> Any:
 
 
 def _weight(row: Any) -> int:
-    values = (row,) if isinstance(row, str) else row.values() if isinstance(row, Mapping) else (row,)
-    return 64 + sum([len(value) for value in values if isinstance(value, _SIZED)])
+    try:
+        values = (row,) if isinstance(row, str) else row.values() if isinstance(row, Mapping) else (row,)
+        return 64 + sum([len(value) for value in values if isinstance(value, _SIZED)])
+    except Exception:  # of an object of anybody's: it is rejected if what is read of it raises, too
+        return 64
 
 
 def _from_rows(rows: Sequence[Any], times: Sequence[int], layout: RowLayout) -> pa.RecordBatch:
     """Rows → RECORD without `source`."""
     rejects: Rejects = {}
     named: list[Mapping[str, Any]] = []
+    needed = [*layout.texts, *layout.keep]
     for number, row in enumerate(rows):
-        if not isinstance(row, _KNOWN):
+        if isinstance(row, Mapping) and type(row) is not dict:  # what it does is its own: it is asked once
+            try:
+                row = {name: row.get(name) for name in needed}
+            except Exception as error:
+                rejects[number] = ("wrong_type", f"reading it raised {type(error).__name__}: {str(error)[:500]}")
+                row = {}
+        elif not isinstance(row, _KNOWN):
             found = type(row).__name__
             rejects[number] = ("wrong_type", f"neither columns with names nor a string, but of the type {found}")
         named.append({layout.text: row} if isinstance(row, str) else row if isinstance(row, Mapping) else {})
@@ -195,7 +216,7 @@ def _cut(batch: pa.RecordBatch, layout: RowLayout, batch_rows: int) -> Iterator[
     sizes = row_bytes(batch)
     for name in {*layout.texts, *layout.keep} & set(batch.schema.names):
         for column in (batch.column(at) for at in batch.schema.get_all_field_indices(name)):
-            if isinstance(column.type, pa.DictionaryType) and _stringy(column.type.value_type):
+            if isinstance(column.type, pa.DictionaryType) and stringy(column.type.value_type):
                 lengths = pc.fill_null(pc.binary_length(column.dictionary).take(column.indices), 0)
                 sizes += lengths.to_numpy(zero_copy_only=False).astype(np.int64)
     ends: npt.NDArray[np.int64] = np.cumsum(sizes)
@@ -205,10 +226,6 @@ def _cut(batch: pa.RecordBatch, layout: RowLayout, batch_rows: int) -> Iterator[
         stop = min(max(fit, start + 1), start + batch_rows, len(batch))
         yield stop - start, int(ends[stop - 1]) - before, batch.slice(start, stop - start)
         start, before = stop, int(ends[stop - 1])
-
-
-def _stringy(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _from_batch(batch: pa.RecordBatch, time: int, layout: RowLayout) -> pa.RecordBatch:

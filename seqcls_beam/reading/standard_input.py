@@ -8,8 +8,9 @@ file goes with the last process that reads it; what a killed one left goes with 
 import atexit
 import fcntl
 import hashlib
+import io
 import os
-import re
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -21,10 +22,10 @@ from typing import IO, Any
 from seqcls_beam.cache import cache, locked
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import FORMATS
+from seqcls_beam.reading.formats.signatures import compression_of
+from seqcls_beam.storage import STANDARD_INPUT
 
-_NAME = "seqcls_beam-stdin-"  # as storage.names knows it
 _CHUNK = 2**20
-_MAGIC = {rb"\x1f\x8b": ".gz", rb"BZh[1-9]1AY&SY": ".bz2", rb"\xfd7zXZ\x00": ".xz", rb"\x28\xb5\x2f\xfd": ".zst"}
 
 _spooled: tuple[Any, str, str] | None = None
 """The stream that was read, for which option, and the file it became."""
@@ -51,13 +52,12 @@ def taken(options: ReadOptions, option: str = "input") -> ReadOptions:
 
 
 def _spool(option: str, format: str) -> str:
-    stream = None if sys.stdin is None or sys.stdin.closed else sys.stdin
-    if stream is None or stream.isatty():
-        what = "closed" if stream is None else "a terminal"
+    stream = sys.stdin
+    if what := _unusable(stream):
         raise ValueError(f"--{option}=- reads the standard input, and that is {what}: lead a file or a pipe into it")
     with locked("stdin") as path:
         _sweep(path.parent)
-        handle, name = tempfile.mkstemp(prefix=_NAME, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=STANDARD_INPUT, dir=path.parent)
         file: IO[bytes] = os.fdopen(handle, "w+b")
         fcntl.flock(file, fcntl.LOCK_SH)
     try:
@@ -66,8 +66,9 @@ def _spool(option: str, format: str) -> str:
         file.close()
         os.unlink(name)
         raise
-    compression = next((suffix for magic, suffix in _MAGIC.items() if re.match(magic, first)), "")
-    target = str(cache() / f"{_NAME}{digest}{FORMATS[format][0]}{compression if format != 'parquet' else ''}")
+    compression = compression_of(first) if format != "parquet" else ""
+    suffix = FORMATS[format][0] + (f".{compression}" if compression else "")
+    target = str(cache() / f"{STANDARD_INPUT}{digest}{suffix}")
     with locked("stdin"):
         if os.path.exists(target):  # of another process, or of one that was killed
             file.close()
@@ -79,6 +80,20 @@ def _spool(option: str, format: str) -> str:
             os.rename(name, target)
     atexit.register(partial(_leave, file, target))
     return target
+
+
+def _unusable(stream: Any) -> str:
+    """What a standard input is of which nothing can be read; "" where something can."""
+    if stream is None or stream.closed:
+        return "closed"
+    try:
+        if stream.isatty():
+            return "a terminal"
+        return "a folder" if stat.S_ISDIR(os.fstat(stream.fileno()).st_mode) else ""
+    except (io.UnsupportedOperation, AttributeError):  # a stream of a program's own
+        return ""
+    except OSError:  # closed by whoever started the process
+        return "closed"
 
 
 def _copy(source: IO[bytes], file: IO[bytes]) -> tuple[str, bytes]:
@@ -100,7 +115,7 @@ def _leave(file: IO[bytes], path: str) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    for path in folder.glob(f"{_NAME}*"):
+    for path in folder.glob(f"{STANDARD_INPUT}*"):
         with suppress(OSError):
             _remove_unread(str(path))
 

@@ -3,11 +3,13 @@
 import datetime
 import ipaddress
 import json
+import math
 import pathlib
 import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -16,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from seqcls_beam.reading.formats.blocks import MAX_RECORD_BYTES
-from seqcls_beam.reading.formats.columns import shown
+from seqcls_beam.reading.formats.columns import shown, stringy
 
 Rejects = dict[int, tuple[str, str]]
 """Row → (reason, detail)."""
@@ -66,6 +69,19 @@ def _bare(value: Any) -> Any:
     return value
 
 
+def of_type(name: str, value: Any, *types: type) -> Any:
+    """The value of an argument, as Python has it; raises `TypeError` for one of other types.
+
+    A whole number is a float too, and true is no number.
+    """
+    value = bare(value)
+    kinds = (*types, *([int] if float in types else []))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in types):
+        expected = " or ".join("None" if each is type(None) else each.__name__ for each in types)
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: expected {expected}")
+    return value
+
+
 def _of_arrow(value: Any) -> Any:
     try:
         return bare(value.as_py())
@@ -88,11 +104,12 @@ def to_array(values: list[Any], kind: pa.DataType, name: str, rejects: Rejects) 
         values = [bare(each) for each in values]
     if not pa.types.is_floating(kind) and float in set(map(type, values)):
         values = [None if type(each) is float and each != each else each for each in values]
-    if not pa.types.is_nested(kind) and all(_fits(each, kind) for each in set(map(type, values))):
-        try:
-            return pa.array(values, kind)
-        except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            pass  # some value is out of range; which, is found one by one
+    if _as_is(kind) and all(_fits(each, kind) for each in set(map(type, values))):
+        # Some value may be out of range; which, is found one by one.
+        with suppress(pa.ArrowException, ValueError, TypeError, OverflowError):
+            made = pa.array(values, kind)
+            if not pa.types.is_floating(kind) or not pc.any(pc.is_inf(made)).as_py():
+                return made
     good: list[Any] = []
     for number, value in enumerate(values):
         fitting, fault = _fitting(value, kind, name)
@@ -100,6 +117,12 @@ def to_array(values: list[Any], kind: pa.DataType, name: str, rejects: Rejects) 
             rejects.setdefault(number, fault)
         good.append(fitting)
     return pa.array(good, kind)
+
+
+def _as_is(kind: pa.DataType) -> bool:
+    """Whether Arrow takes of Python's values of a kind, all that `_fits` lets through, each as it is or not at all."""
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)  # but for what is too large for a float
+    return bool(number or pa.types.is_boolean(kind) or stringy(kind) or pa.types.is_binary(kind))
 
 
 def _fits(found: type, kind: pa.DataType) -> bool:
@@ -112,7 +135,9 @@ def _fits(found: type, kind: pa.DataType) -> bool:
         return issubclass(found, int) and found is not bool
     if pa.types.is_floating(kind):
         return issubclass(found, int | float) and found is not bool
-    return issubclass(found, str) if pa.types.is_string(kind) else True
+    if pa.types.is_binary(kind):
+        return issubclass(found, _BYTES)
+    return issubclass(found, str) if stringy(kind) else True
 
 
 def _fitting(value: Any, kind: pa.DataType, name: str) -> tuple[Any, tuple[str, str] | None]:
@@ -141,6 +166,8 @@ def _shaped(value: Any, kind: pa.DataType) -> Any:
         value = bare(value)
         if not _fits(type(value), kind):
             raise TypeError(type(value).__name__)
+        if value is not None:
+            _check_same(value, kind)
         return value
     parts = _parts(value)
     if parts is None:
@@ -154,6 +181,18 @@ def _shaped(value: Any, kind: pa.DataType) -> Any:
     if isinstance(parts, list) and not pa.types.is_map(kind) and not pa.types.is_struct(kind):
         return [_shaped(each, kind.value_type) for each in parts]
     raise TypeError(type(value).__name__)
+
+
+def _check_same(value: Any, kind: pa.DataType) -> None:
+    """Raise `ValueError` where Arrow makes another value of one: infinity of a large number, a day of a time, UTC.
+
+    Digits of a fraction are no such thing: a float has so many.
+    """
+    if _as_is(kind) and not pa.types.is_floating(kind):
+        return
+    made = pa.scalar(value, kind).as_py()
+    if math.isinf(made) != math.isinf(value) if pa.types.is_floating(kind) else made != value:
+        raise ValueError(f"{value} would be {made}")
 
 
 def _parts(value: Any) -> Any:
@@ -195,9 +234,12 @@ def _dict(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     return made
 
 
-def _sorting(value: Any) -> str:
-    """Sets have another order in every process."""
-    return json.dumps(_jsonable(value, repr))
+def _sorting(value: Any) -> tuple[bool, Any]:
+    """Sets have another order in every process: numbers come first, by size."""
+    number = bare(value)
+    if type(number) in (int, float) and number == number:
+        return False, number
+    return True, json.dumps(_jsonable(value, repr))
 
 
 def as_strings(values: list[Any], name: str, rejects: Rejects) -> list[Any]:

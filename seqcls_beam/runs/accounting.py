@@ -20,9 +20,10 @@ _CURES = {
     "invalid_utf8": "are they in another encoding? name it with --encoding, such as latin-1",
     "ragged_row": "are the fields separated by another character? name it with --delimiter; in tsv, are they quoted? "
     "say --quote='\"'",
+    "nul_byte": "are they in UTF-16 without a mark? name it with --encoding, such as utf-16-le",
     "unbalanced_quote": "are quotes just text? say so with --quote=''",
 }
-"""What most often is the reason for a reason."""
+"""What most often is the reason for a reason, where files are read: with options that read them."""
 
 PREFIX = {"counted": "", "estimated": "about ", "at_least": "at least "}
 """How the number of lost rows is known → what stands before it."""
@@ -190,12 +191,22 @@ def refuse(limits: LossOptions, files: list[dict[str, Any]], rejected: dict[str,
     `rejected` are rows by reason, without those of `schema.LOSSES`; `where` says where the rejects lie.
     """
     rows = sum(file["rows"] for file in files)
-    refuse_unread(limits, files, rows, where)
-    refuse_share(limits, rows, rejected, lost(files), where=where)
+    end = f"; nothing was published{where}"
+    refuse_unread(limits, files, rows, end)
+    refuse_share(limits, rows, rejected, lost(files), end=end + cure(rejected))
 
 
-def refuse_unread(limits: LossOptions, files: list[dict[str, Any]], rows: int, where: str = "") -> None:
-    """Raise `RunError` where fewer files could be read to their end than the run allows, or fewer `rows`."""
+def cure(rejected: dict[str, int]) -> str:
+    """What to try where files that were read have rows rejected so, as the end of a sentence; nothing for others."""
+    cures = [_CURES[reason] for reason in rejected if reason in _CURES]
+    return f". {cures[0].capitalize()}" if cures else ""
+
+
+def refuse_unread(limits: LossOptions, files: list[dict[str, Any]], rows: int, end: str = "") -> None:
+    """Raise `RunError` where fewer files could be read to their end than the run allows, or fewer `rows`.
+
+    `end` is what the sentence ends with.
+    """
     gone, cut = unreadable(files), unbounded(files)
     if len(gone) + len(cut) > limits.max_unreadable:
         told = [f"of {named(gone)} nothing could be read ({_why(gone[0]['losses'][0])})"] if gone else []
@@ -204,18 +215,13 @@ def refuse_unread(limits: LossOptions, files: list[dict[str, Any]], rows: int, w
             assert loss is not None
             ends = "ends early" if len(cut) == 1 else "end early"
             told.append(f"{named(cut)} {ends}: nobody knows how many rows are missing ({_why(loss)})")
-        raise RunError(
-            f"{', and '.join(told)}, more files than --max_unreadable={limits.max_unreadable} allows; nothing was "
-            f"published{where}"
-        )
+        raise RunError(f"{', and '.join(told)}, more files than --max_unreadable={limits.max_unreadable} allows{end}")
     least = limits.min_rows if limits.min_rows is not None else int(any(file["size"] for file in files))
     if rows < least:
         empty = without_rows(files)
         told = [f": {named(empty)} {'have' if len(empty) > 1 else 'has'} none"] if empty else []
         told += [f" ({_why(loss)})" for loss in (empty[0].get("losses", []) if empty else [])[:1]]
-        raise RunError(
-            f"{rows:,} rows were read, less than --min_rows={least:,}{''.join(told)}; nothing was published{where}"
-        )
+        raise RunError(f"{rows:,} rows were read, less than --min_rows={least:,}{''.join(told)}{end}")
 
 
 def refuse_share(
@@ -224,12 +230,12 @@ def refuse_share(
     rejected: dict[str, int],
     missing: dict[str, Any],
     more: str = "",
-    where: str = "",
+    end: str = "",
 ) -> None:
     """Raise `RunError` where too many of the rows that are there were rejected or lost.
 
     `rows` were read, `rejected` are among them, by reason; `missing` is as `lost` tells it. `more` is said behind the
-    reasons.
+    reasons, `end` is what the sentence ends with.
     """
     bad, there = sum(rejected.values()) + missing["lost"], rows + missing["lost"]
     share = bad / there if there else 0.0
@@ -237,12 +243,10 @@ def refuse_share(
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
         about = PREFIX[missing["lost_weight"]]
         lost_ = ", ".join(f"{about}{count:,} {reason}" for reason, count in missing["lost_by_reason"].items())
-        cures = [_CURES[reason] for reason in rejected if reason in _CURES]
         raise RunError(
             f"{bad:,} of {there:,} rows were {'rejected' if rejected else 'lost'}"
             f"{' or lost' if rejected and lost_ else ''} ({share:.1%}: {', '.join(filter(None, [reasons, lost_]))}"
-            f"{more}), more than --max_rejected={limits.max_rejected:g} allows; nothing was published{where}"
-            + (f". {cures[0].capitalize()}" if cures else "")
+            f"{more}), more than --max_rejected={limits.max_rejected:g} allows{end}"
         )
 
 

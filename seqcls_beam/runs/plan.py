@@ -1,5 +1,6 @@
 """A labelling before it starts: options → the model, the files and their layout, under which run id."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run, identity
 from seqcls_beam.runs.store import store_of
-from seqcls_beam.runs.table import covered_inputs, partitions
+from seqcls_beam.runs.table import known_inputs, partitions
 from seqcls_beam.schema import PARTITION
 from seqcls_beam.version import __version__
 
@@ -37,7 +38,7 @@ def plan(config: ClassifyConfig) -> Job | None:
     partition = f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""
     # Before the files are listed: what is published from here on is not followed but refused.
     run = follow(Run(top, "", config.run.overwrite, limits(config.run), partition=partition))
-    listing = find(config.read)
+    listing, again = find(config.read), list[str]()
     files = listing.files
     inside = [path for path in files["path"].to_pylist() if storage.lies_in(path, top)]
     if inside:
@@ -47,12 +48,10 @@ def plan(config: ClassifyConfig) -> Job | None:
         # A night that was decided but interrupted covers its files: finish it before asking what is new.
         storage.each(partial(recover, store), partitions(store))
         left_out = partition if config.run.overwrite else None
-        covered = covered_inputs(store, checkpoint.digest, how_read(config.read), left_out)
-        new = [
-            (storage.without_password(row["path"]), row["size"], row["version"]) not in covered
-            for row in files.to_pylist()
-        ]
-        files = files.filter(pa.array(new, pa.bool_()))
+        known = known_inputs(store, checkpoint.digest, how_read(config.read), left_out)
+        keys = [(storage.without_password(row["path"]), row["size"], row["version"]) for row in files.to_pylist()]
+        again = [key[0] for key in keys if not known.get(key, True)]
+        files = files.filter(pa.array([not known.get(key, False) for key in keys], pa.bool_()))
         if not files.num_rows:
             return None
     layout = plan_layout(files, config.read)
@@ -64,8 +63,17 @@ def plan(config: ClassifyConfig) -> Job | None:
         layout=[[each.name, str(each.type)] for each in layout.keep],
         version=__version__,
     )
-    said = (*filter(None, [checkpoint.remark]), *remarks(listing._replace(files=files), config.read))
+    said = (*filter(None, [checkpoint.remark]), *_again(again), *remarks(listing._replace(files=files), config.read))
     return Job(config, checkpoint, replace(run, run_id=run_id), files, layout, len(listing.skipped), said)
+
+
+def _again(paths: list[str]) -> Iterator[str]:
+    """What is said of files that an earlier run could not read whole, and that are read otherwise now."""
+    if paths:
+        yield (
+            f"{len(paths):,} file{'s' * (len(paths) > 1)} of which an earlier run lost rows, such as {paths[0]}, "
+            "are read otherwise now, and whole: rows of them that it labelled are labelled again"
+        )
 
 
 def how_read(options: ReadOptions) -> dict[str, Any]:

@@ -210,22 +210,35 @@ def first_rows(output: str, rows: int, partition: str = "") -> pa.Table:
     return pa.table({})
 
 
-def covered_inputs(
+def known_inputs(
     store: Store, model: str, read: dict[str, Any], leave_out: str | None = None
-) -> set[tuple[str, int, str]]:
-    """Path, size and version of the files that versions of any partition labelled with this model (its digest).
+) -> dict[tuple[str, int, str], bool]:
+    """Path, size and version of the files that versions of any partition read for this model (its digest) → covered?
 
-    A file of which something is missing is covered where it was read as now, which `read` says, and was there then.
-    `leave_out` is a partition that does not count, for it is about to be replaced.
+    A file of which something is missing is covered where it was there and was read as now, which `read` says, as far as
+    that decides what of it can be read. `leave_out` is a partition that does not count, for it is about to be replaced.
     """
     manifests = [read_version(store, each, newest(store, each))[1] for each in partitions(store) if each != leave_out]
-    return {
-        (file["path"], file["size"], file["version"])
-        for manifest in manifests  # also of one that says that its rows were taken away
-        if manifest.get("model", {}).get("digest") == model
-        for file in manifest["inputs"]
-        if not file.get("rows_lost") or (manifest.get("read") == read and not vanished([file]))
-    }
+    known: dict[tuple[str, int, str], bool] = {}
+    for manifest in manifests:  # also of one that says that its rows were taken away
+        if manifest.get("model", {}).get("digest") == model:
+            for file in manifest["inputs"]:
+                key = (file["path"], file["size"], file["version"])
+                known[key] = known.get(key, False) or _is_covered(file, manifest.get("read"), read)
+    return known
+
+
+def _is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:
+    if not file.get("rows_lost"):
+        return True
+    # What is kept of a row decides nothing of an archive that ends early; else a kept column may be what is damaged.
+    whole = any(each["reason"] != "truncated_file" for each in file["losses"])
+    deciding = [name for name in now if whole or name not in _KEPT]
+    same = isinstance(then, dict) and all(then.get(name) == now[name] for name in deciding)
+    return same and not vanished([file])
+
+
+_KEPT = ("id_column", "keep_columns", "keep_source")
 
 
 def damage(run: Published) -> str | None:

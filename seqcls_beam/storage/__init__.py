@@ -24,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import get_protocol
 
+from seqcls_beam.storage.names import STANDARD_INPUT as STANDARD_INPUT
 from seqcls_beam.storage.names import absolute as absolute
 from seqcls_beam.storage.names import is_local as is_local
 from seqcls_beam.storage.names import is_web as is_web

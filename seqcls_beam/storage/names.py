@@ -17,7 +17,13 @@ _WEB = ("http", "https")
 _ESCAPED = re.compile("%(25|[89A-F][0-9A-F])", re.IGNORECASE)
 _UNDECODED = re.compile("[%\udc80-\udcff]")  # as Python has bytes of a name that are not UTF-8
 
-_STANDARD_INPUT = re.compile(r"[^\s'\"]*/seqcls_beam-stdin-[0-9a-f]{32}(?:\.[a-z0-9]+)*")
+STANDARD_INPUT = "seqcls_beam-stdin-"
+"""How the name of a file begins that holds a standard input; its digest follows, 32 digits."""
+
+# A path has blanks and quotes in it, and ends before a sign behind which another one begins.
+_STANDARD_INPUT = re.compile(
+    rf"(?:(?<![^\s'\"=(])/(?:(?![\s'\"=(]/).)*?|[^\s'\"]*/){STANDARD_INPUT}[0-9a-f]{{32}}(?:\.[a-z0-9]+)*"
+)
 
 _USER = re.compile(r"(://)[^/?#\s]*@")
 # A password with a slash or the like in it; digits behind the colon are a port.

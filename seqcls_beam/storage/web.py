@@ -39,8 +39,10 @@ class Web(HTTPFileSystem):
                 status, headers = answer.status, answer.headers
                 if status in (404, 410):
                     raise FileNotFoundError(f"{shown}: the server answers {status} {answer.reason}")
-                if status >= 400 and status != 416:
+                if status not in (200, 206, 416):  # 204 and 205 have no content, and are no empty file
                     raise OSError(f"{shown}: the server answers {status} {answer.reason}")
+        except aiohttp.TooManyRedirects:
+            raise OSError(f"{shown}: the server leads from one address to another without an end") from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             said = without_password(str(error)) or type(error).__name__
             raise OSError(f"{shown}: no answer ({said})") from None

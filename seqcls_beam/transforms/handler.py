@@ -3,10 +3,8 @@
 An example is some whole TOKENS batches, so RunInference is told not to batch: batching is done inside, by length.
 """
 
-import threading
 from collections.abc import Iterable
 from typing import Any
-from weakref import WeakValueDictionary
 
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
@@ -19,18 +17,13 @@ from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 from seqcls_beam.transforms.overlap import Gathered
 
-_loading = threading.Lock()
-_loaded: WeakValueDictionary[tuple[Checkpoint, ModelOptions], Any] = WeakValueDictionary()
-# Beam shares a model between the threads of one transform, and lets it go with that; a stream's next pipeline has
-# another transform.
-_last: Any = None
-
 
 class ClassifierHandler(ModelHandler[pa.RecordBatch | Gathered, pa.RecordBatch, Any]):
     """TOKENS batches, or several of them `Gathered` → as many PREDICTION batches, for `RunInference`.
 
     The model is loaded on the worker, once per process, when the first batch arrives; a later pipeline in the process
-    that wants the same one, without `first`, takes it over. `progress` is a folder of this machine for
+    that wants the same one, without `first`, takes it over, and so does `label`. It stays in memory after the
+    pipeline, until a pipeline loads another one (Beam holds it, too). `progress` is a folder of this machine for
     `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`): given to every
     worker, so that all have the same model. `load_model` raises `EngineError` where the device or the precision of
     `options` cannot be had and `CheckpointError` where the weights do not load; `run_inference` raises `RuntimeError`
@@ -53,16 +46,11 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch | Gathered, pa.RecordBatch, 
     def load_model(self) -> Any:
         """Load the checkpoint as a `Classifier`; device, dtype and threads are decided here, on the worker."""
         # Here and not above: building a pipeline must not import torch.
-        from seqcls_beam.model.engine import Classifier
+        from seqcls_beam.model.engine import loaded
 
-        if self._first is not None:
-            return Classifier(self._checkpoint, self._options, self._first)
-        global _last
-        wanted = (self._checkpoint, self._options)
-        with _loading:
-            _last = _loaded.get(wanted) or Classifier(*wanted)
-            _loaded[wanted] = _last
-            return _last
+        # Beam shares a model between the threads of one transform, and lets it go with that; a stream's next pipeline
+        # has another transform.
+        return loaded(self._checkpoint, self._options, self._first)
 
     def run_inference(
         self, batch: pa.RecordBatch | Gathered, model: Any, inference_args: dict[str, Any] | None = None

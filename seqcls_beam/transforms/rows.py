@@ -18,7 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from seqcls_beam.model.answers import rows
 from seqcls_beam.reading.rows import MAX_HELD, Held, RowLayout, row_layout
-from seqcls_beam.reading.values import bare
+from seqcls_beam.reading.values import of_type
 from seqcls_beam.schema import Mark
 
 Batches = PCollection[pa.RecordBatch]
@@ -62,20 +62,18 @@ class FromRows(beam.PTransform[PCollection[Any], Batches]):
 
     def __post_init__(self) -> None:
         for name in ("text", "source"):
-            _check(name, getattr(self, name), str)
+            setattr(self, name, of_type(name, getattr(self, name), str))
         for name in ("id", "text_pair"):
-            _check(name, getattr(self, name), str, type(None))
+            setattr(self, name, of_type(name, getattr(self, name), str, type(None)))
         if isinstance(self.keep, str):
             raise ValueError(f"keep={self.keep!r}: expected several names, as in keep=({self.keep!r},)")
         if isinstance(self.keep, bytes | Mapping) or not isinstance(self.keep, Iterable):
             raise TypeError(f"keep={self.keep!r} is a {type(self.keep).__name__}: expected a tuple of names")
-        self.keep = tuple(self.keep)  # what can be read but once is read here
-        for each in self.keep:
-            _check("a name of keep", each, str)
-        self.batch_rows = _check("batch_rows", self.batch_rows, int)
+        self.keep = tuple(of_type("a name of keep", each, str) for each in self.keep)
+        self.batch_rows = of_type("batch_rows", self.batch_rows, int)
         if self.batch_rows < 1:
             raise ValueError(f"batch_rows={self.batch_rows}: expected at least 1")
-        self.max_latency = _check("max_latency", self.max_latency, int, float, type(None))
+        self.max_latency = of_type("max_latency", self.max_latency, float, type(None))
         if self.max_latency is not None and not 0 < self.max_latency < math.inf:
             raise ValueError(f"max_latency={self.max_latency}: expected seconds, more than 0")
         self._layout({})
@@ -205,15 +203,6 @@ class _Rows(beam.DoFn):
         for number, row in enumerate(rows(predictions)):
             own = timestamp if times is None else max(timestamp, Timestamp(micros=times[number]))
             yield WindowedValue(row, own, (window,), pane)
-
-
-def _check(name: str, value: Any, *types: type) -> Any:
-    """The value of an argument, as Python has it; raises `TypeError` for one of other types, True for a number too."""
-    value = bare(value)
-    if not isinstance(value, types) or isinstance(value, bool):
-        expected = " or ".join("None" if each is type(None) else each.__name__ for each in types)
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: expected {expected}")
-    return value
 
 
 def _schema(kind: Any) -> dict[str, pa.DataType]:

@@ -207,3 +207,92 @@ def test_class_names_of_answers_that_are_there(tmp_path, capfd):
     assert evaluate.main([*flags, "--labels=0:yes,1:no", "--max_rejected=1", f"--output={tmp_path}/turned"]) == 0
     found = json.loads((tmp_path / "turned" / "evaluation.json").read_text())
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
+
+
+def answered(path, truths, labels=("x", "y", "z")):
+    """Answers in a file that names its labels, each the first one, beside gold labels."""
+    table = pa.table({"gold": truths, "label": [labels[0]] * len(truths)})
+    pq.write_table(table.replace_schema_metadata({"seqcls_beam.labels": json.dumps(labels)}), path)
+    return [f"--labeled={path}", "--label_column=gold", "--batch_rows=2", "--bootstrap=0"]
+
+
+FROM_0, FROM_1 = "--labels=0:x,1:y,2:z", "--labels=1:x,2:y,3:z"
+
+
+@pytest.mark.parametrize(
+    ("truths", "found"),
+    [
+        ([1] * 24 + [2] * 24 + [3], "numbers from 1 to 3"),
+        ([1, 2, 1, 2], "numbers from 1 to 2"),
+        ([1, 1, 1], "the number 1"),
+        ([0, 1, 2, 3], "numbers from 0 to 3"),
+        ([2, 0, 1, -1], "numbers from -1 to 2"),
+        (["1.0", "2.0", None, ""], "numbers from 1 to 2"),
+        ([1.0, 2.0, None], "numbers from 1 to 2"),
+        (["0", "1", "9" * 30], f"numbers from 0 to {'9' * 18}"),
+    ],
+    ids=str,
+)
+def test_numbers_that_may_count_from_1_are_refused(truths, found, tmp_path, capfd):
+    flags = [*answered(tmp_path / "in.parquet", truths), "--max_rejected=1", "--max_unlabelled=1"]
+    assert evaluate.main(flags) == 1
+    told = capfd.readouterr().err
+    assert f"the gold labels hold {found}, and the model has 3 labels: do they count from 0 ({FROM_0};" in told
+    assert f"or from 1 ({FROM_1})?" in told and "Traceback" not in told
+    numbers = [int(float(each)) for each in truths if each]
+    for option, first in ((FROM_0, 0), (FROM_1, 1)):
+        known = [number - first for number in numbers + [0] * truths.count(0) if 0 <= number - first < 3]
+        assert evaluate.main([*flags, option, f"--output={tmp_path}/{first}"]) == 0
+        made = json.loads((tmp_path / str(first) / "evaluation.json").read_text())
+        assert made["rows"]["scored"] == len(known)
+        assert made["metrics"]["accuracy"]["value"] == pytest.approx(known.count(0) / len(known))
+
+
+@pytest.mark.parametrize("truths", [[0, 1, 2], [0, 0, 0], [1, 0], ["1.0", "0.0"], ["0", "1", "great"]], ids=str)
+def test_numbers_with_0_and_none_beyond_are_places(truths, tmp_path):
+    flags = answered(tmp_path / "in.parquet", truths)
+    assert evaluate.main([*flags, "--max_rejected=1", f"--output={tmp_path}/out"]) == 0
+    made = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    known = [int(float(each)) for each in truths if each != "great"]
+    assert made["gold"]["read_as"] == "numbers from 0" and made["rows"]["scored"] == len(known)
+    assert made["metrics"]["accuracy"]["value"] == pytest.approx(known.count(0) / len(known))
+
+
+def test_minus_1_and_1_may_be_two_sides(tmp_path, capfd):
+    flags = answered(tmp_path / "in.parquet", [1, -1, 1, 1], ("no", "yes"))
+    assert evaluate.main([*flags, "--max_rejected=1"]) == 1
+    assert "are -1 and 1 two sides (--labels=-1:no,1:yes) or from 1 (--labels=1:no,2:yes)?" in capfd.readouterr().err
+    assert evaluate.main([*flags, "--labels=-1:no,1:yes", f"--output={tmp_path}/out"]) == 0
+    made = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert made["metrics"]["accuracy"]["value"] == pytest.approx(1 / 4)
+
+
+def test_names_beside_a_number_that_is_none_are_names(tmp_path):
+    flags = answered(tmp_path / "in.parquet", ["x", "y", "7", "-1"])
+    assert evaluate.main([*flags, "--max_rejected=0.5", f"--output={tmp_path}/out"]) == 0
+    made = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (made["rows"]["scored"], made["gold"]["read_as"]) == (2, "names")
+
+
+def test_lists_of_numbers_count_as_single_ones_do():
+    assert reading([[2, 3], [1]]).read(pa.array([[2, 3], [], [1]])).span == (1, 3)
+    assert reading([[2, 0]]).read(pa.array([[2, 0], [17]])).span == (0, 17)
+    assert reading([[0, 0, 1, 0]]).read(pa.array([[0, 0, 1, 0]])).span is None, "a vector has places"
+    assert reading([["a"]]).read(pa.array([["a", "b"]])).span is None
+
+
+def test_a_list_with_nothing_in_a_place_is_unknown():
+    form = reading([["a"]])
+    read = form.read(pa.array([["a", None], ["b", " "], ["a"], [], None, [None], ["c", "d"]]))
+    assert read.unknown == {0: "['a', None]", 1: "['b', ' ']", 5: "[None]"}
+    assert read.missing.tolist() == [False] * 4 + [True] + [False] * 2
+    assert read.gold[[2, 3, 6]].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
+
+
+def test_what_is_read_of_a_column_for_each_label_is_said(tmp_path, capfd):
+    rows = [{"text": text, "a": "yes", "b": "no"} for text in tiny.CORPUS]
+    folder = tiny.checkpoint(tmp_path / "model", labels=("a", "b"), problem="multi_label_classification")
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    assert evaluate.main([f"--input={source}", f"--model={folder}", "--label_columns=a,b"]) == 1
+    told = capfd.readouterr().err
+    assert "'a=yes, b=no'" in told and "of --label_columns 0 and 1, or false and true, are read" in told

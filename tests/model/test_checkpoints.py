@@ -163,6 +163,42 @@ def test_what_outputs_are_is_said_where_it_could_be_two_things(tmp_path, labels,
 
 
 @pytest.mark.parametrize(
+    ("labels", "config", "asked", "remark"),
+    [
+        (
+            ("a", "b"),
+            {"problem_type": "single_label_classification", **newer(SIGMOID)},
+            None,
+            f"one of its labels a text .*, as its problem_type says; its config also names the function '{SIGMOID}'$",
+        ),
+        (
+            ("one",),
+            {**newer(SIGMOID), **older(IDENTITY)},
+            None,
+            f"each label by itself .*'{SIGMOID}'; its config also names the function '{IDENTITY}'$",
+        ),
+        (("a", "b"), {**newer(IDENTITY), **older(SIGMOID)}, None, f"one of .*; its config also .*'{SIGMOID}'$"),
+        (
+            ("a", "b"),
+            {"problem_type": "regression"},
+            "single_label_classification",
+            "one of its labels a text .*, as --problem_type says; its config says regression$",
+        ),
+        (("a", "b"), newer(SIGMOID), "single_label_classification", f"one of .*as --problem_type says.*'{SIGMOID}'$"),
+        (("a", "b"), {**newer(IDENTITY), **older("torch.nn.Identity")}, None, "^$"),
+        (("a", "b"), {"label2id": {"LABEL_0": 0, "LABEL_1": 1}}, None, "^$"),
+        (("A", "a"), {"label2id": {"A": 0, "a": 1}}, None, "^$"),
+        (("a", "b"), {}, "single_label_classification", "^$"),
+        (("a", "b"), {}, None, "^$"),
+    ],
+)
+def test_a_config_that_contradicts_itself_or_the_user_is_told(tmp_path, labels, config, asked, remark):
+    folder = shutil.copytree(tiny.resolved("bert", labels=labels).local(), tmp_path / "checkpoint")
+    edit(folder / "config.json", **config)
+    assert re.search(remark, resolve(str(folder), problem_type=asked).remark)
+
+
+@pytest.mark.parametrize(
     ("labels", "config", "asked", "said"),
     [
         (
@@ -268,6 +304,19 @@ SPOILT = {
     ),
     "bad config": (spoil_config(num_attention_heads="four"), "config.json is not valid"),
     "bad labels": (spoil_config(id2label={"1": "a", "2": "b"}), "id2label must number the labels from 0"),
+    "labels turned round": (
+        spoil_config(id2label={"0": "a", "1": "b"}, label2id={"a": 1, "b": 0}),
+        "output 0 'a' in id2label, and says in label2id that 'a' is output 1: make both say the same",
+    ),
+    "labels turned round, in other letters": (
+        spoil_config(id2label={"0": "a", "1": "b"}, label2id={"A": "1", " B": "0"}),
+        "output 0 'a' in id2label, .* output 1",
+    ),
+    "labels that differ in blanks": (spoil_config(id2label={"0": " a", "1": "a"}), "two labels are called 'a'"),
+    "more labels than outputs": (
+        spoil_config(id2label={"0": "a", "1": "b", "2": "c"}, label2id=None),
+        "config.json names 3 labels, and the weights have 2 outputs",
+    ),
     "many values": (spoil_config(problem_type="regression"), "a regression of 2 values at once"),
     "truncated": (truncate, "model.safetensors cannot be read .* it has 5000 bytes"),
     "truncated bin": (truncate_bin, "pytorch_model.bin cannot be read .* it has 5000 bytes"),

@@ -147,12 +147,15 @@ def test_an_archive_that_ends_early_loses_nobody_knows_how_much(tmp_path, model,
     assert "at least 1 lost" in shown and "cut" in shown
     counts = manifest_of(out, "run_date=2026-11-20")["rows"]
     assert counts["lost_weight"] == "at_least" and 0 < counts["labeled"] < 400
-    # Read as it was it has no more to give; read otherwise, or come back whole, it is news.
+    # Read as it was, whatever is kept, it has no more to give; read otherwise, or come back whole, it is news.
     flags[1] = "--run_date=2026-11-21"
     run(model, out, *flags)
     assert "nothing new to label" in capsys.readouterr().err
-    run(model, out, *flags, "--keep_columns=", code=1)
-    assert "ends early" in capsys.readouterr().err
+    run(model, out, *flags, "--keep_columns=")
+    assert "nothing new to label" in capsys.readouterr().err
+    run(model, out, *flags, "--encoding=latin-1", code=1)
+    said = capsys.readouterr().err
+    assert "ends early" in said and "a.jsonl.gz, are read otherwise now, and whole" in said
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines))
     run(model, out, *flags)
     assert manifest_of(out, "run_date=2026-11-21")["rows"]["labeled"] == 400

@@ -1,8 +1,10 @@
 """Every option exists once, and wrong flags end with one sentence and exit code 2."""
 
+from typing import Any
+
 import pytest
 
-from pipelines import classify
+from pipelines import classify, evaluate, prepare
 from pipelines.classify import GROUPS
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
@@ -47,6 +49,7 @@ def test_help_shows_every_option_once(capsys):
         (["--text_column="], "--text_column is empty (an unset variable?)"),
         (["--model="], "--model is empty (an unset variable?)"),
         (["--delimiter="], "--delimiter is empty (an unset variable?)"),
+        (["--column_names="], "--column_names is empty (an unset variable?)"),
         (["--exclude="], "--exclude names nothing (an unset variable?)"),
         (["--batch_rows=0"], "--batch_rows=0: expected at least 1"),
         (["--batch_rows=ten"], "--batch_rows: invalid int value: 'ten'"),
@@ -70,6 +73,42 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(flags, sentence, capsys, tm
     assert sentence in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+EMPTY = {"quote", "keep_columns", "clean", "duplicate_key"}
+"""Options whose help says what nothing means."""
+
+NAMES = [
+    (command, each.name)
+    for command in (classify, prepare, evaluate)
+    for group in command.GROUPS.values()
+    for each in option_fields(group)
+    if each.default is None and "tuple" in str(each.type)
+]
+
+
+@pytest.mark.parametrize(("command", "name"), NAMES, ids=str)
+def test_an_unset_variable_is_no_list_of_names(command, name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    needed = ["--input=x.txt"] if name != "attributes" else ["--subscription=projects/p/subscriptions/s"]
+    flags = [*needed, *(["--output=out"] if command is not evaluate else []), f"--{name}="]
+    assert command.main(flags) == 2
+    said = capsys.readouterr().err
+    expected = f"--{name} is empty (an unset variable?): leave it out"
+    assert (expected in said) != (name in EMPTY) and ("x.txt matches no file" in said) == (name in EMPTY)
+    group = next(each for each in command.GROUPS.values() if name in {one.name for one in option_fields(each)})
+    others: dict[str, Any] = {"input": ("x",)} if group is command.GROUPS.get("read") else {}
+    others |= {"subscription": "projects/p/subscriptions/s"} if name == "attributes" else {}
+    with pytest.raises(ValueError, match=f"--{name}=a,: a name is empty"):
+        group(**others, **{name: ("a", "")})
+
+
+def test_whose_help_tells_of_nothing_may_be_empty():
+    groups = [group for command in (classify, prepare, evaluate) for group in command.GROUPS.values()]
+    fields = [each for group in groups for each in option_fields(group)]
+    assert {each.name for each in fields if each.metadata["may_be_empty"]} == EMPTY
+    assert {each.name for each in fields if "''" in each.metadata["help"]} == EMPTY
+    assert {"group_by", "labels", "column_names", "languages", "slice_by", "attributes"} <= {name for _, name in NAMES}
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,8 @@ def test_label_columns():
         ({"label_columns": ("a",), "label_column": "x"}, "leave out --label_column=x"),
         ({"label_columns": ("a",), "label_separator": ","}, "leave out --label_separator=,"),
         ({"label_columns": ("a", "b", "a")}, "'a' is there twice"),
-        ({"label_columns": ("",)}, "expected names of columns"),
+        ({"label_columns": ("a", "")}, "--label_columns=a,: a name is empty"),
+        ({"label_columns": ()}, "--label_columns is empty"),
         ({"label_columns": ("a",), "problem": "regression"}, "leave out --label_columns"),
     ],
 )

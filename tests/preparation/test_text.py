@@ -91,23 +91,13 @@ def test_the_two_sides_of_a_pair_are_not_confused():
     ],
 )
 def test_a_label_is_what_stands_there_as_a_string(values, expected):
-    found, missing = labels.canonical(values, "single_label", None)
+    found, missing = labels.canonical(values, "single_label")
     assert found.to_pylist() == expected
     assert missing.to_pylist() == [each is None for each in expected]
 
 
-def test_several_labels_are_a_set():
-    found, missing = labels.canonical(pa.array(["3,1", "1, 1", "", None, "2"]), "multi_label", ",")
-    assert found.to_pylist() == [["1", "3"], ["1"], None, None, ["2"]]
-    assert missing.to_pylist() == [False, False, True, True, False]
-    lists = pa.array([["x"], ["b", "a", None], [], None, [" b "]])[1:]
-    found, missing = labels.canonical(lists, "multi_label", None)
-    assert found.to_pylist() == [["a", "b"], [], None, ["b"]], "an empty list says that no label applies"
-    assert missing.to_pylist() == [False, False, True, False]
-
-
 def test_a_number_to_predict():
-    found, missing = labels.canonical(pa.array(["1.5", "x", "", "inf", "-2"]), "regression", None)
+    found, missing = labels.canonical(pa.array(["1.5", "x", "", "inf", "-2"]), "regression")
     assert found.to_pylist() == [1.5, None, None, None, -2.0]
     assert missing.to_pylist() == [False, True, True, True, False]
 

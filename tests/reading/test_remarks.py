@@ -12,6 +12,7 @@ import pytest
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.config.prepare import PrepareReadOptions
 from seqcls_beam.reading.files import find
+from seqcls_beam.reading.formats import jsonl
 from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.reading.remarks import remarks
 from seqcls_beam.schema import Mark
@@ -84,6 +85,31 @@ def test_names_in_quotes_are_told_with_what_takes_them_off(tmp_path):
     ):
         plan_layout(find(read).files, read)
     assert texts(path, quote='"') == ["good"]
+
+
+def test_what_folders_say_is_told_by_one_plan(tmp_path, monkeypatch):
+    folder = tmp_path / "in" / "lang=en"
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_text('{"text": "one", "lang": "x"}\n')
+    looked: list[ReadOptions] = []
+    columns = jsonl.columns
+
+    def look(pieces: list[Any], read: ReadOptions) -> Any:
+        looked.append(read)
+        return columns(pieces, read)
+
+    monkeypatch.setattr(jsonl, "columns", look)
+    read = ReadOptions(input=(str(tmp_path / "in"),))
+    assert any("folders are called" in each for each in remarks(find(read), read))
+    assert looked == [read]
+
+
+def test_text_in_wide_characters_is_told_with_its_name(tmp_path):
+    (tmp_path / "a.txt").write_bytes("good film\nbad film\n".encode("utf-16-be"))
+    assert said(tmp_path / "a.txt") == (
+        f"{tmp_path}/a.txt seems to be in UTF-16-BE: if it is, say --encoding=utf-16-be",
+    )
+    assert said(tmp_path / "a.txt", encoding="utf-16-be") == ()
 
 
 def test_a_column_that_is_a_folder_too_is_told_with_what_is_taken(tmp_path):

@@ -1,20 +1,23 @@
-"""Sentences of the reading room name options that the command has, and no name at a length that hides the rest."""
+"""Sentences name options that the command has, and no name at a length that hides the rest."""
 
 import ast
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-import seqcls_beam.reading
+import seqcls_beam
 from pipelines import classify, evaluate, prepare
+from seqcls_beam.config.evaluate import TAKEN
 from seqcls_beam.config.option import option_fields
 from seqcls_beam.reading.files import find
 from seqcls_beam.reading.formats.columns import listed, shown
 from seqcls_beam.reading.records import plan_layout
 from seqcls_beam.reading.remarks import remarks
 
-READING = Path(seqcls_beam.reading.__file__).parent
+PACKAGE = Path(seqcls_beam.__file__).parent
 COMMANDS = {module.__name__: module.GROUPS for module in (classify, prepare, evaluate)}
 NAMED = re.compile(r"--([a-z]\w+)")
 
@@ -23,6 +26,14 @@ STREAMED = {"messages.py", "pubsub.py", "subscription.py"}
 
 GUARDED = {"keep_columns"}
 """Said where the command has it, as the sentences below show; in records.py only where it was given."""
+
+OF_OTHERS = {
+    "pipelines.evaluate": {
+        "keep_columns",  # of `classify`, which made the answers that lack a column
+        "problem",  # where it is given or not, as forms.py asks, and where there are too many labels
+    }
+}
+"""What sentences of the other rooms name that a command does not have, and why."""
 
 
 def options(command: str) -> set[str]:
@@ -41,7 +52,7 @@ def sentences(path: Path) -> list[str]:
 def test_a_command_has_what_its_sentences_name(command):
     named = {
         name
-        for path in READING.rglob("*.py")
+        for path in (PACKAGE / "reading").rglob("*.py")
         if command == "pipelines.classify" or path.name not in STREAMED
         for sentence in sentences(path)
         for name in NAMED.findall(sentence)
@@ -49,6 +60,62 @@ def test_a_command_has_what_its_sentences_name(command):
     assert {"input_format", "encoding", "exclude", "quote", *GUARDED} <= named
     assert named - options(command) <= GUARDED
     assert set(COMMANDS[command]["read"].naming) <= options(command)
+
+
+def imported(*rooms: str) -> set[Path]:
+    """The files of some rooms, and what these import of the package."""
+    found, due = set(), {path for room in rooms for path in (PACKAGE / room).rglob("*.py")}
+    while due:
+        found.add(path := due.pop())
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("seqcls_beam"):
+                parts = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+                files = {PACKAGE.parent / f"{part.replace('.', '/')}.py" for part in parts}
+                due |= {file for file in files - found if file.exists()}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "rooms"), [("pipelines.prepare", ["preparation"]), ("pipelines.evaluate", ["evaluation"])]
+)
+def test_a_command_has_what_other_rooms_name(command, rooms):
+    # A manifest is read by others than it was made by: they say what they were given, and what made it.
+    files = imported(*rooms) - {PACKAGE / "preparation" / "prepared.py"}
+    ours = {path for path in files if path.relative_to(PACKAGE).parts[0] in ("preparation", "evaluation")}
+    ours.add(PACKAGE / "runs" / "accounting.py")
+    named = {path: {name for each in sentences(path) for name in NAMED.findall(each)} for path in ours}
+    named = {path: names for path, names in named.items() if path.name != "report.py"}  # whose style has variables
+    assert {"encoding", "labels", "label_columns", "max_rejected"} <= set().union(*named.values())
+    assert set().union(*named.values()) - options(command) <= OF_OTHERS.get(command, set())
+
+
+def taken(source: str) -> set[str]:
+    """The options of an evaluation that say something of a source."""
+    groups = COMMANDS["pipelines.evaluate"]
+    return {
+        each.name
+        for name, group in groups.items()
+        for each in option_fields(group)
+        if each.name in TAKEN[source].get(name, [each.name])
+    }
+
+
+@pytest.mark.parametrize(
+    ("gold", "complaint"),
+    [
+        ([f"n{number}" for number in range(10_001)], "more than 10,000 different values"),
+        ([[0.2, 0.8]] * 4, "shares or probabilities"),
+        (["a|b", "a", "b", "c"], "nothing in common"),
+        ([2.5, 3.5, 1.0, 0.5], "nothing in common"),
+        (["[1, 0]"] * 4, "0 or 1"),
+        ([{"a": 1}] * 4, "labels are strings"),
+    ],
+)
+def test_what_is_advised_of_answers_can_be_done(tmp_path, capsys, gold, complaint):
+    pq.write_table(pa.table({"gold": gold, "label": ["x"] * len(gold)}), tmp_path / "a.parquet")
+    assert evaluate.main([f"--labeled={tmp_path}/a.parquet", "--label_column=gold"]) != 0
+    said = capsys.readouterr().err
+    assert complaint in said and set(NAMED.findall(said)) <= taken("labeled")
 
 
 UNTYPED = (

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from pipelines import classify
 from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading import standard_input
-from seqcls_beam.reading.files import list_files
+from seqcls_beam.reading.files import find, list_files
 from seqcls_beam.reading.records import plan_layout
+from seqcls_beam.reading.remarks import remarks
 from tests import tiny
 
 LIST = """
@@ -172,6 +174,22 @@ def test_a_terminal_and_a_closed_one_are_refused(cache, monkeypatch):
     with pytest.raises(ValueError, match="that is a terminal"):
         list_files(options)
     assert not cache.exists() or there(cache) == []
+
+
+def test_an_empty_one_is_told(cache, monkeypatch):
+    given(b"", monkeypatch)
+    options = ReadOptions(input=("-",), input_format="text")
+    assert remarks(find(options), options) == ("the standard input was empty",)
+
+
+def test_a_folder_is_refused(cache, monkeypatch, tmp_path):
+    at = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(closed=False, isatty=lambda: False, fileno=lambda: at))
+    with pytest.raises(ValueError, match="that is a folder"):
+        list_files(ReadOptions(input=("-",), input_format="text"))
+    os.close(at)
+    with pytest.raises(ValueError, match="that is closed"):
+        list_files(ReadOptions(input=("-",), input_format="text"))
 
 
 def test_what_breaks_off_leaves_nothing(cache, monkeypatch):

@@ -17,10 +17,11 @@ from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import names_of
 from seqcls_beam.evaluation.job import Job, Seen, asked, by_names, gold, inputs, label_option, total_bytes
 from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
+from seqcls_beam.preparation import spellings
 from seqcls_beam.preparation.forms import Form
 from seqcls_beam.preparation.labels import refuse_many, vocabulary
-from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names
-from seqcls_beam.reading.footers import classes_in, labels_of, schema_of
+from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names, decided, read_by_number
+from seqcls_beam.reading.footers import labels_of, schema_of
 from seqcls_beam.reading.formats.pieces import SAMPLED
 from seqcls_beam.rows import is_list
 from seqcls_beam.runs.accounting import lost
@@ -42,17 +43,18 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
     """
     paths, manifests, runs = _opened(config)
     files = Files(tuple(paths), (), config.read.batch_rows, config.read.unit_bytes)
-    try:
-        units = listed(files)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(str(error).replace("--input=", "--labeled=")) from error
+    units = listed(files)
     schema = schema_of(units["path"][0].as_py())
+    flags: tuple[str, ...] = ()
+    remarks: list[str] = []
     if config.gold.label_columns is None:
         columns: tuple[str, ...] = (_gold_column(config.gold.label_column, schema),)
     else:
         columns = config.gold.label_columns
         require(columns, schema.names, "label_columns")
         check_flags(schema, columns)
+        _, remarks = read_by_number(units, columns, config.gold.labels)
+        flags = tuple(each for each in columns if each not in decided(columns, config.gold.labels))
     slices = config.measure.slice_by or ()
     require(slices, schema.names, "slice_by")
     check_kinds(schema, config, *columns)
@@ -60,11 +62,13 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
     problem, known = _problem_and_labels(config, schema, _one_model(runs))
     check_answers(schema, problem)
     labels = _labels_in_rows(config, schema, problem, columns[0], seen, units) if known is None else known
-    remarks: list[str] = []
+    if known is None and (alike := spellings.told(spellings.alike(labels))):
+        remarks.append(alike)
     if problem == "multi_label":
         if threshold is not None and "scores" not in schema.names:
             raise ValueError(f"--threshold={threshold:g} is for scores, and there are none: only the labels assigned")
-        config, remarks = _with_threshold(config, threshold, manifests)
+        config, more = _with_threshold(config, threshold, manifests)
+        remarks += more
     answers = [name for name in ("scores", "labels" if problem == "multi_label" else "label") if name in schema.names]
     if problem == "regression":
         answers = ["score"]
@@ -100,6 +104,7 @@ def plan(config: EvaluateConfig, threshold: float | None) -> Job:
             labels=None if problem == "regression" else labels,
             named=named,
             classes=_classes(config, problem, seen, schema),
+            flags=flags,
         ),
         rejected=dict(rejected),
         lost=lost([file for manifest in manifests for file in manifest["inputs"]]),
@@ -112,11 +117,9 @@ def _classes(
     config: EvaluateConfig, problem: str, seen: Seen, schema: pa.Schema
 ) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
     """Columns of gold labels, and what every file must call the class numbers in them."""
-    if not by_names(config, problem):
+    if config.gold.label_columns is not None or not by_names(config, problem):
         return ()
-    if config.gold.label_columns is None:
-        return ((_gold_column(config.gold.label_column, schema), seen.classes),)
-    return tuple((each, classes_in(schema, each)) for each in config.gold.label_columns)
+    return ((_gold_column(config.gold.label_column, schema), seen.classes),)
 
 
 def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
@@ -306,7 +309,7 @@ def _labels_in_rows(
         for name, read_as in ((said, Form()), (column, form)):
             plain, _, _ = read_as.read(batch[name], problem)
             names[name] |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist()) - {None}
-            refuse_many(names[name], name)
+            refuse_many(names[name], f"--labeled: {name!r}")
     answers, truths = names[said], names[column]
     if seen.classes is not None:
         numbers = {str(number): name for number, name in enumerate(seen.classes)}

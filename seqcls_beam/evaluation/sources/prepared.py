@@ -57,7 +57,7 @@ def plan(config: EvaluateConfig, data: str) -> Job:
             told,
             kept=True,
         ),
-        total_bytes(listed(files)),
+        total_bytes(listed(files, "data")),
         {
             "kind": "prepared",
             "folder": storage.without_password(prepared.folder),

@@ -21,7 +21,15 @@ from seqcls_beam.evaluation.job import (
 )
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.tokens import check
-from seqcls_beam.preparation.sampled import check_files, check_flags, check_formats, class_names, first_rows, requests
+from seqcls_beam.preparation.sampled import (
+    check_files,
+    check_flags,
+    check_formats,
+    class_names,
+    first_rows,
+    read_by_number,
+    requests,
+)
 from seqcls_beam.reading.files import find
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.remarks import remarks
@@ -40,20 +48,29 @@ def plan(config: EvaluateConfig) -> Job:
     slices = config.measure.slice_by or ()
     names = dict.fromkeys([*columns, *slices, *filter(None, shown.values())])
     layout = plan_layout(files, replace(read, keep_columns=requests(names, files, read)))
-    if not by_names(config, checkpoint.problem):
+    told: list[str] = []
+    if config.gold.label_columns is not None:
+        check_flags(layout.keep, columns)
+        by_number, told = read_by_number(files, columns, config.gold.labels)
+        layout = replace(layout, numbers=by_number)
+    elif not by_names(config, checkpoint.problem):
         layout = replace(layout, numbers=columns)
     check_kinds(layout.keep, config, *columns)
     read_as = gold(config, checkpoint.problem, checkpoint.labels, _seen(config, layout, files))
-    told = (*((name, f"keep.{value}") for name, value in shown.items()), ("source", "source"), ("position", "position"))
+    beside = (
+        *((name, f"keep.{value}") for name, value in shown.items()),
+        ("source", "source"),
+        ("position", "position"),
+    )
     return Job(
         config,
         Kind(checkpoint.problem, len(checkpoint.labels)),
-        Sheet(asked(config, checkpoint.problem, checkpoint.labels), read_as, ",".join(columns), told, kept=True),
+        Sheet(asked(config, checkpoint.problem, checkpoint.labels), read_as, ",".join(columns), beside, kept=True),
         total_bytes(files),
         {"kind": "rows", "inputs": inputs(files)},
         checkpoint,
         layout=layout,
-        remarks=(*filter(None, [checkpoint.remark]), *remarks(listing, read)),
+        remarks=(*filter(None, [checkpoint.remark]), *told, *remarks(listing, read)),
     )
 
 
@@ -61,7 +78,6 @@ def _seen(config: EvaluateConfig, layout: Layout, files: pa.RecordBatch) -> Seen
     """What the first rows, and the files themselves, say of the gold labels."""
     column, option = config.gold.label_column, f"--{label_option(config)}"
     if config.gold.label_columns is not None:
-        check_flags(layout.keep, config.gold.label_columns)
         return Seen(option, pa.bool_(), ())
     check_formats(layout, files, column, option)
     every = pa.Table.from_batches([files])

@@ -43,6 +43,7 @@ class Checkpoint:
     sentence_ids: bool  # the model tells the two sentences of a pair apart by token_type_ids
     reads: str  # digest of what its tokenizer makes of texts, whatever files say so
     reading: str = ""  # which `problem` was taken, and why, where there was a choice: for people
+    contested: bool = False  # something in the config says another `problem`
 
     @property
     def remark(self) -> str:
@@ -50,7 +51,7 @@ class Checkpoint:
 
         Of several outputs without a word on them nearly all are read right: `reading` alone says how.
         """
-        if not self.reading or self.problem == "single_label":
+        if not self.reading or (self.problem == "single_label" and not self.contested):
             return ""
         return f"the outputs of {storage.without_password(self.name)} are read as {self.reading}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqcls_beam.model.checkpoints.errors import CheckpointError
-from seqcls_beam.model.checkpoints.files import check_weights, read_json
+from seqcls_beam.model.checkpoints.files import check_weights, outputs_of, read_json
 from seqcls_beam.model.checkpoints.problems import problem_of
 
 # Families that number positions from padding_idx + 1, so that a table of 514 holds 512 tokens
@@ -26,6 +26,7 @@ _FIELDS: dict[str, Any] = {
     "model_type": str,
     "problem_type": str,
     "id2label": dict,
+    "label2id": dict,
     "num_labels": int,
     "max_position_embeddings": int,
     "type_vocab_size": int,
@@ -54,15 +55,23 @@ def describe(folder: Path, name: str, problem_type: str | None = None) -> dict[s
     names = {number: str(label) for number, label in config.id2label.items()}
     if sorted(names) != list(range(len(names))) or not names:
         raise CheckpointError(f"{name}: id2label must number the labels from 0, and has {sorted(names)}")
-    twice = [label for label, count in Counter(names.values()).items() if count > 1]
+    # Blanks at the ends of a label are not seen, and prepared labels have none.
+    twice = [label for label, count in Counter(label.strip() for label in names.values()).items() if count > 1]
     if twice:
         raise CheckpointError(f"{name}: two labels are called {twice[0]!r}; give each a name of its own in config.json")
-    problem, reading = problem_of(raw, len(names), name, problem_type)
+    outputs = outputs_of(folder)
+    if outputs not in (None, len(names)):
+        raise CheckpointError(
+            f"{name}: config.json names {len(names)} labels, and the weights have {outputs} outputs: name all of them "
+            "in id2label, or take the config.json that belongs to the weights"
+        )
+    problem, reading, contested = problem_of(raw, len(names), name, problem_type)
     return {
         "model_type": config.model_type,
         "labels": tuple(names[i] for i in range(len(names))),
         "problem": problem.removesuffix("_classification"),
         "reading": reading,
+        "contested": contested,
         **_reading(folder, name, config),
     }
 
@@ -88,6 +97,15 @@ def _check_names(raw: dict[str, Any], name: str) -> None:
             f"{name}: config.json has num_labels {count} and an id2label of {len(named)}: leave num_labels out, or "
             "name all labels"
         )
+    numbered = raw.get("label2id") or {}
+    alike = {label.strip().casefold(): number for label, number in numbered.items()}
+    for number, label in (named or {}).items():
+        other = numbered.get(str(label), alike.get(str(label).strip().casefold(), number))
+        if str(other) != str(number):
+            raise CheckpointError(
+                f"{name}: config.json calls output {number} {label!r} in id2label, and says in label2id that {label!r} "
+                f"is output {other}: make both say the same"
+            )
 
 
 def describe_tokenizer(folder: Path, name: str) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from typing import Any
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 
 _TOKENIZER = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of these, or a sentencepiece *.model
+_HEADS = tuple(
+    f"{layer}.weight" for layer in ("classifier", "classifier.out_proj", "classification_head.out_proj", "score")
+)
+"""What models call the weights [outputs, ...] of their last layer."""
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 
@@ -77,6 +81,17 @@ def _check_readable(weights: Path, name: str) -> None:
             f"{name}: {weights.name} cannot be read ({error}); it has {weights.stat().st_size} bytes: "
             "a broken download, or a Git LFS pointer?"
         ) from error
+
+
+def outputs_of(folder: Path) -> int | None:
+    """How many outputs a classifier has by the shape of its weights; None where they do not show it."""
+    from safetensors import safe_open
+
+    for weights in folder.glob("model*.safetensors"):
+        with safe_open(weights, framework="numpy") as file:
+            for head in set(_HEADS).intersection(file.keys()):
+                return int(file.get_slice(head).get_shape()[0])
+    return None
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

@@ -17,5 +17,6 @@ Names of arrays and tensors end with their axes where these are not plain from t
 """
 
 from seqcls_beam.model.engine.classifier import Classifier
+from seqcls_beam.model.engine.loaded import loaded
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "loaded"]

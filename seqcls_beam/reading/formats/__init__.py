@@ -2,10 +2,12 @@
 
     columns           which columns are read and kept, and under which types
     blocks            Block → the columns of RECORD: text checks, rejects, kept columns
+    classes           what class numbers are called, file by file
     fitting           an Arrow column from elsewhere, brought under its type
     inflate, pieces   open a piece, undo its compression
     lines             bytes → whole lines, and which lines belong to a byte range
     encodings         what bytes are as text
+    signatures        first bytes of what is no text
     json_text, json_faults, json_types   JSON lines that the fast parser does not take; the types of columns
     json_shapes       JSON that is no JSON lines, and what makes lines of it
     text, textfile, jsonl, delimited (csv and tsv), parquet   the formats

@@ -4,13 +4,14 @@ Here, for all formats alike: what makes a text unfit, and how a rejected row loo
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam.reading.formats.columns import Layout, nulled, shown
+from seqcls_beam.reading.formats.classes import Classes, strange
+from seqcls_beam.reading.formats.columns import Layout, nulled, shown, true_rows
 from seqcls_beam.schema import REJECT_VALUE, record
 
 MAX_RECORD_BYTES = 16 * 2**20  # a larger record is rejected
@@ -28,6 +29,7 @@ class Block:
     rejects: dict[int, tuple[str, str]]  # row → (reason, detail); whatever its columns hold is not looked at
     raw: Callable[[int], bytes]  # row → its bytes as read
     consumed: int  # input bytes of the piece read so far
+    called: dict[str, Classes] = field(default_factory=dict)  # kept columns whose numbers the file may have names for
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Fault:
         return Block(
             positions=np.array([self.position], np.int64),
             texts=[pa.nulls(1, pa.string()) for _ in layout.texts],
-            keep=[pa.nulls(1, field.type) for field in layout.keep],
+            keep=[pa.nulls(1, each.type) for each in layout.keep],
             rejects={0: (self.reason, self.detail)},
             raw=lambda _: self.raw,
             consumed=self.consumed,
@@ -62,7 +64,7 @@ class Fault:
 def columns_schema(layout: Layout) -> pa.Schema:
     """RECORD without `source`."""
     full = record(layout.keep, layout.options.text_pair_column is not None)
-    return pa.schema([field for field in full if field.name != "source"])
+    return pa.schema([each for each in full if each.name != "source"])
 
 
 def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
@@ -72,6 +74,8 @@ def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
     for name, values in zip(layout.texts, block.texts, strict=True):
         for unfit, fault in _unfit(values, name):
             rejects = dict.fromkeys(unfit, fault) | rejects
+    for kept, values in zip(layout.keep, block.keep, strict=True):
+        rejects = strange(values, kept, block.called.get(kept.name), layout) | rejects
     texts, keep = block.texts, block.keep
     if rejects:
         texts, keep = [nulled(each, rejects) for each in texts], [nulled(each, rejects) for each in keep]
@@ -89,23 +93,19 @@ def to_columns(block: Block, layout: Layout) -> pa.RecordBatch:
 def _unfit(values: pa.Array, name: str) -> Iterator[tuple[list[int], tuple[str, str]]]:
     """Rows of a text column that no model can read, with (reason, detail)."""
     if values.null_count:
-        yield _where(values.is_null()), ("missing_text", f"{shown(name)} is absent or null")
+        yield true_rows(values.is_null()), ("missing_text", f"{shown(name)} is absent or null")
     lengths = pc.binary_length(values)
     longest = pc.max(lengths).as_py()
     if longest is None:
         return
     if longest > MAX_RECORD_BYTES:
-        for row in _where(pc.greater(lengths, MAX_RECORD_BYTES)):
+        for row in true_rows(pc.greater(lengths, MAX_RECORD_BYTES)):
             size = lengths[row].as_py()
             yield [row], ("record_too_large", f"{shown(name)} has {size} bytes; at most {MAX_RECORD_BYTES}")
     if _holds_nul(values):
-        yield _where(pc.match_substring(values, "\0")), ("nul_byte", f"{shown(name)} contains U+0000")
-    yield _where(pc.equal(lengths, 0)), ("empty_text", f"{shown(name)} is empty")
-    yield _where(pc.utf8_is_space(values)), ("empty_text", f"{shown(name)} is white space")
-
-
-def _where(mask: pa.Array) -> list[int]:
-    return np.flatnonzero(mask.fill_null(False).to_numpy(zero_copy_only=False)).tolist()
+        yield true_rows(pc.match_substring(values, "\0")), ("nul_byte", f"{shown(name)} contains U+0000")
+    yield true_rows(pc.equal(lengths, 0)), ("empty_text", f"{shown(name)} is empty")
+    yield true_rows(pc.utf8_is_space(values)), ("empty_text", f"{shown(name)} is white space")
 
 
 def _holds_nul(values: pa.Array) -> bool:

@@ -36,6 +36,8 @@ class Layout:
     folders: tuple[str, ...] = ()  # those of them, the last ones, that are names of folders such as lang=en
     sourced: bool = False  # what is labelled says where it came from
     numbers: tuple[str, ...] = ()  # those of which somebody says what class numbers mean, whatever files call them
+    named: tuple[str, ...] = ()  # those kept as strings that are names, of class numbers, in some files
+    both: tuple[str, ...] = ()  # columns that the first files have, and their folders, too
 
     @property
     def in_files(self) -> "Layout":
@@ -59,10 +61,10 @@ def shown(name: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names of columns, in quotes, of many the first."""
+    """Names of columns, in quotes, of many the first; "none" where there is none."""
     told = [*names]
     more = f" and {len(told) - _MANY:,} more" if len(told) > _MANY else ""
-    return ", ".join(map(shown, told[:_MANY])) + more
+    return ", ".join(map(shown, told[:_MANY])) + more or "none"
 
 
 def untyped(name: str, options: ReadOptions) -> str:
@@ -83,12 +85,12 @@ def text_columns(options: ReadOptions) -> list[str]:
     return [options.text_column] if pair is None else [options.text_column, pair]
 
 
-def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
+def pin(options: ReadOptions, format: str, there: pa.Schema | None, where: str = "the first files") -> Layout:
     """Options + the columns of the first files → Layout.
 
-    `there` is None where no file has columns to show (all are empty): the options are then taken at their word. Raises
-    `ValueError` for a column that is not there or there twice, that has no one type, or that is a text of another type,
-    and for an encoding that is none.
+    `there` is None where no file has columns to show (all are empty): the options are then taken at their word. `where`
+    is what sentences call the files. Raises `ValueError` for a column that is not there or there twice, that has no one
+    type, or that is a text of another type, and for an encoding that is none.
     """
     of(options.encoding)
     texts = text_columns(options)
@@ -103,7 +105,7 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
         # A key of JSON lines may be too rare for the sample; with its type it is taken on trust.
         trusted = set(pins) - set(needed) if format == "jsonl" else set()
         cure = other_delimiter(there.names) + quoted_names(there.names, options) if format in ("csv", "tsv") else ""
-        _require([*needed, *names], there, trusted, cure, options)
+        _require([*needed, *names], there, trusted, cure, options, where)
     types = {} if there is None else {field.name: field.type for field in there}
     without = [name for name in names if name not in pins and pa.types.is_null(types.get(name, pa.string()))]
     if without:
@@ -112,8 +114,9 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None) -> Layout:
             f"are of several, or objects without keys; {untyped(without[0], options)}"
         )
     kept = [pa.field(name, pins.get(name) or types.get(name, pa.string())) for name in names]
-    # As a string a class number is kept by its name.
-    classes = {field.name: classes_of(field) for field in there or () if pins.get(field.name) != pa.string()}
+    # As a string a class number is kept by its name; true is no number.
+    numbers = [field for field in there or () if pins.get(field.name) not in (pa.string(), pa.bool_())]
+    classes = {field.name: classes_of(field) for field in numbers}
     return Layout(options, pa.schema([with_classes(each, classes.get(each.name)) for each in kept]))
 
 
@@ -139,7 +142,9 @@ def requested(request: str) -> tuple[str, pa.DataType | None]:
     return (name, TYPES[pin]) if name and pin in TYPES else (request, None)
 
 
-def _require(names: list[str], there: pa.Schema, trusted: set[str], cure: str, options: ReadOptions) -> None:
+def _require(
+    names: list[str], there: pa.Schema, trusted: set[str], cure: str, options: ReadOptions, where: str
+) -> None:
     known = trusted.union(there.names)
     missing = [name for name in dict.fromkeys(names) if name not in known]
     if missing:
@@ -157,7 +162,9 @@ def _require(names: list[str], there: pa.Schema, trusted: set[str], cure: str, o
             + ("; name the columns to keep with --keep_columns in place of '*'" * ("keep_columns" in options.naming))
         )
     if twice:
-        raise ValueError(f"column {shown(twice[0])} stands twice in the first file: its rows would be ambiguous")
+        can_go = "keep_columns" in options.naming and twice[0] not in text_columns(options)
+        cure = "name the others with --keep_columns" if can_go else "call one of them otherwise"
+        raise ValueError(f"column {shown(twice[0])} stands twice in {where}: its rows would be ambiguous; {cure}")
 
 
 def other_delimiter(names: list[str]) -> str:
@@ -181,6 +188,11 @@ def plain(type: pa.DataType) -> pa.DataType:
     if pa.types.is_null(type) or type == pa.string_view():
         return pa.string()
     return pa.binary() if type == pa.binary_view() else with_lists(type)
+
+
+def stringy(kind: pa.DataType) -> bool:
+    """Whether values of a type are strings, however long."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -210,7 +222,7 @@ def cast(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
 
 def misfits(values: pa.Array, type: pa.DataType) -> tuple[pa.Array, list[int]]:
     """What `cast` gives where no value fits: nulls, and the rows that had a value."""
-    return pa.nulls(len(values), type), np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
+    return pa.nulls(len(values), type), true_rows(values.is_valid())
 
 
 def _of_another_kind(one: pa.DataType, other: pa.DataType) -> bool:
@@ -237,19 +249,22 @@ def _rounded(values: pa.Array, made: pa.Array) -> list[int]:
     written with an exponent. Digits of integers are never lost, and nothing finite becomes infinite.
     """
     if pa.types.is_floating(values.type) and pa.types.is_floating(made.type):
-        return _rows(pc.and_(pc.is_inf(made), pc.invert(pc.is_inf(values))))
+        return true_rows(pc.and_(pc.is_inf(made), pc.invert(pc.is_inf(values))))
     if pa.types.is_temporal(values.type) or (pa.types.is_floating(values.type) and pa.types.is_decimal(made.type)):
         same_kind = _kind(made.type) in ("time", "number")  # a string says all of it
-        return _rows(pc.not_equal(made.cast(values.type, safe=False), values)) if same_kind else []
+        return true_rows(pc.not_equal(made.cast(values.type, safe=False), values)) if same_kind else []
+    if _kind(values.type) == "other" and pa.types.is_boolean(made.type):
+        return true_rows(pc.is_in(values, pa.array(["0", "1"], values.type)))  # numbers, as those that are no strings
     if _kind(values.type) == "other" and pa.types.is_integer(made.type):
-        return _rows(pc.match_substring(values, "x", ignore_case=True))  # hexadecimal, to Arrow alone
+        return true_rows(pc.match_substring(values, "x", ignore_case=True))  # hexadecimal, to Arrow alone
     if not pa.types.is_floating(made.type):
         return []
     large = pc.and_kleene(pc.greater_equal(pc.abs(made), 2.0**53), pc.invert(pc.is_nan(made)))
-    return [row for row in _rows(large) if not _exact(str(values[row].as_py()), made[row].as_py())]
+    return [row for row in true_rows(large) if not _exact(str(values[row].as_py()), made[row].as_py())]
 
 
-def _rows(mask: pa.Array) -> list[int]:
+def true_rows(mask: pa.Array) -> list[int]:
+    """Numbers of the rows where a mask is true; where it is null it is not."""
     found: list[int] = np.flatnonzero(mask.fill_null(False).to_numpy(zero_copy_only=False)).tolist()
     return found
 

@@ -137,6 +137,8 @@ class _Records:
         for count in set(self.counts) - {len(header)}:
             fault = ("ragged_row", f"{count} fields, but {len(header)} columns")
             rejects = dict.fromkeys(np.flatnonzero(counts == count).tolist(), fault) | rejects
+        for record in self._again(header, counts):
+            rejects.setdefault(record, ("wrong_type", "the row is the header again, as where files are joined"))
         values = {name: self._column(header.index(name), len(header), rejects) for name in layout.names}
         keep = []
         for each in layout.keep:
@@ -148,6 +150,19 @@ class _Records:
         positions = self.lines.positions[np.array(self.firsts)]
         texts = [values[name] for name in layout.texts]
         return Block(positions, texts, keep, rejects, self.raw, self.lines.consumed)
+
+    def _again(self, header: list[str], counts: np.ndarray) -> list[int]:
+        """Records that are the header, with or without a byte-order mark; of one column every name may be a text."""
+        if len(header) == 1 or header[-1] not in self.fields:
+            return []
+        width = len(header)
+        begins = (np.cumsum(counts) - counts)[counts == width].tolist()
+        found = [self.fields[at + width - 1] == header[-1] and self._is(header, at) for at in begins]
+        return np.flatnonzero(counts == width)[found].tolist()
+
+    def _is(self, header: list[str], at: int) -> bool:
+        first, *rest = self.fields[at : at + len(header)]
+        return [first.removeprefix("\ufeff"), *rest] == header
 
     def _column(self, index: int, width: int, rejects: dict[int, tuple[str, str]]) -> pa.Array:
         values: list[str | None]

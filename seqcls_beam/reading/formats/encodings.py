@@ -122,6 +122,25 @@ def of(name: str) -> Encoding:
 UTF8 = of("utf-8")
 
 
+def wide(head: bytes) -> str:
+    """First bytes of a file → the encoding of 2 or 4 bytes a character that they show without a mark, or "".
+
+    Text as it is read has no zero byte, and in these encodings every letter of ASCII has one or three.
+    """
+    if b"\0" not in head:
+        return ""
+    for name in _MARKED[1:]:
+        try:
+            text = head[: len(head) // 4 * 4].decode(name)
+        except UnicodeDecodeError as error:
+            if error.end < len(head) // 4 * 4:  # else half of a pair at the end
+                continue
+            text = head[: error.start].decode(name)
+        if text and "\0" not in text and sum(map(str.isascii, text)) * 4 >= len(text):
+            return name
+    return ""
+
+
 def cuttable(name: str) -> bool:
     """Whether lines of an encoding are found from the middle of a file; raises as `of`."""
     encoding = of(name)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from seqcls_beam.reading.formats.columns import cast, invalid_rows, misfits, nulled, plain, shown, valid_utf8
+from seqcls_beam.reading.formats.columns import cast, invalid_rows, misfits, nulled, plain, shown, stringy, valid_utf8
 
 
 def fitted(
@@ -22,9 +22,8 @@ def fitted(
         values = values.storage
     if isinstance(values.type, pa.DictionaryType) or values.type in (pa.string_view(), pa.binary_view()):
         values = values.cast(found)
-    stringy = pa.types.is_string(found) or pa.types.is_large_string(found)
     # Strings are promised to be UTF-8; nobody checks it but the reader.
-    if stringy and not valid_utf8(values):
+    if stringy(found) and not valid_utf8(values):
         bad = invalid_rows(values.cast(pa.binary()).to_pylist())
         rejects.update({each: ("invalid_utf8", f"{shown(name)} is not UTF-8") for each in bad})
         values = nulled(values, bad)
@@ -32,7 +31,7 @@ def fitted(
         rejects.update({each: ("invalid_utf8", f"{shown(name)} holds what is not UTF-8") for each in bad})
         values = nulled(values, bad)
     type = type or found
-    values, unfit = misfits(values, type) if text and not stringy else cast(values, type)
+    values, unfit = misfits(values, type) if text and not stringy(found) else cast(values, type)
     for each in unfit:
         rejects.setdefault(each, ("wrong_type", f"{shown(name)} is {found} in {where} and no {type}"))
     return values

@@ -19,6 +19,7 @@ from seqcls_beam.reading.formats.columns import valid_utf8
 from seqcls_beam.reading.formats.encodings import UTF8, Decoder, Encoding, Undecided, of
 from seqcls_beam.reading.formats.inflate import Damaged
 from seqcls_beam.reading.formats.pieces import HEAD, Piece, decoded
+from seqcls_beam.reading.formats.signatures import no_text
 
 MAX_LINES = 2**16  # handed over at once: each may be a reject, which weighs more than an empty line
 
@@ -147,10 +148,10 @@ def read_lines(file: Any, piece: Piece, encoding: str = "utf-8") -> Iterator[Lin
     try:
         if piece.start:
             file.seek(0)
-            named.settled(file.read(HEAD))
+            _settled(named, file.read(HEAD), piece)
         for chunk, consumed in decoded(file, piece):
             if cutter is None:
-                cutter = _Cutter(piece, named if piece.start else named.settled(chunk))
+                cutter = _Cutter(piece, named if piece.start else _settled(named, chunk, piece))
             yield from cutter.add(chunk, consumed)
             if cutter.done:
                 break
@@ -161,6 +162,13 @@ def read_lines(file: Any, piece: Piece, encoding: str = "utf-8") -> Iterator[Lin
     except Damaged as error:
         damage = error
     yield from (cutter or _Cutter(piece, UTF8)).finish(damage, consumed)
+
+
+def _settled(encoding: Encoding, head: bytes, piece: Piece) -> Encoding:
+    """As `Encoding.settled`; raises `Undecided` for what is no text, too."""
+    if said := no_text(head[:HEAD], piece.compression):
+        raise Undecided(said)
+    return encoding.settled(head)
 
 
 @dataclass

@@ -18,20 +18,18 @@ from fsspec.implementations.local import LocalFileOpener
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.footers import classes_in
 from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, cast, misfits, plain, shown
+from seqcls_beam.reading.formats.classes import Classes, by_name
+from seqcls_beam.reading.formats.columns import Layout, listed, plain, shown
 from seqcls_beam.reading.formats.fitting import fitted
-from seqcls_beam.reading.formats.pieces import CHUNK, LOOKED_AT, Piece, sampled
+from seqcls_beam.reading.formats.pieces import CHUNK, HEAD, LOOKED_AT, Piece, sampled
+from seqcls_beam.reading.formats.signatures import no_parquet
 from seqcls_beam.reading.values import as_json
 from seqcls_beam.rows import is_list, row_in_python, with_lists
-from seqcls_beam.schema import classes_of, with_classes
+from seqcls_beam.schema import with_classes
 
 MAX_ROWS = 2**16  # rows decoded at a time
 MAX_DECODED = 128 * 2**20  # bytes that those may take if each is the largest value of its dictionary
 _FIRST = 16  # rows that are decoded to see the dictionaries
-_SAID = 10  # classes that a sentence names
-
-_Classes = dict[str, tuple[str, ...] | None]
-"""Kept column → what a file calls the class numbers in it."""
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -48,12 +46,24 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
     return found
 
 
+def named(pieces: list[Piece], names: set[str]) -> tuple[str, ...]:
+    """Those of some columns whose class numbers have names in one of the first files."""
+    found: set[str] = set()
+    for file, _ in sampled(pieces):
+        parquet = _open(file)[0]
+        if not isinstance(parquet, str):
+            found |= {name for name in names if classes_in(parquet.schema_arrow, name) is not None}
+    return tuple(sorted(found))
+
+
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Row groups of a Parquet file → blocks."""
     parquet, watched = _open(file)
     if isinstance(parquet, str):
         if piece.start == 0:  # once a file, of which no piece says how much of it it is
-            yield Fault(0, "unreadable_file", f"not a Parquet file: {parquet}", b"", 0)
+            file.seek(0)
+            detail = no_parquet(file.read(HEAD)) or parquet
+            yield Fault(0, "unreadable_file", f"not a Parquet file: {detail}", b"", 0)
         return
     footer = parquet.metadata
     rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
@@ -63,7 +73,7 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     there = Counter(parquet.schema_arrow.names)
     lacking = [name for name in layout.names if there[name] != 1]
     if lacking:
-        detail = f"the file has the column {shown(lacking[0])} {there[lacking[0]]} times: {list(there)}"
+        detail = f"the file has the column {shown(lacking[0])} {there[lacking[0]]} times: {listed(there)}"
         yield Fault(row, "missing_column", detail[:1000], b"", int(share * here), here, int(share * here))
         return
     own = pa.schema([parquet.schema_arrow.field(name) for name in layout.names], parquet.schema_arrow.metadata)
@@ -248,10 +258,13 @@ def _most(values: pa.Array) -> int:
     return int(pc.max(lengths).as_py() or 0)
 
 
-def _block(batch: pa.RecordBatch, row: int, layout: Layout, called: _Classes, consumed: int) -> Block:
+def _block(batch: pa.RecordBatch, row: int, layout: Layout, called: dict[str, Classes], consumed: int) -> Block:
     rejects: dict[int, tuple[str, str]] = {}
     texts = [fitted(batch.column(name), name, pa.string(), rejects, text=True) for name in layout.texts]
-    keep = [_kept(batch.column(each.name), each, layout, called[each.name], rejects) for each in layout.keep]
+    keep = []
+    for field in layout.keep:
+        values = by_name(batch.column(field.name), field, called[field.name], layout, rejects)
+        keep.append(fitted(values, field.name, field.type, rejects))
     return Block(
         positions=np.arange(row, row + len(batch)),
         texts=texts,
@@ -259,48 +272,5 @@ def _block(batch: pa.RecordBatch, row: int, layout: Layout, called: _Classes, co
         rejects=rejects,
         raw=lambda number: as_json(row_in_python(batch, number)),
         consumed=consumed,
+        called=called,
     )
-
-
-def _kept(
-    values: pa.Array,
-    field: pa.Field,
-    layout: Layout,
-    called: tuple[str, ...] | None,
-    rejects: dict[int, tuple[str, str]],
-) -> pa.Array:
-    """A kept column under its type; class numbers, of which others were told what they are called, are rejected."""
-    name, planned = field.name, classes_of(field)
-    if called != planned and name not in layout.numbers:
-        if called is None or is_list(values.type) or field.type != pa.string() or len(set(called)) < len(called):
-            nulls, unfit = misfits(values, field.type)
-            told = f"{shown(name)} has {_said(called)} in this file, and {_said(planned)} in the first"
-            if "keep_columns" in layout.options.naming:
-                told += f"; --keep_columns={name}:string keeps each by its name"
-            rejects.update(dict.fromkeys(unfit, ("wrong_type", told)))
-            return nulls
-        values = _by_name(values, name, called, rejects)
-    return fitted(values, name, field.type, rejects)
-
-
-def _by_name(
-    values: pa.Array, name: str, called: tuple[str, ...], rejects: dict[int, tuple[str, str]]
-) -> pa.StringArray:
-    """Class numbers → what they are called; -1 says, as null does, that there is no class."""
-    numbers, unfit = cast(values, pa.int64())
-    there = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, len(called)))
-    names = pa.array(called, pa.string()).take(pc.if_else(there, numbers, None))
-    strange = pc.fill_null(pc.and_(pc.invert(there), pc.not_equal(numbers, -1)), False)
-    for row in [*unfit, *np.flatnonzero(strange.to_numpy(zero_copy_only=False)).tolist()]:
-        rejects[row] = (
-            "wrong_type",
-            f"{shown(name)} is {values[row]}, and the classes of this file are 0 to {len(called) - 1}",
-        )
-    return names
-
-
-def _said(classes: tuple[str, ...] | None) -> str:
-    if classes is None:
-        return "no names of classes"
-    more = " …" * (len(classes) > _SAID)
-    return f"the classes {', '.join(f'{number} {name!r}' for number, name in enumerate(classes[:_SAID]))}{more}"

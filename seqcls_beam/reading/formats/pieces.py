@@ -13,7 +13,7 @@ from seqcls_beam.reading.formats import inflate
 from seqcls_beam.reading.formats.inflate import Damaged, Inflater, prove
 
 CHUNK = 2 * 2**20  # decoded bytes at a time
-HEAD = 4  # bytes that are always read together at the start of a file: a byte-order mark
+HEAD = 10  # bytes that are always read together at the start of a file: they tell what it is
 KEPT = 32 * 2**20  # decoded bytes of a compressed file that are not decoded twice
 BEHIND = 64 * 2**10  # bytes at a time behind the end of a range, where only the end of one line is looked for
 

@@ -14,7 +14,8 @@ from seqcls_beam.reading.formats.columns import Layout
 from seqcls_beam.reading.formats.encodings import Undecided, of
 from seqcls_beam.reading.formats.inflate import Damaged
 from seqcls_beam.reading.formats.lines import OpenRecord
-from seqcls_beam.reading.formats.pieces import Piece, decoded
+from seqcls_beam.reading.formats.pieces import HEAD, Piece, decoded
+from seqcls_beam.reading.formats.signatures import no_text
 from seqcls_beam.reading.formats.text import other_columns
 
 
@@ -46,6 +47,8 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
 
 def _block(raw: bytes, piece: Piece, layout: Layout) -> Block:
     encoding = of(layout.options.encoding)
+    if said := no_text(raw[:HEAD], piece.compression):
+        raise Undecided(said)
     rejects = {}
     text = None
     try:

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import io
+import re
 import zlib
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.reading.formats import blocks, delimited, lines, pieces
+from seqcls_beam.reading.formats import blocks, delimited, encodings, lines, pieces
 from seqcls_beam.reading.records import plan_layout
 from seqcls_beam.schema import Mark
 from tests.reading.reader import batches, brief, files, rows, stored
@@ -49,6 +50,43 @@ def test_the_rows_do_not_depend_on_the_blocks(text, chunk, window, limit):
         assert brief(stored(data, "any.csv")) == whole
         patch.setattr(lines, "MAX_LINES", window)
         assert brief(stored(data, "any.csv")) == whole
+
+
+def test_a_header_in_the_middle_is_no_row():
+    data = b'id,text\n1,a\nid,text\n\xef\xbb\xbfid,"text"\n2,text\n'
+    assert brief(stored(data, "joined.csv")) == [
+        (8, "a"),
+        (12, "wrong_type", b"id,text"),
+        (20, "wrong_type", b'\xef\xbb\xbfid,"text"'),
+        (33, "text"),
+    ]
+    assert brief(stored(b"text\na\ntext\n", "one.csv")) == [(5, "a"), (7, "text")]
+
+
+def test_a_number_is_no_truth_value():
+    found = rows(stored(b"text,k\na,1\na,0\na,true\na,FALSE\na,\n", "bool.csv"), keep_columns=("k:bool",))
+    assert [(row["keep"] or {}).get("k") for row in found] == [None, None, True, False, None]
+    assert [row["reject"] and row["reject"]["reason"] for row in found] == ["wrong_type"] * 2 + [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "said"),
+    [
+        (gzip.compress(b"text\na\n"), "a.csv", r"ending \.gz"),
+        (gzip.compress(gzip.compress(b"a\n")), "a.txt.gz", "gz again: decompress it once"),
+        (b"PK\x03\x04" + bytes(30), "a.jsonl", "zip archive: unpack"),
+        (b"PAR1\x15" + bytes(30), "a.csv", "a Parquet file: .*parquet"),
+        (b'{"text": "a"}\n', "a.parquet", "say with --input_format"),
+    ],
+)
+def test_what_is_called_something_else_is_told(data, name, said):
+    (row,) = rows(stored(data, name))
+    assert row["reject"]["reason"] == "unreadable_file" and re.search(said, row["reject"]["detail"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8"])
+def test_wide_characters_show(encoding):
+    assert encodings.wide("id,text\n1,good film é\n".encode(encoding)) == ("" if encoding == "utf-8" else encoding)
 
 
 def test_a_stray_quote_costs_one_line():
@@ -139,7 +177,11 @@ def test_names_that_nobody_can_tell_apart():
     with pytest.raises(ValueError, match="2 columns of the first file have no name"):
         rows(uri, keep_columns=("*",))
     assert rows(uri, keep_columns=("n",))[0]["keep"] == {"n": "d"}
-    assert rows(stored(b",text,x,x\n0,a,1,2\n", "twice.csv"), keep_columns=("",))[0]["keep"] == {"": "0"}
+    assert rows(stored(b",text,x\n0,a,1\n", "index.csv"), keep_columns=("*",))[0]["keep"] == {
+        "": "0",
+        "text": "a",
+        "x": "1",
+    }
     blanks = stored(b"id, text\n1,a\n", "blanks.csv")
     with pytest.raises(ValueError, match=r"no column 'text' .* ' text' is to be named with its blanks"):
         rows(blanks)

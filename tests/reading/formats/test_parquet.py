@@ -354,7 +354,9 @@ def test_files_that_call_their_classes_otherwise_are_not_read_by_the_names_of_th
         "'gold' has the classes 0 'neg', 1 'pos' in this file, and the classes 0 'pos', 1 'neg' in the first; "
         "--keep_columns=gold:string keeps each by its name"
     )
-    assert "no names of classes in this file" in faults[2]["detail"]
+    assert faults[2]["detail"] == (
+        "'gold' has no names of classes in this file, and the classes 0 'pos', 1 'neg' in the first"
+    )
     assert [row["reject"] is None for row in rows(silent, first)] == [True, True, False, False]
     assert [row["reject"] for row in rows(first, turned, keep_columns=("text",))] == [None] * 5
 
@@ -362,15 +364,76 @@ def test_files_that_call_their_classes_otherwise_are_not_read_by_the_names_of_th
 def test_as_a_string_a_class_number_is_kept_by_its_name():
     first = with_gold("first", pa.array([0, 1, -1, None]), named("pos", "neg"))
     turned = with_gold("turned", pa.array([0.0, 1.0, 2.0, 0.5]), named("neg", "pos"))
-    plain = with_gold("plain", [0, 1])
-    found = rows(first, turned, plain, keep_columns=("gold:string",))
-    assert [row["keep"]["gold"] for row in found] == ["pos", "neg", None, None, "neg", "pos", None, None, "0", "1"]
+    found = rows(first, turned, keep_columns=("gold:string",))
+    assert [row["keep"]["gold"] for row in found] == ["pos", "neg", None, None, "neg", "pos", None, None]
     assert [number for number, row in enumerate(found) if row["reject"]] == [6, 7]
     assert found[6]["reject"]["detail"] == "'gold' is 2.0, and the classes of this file are 0 to 1"
     (batch, *_) = batches(first, keep_columns=("gold:string",))
     assert batch.schema.field("keep").type.field("gold").metadata is None
     strings = with_gold("strings", ["pos", "neg"])
     assert [row["keep"]["gold"] for row in rows(strings, first)] == ["pos", "neg", "pos", "neg", None, None]
+
+
+def beside(*values: Any) -> tuple[str, str]:
+    """JSON lines and CSV with values of `gold` that nobody calls anything."""
+    lines = "".join(json.dumps({"text": f"line {i}", "gold": value}) + "\n" for i, value in enumerate(values))
+    cells = "".join(f"cell {i},{'' if value is None else value}\n" for i, value in enumerate(values))
+    return stored(lines.encode(), "b.jsonl"), stored(f"text,gold\n{cells}".encode(), "c.csv")
+
+
+def test_numbers_of_other_formats_are_not_kept_under_the_names_of_a_parquet_file():
+    first = with_gold("a", [0, 1], named("pos", "neg"))
+    found = rows(first, *beside(0, None, 7))
+    assert [row["keep"]["gold"] for row in found] == [0, 1, *[None] * 6]
+    assert [row["text"] for row in found] == ["a 0", "a 1", None, "line 1", None, None, "cell 1", None]
+    faults = [row["reject"] for row in found if row["reject"]]
+    assert {each["reason"] for each in faults} == {"wrong_type"}
+    assert {each["detail"] for each in faults} == {
+        "'gold' has no names of classes in this file, and the classes 0 'pos', 1 'neg' in the first"
+    }
+    assert faults[0]["raw"] == b'{"text": "line 0", "gold": 0}'
+    # The first has none: it is the Parquet file's that are not kept.
+    found = rows(beside(0, 1)[0], first, keep_columns=("gold",))
+    assert [row["keep"]["gold"] for row in found] == [0, 1, None, None]
+    assert "the classes 0 'pos', 1 'neg' in this file, and no names of classes in the first" in str(found[2]["reject"])
+    # True is no number of a class.
+    found = rows(first, *beside("true"), keep_columns=("gold:bool",))
+    assert [row["keep"]["gold"] for row in found] == [None, None, None, True]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_beside_names_no_number_is_kept_as_a_string_whichever_file_comes_first(turn):
+    names = with_gold("a", [0, 1], named("pos", "neg"))
+    plain = with_gold("plain", [0, 1])
+    strings = with_gold("strings", ["pos", "1"])
+    files = [names, plain, strings, *beside("pos", "0", "1.0", None)]
+    found = {row["text"]: row for row in rows(*files[::turn], keep_columns=("gold:string",))}
+    found.pop(None, None)
+    assert {text: row["keep"]["gold"] for text, row in found.items()} == {
+        "a 0": "pos", "a 1": "neg", "strings 0": "pos",
+        "line 0": "pos", "line 3": None, "cell 0": "pos", "cell 3": "",
+    }  # fmt: skip
+    (*_, fault) = [row["reject"] for row in rows(names, plain, keep_columns=("gold:string",))]
+    assert (fault["reason"], fault["detail"]) == (
+        "wrong_type",
+        "'gold' is '1': is that a name, or the number of a class? This file does not say it, and others have names "
+        "for theirs",
+    )
+    assert [row["keep"]["gold"] for row in rows(plain, strings, keep_columns=("gold:string",))] == [
+        "0",
+        "1",
+        "pos",
+        "1",
+    ]
+
+
+def test_a_class_without_a_name_of_its_own_is_kept_as_no_string():
+    same = with_gold("same", [0, 1], named("a", "a"))
+    many = with_gold("many", pa.array([[0], None]), named("a", "b", kind="List"))
+    for uri, bad in ((same, 2), (many, 1)):
+        found = rows(uri, keep_columns=("gold:string",))
+        assert [row["reject"]["reason"] for row in found if row["reject"]] == ["wrong_type"] * bad
+        assert "of which no name alone says which it is" in found[0]["reject"]["detail"]
 
 
 def test_files_without_rows_do_not_say_what_columns_are_like():

@@ -68,6 +68,10 @@ def parquet(folder: Path) -> list[Base]:
     long = pa.table({"text": texts(400), "n": pa.array(range(400), pa.int64())})
     typed = pa.table({"text": texts(12), **many_types(12)})
     wide = pa.table({"text": texts(3), **{f"c{i}": pa.array([i, None, 3], pa.int16()) for i in range(999)}})
+    threes = pa.array([None if i % 5 == 3 else [i, None, i / 2] for i in range(12)], pa.list_(pa.float32(), 3))
+    fixed = pa.table(
+        {"text": texts(12), "threes": threes, "views": pa.array(threes.to_pylist(), pa.list_view(pa.float32()))}
+    )
     plain: dict[str, Any] = {"use_dictionary": False, "compression": "none"}
     made = [
         write(folder, "plain", narrow, **plain),
@@ -83,6 +87,7 @@ def parquet(folder: Path) -> list[Base]:
             folder, "delta", narrow, **plain, column_encoding={"text": "DELTA_BYTE_ARRAY", "n": "DELTA_BINARY_PACKED"}
         ),
         write(folder, "typed", typed, compression="none", write_page_checksum=True),
+        write(folder, "fixed", fixed, compression="snappy"),
         write(folder, "empty", narrow.slice(0, 0), compression="none"),
         without_groups(folder, "no_groups", narrow.schema),
         write(folder, "wide", wide, compression="snappy", write_page_checksum=True),
@@ -99,7 +104,7 @@ def parquet(folder: Path) -> list[Base]:
     ]
 
 
-PARQUETS = 16
+PARQUETS = 17
 """Files that `parquet` makes."""
 
 

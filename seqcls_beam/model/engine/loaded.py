@@ -1,0 +1,35 @@
+"""The model that this process has loaded: one, which is let go before another takes its memory."""
+
+import gc
+import threading
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from seqcls_beam.config import ModelOptions
+from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.engine.classifier import Classifier
+from seqcls_beam.model.tokens import Sequences
+
+_loading = threading.Lock()
+_living: WeakValueDictionary[tuple[Checkpoint, ModelOptions], Classifier] = WeakValueDictionary()
+_kept: Classifier | None = None
+
+
+def loaded(checkpoint: Checkpoint, options: ModelOptions, first: Sequences | None = None) -> Classifier:
+    """A classifier: one that lives in this process, if it is of the same files and options, else a new one.
+
+    The last one lives on when nobody uses it any more, until another is asked for; one that is fitted to sequences,
+    `first`, is its caller's alone. Raises as `Classifier` does.
+    """
+    global _kept
+    # What names the model in the options stands in the checkpoint.
+    wanted = (checkpoint, replace(options, model=checkpoint.name, revision=None, problem_type=None))
+    with _loading:
+        found = None if first is not None else _living.get(wanted)
+        if found is None:
+            _kept = None
+            gc.collect()  # a model's modules know each other, so that it would stay until Python looks
+            found = Classifier(checkpoint, options, first)
+        if first is None:
+            _kept = _living[wanted] = found
+        return found
