@@ -46,7 +46,7 @@ def test_nothing_in_a_place_is_no_label(form, values, sets, wrong):
 
 def test_rows_with_a_place_for_nothing_are_rejected_with_what_stands_there(tmp_path):
     texts = sentences(40)
-    values: list[list[Any]] = [["a", None], ["b", " "], [], *[["a"], ["b"], ["a", "b"]] * 13][:40]
+    values: list[Any] = [["a", None], ["b", " "], [], *[["a"], ["b"], ["a", "b"]] * 13][:40]
     rows = [{"text": text, "label": value} for text, value in zip(texts, values, strict=True)]
     out = run(rows, tmp_path / "out", "--max_rejected=0.2", *FLAGS)
     made = sorted((row["reason"], row["detail"], row["raw"].decode()) for row in rejected(out))
