@@ -258,7 +258,7 @@ def test_rows_that_cannot_be_scored_are_counted_and_told(tmp_path, model, capsys
     capsys.readouterr()
     run(f"--input={path}", f"--model={model}", "--max_rejected=0.03", f"--output={tmp_path}/no", code=1)
     said = capsys.readouterr().err
-    assert "4 of 101 rows were rejected, more than --max_rejected=0.03" in said
+    assert "4 of 101 rows were rejected (4.0%" in said and "more than --max_rejected=0.03 allows" in said
     assert "the unknown labels begin with 'great', '<i>', and the model's are 'negative', 'positive'" in said
     assert not (tmp_path / "no" / "evaluation.json").exists()
 
@@ -484,7 +484,10 @@ def test_rows_that_the_run_rejected_are_counted(tmp_path, model, capsys):
         source[number]["text"] = ""
     out = answered(tmp_path, "out", model, source, "--keep_columns=label", "--max_rejected=0.5")
     run(f"--labeled={out}", code=1)
-    assert "10 of 50 rows were rejected, more than --max_rejected=0.05" in capsys.readouterr().err
+    assert (
+        "10 of 50 rows were rejected (20.0%: 10 empty_text), more than --max_rejected=0.05 allows"
+        in capsys.readouterr().err
+    )
     run(f"--labeled={out}", "--max_rejected=0.2", f"--output={tmp_path}/told")
     found = read(tmp_path / "told")["rows"]
     assert (found["in"], found["scored"], found["rejected_by_reason"]) == (50, 40, {"empty_text": 10})

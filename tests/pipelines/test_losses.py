@@ -233,11 +233,12 @@ def test_a_record_from_elsewhere_is_a_sentence(tmp_path, model, capsys):
     run(model, tmp_path / "out", *flags, code=1)
     (record,) = (tmp_path / "out" / "_attempts").glob("*/records/*.json")
     read = json.loads(record.read_text())
-    for odd in ("x", [None], [{"path": 7}]):
+    for odd in (None, 7, "x", [None], [{"path": 7}]):
         record.write_text(json.dumps({**read, "inputs": odd}))
         capsys.readouterr()
         run(model, tmp_path / "out", *flags, "--max_rejected=1", code=1)
-        assert "which no reader wrote; remove" in capsys.readouterr().err
+        told = "which no reader wrote" if isinstance(odd, list) else "is none of this program's"
+        assert f"{told}; remove" in capsys.readouterr().err
 
 
 def test_rows_that_must_not_be_learned_from_make_no_loss_smaller(tmp_path, model, capsys):

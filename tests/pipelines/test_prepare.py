@@ -717,7 +717,6 @@ def test_the_command_of_the_manifest_runs_again(tmp_path, capfd, monkeypatch):
             "e",
             "f",
             "--quote=",
-            "--keep_source",
             "--column_names=-x,y z",
         ],
         ["--input_train=x", "--quote=-", "--labels=a b:c,'d\"", "--clean=", "--validation_fraction=1e-05"],
