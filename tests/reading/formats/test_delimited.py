@@ -78,6 +78,7 @@ def test_a_number_is_no_truth_value():
         (b"PAR1\x15" + bytes(30), "a.csv", "a Parquet file: .*parquet"),
         (b'{"text": "a"}\n', "a.parquet", "say with --input_format"),
     ],
+    ids=["gz", "twice", "zip", "parquet", "jsonl"],
 )
 def test_what_is_called_something_else_is_told(data, name, said):
     (row,) = rows(stored(data, name))
