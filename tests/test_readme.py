@@ -40,7 +40,9 @@ def recipes(command, text):
 
 
 MAKING = README[README.index("## Fine-tune and evaluate") : README.index("## Output")]
-RECIPES, PREPARING = recipes("classify", README.replace(MAKING, "")), recipes("prepare", README.replace(MAKING, ""))
+STREAM = README[README.index("## Label a stream") : README.index("## Prepare fine-tuning data")]
+FILES = README.replace(MAKING, "").replace(STREAM, "")
+RECIPES, PREPARING = recipes("classify", FILES), recipes("prepare", FILES)
 
 
 def test_the_figures_of_the_preparation_are_the_measured_ones():
