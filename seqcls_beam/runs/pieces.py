@@ -6,8 +6,9 @@
     OUT/_pieces/scratch/                             what is being written
 
 A piece has good and rejected rows as they came, the columns of LABELED and `reject`. Its name is a digest of which
-messages are in it and which of them were rejected, so a batch that runs twice writes one piece, and whoever removes one
-by its name, however late, removes only rows of these messages.
+messages are in it, which of them were rejected, by which model, and under which columns. So a batch that runs twice
+writes one piece, what another model says of it is another, of which sealing chooses as of any copies, and whoever
+removes one by its name, however late, removes only rows of these messages.
 """
 
 import hashlib
@@ -189,8 +190,10 @@ def _columns(predictions: pa.RecordBatch) -> pa.RecordBatch:
 def _put(store: Store, window: str, piece: pa.RecordBatch) -> None:
     """Write a piece, unless the same messages are there already, whole."""
     digest = hashlib.blake2b(digest_size=16)
-    update(digest, piece["message_id"])
+    for texts in (piece["message_id"], piece["model"]):
+        update(digest, texts)
     digest.update(np.packbits(piece["reject"].is_valid().to_numpy(zero_copy_only=False)).tobytes())
+    digest.update(piece.schema.serialize())
     data = _encoded(piece)
     name = f"{FOLDER}/{window}/{digest.hexdigest()}"
     number = 0
