@@ -74,11 +74,11 @@ def test_a_batch_without_rows_is_no_piece(out):
 
 
 def test_a_batch_that_runs_twice_is_one_piece(out):
-    before = [pieces.append(str(out), predictions(MESSAGES), 300), files(out)]
-    assert [pieces.append(str(out), predictions(MESSAGES), 300), files(out)] == before
+    told, there = pieces.append(str(out), predictions(MESSAGES), 300), files(out)
+    assert (pieces.append(str(out), predictions(MESSAGES), 300), files(out)) == (told, there)
     # What another model says of the same messages is kept, and sealing chooses: not who came first.
     pieces.append(str(out), predictions(MESSAGES, model="f" * 64), 300)
-    assert set(before[1]) < set(files(out))
+    assert set(there) < set(files(out))
 
 
 def test_a_row_that_was_rejected_and_is_labelled_now_is_another_piece(out):
