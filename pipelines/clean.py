@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.command import exit_code, planning, say
-from pipelines.options import UsageError, parse_alone, parser
+from pipelines.options import parse_folder
 from pipelines.terminal import clean as terminal
 from seqcls_beam.config.clean import CleanOptions
 from seqcls_beam.runs import cleaning
@@ -31,10 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        given = parse_alone(parser("pipelines.clean", (__doc__ or "").strip(), EPILOG, GROUPS), argv, GROUPS)["clean"]
-        if "output" not in given:
-            raise UsageError("which folder? python -m pipelines.clean OUT")
-        options = CleanOptions(**given)
+        options = CleanOptions(**parse_folder("clean", (__doc__ or "").strip(), EPILOG, argv, GROUPS))
         found = cleaning.look(options.output, options.before)
     if not found:
         return say("nothing to clean: versions name all that is there", 0)

@@ -67,6 +67,19 @@ def parse_alone(
     return _given(parsed, groups)
 
 
+def parse_folder(
+    command: str, description: str, epilog: str, argv: Sequence[str], groups: dict[str, type]
+) -> dict[str, Any]:
+    """The values given for a command whose one group, called as it is, begins with the folder it looks after.
+
+    Raises `UsageError` where that is missing, too.
+    """
+    given = parse_alone(parser(f"pipelines.{command}", description, epilog, groups), argv, groups)[command]
+    if "output" not in given:
+        raise UsageError(f"which folder? python -m pipelines.{command} OUT")
+    return given
+
+
 def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dict[str, Any]]:
     return {
         name: {

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.command import exit_code, planning, say
-from pipelines.options import UsageError, parse_alone, parser
+from pipelines.options import parse_folder
 from pipelines.terminal import seal as terminal
 from seqcls_beam.config.seal import SealOptions
 from seqcls_beam.runs.sealing import seal
@@ -30,10 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        given = parse_alone(parser("pipelines.seal", (__doc__ or "").strip(), EPILOG, GROUPS), argv, GROUPS)["seal"]
-        if "output" not in given:
-            raise UsageError("which folder? python -m pipelines.seal OUT")
-        options = SealOptions(**given)
+        options = SealOptions(**parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS))
     done = []
     try:
         for each in seal(options.output, options.until_microseconds):

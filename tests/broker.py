@@ -91,16 +91,20 @@ def _requests(messages: Sequence[tuple[bytes, dict[str, str]]]) -> Iterator[list
         yield some
 
 
+def built() -> str:
+    """The program of the service; it is built if need be."""
+    return subprocess.run([BUILD], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 @contextmanager
 def running(deadline: int = 10, **failing: str) -> Iterator[Broker]:
     """A broker of its own, whose subscriptions may have this deadline or a longer one, in seconds.
 
     `failing`: calls that always fail, and the code: `Pull="PERMISSION_DENIED"`.
     """
-    binary = subprocess.run([BUILD], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     with TemporaryDirectory() as folder:
         file = Path(folder, "address")
-        command = [binary, f"-address-file={file}", f"-min-ack-deadline={deadline}s"]
+        command = [built(), f"-address-file={file}", f"-min-ack-deadline={deadline}s"]
         command += [f"-fail={call}={code}" for call, code in failing.items()]
         with subprocess.Popen(command) as process:
             try:

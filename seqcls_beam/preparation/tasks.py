@@ -146,10 +146,10 @@ def finish(job: Job) -> str:
     complete(job, list(stages(job))[-1])
     made, moves = manifest.build(job, run.read_own(job.run, job.run.facts))
     reasons = made["rows"]["rejected_by_reason"]
-    flags = ". Of --label_columns 0 and 1, or false and true, are read" * bool(
-        job.form.columns and "unknown_label" in reasons
-    )
-    accounting.refuse(job.run.limits, _inputs(job, reference=False), reasons, _rejects(job) + flags)
+    end = _rejects(job)
+    if job.form.columns and "unknown_label" in reasons:
+        end += ". Of --label_columns 0 and 1, or false and true, are read"
+    accounting.refuse(job.run.limits, _inputs(job, reference=False), reasons, end)
     manifest.refuse_untrainable(made, job)
     _refuse_damaged(job, made, moves)
     text = card.card(made).encode()

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.broker import BUILD, Broker
+from tests.broker import Broker, built
 
 PORT = 8085
 
@@ -17,8 +17,7 @@ PORT = 8085
 def main(path: Path) -> int:
     """Start the service, publish, wait."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the service ends with us
-    binary = subprocess.run([BUILD], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    with subprocess.Popen([binary, f"-port={PORT}"], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([built(), f"-port={PORT}"], stdout=subprocess.DEVNULL) as process:
         try:
             broker = Broker(process, f"127.0.0.1:{PORT}")
             (subscription,) = broker.topic(path.stem, path.stem)

@@ -394,20 +394,14 @@ def halt(folder: Path, step: int) -> bool:
     return True
 
 
+_EVERY = pytest.param(1, 1, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])
+
+
 @pytest.mark.timeout(600)
-def test_a_sealer_halted_at_some_steps_while_another_one_seals(tmp_path):
-    step = 3
+@pytest.mark.parametrize(("step", "stride"), [(3, 23), _EVERY])
+def test_a_sealer_halted_at_a_step_while_another_one_seals(tmp_path, step, stride):
     while halt(tmp_path / str(step), step):
-        step += 23
-    assert step > 60
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_a_sealer_halted_at_every_step_while_another_one_seals(tmp_path):
-    step = 1
-    while halt(tmp_path / str(step), step):
-        step += 1
+        step += stride
     assert step > 60
 
 

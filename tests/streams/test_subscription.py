@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -397,28 +398,30 @@ def test_what_will_never_be_answered_ends_the_job(request, code, says):
         forget(source(path), 5)
 
 
-def test_who_may_only_pull_need_not_see_the_deadline(request):
-    with broker.running(GetSubscription="PERMISSION_DENIED") as own, broker.leading(own.address):
+@contextmanager
+def failing(request, **calls):
+    """A service on which calls always fail, and all 50 of its messages taken: (service, subscription, client, ids)."""
+    with broker.running(**calls) as own, broker.leading(own.address):
         topic, path = named(own, request)
         ids = own.publish(topic, numbered(50))
         client = opened(source(path))
         assert len(all_of(client, 50)) == 50
+        yield own, path, client, ids
+        forget(source(path), 5)
+
+
+def test_who_may_only_pull_need_not_see_the_deadline(request):
+    with failing(request, GetSubscription="PERMISSION_DENIED") as (own, path, client, ids):
         assert own.pull(path, 12) == []
         client.acknowledge(ids)
         assert until(lambda: client.acknowledged == 50)
-        forget(source(path), 5)
 
 
 def test_acknowledgements_that_are_refused_do_no_harm(request):
-    with broker.running(Acknowledge="INVALID_ARGUMENT") as own, broker.leading(own.address):
-        topic, path = named(own, request)
-        ids = own.publish(topic, numbered(50))
-        client = opened(source(path))
-        assert len(all_of(client, 50)) == 50
+    with failing(request, Acknowledge="INVALID_ARGUMENT") as (_, _, client, ids):
         client.acknowledge(ids)
         assert client.take(10, LARGE, 13) == []  # what came again is known
         assert client.acknowledged == 0 and client.pulled == 50
-        forget(source(path), 5)
 
 
 def test_a_process_may_end_without_a_word(service, request):
