@@ -7,13 +7,16 @@ Whatever writes holds a lock, so that nobody comes between the question and the 
 """
 
 import asyncio
+import http.client
+import re
 import socket
 import subprocess
 import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import gcsfs
@@ -43,6 +46,66 @@ def bucket(name: str) -> Iterator[str]:
         gcsfs.GCSFileSystem.clear_instance_cache()
         yield f"gs://{name}"
         gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+class Faults:
+    """Which requests to a gateway fail, and how; it may change at any time."""
+
+    def __init__(self) -> None:
+        self.where = ""  # in the method, the path or the body: "METHOD /path body"; "" for none
+        self.status = 401  # 0: the connection is closed instead
+        self.body = b'{"error": {"code": 401, "message": "no"}}'
+        self.failed = 0  # how many did
+
+
+@contextmanager
+def failing(service: str) -> Iterator[tuple[str, Faults]]:
+    """The URL of a gateway to a storage service, and what fails at it."""
+    faults = Faults()
+
+    class Gateway(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked = f"{self.command} {urllib.parse.unquote(self.path)} {body[:2000].decode('latin-1')}"
+            if faults.where and re.search(faults.where, asked, re.DOTALL):
+                faults.failed += 1
+                self.close_connection = True
+                if faults.status:
+                    self._give(faults.status, {"Content-Type": "application/json"}, faults.body)
+                return
+            left_out = ("host", "connection", "accept-encoding")
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+            there = http.client.HTTPConnection(urllib.parse.urlsplit(service).netloc)
+            there.request(self.command, self.path, body or None, headers)
+            answered = there.getresponse()
+            kept = {name: answered.headers[name] for name in ("Content-Type", "Location") if name in answered.headers}
+            data = answered.read()
+            there.close()
+            if "Location" in kept:
+                kept["Location"] = kept["Location"].replace(service, f"http://{self.headers['Host']}")
+            self._give(answered.status, kept, data)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer
+
+        def _give(self, status: int, headers: dict[str, str], data: bytes) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(ConnectionError):  # whoever asks for a few bytes does not stay for the rest
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as gateway:
+        thread = threading.Thread(target=gateway.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{gateway.server_port}", faults
+        finally:
+            gateway.shutdown()
+            thread.join()
 
 
 def _free_port() -> int:

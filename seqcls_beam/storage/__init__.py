@@ -1,7 +1,8 @@
 """The few things done with files, local or in a bucket, that must be atomic.
 
-    names.py   how files are named
-    web.py     files over HTTP
+    names.py    how files are named
+    faults.py   what goes wrong at a store, as one kind of error
+    web.py      files over HTTP
 
 fsspec opens, lists and copies; this file adds what it leaves open: writing whole or not at all, creating only where
 nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
@@ -18,12 +19,12 @@ from typing import IO, Any, TypeVar
 
 import fsspec
 from fsspec.archive import AbstractArchiveFileSystem
-from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.spec import AbstractFileSystem
 from fsspec.utils import get_protocol
 
+from seqcls_beam.storage.faults import Remote, told
+from seqcls_beam.storage.faults import StoreError as StoreError
 from seqcls_beam.storage.names import STANDARD_INPUT as STANDARD_INPUT
 from seqcls_beam.storage.names import absolute as absolute
 from seqcls_beam.storage.names import is_local as is_local
@@ -37,14 +38,14 @@ from seqcls_beam.storage.names import without_password as without_password
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-
 _DISK = LocalFileSystem()
 
 
 def connect(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it. Listings are not cached: other processes write there too.
 
-    Raises `ValueError` for a protocol that nobody knows, and `ImportError` where its package is missing.
+    Raises `ValueError` for a protocol that nobody knows, and `ImportError` where its package is missing. A store that
+    fails is a `StoreError`, here and in all calls of the file system and of its files.
     """
     if is_local(uri):
         return _DISK, local_path(uri)
@@ -52,10 +53,12 @@ def connect(uri: str) -> tuple[Any, str]:
     if is_web(uri):
         from seqcls_beam.storage.web import Web  # its package comes with extras only
 
-        return Web(), uri
+        return Remote(Web()), uri
     kind = fsspec.get_filesystem_class(protocol)
     if "::" in uri and issubclass(kind, (ChainedFileSystem, AbstractArchiveFileSystem)):
-        return fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        with told(uri):
+            chained, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        return Remote(chained), path
     # Not `url_to_fs`, which takes a:: in any name for a chain of file systems.
     options = kind._get_kwargs_from_urls(uri)
     if "#" in uri:
@@ -63,7 +66,8 @@ def connect(uri: str) -> tuple[Any, str]:
     path = kind._strip_protocol(uri)
     if protocol == "memory" and path:
         path = f"/{path.lstrip('/')}"
-    return kind(**options, use_listings_cache=False), path
+    with told(uri):  # credentials are looked for
+        return Remote(kind(**options, use_listings_cache=False)), path
 
 
 def size(uri: str) -> int | None:
@@ -153,7 +157,7 @@ def ensure_writable(folder: str) -> None:
     So it does where the file system would not create a file only if there is none, but ask, and then write.
     """
     fs = connect(folder)[0]
-    if not isinstance(fs, (LocalFileSystem, AsyncFileSystem)) and type(fs).pipe_file is AbstractFileSystem.pipe_file:
+    if isinstance(fs, Remote) and not fs.creates:
         raise OSError(f"of two runs that publish at once the file system of {folder} would let both win")
     probe = join(folder, f".probe-{secrets.token_hex(8)}")
     put_if_absent(probe, b"probe")
@@ -284,8 +288,7 @@ def remove_version(uri: str, seen: str) -> None:
     with suppress(FileNotFoundError):
         if "generation" in fs.info(path):
             # Only the object of that generation: an error where there is a newer one.
-            aware = type(fs)(**{**fs.storage_options, "version_aware": True})
-            aware.rm_file(f"{path}#{seen}")
+            fs.again(version_aware=True).rm_file(f"{path}#{seen}")
         elif version_of(uri) == seen:
             fs.rm_file(path)
 
