@@ -17,6 +17,7 @@ import apache_beam as beam
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines import streaming
 from pipelines.command import (
     EPILOG,
     already_published,
@@ -36,7 +37,6 @@ from pipelines.terminal.rows import watching
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
-from seqcls_beam.config.stream import EndOptions, SourceOptions, WindowOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.job import Job
@@ -45,9 +45,13 @@ from seqcls_beam.runs.run import begin, finished_units
 from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
-STREAM = {"source": SourceOptions, "windows": WindowOptions, "end": EndOptions}
+GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, **streaming.GROUPS, "look": LookOptions}
 
-GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, **STREAM, "look": LookOptions}
+_STREAM_EPILOG = """\
+a stream runs until it is told to end: SIGTERM and Ctrl-C finish the batch in hand, seal the windows that are over and
+end with 0, a second one ends at once; exit codes: 0 told to end, 1 failed (what was labelled before stays, windows
+may be published, and what was not acknowledged comes again), 2 wrong usage, 130 or 143 ended at once
+"""
 
 DEMO_OUTPUT = "demo-output"
 
@@ -59,17 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        made = parser("pipelines.classify", (__doc__ or "").strip(), EPILOG, GROUPS)
+        made = parser("pipelines.classify", (__doc__ or "").strip(), f"{EPILOG}\n{_STREAM_EPILOG}", GROUPS)
         given, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
         model = ModelOptions(**given["model"])
         if given["look"]:
-            if any(given[group] for group in ("read", "run", *STREAM)):
+            if any(given[group] for group in ("read", "run", *streaming.GROUPS)):
                 raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
             if "threshold" in given["model"]:
                 raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
             return _look(model, LookOptions(**given["look"]))
-    if any(given[group] for group in STREAM):
+    if any(given[group] for group in streaming.GROUPS):
         return _stream(given, runner, beam_options)
     with planning():
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
@@ -85,9 +89,6 @@ def _main(argv: list[str]) -> int:
 def _stream(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> int:
     """Label messages as they arrive; the exit code."""
     with planning():
-        # Here and not above: it needs Google's client, which files do not.
-        from pipelines import streaming
-
         stream = streaming.plan(given, runner, beam_options)
     return streaming.run(stream, beam_options)
 

@@ -1,6 +1,7 @@
 """What the commands share: how they speak and end, and what a manifest says of how they were called."""
 
 import errno
+import io
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from pipelines.terminal import screen
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.reading.formats.pieces import InputChanged
@@ -71,7 +73,7 @@ def planning() -> Iterator[None]:
         raise _NotPlanned(str(error), 2) from error
     except ImportError as error:  # of an extra: it says which
         raise _NotPlanned(str(error), 2) from error
-    except InputChanged as error:
+    except (InputChanged, storage.StoreError) as error:
         raise _NotPlanned(str(error), 1) from error
     except OSError as error:
         raise _NotPlanned(f"{type(error).__name__}: {error}", 1) from error
@@ -79,12 +81,22 @@ def planning() -> Iterator[None]:
 
 def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callable[[str, int], int] = say) -> int:
     """Run a command; what ends it becomes a sentence and a code. What could not be planned is told by `tell`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")  # whatever names are shown, and whatever a terminal can show
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises, too
     try:
         return command(argv)
     except _NotPlanned as end:
         return tell(*end.args)
-    except RunError as error:
+    except (RunError, storage.StoreError) as error:
         return say(str(error), 1)
+    except OSError as error:
+        if error.errno is None:  # no disk and no file system says this
+            raise
+        return say(f"{type(error).__name__}: {error}", 1)
+    except screen.NotShown as error:
+        return say(f"the standard output takes nothing more ({error}); what was published stays published", 1)
     except KeyboardInterrupt:
         return say("interrupted: start the run again and it goes on where it stopped", 130)
 
@@ -138,11 +150,15 @@ def told(run: Run) -> dict[str, Any]:
 
 
 _EXPECTED = re.compile(
-    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed): "
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed|StoreError): "
     r"(.*?)(?: \[while running '.*'\])?$",
     re.MULTILINE,
 )
 """The last line of a worker's traceback, where it ends in an error that speaks to the user."""
+
+_STEP = re.compile(r" \[while running '.*'\]$")
+_OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?(\w+Error: \[Errno \d+\] .*?)(?: \[while running '.*'\])?$")
+"""What a disk or a file system says, which needs no traceback to be understood."""
 
 
 def log_to_stderr() -> None:
@@ -153,7 +169,8 @@ def log_to_stderr() -> None:
 
 
 def _unexpected(record: logging.LogRecord) -> bool:
-    return not _EXPECTED.search(logging.Formatter().format(record))
+    text = logging.Formatter().format(record)
+    return not _EXPECTED.search(text) and not _OF_THE_SYSTEM.search(text.rstrip().rpartition("\n")[2])
 
 
 def explained(error: Exception) -> Exception:
@@ -163,7 +180,20 @@ def explained(error: Exception) -> Exception:
         said = [
             "no space is left on a disk that the run writes to: make room and start it again, it goes on from there"
         ]
+    if not said:
+        said = _OF_THE_SYSTEM.findall(f"{type(error).__name__}: {error}".rstrip().rpartition("\n")[2])
     return RunError(said[-1]) if said else error
+
+
+def sentence(error: Exception) -> str:
+    """What is told of an error: its sentence where it has one, else the last line of its traceback."""
+    told = explained(error)
+    if isinstance(told, RunError):
+        return str(told)
+    last = _STEP.sub("", str(error).rstrip().rpartition("\n")[2])
+    # Beam wraps what it cannot make again in a RuntimeError.
+    wrapped = type(error) is RuntimeError and re.match(r"[\w.]+(?:Error|Exception): ", last)
+    return last if wrapped else f"{type(error).__name__}: {last}"
 
 
 def flags(config: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import types
 from collections.abc import Sequence
+from pydoc import locate
 from typing import Any, NoReturn, get_args, get_origin
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
@@ -95,7 +96,7 @@ def name_runner(options: PipelineOptions) -> str:
     """Put the engine that is meant by DirectRunner by its name, and return the engine's name.
 
     Beam's own DirectRunner tries to download a binary and silently runs another engine where it cannot.
-    Raises `UsageError` for a runner that loses data.
+    Raises `UsageError` for a runner that loses data, and for one that there is not.
     """
     standard = options.view_as(StandardOptions)
     runner = standard.runner or "DirectRunner"
@@ -103,6 +104,11 @@ def name_runner(options: PipelineOptions) -> str:
         raise UsageError(
             f"--runner={runner}: Beam's Dask runner reports success and writes nothing; use DirectRunner, a portable "
             "runner or DataflowRunner"
+        )
+    known = {name.lower() for name in StandardOptions.KNOWN_RUNNER_NAMES}
+    if not ({runner.lower(), f"{runner.lower()}runner"} & known or ("." in runner and locate(runner))):
+        raise UsageError(
+            f"--runner={runner}: Beam has no such runner; it has {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}"
         )
     if runner in ("DirectRunner", "SwitchingDirectRunner"):
         runner = "FnApiRunner"

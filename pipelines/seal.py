@@ -11,7 +11,7 @@ from pipelines.command import exit_code, planning, say
 from pipelines.options import parse_folder
 from pipelines.terminal import seal as terminal
 from seqcls_beam.config.seal import SealOptions
-from seqcls_beam.runs.sealing import seal
+from seqcls_beam.runs.sealing import due, seal
 
 GROUPS: dict[str, type] = {"seal": SealOptions}
 
@@ -33,7 +33,8 @@ def _main(argv: list[str]) -> int:
         options = SealOptions(**parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS))
     done = []
     try:
-        for each in seal(options.output, options.until_microseconds):
+        windows = due(options.output, options.until_microseconds)
+        for each in terminal.watching(seal(options.output, options.until_microseconds), len(windows)):
             done.append(each)
             terminal.told(each)
     except OSError as error:

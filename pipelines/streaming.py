@@ -7,23 +7,26 @@ runners get one pipeline without an end, and windows are sealed by `pipelines.se
 """
 
 import gc
-import os
-import queue
+import logging
 import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from pipelines.command import LOCAL, explained, log_to_stderr, say
+from pipelines.command import LOCAL, explained, log_to_stderr, planning, say, sentence
 from pipelines.options import UsageError
+from pipelines.sealer import Sealer
+from pipelines.terminal import screen
 from pipelines.terminal import stream as terminal
+from pipelines.terminal.signals import asking_to_end
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
@@ -32,11 +35,12 @@ from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, W
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import check
 from seqcls_beam.reading import subscription
+from seqcls_beam.reading.formats.pieces import InputFailed
 from seqcls_beam.reading.messages import MessageLayout, message_layout
 from seqcls_beam.runs import flow as flows
+from seqcls_beam.runs.pieces import check as check_folder
 from seqcls_beam.runs.pieces import prepare
 from seqcls_beam.runs.run import RunError
-from seqcls_beam.runs.sealing import seal
 from seqcls_beam.schema import labeled
 from seqcls_beam.transforms import Classify, Tokenize
 from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages
@@ -53,8 +57,12 @@ _ENOUGH_TO_JUDGE = 100
 _TICK = 0.25
 PATIENCE = 10.0
 """Seconds that the last acknowledgements are tried for; what they do not reach comes again, and is dropped there."""
-_HOPELESS = re.compile(r"^(?:[\w.]*\.)?(?:EngineError|CheckpointError|InputFailed): ", re.MULTILINE)
+_HOPELESS = re.compile(r"^(?:[\w.]*\.)?(?:EngineError|CheckpointError|InputFailed|RunError): ", re.MULTILINE)
 """What no later try mends, as it stands in a worker's traceback."""
+_OF_FILES = re.compile(r"^(?:RuntimeError: )?OSError: ")
+"""What was said of a file that is no error of the system: it needs no traceback to be understood."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,11 @@ class Stream:
     layout: MessageLayout
     output: str
     runner: str
+
+    @property
+    def columns(self) -> pa.Schema:
+        """LABELED."""
+        return labeled(self.layout.keep, self.checkpoint.problem == "multi_label", streamed=True)
 
 
 def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> Stream:
@@ -82,11 +95,11 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
     checkpoint = resolve(config.model.model, config.model.revision, config.model.problem_type)
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
     layout = message_layout(config.read, config.source)
-    output = storage.absolute(config.run.output)
-    prepare(output, config.windows.window, labeled(layout.keep, checkpoint.problem == "multi_label", streamed=True))
+    stream = Stream(config, checkpoint, layout, storage.absolute(config.run.output), runner)
+    check_folder(stream.output, config.windows.window, stream.columns, config.source)
     if checkpoint.remark:
         say(checkpoint.remark, 0)
-    return Stream(config, checkpoint, layout, output, runner)
+    return stream
 
 
 def _refuse(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> None:
@@ -106,14 +119,39 @@ def _refuse(given: dict[str, dict[str, Any]], runner: str, beam_options: Pipelin
         raise UsageError("--output is missing: the folder that the windows are published into")
     if given["model"].get("dtype") == "int8":
         raise UsageError("--dtype=int8 is fitted to the first rows of a corpus, which a stream has not")
-    if runner != LOCAL and given["end"]:
-        raise UsageError(f"--for and --until_idle are of a stream on this machine; {runner} has its own ways to end")
-    mode = beam_options.view_as(DirectOptions).direct_running_mode
-    if runner == LOCAL and mode != "in_memory":
+    if runner != LOCAL:
+        _refuse_remote(given, runner)
+        return
+    direct = beam_options.view_as(DirectOptions)
+    if direct.direct_running_mode != "in_memory" or direct.direct_num_workers != 1:
         raise UsageError(
-            f"--direct_running_mode={mode}: a stream runs in one process; start the command several times, with the "
-            "same --subscription and --output, and they share the messages"
+            "--direct_running_mode and --direct_num_workers do nothing for a stream, which runs in one process; start "
+            "the command several times, with the same --subscription and --output, and they share the messages"
         )
+
+
+def _refuse_remote(given: dict[str, dict[str, Any]], runner: str) -> None:
+    """Options that a runner elsewhere has no use for."""
+    if given["end"]:
+        raise UsageError(f"--for and --until_idle are of a stream on this machine; {runner} has its own ways to end")
+    if "allowed_lateness" in given["windows"]:
+        raise UsageError(
+            f"--allowed_lateness is of a stream on this machine; with --runner={runner} pipelines.seal publishes the "
+            "windows, up to the time that its --until says"
+        )
+    if "max_rejected" in given["run"]:
+        raise UsageError(
+            f"--max_rejected is of a stream on this machine; with --runner={runner} Beam's counters tell what was "
+            "rejected"
+        )
+    if _dataflow(runner):
+        for name in ("pullers", "max_outstanding"):
+            if name in given["source"]:
+                raise UsageError(f"--{name} does nothing with --runner={runner}, whose own source pulls: leave it out")
+
+
+def _dataflow(runner: str) -> bool:
+    return "dataflow" in runner.lower()
 
 
 def build(root: beam.Pipeline, stream: Stream, pulls: int | None = None) -> None:
@@ -121,7 +159,7 @@ def build(root: beam.Pipeline, stream: Stream, pulls: int | None = None) -> None
     config, checkpoint = stream.config, stream.checkpoint
     source = (
         ReadMessages(config.source, stream.layout, config.read.batch_rows)
-        if "dataflow" in stream.runner.lower()
+        if _dataflow(stream.runner)
         else PullMessages(config.source, stream.layout, config.read.batch_rows, pulls)
     )
     (
@@ -136,12 +174,36 @@ def build(root: beam.Pipeline, stream: Stream, pulls: int | None = None) -> None
 def run(stream: Stream, beam_options: PipelineOptions) -> int:
     """Label until the stream ends; the exit code."""
     log_to_stderr()
+    try:
+        with planning():  # an extra may be missing
+            source = _opened(stream)
+        if stream.runner != LOCAL:
+            _begin(stream, source.topic())
+    except InputFailed as error:
+        raise RunError(str(error)) from error
     if stream.runner == LOCAL:
+        flows.forget(stream.config.source.subscription)  # another job's of this process
         return _Local(stream, beam_options).run()
+    subscription.forget(stream.config.source, 0)
     beam_options.view_as(StandardOptions).streaming = True
     with beam.Pipeline(options=beam_options) as pipeline:
         build(pipeline, stream)
     return say(f"the stream ended; python -m pipelines.seal {stream.output} publishes its windows", 0)
+
+
+def _opened(stream: Stream) -> subscription.Subscription:
+    """The client. Raises `ImportError` naming the extra, `RunError` where nobody says who asks."""
+    try:
+        return subscription.opened(stream.config.source, pulling=False)
+    except InputFailed as error:
+        raise RunError(str(error)) from error
+
+
+def _begin(stream: Stream, topic: str | None) -> None:
+    """Make the folder one of this stream, as `prepare` does."""
+    source = stream.config.source
+    if not prepare(stream.output, stream.config.windows.window, stream.columns, topic, source):
+        say(terminal.unknown(source.subscription, topic, stream.output), 0)
 
 
 class _Local:
@@ -150,31 +212,31 @@ class _Local:
     def __init__(self, stream: Stream, beam_options: PipelineOptions) -> None:
         self._stream = stream
         self._beam_options = beam_options
-        self._name = stream.config.source.subscription
-        flows.forget(self._name)
-        self._flow = flows.flow_of(self._name)
+        self._flow = flows.flow_of(stream.config.source.subscription)
         self._source: subscription.Subscription | None = None
         self._over = threading.Event()
         self._failure: Exception | None = None
         self._acknowledged = 0
-        self._told: dict[str, str] = {}  # window → why it could not be sealed
 
     def run(self) -> int:
         """Epoch after epoch, then what is left to do."""
         begun = time.monotonic()
+        seals = Sealer(self._flow, self._stream.output, self._stream.config.windows)
         # Signals are handled by the main thread, which so must never be long in a forward pass.
         work = threading.Thread(target=self._work, daemon=True)
-        sealer = threading.Thread(target=self._seal_on, daemon=True)
+        sealer = threading.Thread(target=seals.until, args=(self._over,), daemon=True)
         try:
-            with _signals() as asked, terminal.watching(self._flow, self._oldest):
+            with asking_to_end() as asked, terminal.once(), terminal.watching(self._flow, self._oldest, self._away):
                 work.start()
                 sealer.start()
                 self._watch(work, asked)
                 self._over.set()
                 sealer.join()
-                self._seal()
+                seals.last()
         finally:
-            terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
+            # Why it failed is to be told even where nothing can be shown.
+            with suppress(*([screen.NotShown] if self._failure is not None else [])):
+                terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
         if self._failure is not None:
             raise self._failure
         return 0
@@ -189,14 +251,19 @@ class _Local:
 
     def _epochs(self) -> None:
         """Raises `RunError` where nothing is written any more."""
-        failures = 0
+        failures, begun = 0, False
         while not self._flow.stopping.is_set():
             gc.collect()  # what the last pipeline leaves is full of cycles, and Python would find them much later
             before = self._flow.rows
             try:
-                self._source = subscription.opened(self._stream.config.source)
+                self._source = subscription.opened(self._stream.config.source, pulling=False)
+                # Whoever stops it sets the flow first, and then looks for a source to stop.
+                topic = None if self._flow.stopping.is_set() else self._source.topic()
                 if self._flow.stopping.is_set():
                     return
+                if not begun:
+                    _begin(self._stream, topic)
+                    begun = True
                 self._epoch()
                 failures = 0
             except Exception as error:
@@ -204,7 +271,9 @@ class _Local:
                 failures = 1 if self._flow.rows > before else failures + 1
                 if _HOPELESS.search(f"{type(error).__name__}: {error}"):
                     raise explained(error) from error
-                why = _sentence(error)
+                why = sentence(error)
+                if self._flow.stopping.is_set() or failures == _FAILURES:
+                    _trace(error)
                 if self._flow.stopping.is_set():
                     say(f"the messages in hand are not acknowledged, and come again: {why}", 0)
                     return
@@ -230,6 +299,10 @@ class _Local:
         source = self._source
         return source.oldest if source else None
 
+    def _away(self) -> float | None:
+        source = self._source
+        return source.away if source else None
+
     def _stop(self, why: str) -> None:
         say(f"{why}: no more messages are pulled, and those in hand are finished", 0)
         self._flow.stopping.set()
@@ -239,85 +312,24 @@ class _Local:
     def _watch(self, work: threading.Thread, asked: Callable[[], signal.Signals | None]) -> None:
         """Until the work is over: signals, the clock, silence, too many rejects."""
         end, limit = self._stream.config.end, self._stream.config.run.max_rejected
-        begun = moved = time.monotonic()
-        pulled, warned = 0, False
+        begun, warned = time.monotonic(), False
         while work.is_alive():
             work.join(_TICK)
-            now, source, flow = time.monotonic(), self._source, self._flow
+            source, flow = self._source, self._flow
+            silence = source.silence if source else 0.0
             if not flow.stopping.is_set():
-                if source is None or source.outstanding or source.pulled != pulled:
-                    moved, pulled = now, source.pulled if source else 0
                 if came := asked():
                     self._stop(f"{came.name} came")
-                elif end.seconds is not None and now - begun >= end.seconds:
+                elif end.seconds is not None and time.monotonic() - begun >= end.seconds:
                     self._stop(f"{end.seconds:g} s are over")
-                elif end.until_idle is not None and now - moved >= end.until_idle:
+                elif end.until_idle is not None and 0 < silence >= end.until_idle:
                     self._stop(f"no message came for {end.until_idle:g} s")
-            many = flow.rows >= _ENOUGH_TO_JUDGE and flow.rejected > limit * flow.rows
-            if many and not warned:
+            if not warned and flow.rows >= _ENOUGH_TO_JUDGE and flow.rejected > limit * flow.rows:
                 say(f"{flow.rejected:,} of {flow.rows:,} messages were rejected, more than --max_rejected={limit:g}", 0)
-            warned = many
-
-    def _seal_on(self) -> None:
-        """Until the stream is over: windows that are."""
-        while not self._over.wait(max(1.0, min(30.0, self._stream.config.windows.window / 10))):
-            self._seal()
-
-    def _seal(self) -> None:
-        """Publish the windows that are over. One that cannot be is told, and is tried again with the next ones."""
-        reached = self._flow.watermark
-        if reached is None:
-            return
-        since = time.monotonic()
-        try:
-            for each in seal(self._stream.output, reached - self._stream.config.windows.allowed_lateness * 1_000_000):
-                if each.fault is None:
-                    self._flow.published(each, since)
-                else:
-                    self._tell(each.window, each.fault)
-        except Exception as error:
-            self._tell("windows that are over", _sentence(error))
-
-    def _tell(self, what: str, fault: str) -> None:
-        if self._told.get(what) != fault:
-            self._told[what] = fault
-            say(f"{what} could not be sealed, which is tried again: {fault}", 0)
+                warned = True
 
 
-@contextmanager
-def _signals() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Yields what returns the signal that asked to end, once; None where none did. A second one ends the process."""
-    # Of all that may be locked when a signal comes, only this queue may be touched by its handler.
-    asked: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
-    seen: list[int] = []
-
-    def handle(number: int, _: object) -> None:
-        if seen:
-            os.write(2, b"seqcls_beam: ended at once; what was not acknowledged comes again\n")
-            os._exit(128 + number)
-        seen.append(number)
-        asked.put(signal.Signals(number))
-
-    def answer() -> signal.Signals | None:
-        try:
-            return asked.get_nowait()
-        except queue.Empty:
-            return None
-
-    if threading.current_thread() is not threading.main_thread():
-        yield answer
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield answer
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _sentence(error: Exception) -> str:
-    """What is told of an error: a sentence where it has one, else the last line of its traceback."""
-    told = explained(error)
-    if isinstance(told, RunError):
-        return str(told)
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
+def _trace(error: Exception) -> None:
+    """Show where an error came from, of those that no sentence explains: no other try will."""
+    if not isinstance(explained(error), RunError) and not _OF_FILES.search(f"{type(error).__name__}: {error}"):
+        _log.error("the last try ended so:", exc_info=error)

@@ -10,6 +10,7 @@ Read from the top: a room imports only rooms above it.
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named, and what of a name may be published
+      faults.py        what goes wrong at a store, as one kind of error
       web.py           files over HTTP
     cache.py         this machine's folder for what can be made again
 
@@ -48,6 +49,7 @@ Read from the top: a room imports only rooms above it.
       commit.py        the protocol: files and manifest → a version, all or nothing
       shapes.py        what stands in the manifest of each command
       windows.py       windows of event time, and which rows are in which
+      remembered.py    what the jobs of a stream agreed on, and left word of
       pieces.py        PREDICTION of a stream → pieces of windows, durable
       distinct.py      messages in pieces → each once
       unsealed.py      pieces as their readers find them

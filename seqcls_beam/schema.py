@@ -22,7 +22,7 @@ know the type, as of a lambda, it pickles batches.
 A step that raises fails the run. This file knows Arrow types and nothing else: no files, no Beam, no torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -50,7 +50,7 @@ REJECT_VALUE = pa.struct(
         ("detail", pa.string()),  # a sentence for people
         # The record's bytes as read: of Parquet the columns that are read, as JSON; of a file whose data end early or
         # break the line under way; of FromRows the row, as JSON; of more than 64 MiB the first MiB. Past the reader the
-        # text, in UTF-8.
+        # text, in UTF-8; of a message always the payload.
         ("raw", pa.binary()),
     ]
 )
@@ -155,6 +155,8 @@ def record(keep: pa.Schema, pair: bool) -> pa.Schema:
                reader rejected a row, every field is null but MESSAGE and a message's attributes. The schema's field
                has what class numbers are called in its metadata (`classes_of`)
     reject     null in a good row
+
+    Behind these stands PAYLOAD where rows come as messages.
     """
     return pa.schema(
         [
@@ -167,6 +169,12 @@ def record(keep: pa.Schema, pair: bool) -> pa.Schema:
         ]
     )
 
+
+PAYLOAD = pa.field("payload", pa.binary())
+"""A message's payload, until the model has answered: what is `raw` of a row that a later step rejects.
+
+A message that is acknowledged exists nowhere else, and its text is not all of it.
+"""
 
 TOKENS = [
     # A row's windows, each one sequence for the model, special tokens included: one, or with `--overflow=window` as
@@ -212,6 +220,9 @@ SOURCE = [
 """What LABELED says of where a row came from, behind all other columns: of text files, and where it is asked for."""
 
 
+PUBSUB = "pubsub"
+"""`source` of RECORD for messages: not the subscription, since two of one topic give the same rows."""
+
 MESSAGE = [
     pa.field("message_id", pa.string()),  # Pub/Sub's
     pa.field("event_time", pa.timestamp("us", "UTC")),
@@ -227,16 +238,20 @@ A message is known by its key if it has one, else by its id.
 
 
 MODEL = pa.field("model", pa.string())
-"""What LABELED of a stream says of the model, behind all other columns: the first 12 digits of its digest."""
+"""What LABELED of a stream says of the model, behind all other columns: the first 12 digits of its digest.
+
+Of a model with several labels the threshold stands behind them, such as 0123456789ab@0.5.
+"""
 
 
 def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False, streamed: bool = False) -> pa.Schema:
     """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said, then SOURCE.
 
     `label` is a plain string here. A kept column that is named like one of ours, like the partition, or like one before
-    it, is renamed `input_<name>`, as often as that is taken; names are compared without case, since query engines do
-    not tell `Label` from `label`. The order of `scores` stands in the files' metadata: `seqcls_beam.labels`, a JSON
-    list of names. So does in that of a column of class numbers what they are called: `seqcls_beam.classes`.
+    it, is renamed, as `renamed` does. A stream's folder may have rows of models of both kinds, so there none is named
+    like a column that only the other kind has. The order of `scores` stands in the files' metadata:
+    `seqcls_beam.labels`, a JSON list of names. So does in that of a column of class numbers what they are called:
+    `seqcls_beam.classes`.
     """
     ours = [
         *(PREDICTION_MULTI_LABEL if multi_label else [pa.field("label", pa.string()), *PREDICTION[1:]]),
@@ -244,16 +259,28 @@ def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False, streamed:
         *(SOURCE if sourced else []),
         *([MODEL] if streamed else []),
     ]
-    taken = {*(f.name for f in ours), *((WINDOW, "reject") if streamed else (PARTITION,))}
-    others = {f.name.casefold() for f in keep}
-    kept = []
-    for each in keep:
+    others = [*PREDICTION, *PREDICTION_MULTI_LABEL, pa.field(WINDOW, pa.string()), pa.field("reject", REJECT_VALUE)]
+    taken = [*(each.name for each in [*ours, *(others if streamed else [])]), *([] if streamed else [PARTITION])]
+    return pa.schema([*renamed(keep, taken), *ours])
+
+
+def renamed(fields: Iterable[pa.Field], taken: Iterable[str]) -> list[pa.Field]:
+    """Fields under names of their own: one that is named like a taken one, or like one before it, as `input_<name>`.
+
+    So it is renamed as often as that is taken. Names are compared without case, since query engines do not tell `Label`
+    from `label`.
+    """
+    given = list(fields)
+    others = {each.name.casefold() for each in given}
+    used = {name.casefold() for name in taken}
+    made = []
+    for each in given:
         name = each.name
-        while name.casefold() in taken or (name != each.name and name.casefold() in others):
+        while name.casefold() in used or (name != each.name and name.casefold() in others):
             name = f"input_{name}"
-        taken.add(name.casefold())
-        kept.append(each.with_name(name))
-    return pa.schema([*kept, *ours])
+        used.add(name.casefold())
+        made.append(each.with_name(name))
+    return made
 
 
 @dataclass(frozen=True)

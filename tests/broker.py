@@ -46,6 +46,10 @@ class Broker:
             made.append(self.client.create_subscription(request=request).name)
         return made
 
+    def delete(self, name: str) -> None:
+        """Delete a topic; its subscriptions stay."""
+        self._publisher.delete_topic(topic=f"{PROJECT}/topics/{name}")
+
     def publish(self, topic: str, messages: Sequence[tuple[bytes, dict[str, str]]]) -> list[str]:
         """Publish messages, as (payload, attributes), fast; their ids."""
         ids: list[str] = []
@@ -96,6 +100,16 @@ def built() -> str:
     return subprocess.run([BUILD], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
+def answering(process: subprocess.Popen[bytes], file: Path) -> str:
+    """The address of a service that was started with `-address-file`, as soon as it answers."""
+    until = time.monotonic() + 30
+    while not file.exists():
+        if process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError("the broker did not start")
+        time.sleep(0.01)
+    return file.read_text()
+
+
 @contextmanager
 def running(deadline: int = 10, **failing: str) -> Iterator[Broker]:
     """A broker of its own, whose subscriptions may have this deadline or a longer one, in seconds.
@@ -108,11 +122,7 @@ def running(deadline: int = 10, **failing: str) -> Iterator[Broker]:
         command += [f"-fail={call}={code}" for call, code in failing.items()]
         with subprocess.Popen(command) as process:
             try:
-                until = time.monotonic() + 30
-                while not file.exists():
-                    assert process.poll() is None and time.monotonic() < until, "the broker did not start"
-                    time.sleep(0.01)
-                broker = Broker(process, file.read_text())
+                broker = Broker(process, answering(process, file))
                 yield broker
                 broker.close()
             finally:

@@ -34,7 +34,19 @@ KNOWS = {
     "argparse": (),
 }
 # Of the commands, too.
-ORDER = ["options", "terminal", "command", "streaming", "classify", "clean", "seal", "prepare", "finetune", "evaluate"]
+ORDER = [
+    "options",
+    "terminal",
+    "command",
+    "sealer",
+    "streaming",
+    "classify",
+    "clean",
+    "seal",
+    "prepare",
+    "finetune",
+    "evaluate",
+]
 
 LONGEST = 340
 

@@ -1,13 +1,9 @@
 """What a person sees of what an output folder has that no version names."""
 
-import threading
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TypeVar
 
 from rich import filesize
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -37,28 +33,7 @@ def listed(found: list[Leftover]) -> None:
 
 def watching(removed: Iterable[Removed], total: int) -> Iterator[Removed]:
     """Hand on what is removed, and show how far that is."""
-    so_far = [0]
-    with live.watching(partial(_bar, so_far, total), partial(_line, so_far, total)):
-        for each in removed:
-            so_far[0] += 1
-            yield each
-
-
-def _bar(so_far: list[int], total: int, console: Console, done: threading.Event) -> None:
-    with Progress(
-        TextColumn("removing"),
-        BarColumn(),
-        TextColumn("{task.completed} of {task.total}"),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=total)
-        while not done.wait(0.5):
-            bar.update(task, completed=so_far[0])
-
-
-def _line(so_far: list[int], total: int) -> str:
-    return f"removed {so_far[0]:,} of {total:,}"
+    return live.counted(removed, total, "removed")
 
 
 def _time(seconds: float) -> str:

@@ -1,11 +1,16 @@
 """What a person sees of windows that are sealed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
-from pipelines.terminal import screen
+from pipelines.terminal import live, screen
 from seqcls_beam.runs.sealing import Sealed
+
+
+def watching(sealed: Iterable[Sealed], total: int) -> Iterator[Sealed]:
+    """Hand on windows, and show how far sealing is."""
+    return live.counted(sealed, total, "windows done:")
 
 
 def told(sealed: Sealed) -> None:
@@ -40,7 +45,7 @@ def _what(sealed: Sealed) -> str:
 def _rows(sealed: Sealed) -> str:
     said = [f"{sealed.labeled:,} labelled"]
     said += [f"{sealed.rejected:,} rejected"] if sealed.rejected else []
-    said += [f"{sealed.duplicates:,} there already"] if sealed.duplicates else []
+    said += [f"{sealed.duplicates:,} duplicate{'s'[: sealed.duplicates != 1]} dropped"] if sealed.duplicates else []
     return ", ".join(said)
 
 

@@ -1,5 +1,6 @@
 """What a person sees of a stream while it runs, and when it ends."""
 
+import logging
 import shlex
 import threading
 import time
@@ -19,9 +20,13 @@ _SECONDS = 10.0
 
 
 @contextmanager
-def watching(flow: Flow, oldest: Callable[[], int | None]) -> Iterator[None]:
-    """Show how a stream goes until the block ends; `oldest` says when the oldest message in hand was published (µs)."""
-    meter = _Meter(flow, oldest)
+def watching(flow: Flow, oldest: Callable[[], int | None], away: Callable[[], float | None]) -> Iterator[None]:
+    """Show how a stream goes until the block ends.
+
+    `oldest` says when the oldest message in hand was published (µs), `away` when the service was heard last (s), if it
+    does not answer.
+    """
+    meter = _Meter(flow, oldest, away)
     with live.watching(partial(_status, meter), meter.line):
         yield
 
@@ -35,9 +40,10 @@ def _status(meter: "_Meter", console: Console, done: threading.Event) -> None:
 class _Meter:
     """A line of news of a flow."""
 
-    def __init__(self, flow: Flow, oldest: Callable[[], int | None]) -> None:
+    def __init__(self, flow: Flow, oldest: Callable[[], int | None], away: Callable[[], float | None]) -> None:
         self._flow = flow
         self._oldest = oldest
+        self._away = away
         self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), flow.rows)])
 
     def line(self) -> str:
@@ -48,11 +54,42 @@ class _Meter:
         then, before = self._seen[0]
         rate = (flow.rows - before) / (now - then) if now > then else 0.0
         waiting = self._oldest()
+        heard = self._away()
+        away = "" if heard is None else f", Pub/Sub away since {time.strftime('%H:%M:%SZ', time.gmtime(heard))}"
         age = "" if waiting is None else f", the oldest in hand {max(0.0, time.time() - waiting / 1e6):,.0f} s old"
         return (
-            f"{rate:,.0f} messages/s{age}; {flow.rows - flow.rejected:,} labelled, {flow.rejected:,} rejected; "
-            f"windows: {len(flow.open):,} open, {flow.sealed:,} sealed"
+            f"{rate:,.0f} messages/s{age}{away}; {flow.rows - flow.rejected:,} labelled, {flow.rejected:,} rejected; "
+            f"windows: {len(flow.open):,} open, {_sealed(flow)}"
         )
+
+
+def _sealed(flow: Flow) -> str:
+    more = f", {flow.amendments:,} amendment{'s'[: flow.amendments != 1]}" if flow.amendments else ""
+    return f"{flow.sealed:,} sealed{more}"
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Leave it to the stream to tell of a bundle that fails: Beam logs what it raises then, with a traceback."""
+    beam = logging.getLogger("apache_beam.runners.common")
+    beam.addFilter(_raised)
+    try:
+        yield
+    finally:
+        beam.removeFilter(_raised)
+
+
+def _raised(record: logging.LogRecord) -> bool:
+    return record.exc_info is None
+
+
+def unknown(subscription: str, topic: str | None, output: str) -> str:
+    """A warning: it is not known whether all messages in a folder are of one topic."""
+    of = topic or "a topic that is deleted, or that this account may not see (it lacks pubsub.subscriptions.get)"
+    return (
+        f"{subscription} is of {of}, and whether all messages in {output} are of it is not known: two topics may give "
+        "two messages one id, and one of them would be dropped as a copy; so let no other topic in"
+    )
 
 
 def summary(flow: Flow, acknowledged: int, seconds: float, output: str) -> None:
@@ -61,8 +98,7 @@ def summary(flow: Flow, acknowledged: int, seconds: float, output: str) -> None:
     rate = f" in {seconds:,.0f} s ({flow.rows / seconds:,.0f}/s)" if seconds else ""
     facts.add_row("messages", f"{flow.rows - flow.rejected:,} labelled, {flow.rejected:,} rejected{rate}")
     facts.add_row("acknowledged", f"{acknowledged:,}")
-    more = f", {flow.amended:,} of them amended" if flow.amended else ""
-    facts.add_row("windows", f"{flow.sealed:,} sealed{more}, {len(flow.open):,} open")
+    facts.add_row("windows", f"{_sealed(flow)}, {len(flow.open):,} open")
     if flow.duplicates:
         facts.add_row("duplicates", f"{flow.duplicates:,} dropped")
     facts.add_row("output", Text(output))

@@ -174,7 +174,8 @@ class LossOptions:
     """What of the input may be missing."""
 
     max_rejected: float = option(
-        "fraction of rows that may be rejected or lost; above it the run fails and publishes nothing",
+        "fraction of rows that may be rejected or lost; above it a run fails and publishes nothing, and "
+        "a stream says so",
         default=0.05,
         minimum=0,
         maximum=1,

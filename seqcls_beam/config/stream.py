@@ -34,12 +34,21 @@ class SourceOptions:
     id_attribute: str | None = option(
         "attribute that repeated publishings of one message share (default: the message's id)", default=None
     )
-    pullers: int = option("sources that pull, each a step of its own for the runner", default=1, minimum=1, maximum=256)
+    pullers: int = option(
+        "sources that pull, which a runner may spread over its workers; this machine takes them in turn",
+        default=1,
+        minimum=1,
+        maximum=256,
+    )
     max_latency: float = option(
-        "seconds that a message waits for others, and that a batch is sized by", default=5.0, minimum=0.1, maximum=300
+        "seconds that a message may take from its arrival to a durable row: half of them at most it waits for others, "
+        "half are the model's",
+        default=5.0,
+        minimum=0.1,
+        maximum=300,
     )
     max_outstanding: int = option(
-        "messages that are held at once: pulled, and not yet acknowledged", default=20_000, minimum=1
+        "messages that are held at once: pulled, and not yet acknowledged", default=20_000, minimum=1, maximum=200_000
     )
 
     def __post_init__(self) -> None:
@@ -60,13 +69,15 @@ class WindowOptions:
     """The windows of a stream."""
 
     window: int = option(
-        "seconds of event time in a window, which is published as a partition when it is over",
+        "seconds of event time in a window, which becomes a partition; this machine publishes it when it is over, for "
+        "other runners pipelines.seal does",
         default=300,
         minimum=1,
         maximum=86_400,
     )
     allowed_lateness: int = option(
-        "seconds that event time passes the end of a window by before it is over; what comes later amends it",
+        "seconds that event time passes the end of a window by before it is over (on this machine); what comes later "
+        "amends it",
         default=600,
         minimum=0,
     )

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.rows import in_python
-from seqcls_beam.schema import REJECT, SOURCE, Mark, labeled
+from seqcls_beam.schema import REJECT, SOURCE, Mark, labeled, renamed
 
 
 def answers(predictions: pa.RecordBatch) -> pa.RecordBatch:
@@ -33,12 +33,7 @@ def rows(predictions: pa.RecordBatch) -> list[dict[str, Any]]:
     `rows.value_in_python` makes it. Raises `ValueError` as `answers`.
     """
     table = answers(predictions)
-    names: list[str] = []
-    for name in table.schema.names:
-        renamed = name
-        while renamed.casefold() == "reject" or (renamed != name and renamed in table.schema.names):
-            renamed = f"input_{renamed}"
-        names.append(renamed)
+    names = [each.name for each in renamed(table.schema, ["reject"])]
     reject = pa.StructArray.from_arrays(why(predictions), fields=list(REJECT), mask=predictions["reject"].is_null())
     columns = [in_python(column) for column in (*table.columns, reject)]
     return [dict(zip([*names, "reject"], row, strict=True)) for row in zip(*columns, strict=True)]

@@ -69,7 +69,8 @@ def classify(
         failed = {row - before: error for row, error in failures.items() if before <= row < before + len(batch)}
         answered = _answered(batch, rows[low:high] - before, scores[low:high], failed, checkpoint, options)
         share = took * len(batch) / max(1, sum(map(len, batches)))
-        mark = replace(Mark.of(batch), engine=classifier.facts)
+        decided = {"threshold": options.threshold} if checkpoint.problem == "multi_label" else {}
+        mark = replace(Mark.of(batch), engine={**classifier.facts, **decided})
         made.append(mark.spent("classify", share).on(answered))
         before += len(batch)
     return made

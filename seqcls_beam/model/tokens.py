@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, load_tokenizer
-from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
+from seqcls_beam.schema import PAYLOAD, REJECT_VALUE, TOKENS, Mark
 
 Ints = npt.NDArray[Any]
 Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
@@ -132,11 +132,15 @@ def encode(texts: list[pa.Array], checkpoint: Checkpoint, length: int, threads: 
 
 
 def reject(batch: pa.RecordBatch, stage: str, failures: dict[int, Exception]) -> pa.RecordBatch:
-    """The same rows, those in `failures` (row → what it raised) rejected as `model_error`; they lose their text."""
+    """The same rows, those in `failures` (row → what it raised) rejected as `model_error`; they lose their text.
+
+    `raw` is the row's PAYLOAD where it has one, else its text.
+    """
     rows = pa.array(list(failures), pa.int64())
+    raws = batch[PAYLOAD.name if PAYLOAD.name in batch.schema.names else "text"].take(rows).cast(PAYLOAD.type)
     values = [
         {"stage": stage, "reason": "model_error", "detail": f"{type(error).__name__}: {error}", "raw": raw}
-        for error, raw in zip(failures.values(), batch["text"].take(rows).cast(pa.binary()).to_pylist(), strict=True)
+        for error, raw in zip(failures.values(), raws.to_pylist(), strict=True)
     ]
     either = pa.concat_arrays([batch["reject"], pa.array(values, REJECT_VALUE)])
     source = np.arange(len(batch))

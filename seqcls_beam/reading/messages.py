@@ -20,10 +20,7 @@ from seqcls_beam.reading.formats.columns import Layout, invalid_rows, nulled, pi
 from seqcls_beam.reading.formats.encodings import UTF8, of
 from seqcls_beam.reading.formats.jsonl import Parser
 from seqcls_beam.reading.formats.lines import Lines, too_large
-from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, Mark, record
-
-SOURCE = "pubsub"
-"""RECORD's `source`: not the subscription, since two of one topic give the same rows."""
+from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, PAYLOAD, PUBSUB, Mark, record, renamed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # ms of the years 1 to 9999, which calendars have
@@ -57,14 +54,14 @@ class MessageLayout:
     @property
     def schema(self) -> pa.Schema:
         """RECORD."""
-        return record(self.keep, self.payload.options.text_pair_column is not None)
+        return record(self.keep, self.payload.options.text_pair_column is not None).append(PAYLOAD)
 
 
 def message_layout(read: ReadOptions, source: SourceOptions) -> MessageLayout:
     """Options → MessageLayout. A column to keep without a type is a string: its value as it is written.
 
-    A column or attribute that is named like one of a message itself, or like another one, is renamed `input_<name>`;
-    names are compared without case. Raises `ValueError` for what messages do not have.
+    A column or attribute that is named like one of a message itself, or like another one, is renamed as by
+    `schema.renamed`; of equal ones that of the attribute stays. Raises `ValueError` for what messages do not have.
     """
     if of(read.encoding) != UTF8:
         raise ValueError(f"--encoding={read.encoding}: the payload of a message is read as UTF-8")
@@ -86,21 +83,8 @@ def message_layout(read: ReadOptions, source: SourceOptions) -> MessageLayout:
             )
     own = [*MESSAGE, *([MESSAGE_KEY] if source.id_attribute is not None else [])]
     attributes = [pa.field(name, pa.string()) for name in source.attributes or ()]
-    return MessageLayout(layout, source, pa.schema([*_renamed([*layout.keep], attributes, own), *own]))
-
-
-def _renamed(columns: list[pa.Field], attributes: list[pa.Field], own: list[pa.Field]) -> list[pa.Field]:
-    """Columns and attributes under names of their own; of equal ones that of the attribute stays."""
-    taken = {field.name.casefold() for field in own}
-    others = {field.name.casefold() for field in [*columns, *attributes]}
-    made: list[pa.Field] = []
-    for field in [*attributes, *columns]:
-        name = field.name
-        while name.casefold() in taken or (name != field.name and name.casefold() in others):
-            name = f"input_{name}"
-        taken.add(name.casefold())
-        made.append(field.with_name(name))
-    return [*made[len(attributes) :], *made[: len(attributes)]]
+    named = renamed([*attributes, *layout.keep], [each.name for each in [*MESSAGE, MESSAGE_KEY]])
+    return MessageLayout(layout, source, pa.schema([*named[len(attributes) :], *named[: len(attributes)], *own]))
 
 
 def to_record(messages: Sequence[Message], layout: MessageLayout) -> pa.RecordBatch:
@@ -126,7 +110,7 @@ def to_record(messages: Sequence[Message], layout: MessageLayout) -> pa.RecordBa
     keep = pa.StructArray.from_arrays(children, fields=list(layout.keep))
     columns = columns.set_column(columns.schema.get_field_index("keep"), "keep", keep)
     zeros = pa.array(np.zeros(len(messages), np.int32))
-    source = pa.DictionaryArray.from_arrays(zeros, pa.array([SOURCE], pa.string()))
+    source = pa.DictionaryArray.from_arrays(zeros, pa.array([PUBSUB], pa.string()))
     place = blake2b("\n".join([message.id for message in messages]).encode(), digest_size=8).digest()
     mark = Mark(
         unit=int.from_bytes(place[:4], "big") >> 1,
@@ -135,7 +119,8 @@ def to_record(messages: Sequence[Message], layout: MessageLayout) -> pa.RecordBa
         rows=len(messages),
         bytes=sum([len(message.data) for message in messages]),
     )
-    return mark.on(pa.RecordBatch.from_arrays([source, *columns.columns], schema=layout.schema))
+    payload = pa.array([message.data for message in messages], PAYLOAD.type)
+    return mark.on(pa.RecordBatch.from_arrays([source, *columns.columns, payload], schema=layout.schema))
 
 
 def _unreadable(payloads: list[bytes]) -> Rejects:
@@ -157,13 +142,24 @@ def _times(messages: Sequence[Message], attribute: str | None, rejects: Rejects)
         return [message.published for message in messages]
     times = []
     for row, message in enumerate(messages):
-        written = message.attributes.get(attribute)
-        time = None if written is None else event_time(written)
+        time = own_time(message, attribute)
         if time is None:
+            written = message.attributes.get(attribute)
             what = "is missing" if written is None else f"is neither RFC 3339 nor milliseconds: {shown(written)}"
             rejects.setdefault(row, ("invalid_timestamp", f"the attribute {shown(attribute)} {what}"))
         times.append(message.published if time is None else time)
     return times
+
+
+def own_time(message: Message, attribute: str | None) -> int | None:
+    """When the event was, in microseconds since 1970: as the attribute says, or by publishing where none is to say it.
+
+    None where the attribute is missing or no time.
+    """
+    if attribute is None:
+        return message.published
+    written = message.attributes.get(attribute)
+    return None if written is None else event_time(written)
 
 
 def event_time(written: str) -> int | None:

@@ -4,15 +4,24 @@ Knows the service and its answers, no messages.
 """
 
 import logging
+import math
 import os
 import random
 import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqcls_beam.reading.formats.pieces import InputFailed
 
 CALL_SECONDS = 30.0  # that a call may take; who pulls waits no longer for a first message
+CONFIRM_SECONDS = 5.0  # that the service has to say that it is there
+MAX_IDS = 1000  # of one request, which may have 512 KiB, and an id some 200 bytes
+LEASES_AT_ONCE = 8  # requests, so that 200,000 leases are extended in a third of 10 seconds
+LEAST_DEADLINE = 10  # seconds; what a subscription has whose deadline we may not ask for
 PAUSE = (0.1, 5.0)  # seconds before a call is tried again: after the first failure, and at most
 CHANNEL = (
     # As the client's own, but for a service that is back after long, which would be asked again minutes later.
@@ -29,22 +38,38 @@ REQUESTS = {
 }
 REFUSED = {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"}  # this request; another one may do
 _FINAL = {"NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}  # whatever is asked, and again
+_ANSWERS = REFUSED | _FINAL  # codes that nobody but the service gives
+_DELETED = "_deleted-topic_"  # of a subscription that has outlived its topic
 
 _log = logging.getLogger(__name__)
+
+
+class About(NamedTuple):
+    """What the service says of a subscription."""
+
+    topic: str | None = None  # None: it is deleted, or this account may not ask
+    deadline: int = LEAST_DEADLINE  # seconds until what is not acknowledged comes again
 
 
 class Service:
     """The service as one subscription needs it; its methods may be called by any thread.
 
-    `fault`: why it will never answer, a sentence; None as long as it may.
+    `fault`: why it will never answer, a sentence; None as long as it may. `away`: when, in seconds since 1970, it
+    answered the last time before it failed to; None while it answers. By the monotonic clock `asked` is when the last
+    pull began that was answered, and `there` since when it has answered all, which is infinite while it does not.
     """
 
-    def __init__(self, subscription: str) -> None:
+    def __init__(self, subscription: str, on_fault: Callable[[], None] | None = None) -> None:
         self.subscription = subscription
+        self._on_fault = on_fault
         self.fault: str | None = None
+        self.away: float | None = None
+        self.asked, self.there = 0.0, time.monotonic()
+        self._heard = time.time()
+        self._about: About | None = None
         self._types: Any = None
         self._transport: Any = None
-        self._metadata = [("x-goog-request-params", f"subscription={subscription}")]  # by which requests are routed
+        self._metadata: list[tuple[str, str]] = []  # by which requests are routed
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._under_way: set[Any] = set()
@@ -57,6 +82,7 @@ class Service:
         """
         try:
             import grpc
+            from google.api_core.gapic_v1.routing_header import to_grpc_metadata
             from google.auth.exceptions import DefaultCredentialsError
             from google.pubsub_v1 import types
             from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
@@ -66,6 +92,7 @@ class Service:
                 name=error.name,
             ) from error
         self._types = types
+        self._metadata = [to_grpc_metadata({"subscription": self.subscription})]
         elsewhere = os.environ.get("PUBSUB_EMULATOR_HOST")
         if elsewhere:
             self._transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(elsewhere, CHANNEL))
@@ -82,6 +109,17 @@ class Service:
                 f"login`, or set GOOGLE_APPLICATION_CREDENTIALS ({error})"
             ) from error
 
+    def about(self) -> About:
+        """What it says of the subscription, asked once; as `call`."""
+        if self._about is None:
+            said = self.call("get_subscription", refused=frozenset(["PERMISSION_DENIED"]))
+            if said is None:
+                self._about = About()
+            else:
+                topic = said.topic if said.topic != _DELETED else None
+                self._about = About(topic or None, said.ack_deadline_seconds or LEAST_DEADLINE)
+        return self._about
+
     def call(self, what: str, refused: frozenset[str] = frozenset(), **fields: Any) -> Any:
         """What the service answers, asked again until it does.
 
@@ -92,26 +130,42 @@ class Service:
             if code is None or self._ended.is_set() or code in refused:
                 return answer
             if code in _FINAL or (code in REFUSED and what == "pull"):
-                self.fault = self._sentence(what, code, said)
+                self.give_up(self._sentence(what, code, said))
                 return None
             if code in REFUSED:
                 return None
-            # A pull without any message may end so, too.
-            if what == "pull" and code == "DEADLINE_EXCEEDED":
-                continue
+            # A pull without any message may end so, and so does one that the service never heard of.
+            if what == "pull" and code == "DEADLINE_EXCEEDED" and self._confirmed():
+                return self._types.PullResponse()
             self._fails(what, f"{code}: {said}")
             self._ended.wait(min(PAUSE[1], PAUSE[0] * 2 ** min(attempt, 10)) * random.uniform(0.5, 1))
         return None
 
-    def once(self, what: str, seconds: float, **fields: Any) -> bool:
-        """Whether a call was answered, or never will be, within some seconds."""
-        _, code, said = self._once(what, seconds, fields)
-        if code is None or code in REFUSED | _FINAL:
-            return True
-        if self._ended.is_set():
-            return False
-        self._fails(what, f"{code}: {said}")
-        return False
+    def lease(self, ack_ids: Sequence[str], deadline: int, seconds: float) -> bool:
+        """Whether leases end in `deadline` seconds now, or never will; 0 gives back. A request may take `seconds`."""
+        what = "modify_ack_deadline"
+        if not ack_ids:
+            self._settled(what)  # nothing is asked, so nothing waits for an answer
+        failed = threading.Event()
+
+        def ask(start: int) -> None:
+            if failed.is_set():
+                return
+            fields = {"ack_ids": ack_ids[start : start + MAX_IDS], "ack_deadline_seconds": deadline}
+            _, code, said = self._once(what, seconds, fields)
+            if code is not None and code not in _ANSWERS:
+                failed.set()
+                self._fails(what, f"{code}: {said}")
+
+        with ThreadPoolExecutor(LEASES_AT_ONCE) as pool:
+            deque(pool.map(ask, range(0, len(ack_ids), MAX_IDS)), maxlen=0)  # which raises what a call raised
+        return not failed.is_set()
+
+    def give_up(self, fault: str) -> None:
+        """Never answer again, for a reason."""
+        self.fault = fault
+        if self._on_fault is not None:
+            self._on_fault()
 
     def end(self) -> None:
         """Repeat no call, and cancel those under way."""
@@ -126,11 +180,32 @@ class Service:
         if self._transport is not None:
             self._transport.close()
 
+    def _settled(self, what: str) -> None:
+        with self._lock:
+            back = self._failing == {what}
+            self._failing.discard(what)
+            away = self.away
+            if back:
+                self.away, self.there = None, time.monotonic()
+        if back and away is not None:
+            _log.warning("%s: Pub/Sub answers again, after %.0f s", self.subscription, time.time() - away)
+
+    def _confirmed(self) -> bool:
+        """Whether the service is there after a pull without an answer: then it had no message for it until now."""
+        asked = time.monotonic()
+        _, code, _ = self._once("get_subscription", CONFIRM_SECONDS, {})
+        if code is not None and code not in _ANSWERS:
+            return False
+        self.asked = asked
+        self._settled("pull")
+        return True
+
     def _once(self, what: str, seconds: float, fields: dict[str, Any]) -> tuple[Any, str | None, str]:
         """An answer, or the code of the failure and what was said of it."""
         import grpc
 
         request = getattr(self._types, REQUESTS[what])(subscription=self.subscription, **fields)
+        began = time.monotonic()
         future = getattr(self._transport, what).future(request, timeout=seconds, metadata=self._metadata)
         with self._lock:
             self._under_way.add(future)
@@ -139,26 +214,38 @@ class Service:
         except grpc.FutureCancelledError:
             return None, "CANCELLED", "cancelled"
         except grpc.RpcError as error:
-            return None, error.code().name, str(error.details())[:300]
+            code = error.code().name
+            if code in _ANSWERS:  # which is an answer, too
+                self._hears(what)
+            return None, code, str(error.details())[:300]
         finally:
             with self._lock:
                 self._under_way.discard(future)
-        self._answers(what)
+        self._hears(what)
+        if what == "pull":
+            self.asked = began
         return answer, None, ""
 
+    def _hears(self, what: str) -> None:
+        self._heard = time.time()
+        self._settled(what)
+
     def _fails(self, what: str, why: str) -> None:
+        if self._ended.is_set():
+            return
         with self._lock:
             first = not self._failing
             self._failing.add(what)
+            if first:
+                self.away = since = self._heard
+                self.there = math.inf
         if first:
-            _log.warning("%s: Pub/Sub does not answer, and is asked again until it does (%s)", self.subscription, why)
-
-    def _answers(self, what: str) -> None:
-        with self._lock:
-            last = self._failing == {what}
-            self._failing.discard(what)
-        if last:
-            _log.warning("%s: Pub/Sub answers again", self.subscription)
+            _log.warning(
+                "%s: Pub/Sub does not answer, and is asked again until it does; it was last heard at %s (%s)",
+                self.subscription,
+                time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since)),
+                why,
+            )
 
     def _sentence(self, what: str, code: str, said: str) -> str:
         """Why a call will never be answered, and what to do."""

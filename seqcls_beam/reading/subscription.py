@@ -20,14 +20,12 @@ from typing import Any
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.reading.formats.pieces import InputFailed
 from seqcls_beam.reading.messages import Message
-from seqcls_beam.reading.pubsub import Service
+from seqcls_beam.reading.pubsub import MAX_IDS, Service
 
 MAX_PULL = 1000  # messages of one answer, as the service allows
-MAX_IDS = 1000  # of one request, which may have 512 KiB, and an id some 200 bytes
 MAX_HELD_BYTES = 256 * 2**20  # payloads that are held at once …
 PULL_BYTES = 32 * 2**20  # … and about so many come in one answer
 TYPICAL_BYTES = 2**20  # of a payload, as long as none has come
-LEAST_DEADLINE = 10  # seconds; what a subscription has whose deadline we may not ask for
 MAX_LEASE = 3600.0  # seconds that a message is worked on; a bundle that takes longer has failed without a word
 
 _log = logging.getLogger(__name__)
@@ -45,12 +43,15 @@ class _Held:
 
 
 class Subscription:
-    """The process's one client of a subscription; its methods may be called by any thread."""
+    """The process's one client of a subscription; its methods may be called by any thread.
+
+    Making one raises as `Service.connect`.
+    """
 
     def __init__(self, name: str, max_outstanding: int) -> None:
         self.name = name
         self._max_outstanding = max_outstanding
-        self._changed = threading.Condition()  # guards what follows; reentrant, so that a signal handler may stop it
+        self._changed = threading.Condition()  # guards what follows
         self._held: dict[str, _Held] = {}
         self._bytes = 0  # of all that is held
         self._waiting: deque[tuple[Message, float]] = deque()  # what was not taken yet, and since when it is here
@@ -61,12 +62,16 @@ class Subscription:
         self._pulled = self._acknowledged = 0
         self._stopped = False
         self._ended = threading.Event()
-        self._service = Service(name)
+        self._empty_since = time.monotonic()  # of what is held, as answers have it
+        self._silence = 0.0
+        self._service = Service(name, self._end)
+        self._service.connect()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to pull. Raises as `Service.connect`."""
-        self._service.connect()
+        """Begin to pull, unless it has begun."""
+        if self._threads:
+            return
         for target in (self._pull, self._acknowledge, self._extend):
             thread = threading.Thread(target=self._guarded, args=(target,), daemon=True)
             self._threads.append(thread)
@@ -88,10 +93,30 @@ class Subscription:
         return self._acknowledged
 
     @property
+    def silence(self) -> float:
+        """Seconds up to the last answered pull in which no message came, nothing was held and the service was there."""
+        return self._silence
+
+    @property
+    def away(self) -> float | None:
+        """When, in seconds since 1970, the service was heard last, if it does not answer now."""
+        return self._service.away
+
+    @property
     def oldest(self) -> int | None:
         """Publish time, in microseconds, of the oldest message that is held and not yet acknowledged."""
         with self._changed:
             return min((held.published for held in self._held.values() if not held.done), default=None)
+
+    def topic(self) -> str | None:
+        """The topic that it is of; None where it is deleted, where this account may not ask, and when stopped.
+
+        Waits for the answer, which no pulling need have begun for. Raises `InputFailed` where none will ever come.
+        """
+        topic = self._service.about().topic
+        if self._service.fault is not None:
+            raise InputFailed(self._service.fault)
+        return topic
 
     def take(self, rows: int, size: int, wait: float) -> list[Message]:
         """Up to so many messages, of so many payload bytes together, or one that is larger.
@@ -130,6 +155,8 @@ class Subscription:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+        if not self._threads:  # who waits for the topic
+            self._service.end()
 
     def close(self, patience: float) -> None:
         """Stop, wait up to so many seconds until all is acknowledged that is to be, and give the rest back at once."""
@@ -139,13 +166,15 @@ class Subscription:
             thread.join(min(patience, 1.0))  # what an answer under way brings can be given back
         with self._changed:
             self._changed.wait_for(lambda: not self._acks or self._service.fault, until - time.monotonic())
-            self._ended.set()
-            self._changed.notify_all()
+        self._end()
         for thread in self._threads:
             while thread.is_alive():
                 self._service.end()  # a call may have begun since
                 thread.join(0.1)
-        self._give_back()
+        ids = [held.ack_id for held in self._held.values()]
+        if not self._service.lease(ids, 0, 2.0):
+            told = "%s: %d messages could not be given back; they come again when their leases end"
+            _log.warning(told, self.name, len(ids))
         self._service.close()
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -153,20 +182,14 @@ class Subscription:
         try:
             work()
         except BaseException as error:
-            self._service.fault = f"--subscription={self.name}: {type(error).__name__}: {error}"
-            with self._changed:
-                self._ended.set()
-                self._changed.notify_all()
+            self._service.give_up(f"--subscription={self.name}: {type(error).__name__}: {error}")
             raise
 
-    def _call(self, what: str, **fields: Any) -> Any:
-        """As `Service.call`; a fault ends all threads and whoever waits for messages."""
-        answer = self._service.call(what, **fields)
-        if self._service.fault is not None:
-            with self._changed:
-                self._ended.set()
-                self._changed.notify_all()
-        return answer
+    def _end(self) -> None:
+        """End all threads, and tell whoever waits for messages."""
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
 
     def _pull(self) -> None:
         """Thread: pull as long as there is room."""
@@ -176,11 +199,9 @@ class Subscription:
                 if self._stopped or self._ended.is_set():
                     return
                 room = self._room()
-            answer = self._call("pull", max_messages=room)
-            if answer is not None:
-                self._arrive(
-                    type(answer).pb(answer).received_messages
-                )  # without wrappers, which cost more than all else
+            answer = self._service.call("pull", max_messages=room)
+            if answer is not None:  # without wrappers, which cost more than all else
+                self._arrive(type(answer).pb(answer).received_messages)
 
     def _room(self) -> int:
         """Messages that may be asked for."""
@@ -216,6 +237,9 @@ class Subscription:
                 self._pulled += 1
                 self._waiting.append((message, now))
                 self._waiting_bytes += size
+            if arrived or self._held:
+                self._empty_since = now
+            self._silence = max(0.0, self._service.asked - max(self._empty_since, self._service.there))
             if arrived:
                 self._typical = max(1, sum([len(message.data) for _, message in arrived]) // len(arrived))
             self._changed.notify_all()
@@ -242,7 +266,7 @@ class Subscription:
                 if self._ended.is_set():
                     return
                 sent = {id: self._held[id].ack_id for id in islice(self._acks, MAX_IDS)}
-            answer = self._call("acknowledge", ack_ids=[*sent.values()])
+            answer = self._service.call("acknowledge", ack_ids=[*sent.values()])
             with self._changed:
                 if answer is None and self._ended.is_set():
                     return
@@ -264,15 +288,14 @@ class Subscription:
 
     def _extend(self) -> None:
         """Thread: extend the leases of all that is held, at a third of the deadline."""
-        answer = self._call("get_subscription", refused=frozenset(["PERMISSION_DENIED"]))
-        deadline = LEAST_DEADLINE if answer is None else answer.ack_deadline_seconds or LEAST_DEADLINE
+        deadline = self._service.about().deadline
         pause = deadline / 3
         while not self._ended.wait(pause):
             with self._changed:
                 for id in self._overdue():
                     self._let_go(id)
                 ids = [held.ack_id for held in self._held.values()]
-            pause = deadline / 3 if self._modified(ids, deadline, deadline / 3) else min(deadline / 3, 1.0)
+            pause = deadline / 3 if self._service.lease(ids, deadline, deadline / 3) else min(deadline / 3, 1.0)
 
     def _overdue(self) -> list[str]:
         """Messages that nobody works on any more; they come again, to whoever is there."""
@@ -286,30 +309,13 @@ class Subscription:
             )
         return found
 
-    def _modified(self, ids: list[str], deadline: int, seconds: float) -> bool:
-        """Whether leases end in `deadline` seconds now; 0 gives messages back."""
-        for start in range(0, len(ids), MAX_IDS):
-            some = ids[start : start + MAX_IDS]
-            if not self._service.once("modify_ack_deadline", seconds, ack_ids=some, ack_deadline_seconds=deadline):
-                return False
-        return True
-
-    def _give_back(self) -> None:
-        """All that is held, at once to whoever is there."""
-        ids = [held.ack_id for held in self._held.values()]
-        if self._modified(ids, 0, 2.0):
-            return
-        _log.warning(
-            "%s: %d messages could not be given back; they come again when their leases end", self.name, len(ids)
-        )
-
 
 _OPEN: dict[str, Subscription] = {}
 _lock = threading.Lock()
 
 
-def opened(source: SourceOptions) -> Subscription:
-    """The process's one client of a subscription, which pulls from now on, whatever pipelines come and go.
+def opened(source: SourceOptions, pulling: bool = True) -> Subscription:
+    """The process's one client of a subscription, whatever pipelines come and go; it pulls from when it first is to.
 
     Raises as `Service.connect`.
     """
@@ -317,8 +323,9 @@ def opened(source: SourceOptions) -> Subscription:
         subscription = _OPEN.get(source.subscription)
         if subscription is None:
             subscription = Subscription(source.subscription, source.max_outstanding)
-            subscription.start()
             _OPEN[source.subscription] = subscription
+        if pulling:
+            subscription.start()
         return subscription
 
 

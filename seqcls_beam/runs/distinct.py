@@ -1,8 +1,12 @@
 """Which rows of pieces become rows of a window: each message once, and none that the window holds.
 
-Two rows are the same message if they have the same id or the same key; so are two that a third one joins. Of those that
-are the same one that was labelled stays before one that was rejected, then the one that was published first, then the
-one with the lower id, then, where one message was labelled twice, by model and columns.
+Two labelled rows are the same message if they have the same id or the same key; so are two that a third one joins. Of
+those that are the same the one stays that was published first, then the one with the lower id, then, where one message
+was labelled twice, by model and columns. A message of which the window holds a labelled row stays out.
+
+A reject is known by its id alone, since what has no label stands for nothing but its own payload: two of one key are
+two. It stays out where its id was labelled, or rejected before. It never keeps a labelled row out, so that no good row
+depends on when somebody sealed: a message that was rejected, sealed and then labelled has a row of each kind.
 """
 
 from dataclasses import dataclass
@@ -16,14 +20,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from seqcls_beam import storage
-from seqcls_beam.runs.windows import microseconds
-from seqcls_beam.schema import MESSAGE_KEY, MODEL
+from seqcls_beam.runs import pieces
+from seqcls_beam.runs.pieces import Damaged
+from seqcls_beam.runs.windows import bounds, microseconds, told
+from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, MODEL, REJECT_VALUE
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 _TEXT = pa.large_string()  # the ids of a window may be more than 2 GiB
-_READ = ("message_id", "event_time", "publish_time", MODEL.name, "reject.reason")
+_READ = (*(field.name for field in MESSAGE), MODEL.name, "reject.reason")
+_DUE = (*MESSAGE, MODEL, pa.field("reject", REJECT_VALUE))
 
 
 @dataclass
@@ -65,18 +72,39 @@ class Rows:
 class Held:
     """The messages that a window holds already."""
 
-    ids: pa.Array
+    ids: pa.Array  # of labelled rows
     keys: pa.Array
+    rejected: pa.Array  # ids of rejects
 
 
-def known(piece: pq.ParquetFile) -> list[str]:
-    """The columns of a piece that are read of every row."""
-    keyed = [MESSAGE_KEY.name] if MESSAGE_KEY.name in piece.schema_arrow.names else []
-    return [*_READ, *keyed]
+def opened(uri: str, window: str, length: int, whole: bool = False) -> tuple[pq.ParquetFile, pa.Table]:
+    """A piece of a window of `length` seconds, and its rows: of all columns, or of those that tell rows apart.
+
+    Raises `FileNotFoundError` where it is gone, and `Damaged`, also where its rows are not of this window.
+    """
+    piece = pieces.opened(uri)
+    schema = piece.schema_arrow
+    keyed = [MESSAGE_KEY] if MESSAGE_KEY.name in schema.names else []
+    for due in (*_DUE, *keyed):
+        there = [field.type for field in schema if field.name == due.name]
+        if there != [due.type]:
+            raise Damaged(f"{uri} is no piece of a stream: {due.name} is {there[0] if there else 'missing'}")
+    table = pieces.read(piece, uri, None if whole else [*_READ, *(field.name for field in keyed)])
+    for field in MESSAGE:
+        if missing := table[field.name].null_count:
+            raise Damaged(f"{uri} is no piece of a stream: {missing:,} of its rows have no {field.name}")
+    times, (start, end) = microseconds(table["event_time"]), bounds(window, length)
+    if len(times) and not start <= int(times.min()) <= int(times.max()) < end:
+        other = times[(times < start) | (times >= end)]
+        raise Damaged(
+            f"{uri} has {len(other):,} rows of other windows, such as one of {told(int(other[0]))}: it was moved; move "
+            "it back to the folder of its window"
+        )
+    return piece, table
 
 
 def together(tables: list[pa.Table], shapes: list[int]) -> Rows:
-    """`known` columns of pieces, in their order → their rows; `shapes` are numbers of their columns."""
+    """Rows of pieces as they were opened, in their order; `shapes` are numbers of the columns of pieces."""
     sizes = [len(each) for each in tables]
     times, published = (
         np.concatenate([microseconds(each[name]) for each in tables]) for name in ("event_time", "publish_time")
@@ -95,10 +123,11 @@ def together(tables: list[pa.Table], shapes: list[int]) -> Rows:
     )
 
 
-def held(uris: list[str]) -> Held:
-    """The messages that parts of labels or rejects hold. Raises `FileNotFoundError` where one is gone."""
-    tables = storage.each(_held, uris)
-    return Held(_joined([each["message_id"] for each in tables]), _joined([_keys(each) for each in tables]))
+def held(labels: list[str], rejects: list[str]) -> Held:
+    """The messages that parts hold. Raises `FileNotFoundError` where one is gone, and `Damaged`."""
+    labeled, rejected = storage.each(_held, labels), storage.each(_held, rejects)
+    ids, rejected_ids = (_joined([each["message_id"] for each in tables]) for tables in (labeled, rejected))
+    return Held(ids, _joined([_keys(each) for each in labeled]), rejected_ids)
 
 
 def chosen(rows: Rows, there: Held) -> Numbers:
@@ -107,17 +136,26 @@ def chosen(rows: Rows, there: Held) -> Numbers:
     return kept[_order(rows.times[kept], rows.ids.take(pa.array(kept)))]
 
 
+def mended(rows: Rows, there: Held) -> int:
+    """How many labelled rows there are of messages that were rejected before."""
+    return int((is_in(rows.ids, there.rejected) & ~rows.rejected).sum())
+
+
+def is_in(values: pa.Array, others: pa.Array) -> Flags:
+    """Which values are among others; a null is not."""
+    if not len(others):
+        return np.zeros(len(values), bool)
+    return np.asarray(pc.is_in(values, others.drop_null(), skip_nulls=True).to_numpy(zero_copy_only=False))
+
+
 def _stay(rows: Rows, there: Held) -> Flags:
-    stays = np.ones(len(rows), bool)
-    named = [_numbered(rows.ids), _numbered(rows.keys)]
-    taken = np.zeros(len(rows), bool)
-    for values, of in ((rows.ids, there.ids), (rows.keys, there.keys)):
-        if len(of):
-            taken |= pc.is_in(values, of.drop_null(), skip_nulls=True).to_numpy(zero_copy_only=False)
+    stays = ~(rows.rejected & is_in(rows.ids, there.rejected))
+    named = [_numbered(rows.ids), np.where(rows.rejected, -1, _numbered(rows.keys))]
+    taken = is_in(rows.ids, there.ids) | (is_in(rows.keys, there.keys) & ~rows.rejected)
     doubtful = taken.copy()
     for numbers in named:
         doubtful |= (numbers >= 0) & (np.bincount(numbers[numbers >= 0], minlength=1)[numbers] > 1)
-    some = np.flatnonzero(doubtful)
+    some = np.flatnonzero(doubtful & stays)
     if not len(some):
         return stays
     message = _messages([numbers[some] for numbers in named])
@@ -125,6 +163,7 @@ def _stay(rows: Rows, there: Held) -> Flags:
     gone[message[taken[some]]] = True
     few = rows.take(some)
     ranks = [few.places, few.pieces, few.shapes, _ranked(few.models.dictionary_decode()), _ranked(few.ids)]
+    # A reject has but its id to share, and so stays only where all that share it are rejects.
     order = np.lexsort([*ranks, few.published, few.rejected, message])
     first = np.concatenate([[True], np.diff(message[order]) > 0])
     stays[some] = False
@@ -188,7 +227,12 @@ def _keys(table: pa.Table) -> pa.ChunkedArray:
 
 def _held(uri: str) -> pa.Table:
     fs, path = storage.connect(uri)
-    with fs.open(path, "rb") as file:
-        part = pq.ParquetFile(file)
-        names = ["message_id", *([MESSAGE_KEY.name] if MESSAGE_KEY.name in part.schema_arrow.names else [])]
-        return part.read(names)
+    try:
+        with fs.open(path, "rb") as file:
+            part = pq.ParquetFile(file)
+            names = ["message_id", *([MESSAGE_KEY.name] if MESSAGE_KEY.name in part.schema_arrow.names else [])]
+            return part.read(names).select(names)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of a store's client: no two of them raise the same
+        raise Damaged(f"{uri}, which is sealed, cannot be read: {' '.join(str(error).split())}") from error

@@ -4,12 +4,14 @@ What the steps of its pipelines tell, and the launcher asks, while pipelines com
 elsewhere nobody asks; there the runner's own counters tell.
 """
 
+import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from seqcls_beam.runs.sealing import Sealed
@@ -21,45 +23,50 @@ MAX_BYTES = 32 << 20
 _FIRST_ROWS = 32
 _GROWTH = 4
 _RECENT = 8
+_DAY = 86_400_000_000
+_TEN_YEARS = 3_653 * _DAY
+
+_log = logging.getLogger(__name__)
+
+
+class Took(NamedTuple):
+    """What a batch took to become durable."""
+
+    rows: int
+    bytes: int  # of payload
+    worked: float  # seconds of the tokenizer and the model
+    beside: float  # seconds of writing its pieces
 
 
 class Pace:
     """How many messages make a batch: as many as the steps behind did lately in the seconds that they may take.
 
-    What a batch costs whatever is in it, its pieces and its bundle, is taken from these seconds, and the model has the
-    rest; but as much as that cost at least, or where the seconds are few nearly all time would go into writing pieces.
-    Rows and payload bytes are both measured, over the last 8 batches, and the one that is used up first ends the batch:
-    bytes stand for tokens, which nobody knows before the texts are tokenised. The first batch has 32 rows, and none has
-    more than four times those of the largest of the last 8, so that one wrong measurement, or the first texts through a
+    What a batch costs whatever is in it, its pieces, is taken from these seconds, and the model has the rest; but as
+    much as that cost at least, or where the seconds are few nearly all time would go into writing pieces. Rows and
+    payload bytes are both measured, over the last 8 batches, and the one that is used up first ends the batch: bytes
+    stand for tokens, which nobody knows before the texts are tokenised. The first batch has 32 rows, and none has more
+    than four times those of the largest of the last 8, so that one wrong measurement, or the first texts through a
     model that was just loaded, makes no batch that takes minutes.
 
-    `worked` says how many seconds the tokenizer and the model have taken in this process.
+    Each batch brings what it took itself, however many pullers have batches in one bundle.
     """
 
-    def __init__(self, worked: Callable[[], float]) -> None:
-        self._worked = worked
-        self._done: deque[tuple[int, int, float, float]] = deque(maxlen=_RECENT)
-        self._under_way: tuple[int, int, float, float] | None = None
+    def __init__(self) -> None:
+        self._done: deque[Took] = deque(maxlen=_RECENT)
 
-    def begin(self, rows: int, size: int) -> None:
-        """A batch goes to the steps behind."""
-        self._under_way = (rows, size, time.monotonic(), self._worked())
-
-    def end(self) -> None:
-        """It is through, if one was under way: whoever notices first says it."""
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            rows, size, begun, before = under_way
-            self._done.append((rows, size, time.monotonic() - begun, max(self._worked() - before, 1e-6)))
+    def done(self, took: Took) -> None:
+        """A batch is durable."""
+        self._done.append(took)
 
     def enough(self, seconds: float, batch_rows: int) -> tuple[int, int]:
         """(rows, payload bytes) that a batch may have to be through in `seconds`; at least 1 each."""
-        if not self._done:
+        done = [*self._done]
+        if not done:
             return min(_FIRST_ROWS, batch_rows), MAX_BYTES
-        rows, size, took, worked = (sum(column) for column in zip(*self._done, strict=True))
-        beside = max(took - worked, 0.0) / len(self._done)
-        share = max(seconds - beside, beside) / worked
-        most = _GROWTH * max(rows for rows, *_ in self._done)
+        rows, size, worked, beside = (sum(column) for column in zip(*done, strict=True))
+        beside /= len(done)
+        share = max(seconds - beside, beside) / max(worked, 1e-6)
+        most = _GROWTH * max(took.rows for took in done)
         return max(1, min(batch_rows, most, int(rows * share))), max(1, min(MAX_BYTES, int(size * share)))
 
 
@@ -69,17 +76,13 @@ class Flow:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}
-        self._paces: dict[int, Pace] = {}
+        self._new: set[str] = set()  # windows that rows were written of since the last look began
+        self._warned = False
+        self.pace = Pace()
         self.stopping = threading.Event()  # pull no more
-        self.worked = 0.0  # seconds of the tokenizer and the model
         self.rows = self.rejected = 0  # written, as often as they were
-        self.open: dict[str, float] = {}  # windows that are not sealed since rows were written → when they were
-        self.sealed = self.amended = self.duplicates = 0  # versions published, of them amendments; rows left out
-
-    def pace(self, puller: int) -> Pace:
-        """That of a puller, over all its pipelines."""
-        with self._lock:
-            return self._paces.setdefault(puller, Pace(lambda: self.worked))
+        self.open: set[str] = set()  # windows that have pieces, as far as is known
+        self.sealed = self.amendments = self.duplicates = 0  # first versions, later ones; rows left out
 
     def pulled(self, puller: int, events: pa.Array, published: pa.Array) -> int | None:
         """The event time of a puller after messages with these times, in microseconds since 1970.
@@ -89,6 +92,7 @@ class Flow:
         """
         event, publish = (np.asarray(each.cast(pa.int64())) for each in (events, published))
         known = np.minimum(event, publish)[event <= publish + SKEW]
+        self._warn(event, publish)
         with self._lock:
             if len(known):
                 latest = int(known.max())
@@ -101,24 +105,50 @@ class Flow:
         with self._lock:
             return min(self._seen.values(), default=None)
 
-    def written(self, pieces: Iterable[tuple[str, int, int]], worked: float) -> None:
-        """Pieces of a batch are durable, (window, rows, rejected) each; tokenizer and model took `worked` seconds."""
+    def written(self, pieces: Iterable[tuple[str, int, int]], took: Took) -> None:
+        """Pieces of a batch are durable, (window, rows, rejected) each."""
+        self.pace.done(took)
         with self._lock:
-            self.worked += worked
             for window, rows, rejected in pieces:
                 self.rows += rows
                 self.rejected += rejected
-                self.open[window] = time.monotonic()
+                self.open.add(window)
+                self._new.add(window)
 
-    def published(self, sealed: Sealed, since: float) -> None:
-        """A window was sealed, with all rows that were written before `since`; later ones keep it open."""
+    def looking(self) -> None:
+        """Windows that are over are looked for, and sealed; `published` and `left` say what comes of it."""
         with self._lock:
-            if self.open.get(sealed.window, since) < since:
-                del self.open[sealed.window]
+            self._new = set()
+
+    def published(self, sealed: Sealed) -> None:
+        """A window was sealed; rows that were written since `looking` keep it open."""
+        with self._lock:
+            self.open -= {sealed.window} - self._new
             self.duplicates += sealed.duplicates
             if sealed.version is not None:
-                self.sealed += 1
-                self.amended += sealed.amended > 0
+                self.sealed += sealed.amended == 0
+                self.amendments += sealed.amended > 0
+
+    def left(self, windows: Iterable[str]) -> None:
+        """These have pieces, as the folder says after a look, whoever wrote or sealed them."""
+        with self._lock:
+            self.open = {*windows, *self._new}
+
+    def _warn(self, events: npt.NDArray[Any], published: npt.NDArray[Any]) -> None:
+        """Once, where event times are years from their publishing, and were not if they were meant as seconds."""
+        if self._warned:
+            return
+        # As float64: a thousand times a time is no int64 any more.
+        as_seconds = np.abs(events * 1000.0 - published) < _DAY
+        found = events[as_seconds & (np.abs(published - events) > _TEN_YEARS)]
+        if len(found):
+            self._warned = True
+            number = int(found[0]) // 1000
+            _log.warning(
+                "an event time of %d is read as milliseconds since 1970, years from when the message was published; it "
+                "looks like seconds, which the timestamp attribute does not take: RFC 3339 or milliseconds",
+                number,
+            )
 
 
 _flows: dict[str, Flow] = {}

@@ -6,7 +6,7 @@ window. Parts, as row groups in them, are cut by rows and bytes alone, never by 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from seqcls_beam.runs import pieces
 from seqcls_beam.runs.distinct import Numbers, Rows
 from seqcls_beam.runs.parts import ROW_GROUP_ROWS, PartWriter, fresh_name
 from seqcls_beam.runs.windows import microseconds
-from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, REJECT
+from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, MODEL, PREDICTION_MULTI_LABEL, PUBSUB, REJECT, TOKENS
 
 PART_ROWS = 16 * ROW_GROUP_ROWS
 PART_BYTES = 256 * 2**20
@@ -31,8 +31,8 @@ SLICE_ROWS = 2**19
 SLICE_BYTES = 64 * 2**20
 """What is gathered at once."""
 
-SOURCE = "pubsub"
-"""What rejects of a stream say of where they came from: two subscriptions of a topic give the same rows."""
+_SEVERAL = [field.name for field in (*PREDICTION_MULTI_LABEL, *TOKENS[2:], MODEL)]
+"""The last columns of LABELED of a stream where the model assigns several labels."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def gather(folder: str, sources: list[Source], shapes: list[pa.Schema], rows: Ro
     for number, shape in enumerate(shapes):
         mine = np.flatnonzero(~rows.rejected & (rows.shapes == number))
         if len(mine) or (empty and number == 0 and rows.rejected.all()):
-            written = _written(f"{folder}/labels", shape, sources, rows.take(mine), made, _labeled)
+            batches = _slices(sources, rows.take(mine), shape.names)
+            written = _written(f"{folder}/labels", shape, batches, made, _labeled)
             name = hashlib.blake2b(shape.serialize(), digest_size=6).hexdigest()
             made.labels += [{**part, "shape": name} for part in written]
     for keyed in (False, True):
@@ -74,19 +75,23 @@ def gather(folder: str, sources: list[Source], shapes: list[pa.Schema], rows: Ro
         mine = np.flatnonzero(rows.rejected & np.isin(rows.shapes, those))
         if len(mine):
             schema = pa.schema([*REJECT, *MESSAGE, *([MESSAGE_KEY] if keyed else [])])
-            made.rejects += _written(f"{folder}/rejects", schema, sources, rows.take(mine), made, _rejected)
+            batches = _slices(sources, rows.take(mine), [*schema.names[len(REJECT) :], "reject"])
+            made.rejects += _written(f"{folder}/rejects", schema, batches, made, _rejected)
     return made
 
 
 def _written(
-    folder: str, schema: pa.Schema, sources: list[Source], rows: Rows, made: Gathered, told: Any
+    folder: str,
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    made: Gathered,
+    counted: Callable[[pa.RecordBatch, pa.Schema, Gathered], pa.RecordBatch],
 ) -> list[dict[str, Any]]:
     """The rows as parts with these columns."""
-    columns = [*schema.names[len(REJECT) :], "reject"] if told is _rejected else schema.names
     parts = _Parts(folder, schema)
     try:
-        for batch in _slices(sources, rows, columns):
-            parts.write(told(batch, schema, made))
+        for batch in batches:
+            parts.write(counted(batch, schema, made))
         return parts.close()
     except BaseException as error:
         parts.abandon(error)
@@ -123,7 +128,9 @@ def _taken(sources: list[Source], columns: list[str], wanted: tuple[int, Numbers
 def _labeled(batch: pa.RecordBatch, schema: pa.Schema, made: Gathered) -> pa.RecordBatch:
     made.tokens += pc.sum(batch["tokens"]).as_py() or 0
     made.truncated += pc.sum(batch["truncated"]).as_py() or 0
-    said = batch["labels"].flatten() if "labels" in schema.names else batch["label"]
+    # By their place: a kept column may have the name that the model's own has where it assigns several labels.
+    several = schema.names[-len(_SEVERAL) :] == _SEVERAL
+    said = batch["labels"].flatten() if several else batch["label"]
     made.label_counts.update({each["values"]: each["counts"] for each in pc.value_counts(said).to_pylist()})
     return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
@@ -131,7 +138,7 @@ def _labeled(batch: pa.RecordBatch, schema: pa.Schema, made: Gathered) -> pa.Rec
 def _rejected(batch: pa.RecordBatch, schema: pa.Schema, made: Gathered) -> pa.RecordBatch:
     why = batch["reject"].flatten()
     made.reasons.update({each["values"]: each["counts"] for each in pc.value_counts(why[1]).to_pylist()})
-    source = pa.array([SOURCE] * len(batch), pa.string())
+    source = pa.array([PUBSUB] * len(batch), pa.string())
     position = pa.array(microseconds(batch["event_time"]))
     return pa.RecordBatch.from_arrays(
         [source, position, *why, *(batch[name] for name in schema.names[len(REJECT) :])], schema=schema

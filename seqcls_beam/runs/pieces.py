@@ -1,7 +1,5 @@
 """Pieces: what a stream has labelled and nobody has sealed, a Parquet file a batch and window.
 
-    OUT/_pieces/stream.json                          the length of its windows
-    OUT/_pieces/columns/<digest>.arrow               columns that some job writes, so that the next one's fit
     OUT/_pieces/window=20261120T100000Z/<digest>.parquet
     OUT/_pieces/scratch/                             what is being written
 
@@ -9,9 +7,12 @@ A piece has good and rejected rows as they came, the columns of LABELED and `rej
 messages are in it, which of them were rejected, by which model, and under which columns. So a batch that runs twice
 writes one piece, what another model says of it is another, of which sealing chooses as of any copies, and whoever
 removes one by its name, however late, removes only rows of these messages.
+
+What the folder knows of its stream as a whole is in `runs.remembered`.
 """
 
 import hashlib
+import os
 from functools import partial
 from typing import NamedTuple
 
@@ -22,18 +23,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
+from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.model.answers import answers
-from seqcls_beam.runs import windows
+from seqcls_beam.runs import remembered, windows
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import EARLIER
 from seqcls_beam.runs.versions import FOLDER as VERSIONS
 from seqcls_beam.schema import MESSAGE, MODEL, REJECT_VALUE, WINDOW, Mark, labeled
 
-FOLDER = "_pieces"
-SCRATCH = f"{FOLDER}/scratch"
-_STREAM, _COLUMNS = f"{FOLDER}/stream.json", f"{FOLDER}/columns"
-_FORMAT_VERSION = 1
+FOLDER, SCRATCH = remembered.FOLDER, remembered.SCRATCH
+models = remembered.models
 
 _TRIES = 20
 """Of writing a piece whose folder a sealer removes at that moment, since it was empty."""
@@ -55,63 +55,115 @@ class Damaged(Exception):
     """A piece that cannot be read, in a sentence."""
 
 
-def prepare(output: str, window: int, columns: pa.Schema | None = None) -> None:
-    """Make a folder one that a stream with windows of so many seconds may append to; again, as often as you like.
+def check(output: str, window: int, columns: pa.Schema | None = None, source: SourceOptions | None = None) -> None:
+    """Whether a stream with windows of so many seconds may append to a folder; nothing is left there but `_pieces`.
 
-    `columns` are those of LABELED of the stream. Raises `RunError` for a folder that holds something else, for windows
-    of another length, and for columns of other types than a job before had: both are named. Raises `OSError` where
-    nothing can be written.
+    `columns` are those of LABELED of the stream. Raises `RunError` for a folder that holds something else, for a window
+    or attributes other than those of the jobs before, and for columns of other types than the rows that are there: both
+    are named. Raises `OSError` where nothing can be written.
     """
     top = storage.absolute(output)
+    path = storage.local_path(top) if storage.is_local(top) else ""
+    if os.path.lexists(path) and not os.path.isdir(path):
+        what = "a link to nothing" if os.path.islink(path) and not os.path.exists(path) else "no folder"
+        raise RunError(f"--output={output} is {what}: name a folder")
     store = store_of(top)
-    for name in store.names(VERSIONS):
-        if not name.startswith(f"{WINDOW}="):
-            raise RunError(f"--output={output} holds {VERSIONS}/{name}, which is of no stream: name another folder")
-    for name in EARLIER:
-        if store.exists(name):
-            raise RunError(f"--output={output} holds {name}, of an earlier layout: name another folder")
-    storage.ensure_writable(store.uri(FOLDER))
-    said = orjson.dumps({"format_version": _FORMAT_VERSION, WINDOW: window})
-    storage.put_if_absent(store.uri(_STREAM), said, store.uri(SCRATCH))
-    there = length(store)
-    if there != window:
-        raise RunError(
-            f"--window={window}: {output} has windows of {there} seconds, and a row would be in two; give "
-            f"--window={there}, or name another folder"
-        )
+    try:
+        for name in store.names(VERSIONS):
+            if not name.startswith(f"{WINDOW}="):
+                raise RunError(f"--output={output} holds {VERSIONS}/{name}, which is of no stream: name another folder")
+        for name in EARLIER:
+            if store.exists(name):
+                raise RunError(f"--output={output} holds {name}, of an earlier layout: name another folder")
+        storage.ensure_writable(store.uri(FOLDER))
+    except storage.StoreError:
+        raise
+    except OSError as error:
+        why = error.strerror or error
+        raise type(error)(f"--output={output}: {store.uri(FOLDER)} cannot be written: {why}") from error
+    if _begun(store):
+        remembered.differ(output, remembered.known(store), _facts(window, None, source))
     if columns is not None:
-        _agree(store, output, columns)
+        remembered.same_types(store, output, columns)
+
+
+def prepare(
+    output: str,
+    window: int,
+    columns: pa.Schema | None = None,
+    topic: str | None = None,
+    source: SourceOptions | None = None,
+) -> bool:
+    """Make a folder one that a stream may append to; again, as often as you like. Raises as `check`.
+
+    Says whether all its messages are known to be of one topic, since ids are unique within a topic only: a `topic` of
+    None is not known, and where the folder does not say one yet, it does from now on. Raises `RunError` for another
+    topic than the folder has.
+    """
+    check(output, window, columns, source)
+    top = storage.absolute(output)
+    store = store_of(top)
+    late = remembered.agree(store, output, _facts(window, topic, source))
     for folder in (store.uri(FOLDER), top, top.rpartition("/")[0]):
         storage.sync(folder)
+    return topic is not None and "topic" not in late
 
 
 def is_stream(store: Store) -> bool:
     """Whether a folder is one that a stream appends to."""
-    return store.exists(_STREAM)
+    return store.exists(remembered.STREAM) or any(windows.start_of(name) is not None for name in store.names(FOLDER))
 
 
 def length(store: Store) -> int:
-    """Seconds of a window of a stream's folder. Raises `RunError` where it is none, or its file is damaged."""
-    data = store.read(_STREAM)
-    if data is None:
-        raise RunError(f"{store.uri('')} holds no pieces of a stream, which pipelines.classify --subscription writes")
-    try:
-        said = orjson.loads(data)
-        if said["format_version"] == _FORMAT_VERSION and isinstance(said[WINDOW], int) and said[WINDOW] > 0:
-            return int(said[WINDOW])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        pass
-    raise RunError(f"{store.uri(_STREAM)} is none of this program's: it must say how long windows are")
+    """Seconds of a window of a stream's folder. Raises `RunError` where it is none, or its file is damaged or gone."""
+    said = _begun(store)
+    if not said:
+        top = store.uri("").rstrip("/")
+        raise RunError(f"{top} holds no pieces of a stream, which pipelines.classify --subscription writes")
+    return int(said[WINDOW])
 
 
-def append(output: str, predictions: pa.RecordBatch, window: int) -> list[Appended]:
+def _begun(store: Store) -> remembered.Facts:
+    """What was said when a stream began; nothing where none did. Raises `RunError` where windows outlive that."""
+    said = remembered.begun(store)
+    if said:
+        return said
+    there = listed(store) or any(name.startswith(f"{WINDOW}=") for name in store.names(VERSIONS))
+    if there and not (said := remembered.begun(store)):  # one may have begun since
+        raise RunError(remembered.missing(store))
+    return said
+
+
+def _facts(window: int, topic: str | None, source: SourceOptions | None) -> remembered.Facts:
+    facts: remembered.Facts = {WINDOW: window}
+    if topic is not None:
+        facts["topic"] = topic
+    if source is not None:
+        facts |= {"timestamp_attribute": source.timestamp_attribute, "id_attribute": source.id_attribute}
+    return facts
+
+
+def append(output: str, predictions: pa.RecordBatch, window: int, told: set[bytes] | None = None) -> list[Appended]:
     """PREDICTION rows with the fields of MESSAGE in `keep` → a piece for each window, durable when this returns.
 
-    `window` is the length of windows in seconds. Raises `OSError` where a piece cannot be written; those of other
-    windows may be there then, and the batch can be appended again.
+    `window` is the length of windows in seconds; `told` holds what columns and models this process has left word of in
+    this folder, and grows: looking again for each batch costs a store several requests. Raises `OSError` where a piece cannot be written; those of other
+    windows may be there then, and the batch can be appended again. Raises `RunError` where rows are there whose columns
+    have other types.
     """
     store = store_of(storage.absolute(output))
     rows = _columns(predictions)
+    if not len(rows):
+        return []
+    columns = pa.schema([each for each in rows.schema if each.name != "reject"])
+    engine = Mark.of(predictions).engine
+    word = columns.serialize().to_pybytes() + orjson.dumps(engine, option=orjson.OPT_SORT_KEYS)
+    if told is None or word not in told:
+        # Before there are rows, so that none is there of which nobody knows what made it.
+        remembered.leave_columns(store, output, columns)
+        remembered.leave_model(store, engine)
+        if told is not None:
+            told.add(word)
     cuts = windows.cut(rows["event_time"], window)
     wholes = len(cuts) == 1
 
@@ -147,7 +199,7 @@ def opened(uri: str) -> pq.ParquetFile:
         data = storage.read(uri)
     except FileNotFoundError:
         raise
-    except Exception as error:  # of a store's client: no two of them raise the same
+    except OSError as error:
         raise Damaged(f"{uri} cannot be read: {' '.join(str(error).split())}") from error
     try:
         piece = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
@@ -180,7 +232,7 @@ def _columns(predictions: pa.RecordBatch) -> pa.RecordBatch:
     said, engine = answers(predictions), Mark.of(predictions).engine
     kept = pa.schema(list(predictions.schema.field("keep").type))
     schema = labeled(kept, "labels" in predictions.schema.names, streamed=True).append(pa.field("reject", REJECT_VALUE))
-    model = pa.array([str(engine.get("checkpoint", ""))[:12]] * len(said), pa.string())
+    model = pa.array([remembered.model_name(engine)] * len(said), pa.string())
     metadata = {_LABELS: orjson.dumps(list(engine["labels"]))}
     return pa.RecordBatch.from_arrays(
         [*said.columns, model, predictions["reject"]], schema=schema.with_metadata(metadata)
@@ -206,10 +258,6 @@ def _put(store: Store, window: str, piece: pa.RecordBatch) -> None:
             number += 1
         except FileNotFoundError:  # a sealer removed the folder, which was empty, or the piece, which was sealed
             continue
-        except OSError:
-            raise
-        except Exception as error:  # of a store's client: no two of them raise the same
-            raise OSError(f"{uri} cannot be written: {type(error).__name__}: {error}") from error
     raise OSError(f"{store.uri(name)}.parquet cannot be written: its folder goes again and again")
 
 
@@ -233,24 +281,3 @@ def _encoded(piece: pa.RecordBatch) -> bytes:
         write_page_checksum=True,
     )
     return bytes(sink.getvalue())
-
-
-def _agree(store: Store, output: str, columns: pa.Schema) -> None:
-    """Leave word of the columns of a job, unless another one has a column with another type."""
-    plain = columns.remove_metadata()
-    data = plain.serialize().to_pybytes()
-    name = f"{_COLUMNS}/{hashlib.blake2b(data, digest_size=8).hexdigest()}.arrow"
-    # Written before others are read: of two jobs that start at once one at least sees the other.
-    new = storage.put_if_absent(store.uri(name), data, store.uri(SCRATCH))
-    for other in store.names(_COLUMNS):
-        there = store.read(f"{_COLUMNS}/{other}")
-        found = pa.ipc.read_schema(pa.py_buffer(there)) if there is not None else plain
-        for field in plain:
-            at = found.get_field_index(field.name)
-            if at >= 0 and found.field(at).type != field.type:
-                if new:
-                    storage.remove_file(store.uri(name))
-                raise RunError(
-                    f"--output={output}: column {field.name!r} would be {field.type}, and rows of the stream that are "
-                    f"there have {found.field(at).type}: give the column that type, or name another folder"
-                )

@@ -221,8 +221,9 @@ def _tidy(store: Store, run: Run) -> None:
 def _foreign(run: Run, store: Store, now: Published | None) -> str | None:
     """What stands where the run would publish and is not of a run; None if nothing is."""
     for name in ("_attempts", FOLDER, *(["labels", *run.targets] if run.kind == "classify" else [])):
-        if storage.is_local(run.output) and store.exists(name) and not os.path.isdir(store.uri(name)):
-            return f"--output={run.output}: {store.uri(name)} is no folder; name another one or move it away"
+        uri = store.uri(name)
+        if storage.is_local(uri) and store.exists(name) and not os.path.isdir(storage.local_path(uri)):
+            return f"--output={run.output}: {uri} is no folder; name another one or move it away"
     named = now.version.named if now else frozenset()
     ever = store.exists(version_name(run.partition, 1))
     for name in run.targets:

@@ -6,24 +6,31 @@ Rows are sorted by (event time, message id), so that the same rows are the same 
 comes for a window that is sealed becomes an amendment, the next version: it names the parts that were there, and others
 beside them with the rows that are new. Pieces go when the version that has their rows was carried out. Two sealers of
 the same pieces are the same run; one whose pieces were sealed by another meanwhile looks again.
+
+An amendment costs what the window has become: the ids of all its parts are read, and its version names all of them. So
+whoever seals again and again has patience, and lets late rows come together.
 """
 
 import hashlib
+import math
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.runs import distinct, pieces, windows
+from seqcls_beam.runs import distinct, pieces, remembered, windows
 from seqcls_beam.runs.distinct import Rows
 from seqcls_beam.runs.gathering import Gathered, Source, gather
 from seqcls_beam.runs.lease import alive
+from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.publication import current, follow, publish_files
 from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, open_attempt
 from seqcls_beam.runs.store import Store, store_of
@@ -34,6 +41,8 @@ _TRIES = 50
 """Of a window that others seal, or whose pieces they remove, again and again."""
 
 _HASHED_ROWS = 65_536
+_SKEW = 60.0
+"""Seconds that another machine's clock may be ahead."""
 _ATTEMPT = re.compile(r"[0-9a-f]{32}-v(\d+)")
 
 
@@ -51,18 +60,44 @@ class Sealed:
     fault: str | None = None  # why it is not sealed: its pieces are all there
 
 
-def seal(output: str, until: int | None = None) -> Iterator[Sealed]:
+def seal(output: str, until: int | None = None, patience: float = 0.0) -> Iterator[Sealed]:
     """Publish the windows that have pieces, by time, each when it is asked for; one that cannot be is told of.
 
-    `until`, microseconds since 1970, leaves out windows that end after it. Any number of processes may do so at once,
-    while others append. Raises `RunError` where the folder is no stream's, `OSError` where nothing can be written.
+    `until`, microseconds since 1970, leaves out windows that end after it; `patience` those whose newest version is
+    younger than so many seconds. Any number of processes may do so at once, while others append. Raises `RunError`
+    where the folder is no stream's, and `OSError` where it cannot be listed.
     """
     store = store_of(storage.absolute(output))
     length = pieces.length(store)
-    for name in pieces.listed(store):
-        start = windows.start_of(name) or 0
-        if until is None or (start + length) * windows.SECOND <= until:
-            yield _seal(store, output, name, length)
+    for name in due(output, until):
+        try:
+            if patience and _age(store, name) < patience:
+                continue
+            done = _seal(store, output, name, length)
+        except Exception as error:  # whatever is in one window, the others are sealed
+            done = Sealed(name, fault=_fault(name, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+        yield done
+
+
+def due(output: str, until: int | None = None) -> list[str]:
+    """The windows that have pieces, by time, without those that end after `until`. Raises as `seal`."""
+    store = store_of(storage.absolute(output))
+    length = pieces.length(store)
+    return [name for name in pieces.listed(store) if until is None or windows.bounds(name, length)[1] <= until]
+
+
+def _age(store: Store, name: str) -> float:
+    """Seconds since a window was published last; infinite where it never was, or by a clock that is ahead."""
+    number = newest(store, name)
+    manifest = read_version(store, name, number)[1] if number else {}
+    if "finished" not in manifest:
+        return math.inf
+    age = _now() - datetime.fromisoformat(manifest["finished"]).timestamp()
+    return age if age >= -_SKEW else math.inf
+
+
+def _fault(name: str, why: object) -> str:
+    return f"{name} cannot be sealed: {why}"
 
 
 def _seal(store: Store, output: str, name: str, length: int) -> Sealed:
@@ -75,18 +110,18 @@ def _seal(store: Store, output: str, name: str, length: int) -> Sealed:
             if not names:
                 return Sealed(name)
         except RunError as broken:
-            return Sealed(name, fault=f"{name} cannot be sealed: {broken}")
+            return Sealed(name, fault=_fault(name, broken))
         try:
             return _published(store, run, names, length)
         except pieces.Damaged as damaged:
-            return Sealed(name, fault=f"{name} cannot be sealed: {damaged}")
+            return Sealed(name, fault=_fault(name, damaged))
         except FileNotFoundError as gone:  # another sealer was faster
             error = gone
         except RunError as refused:
             error = refused
             if newest(store, name) == run.follows:
                 break
-    return Sealed(name, fault=f"{name} cannot be sealed: {error}")
+    return Sealed(name, fault=_fault(name, error))
 
 
 class _Look(NamedTuple):
@@ -96,13 +131,15 @@ class _Look(NamedTuple):
     shapes: list[pa.Schema]
     rows: Rows  # by (event time, id)
     seen: int  # rows of all pieces
+    mended: int  # labelled rows of messages that the window holds as rejects
 
 
 def _published(store: Store, run: Run, names: list[str], length: int) -> Sealed:
     """Publish what the pieces have that the window has not, and remove them."""
     before = current(run)
-    look = _look(store, names, before)
-    done = Sealed(run.partition, duplicates=look.seen - len(look.rows), pieces=len(names), amended=_amended(before))
+    look = _look(store, run.partition, length, names, before)
+    amended = _amended(before.manifest if before else None)
+    done = Sealed(run.partition, duplicates=look.seen - len(look.rows), pieces=len(names), amended=amended)
     if len(look.rows):
         run = replace(run, run_id=_identity(run, look))
         manifest, moves = _made(store, run, look, before, length)
@@ -121,24 +158,24 @@ def _published(store: Store, run: Run, names: list[str], length: int) -> Sealed:
     return done
 
 
-def _look(store: Store, names: list[str], before: Published | None) -> _Look:
-    looked = storage.each(_known, [store.uri(name) for name in names])
+def _look(store: Store, window: str, length: int, names: list[str], before: Published | None) -> _Look:
+    looked = storage.each(lambda name: _known(store.uri(name), window, length), names)
     sources = [source for source, _ in looked]
     by_bytes = {source.shape.serialize().to_pybytes(): source.shape for source in sources}
     order = sorted(by_bytes)
     numbers = [order.index(source.shape.serialize().to_pybytes()) for source in sources]
     rows = distinct.together([table for _, table in looked], numbers)
     del looked
-    there = distinct.held(before.uris() if before else [])
+    there = distinct.held(before.uris("parts") if before else [], before.uris("rejects") if before else [])
     seen, rows = len(rows), rows.take(distinct.chosen(rows, there))
     # Columns of pieces none of whose rows stay make no difference.
     used, rows.shapes = np.unique(rows.shapes, return_inverse=True)
-    return _Look(sources, [by_bytes[order[number]] for number in used], rows, seen)
+    shapes = [by_bytes[order[number]] for number in used]
+    return _Look(sources, shapes, rows, seen, distinct.mended(rows, there))
 
 
-def _known(uri: str) -> tuple[Source, pa.Table]:
-    piece = pieces.opened(uri)
-    table = pieces.read(piece, uri, distinct.known(piece))
+def _known(uri: str, window: str, length: int) -> tuple[Source, pa.Table]:
+    piece, table = distinct.opened(uri, window, length)
     size = sum(piece.metadata.row_group(number).total_byte_size for number in range(piece.num_row_groups))
     schema = piece.schema_arrow
     shape = pa.schema([each for each in schema if each.name != "reject"], schema.metadata)
@@ -173,7 +210,7 @@ def _made(
             _remove_empty(store, run.partition)
         raise
     number = (run.follows or 0) + 1
-    manifest = _manifest(run, look, made, before.manifest if before else None, length)
+    manifest = _manifest(store, run, look, made, before.manifest if before else None, length)
     moves = []
     for of, folder, parts, key in zip(
         ("rejects", "labels"), label_folders(run.partition)[::-1], (made.rejects, made.labels), ("rejects", "parts"),
@@ -186,24 +223,27 @@ def _made(
     return manifest, moves
 
 
-def _manifest(run: Run, look: _Look, made: Gathered, before: dict[str, Any] | None, length: int) -> dict[str, Any]:
+def _manifest(
+    store: Store, run: Run, look: _Look, made: Gathered, before: dict[str, Any] | None, length: int
+) -> dict[str, Any]:
     """What is told of a window, without its new parts: sums over all its versions."""
-    rows, start = look.rows, windows.start_of(run.partition) or 0
+    rows, (start, end) = look.rows, windows.bounds(run.partition, length)
     then: dict[str, Any] = before or {"rows": Counter(), "messages": Counter()}
     bad = int(rows.rejected.sum())
     counts = {"in": len(rows), "labeled": len(rows) - bad, "rejected": bad}
     reasons = Counter(then["rows"].get("rejected_by_reason", {})) + made.reasons
     times = [windows.told(int(time)) for time in (rows.times.min(), rows.times.max())]
     models = rows.models.filter(pa.array(~rows.rejected)).dictionary_decode().unique().to_pylist()
-    amended = _amended_in(before)
+    makers = remembered.models(store, models)
     return {
         "format_version": FORMAT_VERSION,
         "kind": "classify",
         "run_id": run.run_id,
+        "finished": iso(_now()),
         "window": {
-            "start": windows.told(start * windows.SECOND),
-            "end": windows.told((start + length) * windows.SECOND),
-            **({"complete": True} if before is None else {"amended": amended + 1}),
+            "start": windows.told(start),
+            "end": windows.told(end),
+            **({"complete": True} if before is None else {"amended": _amended(before) + 1}),
         },
         "rows": {
             **{name: then["rows"].get(name, 0) + count for name, count in counts.items()},
@@ -213,12 +253,12 @@ def _manifest(run: Run, look: _Look, made: Gathered, before: dict[str, Any] | No
             "lost_by_reason": {},
         },
         "messages": {
-            "distinct": then["messages"].get("distinct", 0) + len(rows),
+            "distinct": then["messages"].get("distinct", 0) + len(rows) - look.mended,
             "duplicates": then["messages"].get("duplicates", 0) + look.seen - len(rows),
             "first": min(then["messages"].get("first", times[0]), times[0], key=windows.moment),
             "last": max(then["messages"].get("last", times[1]), times[1], key=windows.moment),
         },
-        "models": sorted({*then.get("models", []), *models}),
+        "models": {**then.get("models", {}), **{each: makers.get(each, {}) for each in sorted(models)}},
         "tokens": then.get("tokens", 0) + made.tokens,
         "truncated_rows": then.get("truncated_rows", 0) + made.truncated,
         "label_counts": dict(Counter(then.get("label_counts", {})) + made.label_counts),
@@ -229,11 +269,12 @@ def _manifest(run: Run, look: _Look, made: Gathered, before: dict[str, Any] | No
     }
 
 
-def _amended(before: Published | None) -> int:
-    return _amended_in(before.manifest if before else None)
+def _now() -> float:
+    """Seconds since 1970."""
+    return time.time()
 
 
-def _amended_in(manifest: dict[str, Any] | None) -> int:
+def _amended(manifest: dict[str, Any] | None) -> int:
     """How often a window was published after the first time."""
     return int(manifest["window"].get("amended", 0)) if manifest else 0
 

@@ -15,6 +15,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "inputs": list,
         "model?": dict,
         "threshold?": (*_NUMBER, type(None)),
+        "models?": dict,
     },
     "prepare": {
         "rows": dict,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from fsspec.implementations.dirfs import DirFileSystem
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from seqcls_beam import storage
@@ -38,10 +39,10 @@ class Published:
         elsewhere = locate(self.store, self.version)
         return [elsewhere.get(part["path"], part["path"]) for part in self.manifest["parts"]]
 
-    def uris(self) -> list[str]:
-        """Where all files are now, those without rows left out."""
+    def uris(self, key: str) -> list[str]:
+        """Where the files are now that the manifest names under `parts` or `rejects`, those without rows left out."""
         elsewhere = locate(self.store, self.version)
-        files = [each["path"] for each in published_files(self.manifest) if each.get("rows", 1)]
+        files = [each["path"] for each in self.manifest[key] if each["rows"]]
         return [self.store.uri(elsewhere.get(path, path)) for path in files]
 
 
@@ -113,12 +114,18 @@ def open_labels(output: str, live: bool = False) -> ds.Dataset:
             storage.each(settled, runs)
         places = storage.each(Published.locations, runs)
         files = [
-            _Part(run, name, str(part.get("shape", run.version.partition)))
+            _Part(run, name, part["bytes"], str(part.get("shape", run.version.partition)))
             for run, names in zip(runs, places, strict=True)
             for name, part in zip(names, run.manifest["parts"], strict=True)
         ]
-        there = storage.each(_is_there, files)
-        missing = [part.name for part, is_there in zip(files, there, strict=True) if not is_there]
+        sizes = storage.each(_size, files)
+        missing = [part.name for part, size in zip(files, sizes, strict=True) if size is None]
+        for part, size in zip(files, sizes, strict=True):
+            if size is not None and size != part.bytes:
+                raise RunError(
+                    f"{part.uri} is damaged: it has {size:,} bytes, and {part.bytes:,} were published; put the file "
+                    "back, or label its rows again"
+                )
         try:
             if not missing:
                 return _with_unsealed(output, _dataset(output, files) if files else None, waiting, runs)
@@ -136,11 +143,17 @@ class _Part(NamedTuple):
 
     run: Published
     name: str
+    bytes: int
     shape: str  # what names its columns: parts of one name have the same
 
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return self.run.store.uri(self.name)
 
-def _is_there(part: _Part) -> bool:
-    return part.run.store.exists(part.name)
+
+def _size(part: _Part) -> int | None:
+    return storage.size(part.uri)
 
 
 def _waiting(output: str) -> list[unsealed.Waiting]:
@@ -158,7 +171,11 @@ def _with_unsealed(
     parts: list[ds.Dataset] = [] if sealed is None else [sealed]
     for each in waiting:
         run = versions.get(each.window)
-        parts += [ds.dataset(table) for table in unsealed.fresh(each, run.uris() if run is not None else [])]
+        try:
+            fresh = unsealed.fresh(each, run.uris("parts") if run is not None else [])
+        except pieces.Damaged as error:
+            raise RunError(str(error)) from error
+        parts += [ds.dataset(table) for table in fresh]
     if len(parts) == 1:
         return parts[0]
     schema = _unified(f"{output}:", [("sealed rows" if part is sealed else "pieces", part.schema) for part in parts])
@@ -167,22 +184,34 @@ def _with_unsealed(
 
 def _dataset(output: str, files: list[_Part]) -> ds.Dataset:
     fs, root = storage.connect(storage.absolute(output))
+    if storage.named(root) != root:  # Arrow takes only names that are UTF-8
+        fs, root = DirFileSystem(root, fs), "."
     system, form = PyFileSystem(FSSpecHandler(fs)), ds.ParquetFileFormat()
     made: list[ds.ParquetFileFragment] = []
-    firsts: dict[str, tuple[str, ds.ParquetFileFragment]] = {}
+    firsts: dict[str, tuple[_Part, ds.ParquetFileFragment]] = {}
     for part in files:
         partition = part.run.version.partition
         key, _, value = partition.partition("=")
         where = {"partition_expression": ds.field(key) == value} if key else {}
         made.append(form.make_fragment(storage.join(root, part.name), system, **where))
-        firsts.setdefault(part.shape, (partition, made[-1]))
+        firsts.setdefault(part.shape, (part, made[-1]))
     schema = _unified(
         f"{output}: the partitions",
-        storage.each(lambda each: (each[0], each[1].physical_schema), list(firsts.values())),
+        storage.each(_columns, list(firsts.values())),
     )
     for key in {part.run.version.partition.partition("=")[0] for part in files} - {""}:
         schema = schema.append(pa.field(key, pa.string()))
     return ds.FileSystemDataset(made, schema, form, system)
+
+
+def _columns(first: tuple[_Part, ds.ParquetFileFragment]) -> tuple[str, pa.Schema]:
+    part, fragment = first
+    try:
+        return part.run.version.partition, fragment.physical_schema
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{part.uri} is damaged: {' '.join(str(error).split())}") from error
 
 
 def _unified(what: str, found: list[tuple[str, pa.Schema]]) -> pa.Schema:

@@ -1,6 +1,7 @@
 """What a stream has labelled and nobody has sealed, as its readers find it: the rows that sealing would make."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -20,28 +21,29 @@ class Waiting:
 
 
 def look(store: Store) -> list[Waiting]:
-    """The windows that have pieces, by time. Raises `Damaged`.
+    """The windows that have pieces, by time. Raises `Damaged`, and `RunError` where the folder is no stream's.
 
     A piece that is gone when it is to be read was sealed: who reads the versions after this finds its rows there.
     """
     found = pieces.listed(store)
     names = [(window, store.uri(name)) for window in found for name in found[window]]
+    length = pieces.length(store) if names else 0
     tables: dict[str, list[pa.Table]] = {}
-    for (window, _), table in zip(names, storage.each(_read, [uri for _, uri in names]), strict=True):
+    for (window, _), table in zip(names, storage.each(partial(_read, length), names), strict=True):
         if table is not None and len(table):
             tables.setdefault(window, []).append(table)
     return [Waiting(window, tables[window]) for window in tables]
 
 
-def fresh(waiting: Waiting, held: list[str]) -> list[pa.Table]:
-    """The labelled rows of a window that parts at these URIs do not hold, a table for each set of columns.
+def fresh(waiting: Waiting, labels: list[str]) -> list[pa.Table]:
+    """The labelled rows of a window that parts of labels at these URIs do not hold, a table for each set of columns.
 
-    Rows of a table are sorted by (event time, id).
+    Rows of a table are sorted by (event time, id). Raises `FileNotFoundError` where a part is gone, and `Damaged`.
     """
     whole = [table.schema.serialize().to_pybytes() for table in waiting.tables]
     shapes = sorted(set(whole))
     rows = distinct.together(waiting.tables, [shapes.index(each) for each in whole])
-    new = distinct.chosen(rows, distinct.held(held))
+    new = distinct.chosen(rows, distinct.held(labels, []))
     new = new[~rows.rejected[new]]
     made = []
     for number, shape in enumerate(shapes):
@@ -56,8 +58,9 @@ def fresh(waiting: Waiting, held: list[str]) -> list[pa.Table]:
     return made
 
 
-def _read(uri: str) -> pa.Table | None:
+def _read(length: int, piece: tuple[str, str]) -> pa.Table | None:
+    window, uri = piece
     try:
-        return pieces.read(pieces.opened(uri), uri)
+        return distinct.opened(uri, window, length, whole=True)[1]
     except FileNotFoundError:
         return None

@@ -38,6 +38,12 @@ def start_of(partition: str) -> int | None:
     return start if name(start) == partition else None
 
 
+def bounds(partition: str, length: int) -> tuple[int, int]:
+    """When a window of `length` seconds begins and ends, in microseconds since 1970, by its name."""
+    start = start_of(partition) or 0
+    return start * SECOND, (start + length) * SECOND
+
+
 def cut(times: pa.Array, length: int) -> list[tuple[str, npt.NDArray[np.int64]]]:
     """Event times (timestamp[us]) → (name of a window of `length` seconds, the rows in it, ascending), by time.
 

@@ -26,9 +26,9 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from seqcls_beam.config.stream import SourceOptions
-from seqcls_beam.reading.messages import Message, MessageLayout, to_record
-from seqcls_beam.reading.subscription import Subscription, opened
-from seqcls_beam.runs.flow import MAX_BYTES, Pace, flow_of
+from seqcls_beam.reading.messages import Message, MessageLayout, own_time, to_record
+from seqcls_beam.reading.subscription import opened
+from seqcls_beam.runs.flow import MAX_BYTES, Took, flow_of
 from seqcls_beam.runs.pieces import append
 from seqcls_beam.schema import Mark
 
@@ -140,20 +140,16 @@ class _Pull(beam.DoFn, RestrictionProvider):
             return
         flow = flow_of(self._source.subscription)
         if not flow.stopping.is_set():
-            subscription, pace = opened(self._source), flow.pace(puller)
-            pace.end()
-            half = self._source.max_latency / 2
-            if messages := subscription.take(*pace.enough(half, self._batch_rows), half):
+            subscription, half = opened(self._source), self._source.max_latency / 2
+            if messages := subscription.take(*flow.pace.enough(half, self._batch_rows), half):
                 batch = to_record(messages, self._layout)
-                size = sum(len(each.data) for each in messages)
                 self._messages.inc(len(messages))
-                self._bytes.inc(size)
-                bundle.register(partial(_finish, subscription, [each.id for each in messages], pace))
-                good = batch.filter(batch["reject"].is_null())  # a rejected one may have no time of its own
-                reached = flow.pulled(puller, good["position"], good["keep"].field("publish_time"))
+                self._bytes.inc(Mark.of(batch).bytes)
+                bundle.register(partial(subscription.acknowledge, [each.id for each in messages]))
+                timed = batch.filter(_timed(messages, batch, self._source.timestamp_attribute))
+                reached = flow.pulled(puller, timed["position"], timed["keep"].field("publish_time"))
                 if reached is not None:
                     watermark.set_watermark(Timestamp(micros=reached))
-                pace.begin(len(messages), size)
                 yield TimestampedValue(batch, Timestamp(micros=pc.min(batch["position"]).as_py()))
         if flow.stopping.is_set():
             restriction.try_claim(left.stop)
@@ -192,19 +188,30 @@ class _Append(beam.DoFn):
             Metrics.counter("seqcls_beam.AppendWindows", name) for name in ("rows", "rows-rejected", "pieces")
         )
         self._waited = Metrics.distribution("seqcls_beam.AppendWindows", "milliseconds-since-published")
+        self._told: set[bytes] = set()
 
     def process(self, predictions: pa.RecordBatch) -> Iterator[str]:
         """Durable when it returns."""
-        pieces = append(self._how.output, predictions, self._how.window)
+        begun = time.monotonic()
+        pieces = append(self._how.output, predictions, self._how.window, self._told)
         oldest = pc.min(predictions["keep"].field("publish_time").cast(pa.int64())).as_py()
         self._waited.update(time.time_ns() // 1_000_000 - oldest // 1000)
         if self._how.subscription:
-            flow_of(self._how.subscription).written(pieces, sum(Mark.of(predictions).seconds.values()))
+            mark, beside = Mark.of(predictions), time.monotonic() - begun
+            took = Took(mark.rows, mark.bytes, sum(mark.seconds.values()), beside)
+            flow_of(self._how.subscription).written(pieces, took)
         for window, rows, rejected in pieces:
             self._rows.inc(rows)
             self._rejected.inc(rejected)
             self._pieces.inc()
             yield window
+
+
+def _timed(messages: Sequence[Message], batch: pa.RecordBatch, attribute: str | None) -> pa.Array:
+    """Which rows have a time of their own: all but of rejected ones those whose message does not tell it."""
+    rejected = batch["reject"].is_valid().to_pylist()
+    both = zip(messages, rejected, strict=True)
+    return pa.array([not bad or own_time(each, attribute) is not None for each, bad in both], pa.bool_())
 
 
 def gathered(group: tuple[Any, Iterable[_Plain]], layout: MessageLayout) -> Iterator[pa.RecordBatch]:
@@ -219,8 +226,3 @@ def gathered(group: tuple[Any, Iterable[_Plain]], layout: MessageLayout) -> Iter
         size += len(message.data)
     if held:
         yield to_record(held, layout)
-
-
-def _finish(subscription: Subscription, ids: Sequence[str], pace: Pace) -> None:
-    pace.end()
-    subscription.acknowledge(ids)

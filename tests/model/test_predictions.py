@@ -75,7 +75,7 @@ def test_single_label():
     assert batch["tokens"].equals(tokens["tokens"]) and batch["keep"].equals(tokens["keep"])
     mark = Mark.of(batch)
     assert (mark.unit, mark.units, mark.engine["engine"]) == (3, 7, "arithmetic")
-    assert mark.seconds["classify"] > 0 and mark.seconds["tokenize"] > 0
+    assert mark.seconds["classify"] > 0 and mark.seconds["tokenize"] > 0 and "threshold" not in mark.engine
     batch.validate(full=True)
 
 
@@ -122,6 +122,7 @@ def test_multi_label_names_what_reaches_the_threshold_most_probable_first():
         options=replace(OPTIONS, threshold=0.99),
     )
     assert none["labels"].to_pylist() == [[], []]
+    assert [Mark.of(each).engine["threshold"] for each in (batch, none)] == [OPTIONS.threshold, 0.99]
 
 
 def test_regression_is_the_value_itself():
@@ -174,7 +175,7 @@ def test_batches_with_nothing_to_classify(problem, texts):
     engine = Arithmetic(2)
     _, batch = predict(texts, rejected=range(len(texts)), problem=problem, engine=engine)
     assert batch.num_rows == len(texts) and batch["scores"].null_count == len(texts)
-    assert engine.calls == 0 and Mark.of(batch).engine == engine.facts
+    assert engine.calls == 0 and Mark.of(batch).engine["labels"] == engine.facts["labels"]
     batch.validate(full=True)
 
 

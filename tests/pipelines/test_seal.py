@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipelines import classify, clean, evaluate, seal
+from pipelines.terminal import live
 from seqcls_beam.config.seal import SealOptions
-from tests.messages import Message
-from tests.runs.streams import FIRST, SECOND, S, append, ids, left, prepared
+from seqcls_beam.runs import pieces
+from tests.messages import Message, predictions
+from tests.runs.streams import FIRST, LENGTH, SECOND, S, append, ids, left, prepared, several
 
 
 @pytest.fixture
@@ -26,18 +28,18 @@ def out(tmp_path):
 def test_a_line_for_each_window_and_a_sum(out, capsys):
     assert seal.main([out]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{FIRST}  sealed: 1 labelled, 1 rejected, 1 there already, version 1",
+        f"{FIRST}  sealed: 1 labelled, 1 rejected, 1 duplicate dropped, version 1",
         f"{SECOND}  sealed: 1 labelled, version 1",
         "window=19700101T001500Z  sealed: 1 labelled, version 1",
-        "3 windows sealed: 3 labelled, 1 rejected, 1 there already",
+        "3 windows sealed: 3 labelled, 1 rejected, 1 duplicate dropped",
     ]
     append(out, Message("a", 0), Message("e", 2))
     append(out, Message("d", 900 * S))
     assert seal.main([out]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{FIRST}  amended: 1 labelled, 1 there already, version 2",
-        "window=19700101T001500Z  nothing new: 0 labelled, 1 there already",
-        "1 window sealed, 1 of them amended: 1 labelled, 2 there already",
+        f"{FIRST}  amended: 1 labelled, 1 duplicate dropped, version 2",
+        "window=19700101T001500Z  nothing new: 0 labelled, 1 duplicate dropped",
+        "1 window sealed, 1 of them amended: 1 labelled, 2 duplicates dropped",
     ]
     assert seal.main([out]) == 0
     told = capsys.readouterr()
@@ -82,7 +84,7 @@ def test_a_time_is_microseconds():
         (["OUT", "--until=2026-02-30T10:00:00Z"], 2, "expected a time such as"),
         (["OUT", "--until="], 2, "--until is empty"),
         (["OUT", "--untl=2026-11-20T10:00:00Z"], 2, "unknown flag"),
-        (["nowhere"], 1, "nowhere/ holds no pieces of a stream"),
+        (["nowhere"], 1, "nowhere holds no pieces of a stream"),
     ],
 )
 def test_wrong_usage_is_one_sentence(tmp_path, monkeypatch, capsys, flags, code, said):
@@ -154,3 +156,25 @@ def test_sealed_windows_are_evaluated_as_other_labels_are(tmp_path):
     assert evaluate.main(flags) == 0
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_bytes())
     assert found["rows"]["scored"] == 51 and found["rows"]["rejected_by_reason"] == {"invalid_json": 1}
+
+
+def test_several_labels_of_a_stream_are_evaluated_from_the_threshold_they_were_assigned_from(tmp_path, capsys):
+    """Scores go from 0.5 to 0.99, so at 0.5 other labels would be assigned."""
+    flags = ["--label_column=text", "--label_separator=,", "--bootstrap=0"]
+    for name, thresholds in (("one", [0.7]), ("two", [0.7, 0.8])):
+        out = prepared(tmp_path / name)
+        for number, threshold in enumerate(thresholds):
+            messages = [Message(f"m{number}-{at}", at, text=["negative", "positive"][at % 2]) for at in range(40)]
+            pieces.append(out, several(predictions(messages), threshold), LENGTH)
+        assert seal.main([out]) == 0
+    assert evaluate.main([f"--labeled={tmp_path}/one", *flags, f"--output={tmp_path}/evaluation"]) == 0
+    found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_bytes())
+    assert found["threshold"] == 0.7 and found["rows"]["scored"] == 40
+    assert evaluate.main([f"--labeled={tmp_path}/two", *flags, f"--output={tmp_path}/other"]) != 0
+    assert "assigned labels from 0.7 and 0.8 on" in capsys.readouterr().err
+
+
+def test_how_far_it_is_is_told_where_that_takes_a_while(out, capsys, monkeypatch):
+    monkeypatch.setattr(live, "PLAIN_SECONDS", 1e-4)
+    assert seal.main([out]) == 0
+    assert "windows done: 0 of 3\n" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.reading.formats.blocks import MAX_RECORD_BYTES
-from seqcls_beam.reading.messages import Message, MessageLayout, event_time, message_layout, to_record
+from seqcls_beam.reading.messages import Message, MessageLayout, event_time, message_layout, own_time, to_record
 from seqcls_beam.schema import REASONS, Mark
 
 PUBLISHED = 1_800_000_000_000_000
@@ -303,6 +303,13 @@ def test_names_that_are_taken():
     assert {"2", "3"} <= set(map(str, keep.values()))
 
 
+@pytest.mark.parametrize("attribute", [None, "key"])
+def test_a_column_that_is_called_as_the_key_of_others_is_renamed(attribute):
+    """Another job into the same folder may have keys."""
+    names = layout({"keep_columns": ("Message_Key",)}, id_attribute=attribute).keep.names
+    assert names[0] == "input_Message_Key" and names[1:4] == ["message_id", "event_time", "publish_time"]
+
+
 def test_a_batch_is_marked_and_has_one_source():
     made = to_record([message('{"text": "a"}'), message("x")], layout())
     mark = Mark.of(made)
@@ -342,3 +349,9 @@ def test_types_of_what_is_kept():
     assert kept.field("a").type == kept.field("d").type == pa.string()
     assert (kept.field("b").type, kept.field("c").type) == (pa.bool_(), pa.float64())
     assert kept.field("event_time").type == pa.timestamp("us", "UTC")
+
+
+def test_a_message_has_a_time_of_its_own_whatever_is_in_it():
+    assert own_time(message(b"{", t="1000"), "t") == 1_000_000
+    assert own_time(message(b"", t="1000"), None) == PUBLISHED
+    assert own_time(message(b"{"), "t") is None and own_time(message(b"{", t="noon"), "t") is None

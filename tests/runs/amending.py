@@ -77,7 +77,7 @@ def read(expected: frozenset[str]) -> Callable[[Any], Any]:
             found = read_newest(store, FIRST)
             try:
                 labels = [] if found is None else _ids(found.locations(), storage.read)
-                held = [] if found is None else found.uris()
+                held = [] if found is None else found.uris("parts")
                 fresh = [table for each in waiting for table in unsealed.fresh(each, held)]
             except FileNotFoundError:
                 continue
@@ -162,6 +162,7 @@ class Windows(Replay):
             patches.enter_context(super().patched())
             patches.enter_context(mock.patch.multiple(storage, **own))
             patches.enter_context(mock.patch.object(sealing, "alive", alive))
+            patches.enter_context(mock.patch.object(sealing, "_now", lambda: 0.0))
             patches.enter_context(mock.patch.object(run, "_ensure_movable", lambda *_: None))
             fresh = lambda prefix: f"{prefix}-{storage.token()}.parquet"  # noqa: E731
             patches.enter_context(mock.patch.object(gathering, "fresh_name", fresh))
@@ -329,9 +330,9 @@ class Whole(Invariants):
             gone = before.named - after.named
             demand(not gone, f"version {after.number} does not name {sorted(gone)} of the one before")
         sealed = self.sealed(state)
-        twice = [id for id, times in Counter(id for id, _ in sealed).items() if times > 1]
+        twice = [row for row, times in Counter(sealed).items() if times > 1]
         demand(not twice, f"version {number} has {twice} twice")
-        held = {id for id, _ in sealed}
+        held = {id for id, rejected in sealed if not rejected}
         due = {id for id, rejected in sealed if not rejected}
         due |= {id for id, rejected in self.waiting(state) if not rejected and id not in held}
         live = self._read_live(state, sealed)
@@ -344,7 +345,7 @@ class Whole(Invariants):
             found = read_newest(store, FIRST)
             live = [] if found is None else _ids(found.locations(), storage.read)
             for each in unsealed.look(store):
-                for table in unsealed.fresh(each, [] if found is None else found.uris()):
+                for table in unsealed.fresh(each, [] if found is None else found.uris("parts")):
                     live += table["message_id"].to_pylist()
             self._live[there, tuple(sealed)] = live
         return self._live[there, tuple(sealed)]

@@ -29,10 +29,10 @@ def main(folder: str, how: str) -> None:
             sealed(str(out))
 
         ended = in_child(once, step, str(out), how)
-        assert ids(out, live=True) == ["a", "c", "d"], (step, ended)
+        assert ids(out, live=True) == ["a", "b", "c", "d"], (step, ended)
         assert sealed(str(out)) == 0, step
         assert content(out) == expected, (step, ended)
-        assert ids(out) == ids(out, live=True) == ["a", "c", "d"] and rejected(out) == ["b"], step
+        assert ids(out) == ids(out, live=True) == ["a", "b", "c", "d"] and rejected(out) == ["b"], step
         assert left(out) == [], (step, left(out))
         shutil.rmtree(out)
         if ended == "done":

@@ -117,8 +117,8 @@ BROKEN = {
         "another amends",
         sealing,
         "_published",
-        "    before = current(run)\n",
-        "    before = current(run)\n    looked = _look(store, names, before)\n    store.remove(names)\n",
+        "    amended = ",
+        "    store.remove(names)\n    amended = ",
     ),
     "parts of the version before that are not named": (
         "another amends",
@@ -127,7 +127,7 @@ BROKEN = {
         'list(then.get("parts", []))',
         "[]",
     ),
-    "rows that the window has": ("another amends", sealing, "_look", "before.uris() if before else []", "[]"),
+    "rows that the window has": ("another amends", sealing, "_look", 'before.uris("parts") if before else []', "[]"),
     "a sweep of parts that are named": ("another amends", commit, "_is_over", " and name not in version.named", ""),
     "who is late gives up": (
         "another amends with more",

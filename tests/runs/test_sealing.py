@@ -1,8 +1,10 @@
 """Sealed windows: every message once, the same bytes whatever the pieces, and amendments for what comes later."""
 
 import itertools
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import run as started
 
@@ -17,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam import open_labels
-from seqcls_beam.runs import cleaning, gathering, pieces, windows
+from seqcls_beam.runs import cleaning, gathering, pieces, sealing, windows
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.table import read_manifest
 from tests import gcs
@@ -37,6 +39,8 @@ from tests.runs.streams import (
     rejected,
     seal,
     sealed,
+    several,
+    short_rows,
 )
 
 NEVER = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,22 +89,21 @@ def name_of(message: Message) -> tuple[str, str]:
     return ("key", message.key) if message.key else ("id", message.id)
 
 
+def row_of(message: Message, bad: bool) -> tuple[str, bool, tuple[str, str]]:
+    """What a row is the only one of: a message in a window; of a reject by its id."""
+    return windows.name(message.time // (LENGTH * S) * LENGTH), bad, ("id", message.id) if bad else name_of(message)
+
+
 def expected(deliveries: list[Delivery]) -> dict[str, list[tuple[str, bool, str]]]:
     """Window → (id, whether it is a reject, model) in order, one row after the other looked at."""
-    best: dict[tuple[int, tuple[str, str]], Delivery] = {}
-    for each in deliveries:
-        message, bad, model = each
-        name = (message.time // (LENGTH * S), name_of(message))
-        if name not in best or (bad, message.published, message.id, model) < (
-            best[name][1],
-            best[name][0].published,
-            best[name][0].id,
-            best[name][2],
-        ):
-            best[name] = each
+    good = {message.id for message, bad, _ in deliveries if not bad}
+    best: dict[tuple[str, bool, tuple[str, str]], Delivery] = {}
+    for each in sorted(deliveries, key=lambda each: (each[0].published, each[0].id, each[2])):
+        if not each[1] or each[0].id not in good:
+            best.setdefault(row_of(*each[:2]), each)
     found: dict[str, list[tuple[str, bool, str]]] = {}
-    for (number, _), (message, bad, model) in sorted(best.items(), key=lambda item: (item[1][0].time, item[1][0].id)):
-        found.setdefault(windows.name(number * LENGTH), []).append((message.id, bad, model[:12]))
+    for (window, *_), (message, bad, model) in sorted(best.items(), key=lambda item: (item[1][0].time, item[1][0].id)):
+        found.setdefault(window, []).append((message.id, bad, model[:12]))
     return found
 
 
@@ -144,32 +147,33 @@ def test_the_same_rows_are_the_same_bytes_whatever_the_pieces(deliveries, at, ch
 def test_every_message_is_one_row_whenever_windows_are_sealed(deliveries, at, sealing):
     fsspec.filesystem("memory").store.clear()
     out = prepared("memory://out")
-    so_far: list[Delivery] = []
-    for batch, seals in zip(cut(deliveries, at), sealing, strict=False):
-        if not batch:
-            continue
-        deliver(out, batch)
-        so_far += batch
-        names = [name_of(each) for each, _, _ in so_far]
-        if seals:
-            before = content(out)
-            told = seal(out)
-            assert before.items() <= content(out).items(), "what is sealed is never touched"
-            assert sum(each.labeled + each.rejected for each in told.values()) == len(content_rows(out)) - len(
-                [row for data in before.values() for row in pq.read_table(pa.BufferReader(data))["message_id"]]
-            )
-            here = {(each.time // (LENGTH * S), name_of(each)) for each, _, _ in so_far}
-            assert sorted(content_rows(out)) == sorted(here) and len(names) >= len(here)
-        assert len(ids(out, live=True)) == len(set(ids(out, live=True)))
-    seal(out)
-    assert sorted(content_rows(out)) == sorted({(each.time // (LENGTH * S), name_of(each)) for each, _, _ in so_far})
-    assert ids(out) == ids(out, live=True) and left(out) == []
-
-
-def content_rows(out: str) -> list[tuple[int, tuple[str, str]]]:
     by_id = {each.id: each for each in UNIVERSE}
-    those = [by_id[id] for of in found(out).values() for id, _, _ in of]
-    return [(each.time // (LENGTH * S), name_of(each)) for each in those]
+    waiting: list[Delivery] = []
+    there: list[tuple[str, bool]] = []  # id, whether it is a reject
+    batches = [batch for batch in cut(deliveries, at) if batch]
+    for number, batch in enumerate(batches):
+        deliver(out, batch)
+        waiting += batch
+        last = number == len(batches) - 1
+        assert len(ids(out, live=True)) == len({row_of(by_id[id], False) for id in ids(out, live=True)})
+        if last or sealing[number]:
+            held = {row_of(by_id[id], bad) for id, bad in there}
+            rows = [(id, bad) for of in expected(waiting).values() for id, bad, _ in of]
+            new = [(id, bad) for id, bad in rows if row_of(by_id[id], bad) not in held]
+            there += [(id, bad) for id, bad in new if not bad or (id, False) not in there]
+            waiting, before, live = [], content(out), ids(out, live=True)
+            told = seal(out).values()
+            assert before.items() <= content(out).items(), "what is sealed is never touched"
+            assert sorted((id, bad) for of in found(out).values() for id, bad, _ in of) == sorted(there)
+            assert ids(out) == live == ids(out, live=True) and left(out) == []
+            manifests = [read_manifest(out, each.window) or {} for each in told]
+            assert all(each["messages"]["distinct"] == len({id for id, _, _ in found(out)[window]})
+                       for each in manifests for window in [each["commit"]["partition"]])  # fmt: skip
+    good = {row_of(message, False) for message, bad, _ in deliveries if not bad}
+    assert {row_of(by_id[id], False) for id, bad in there if not bad} == good, "whenever somebody sealed"
+    assert {id for id, _ in there} >= {message.id for message, bad, _ in deliveries if bad} - {
+        message.id for message, bad, _ in deliveries if not bad
+    }, "no payload is lost"
 
 
 def test_a_message_is_one_whether_a_job_read_its_key_or_not(out):
@@ -190,22 +194,22 @@ def test_what_is_told_of_a_window(out):
     assert (first.version, first.labeled, first.rejected, first.duplicates, first.amended) == (1, 3, 1, 1, 0)
     append(out, Message("b", 5), Message("e", 7, rejected=True), Message("f", 9, text="ffff"))
     second = seal(out)[FIRST]
-    assert (second.version, second.labeled, second.rejected, second.duplicates, second.amended) == (2, 1, 1, 1, 1)
+    assert (second.version, second.labeled, second.rejected, second.duplicates, second.amended) == (2, 2, 1, 0, 1)
     assert seal(out) == {}
     told = read_manifest(out, FIRST)
     assert told is not None
     assert told["window"] == {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:05:00Z", "amended": 1}
-    assert (told["rows"]["in"], told["rows"]["labeled"], told["rows"]["rejected"]) == (6, 4, 2)
+    assert (told["rows"]["in"], told["rows"]["labeled"], told["rows"]["rejected"]) == (7, 5, 2)
     assert told["rows"]["rejected_by_reason"] == {"invalid_json": 2}
     assert told["messages"] == {
         "distinct": 6,
-        "duplicates": 2,
+        "duplicates": 1,
         "first": "1970-01-01T00:00:00Z",
         "last": "1970-01-01T00:04:59Z",
     }
-    assert told["models"] == ["0123456789ab", "f" * 12]
-    assert told["tokens"] == 8 and told["label_counts"] == {"negative": 2, "positive": 2}
-    assert [part["rows"] for part in told["parts"]] == [3, 1] and [part["rows"] for part in told["rejects"]] == [1, 1]
+    assert list(told["models"]) == ["0123456789ab", "f" * 12]
+    assert told["tokens"] == 8 and told["label_counts"] == {"negative": 2, "positive": 3}
+    assert [part["rows"] for part in told["parts"]] == [3, 2] and [part["rows"] for part in told["rejects"]] == [1, 1]
     (reject, _) = (pq.read_table(Path(out, part["path"])).to_pylist()[0] for part in told["rejects"])
     assert (reject["source"], reject["position"], reject["reason"], reject["raw"]) == (
         "pubsub",
@@ -243,10 +247,26 @@ def test_a_window_of_rejects_only(out):
     assert ids(out, live=True) == []
     seal(out)
     assert ids(out) == [] and rejected(out) == ["a"]
-    append(out, Message("a", 0), Message("b", 0))
-    assert ids(out, live=True) == ["b"], "a message is held also where it was rejected"
+    append(out, Message("a", 0), Message("b", 0), Message("a", 0, rejected=True))
+    assert ids(out, live=True) == ["a", "b"], "what is rejected keeps no row out"
+    assert (done := seal(out)[FIRST]).rejected == 0 and done.duplicates == 1
+    assert ids(out) == ["a", "b"] and rejected(out) == ["a"]
+    told = read_manifest(out, FIRST)
+    assert told is not None and told["rows"]["in"] == 3 and told["messages"]["distinct"] == 2
+    append(out, Message("a", 0, rejected=True), Message("b", 0, rejected=True))
+    assert seal(out)[FIRST].version is None
+    assert ids(out) == ["a", "b"] and rejected(out) == ["a"]
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_a_mended_publishing_is_there_whenever_somebody_sealed(out, between):
+    append(out, Message("a", 0, 1, "k", rejected=True), keyed=True)
+    if between:
+        seal(out)
+    append(out, Message("b", 0, 2, "k", text="mended"), Message("c", 0, 3, "k", rejected=True), keyed=True)
+    assert ids(out, live=True) == ["b"]
     seal(out)
-    assert ids(out) == ["b"] and rejected(out) == ["a"]
+    assert ids(out) == ["b"] and rejected(out) == ["a", "c"], "every payload that nobody labelled"
 
 
 def test_rows_with_other_columns_are_in_parts_of_their_own(out):
@@ -276,8 +296,9 @@ def test_rows_with_other_columns_are_in_parts_of_their_own(out):
 
 
 def test_columns_of_another_type_are_named_and_nothing_is_lost(out):
-    """`prepare` refuses them where a job starts; who did not ask finds both in their files."""
+    """`append` refuses them; where what it remembers is lost, both are in their files."""
     append(out, Message("a", 0, text="one"))
+    shutil.rmtree(Path(out, "_pieces", "columns"))
     append(out, Message("b", 1, text="three"), keep=[("text", pa.int64())])
     assert seal(out)[FIRST].labeled == 2
     with pytest.raises(RunError, match=r"text"):
@@ -334,6 +355,168 @@ def test_a_damaged_version_is_named_and_other_windows_are_sealed(out):
     assert "00000001.json is no version" in (told[FIRST].fault or "") and told[SECOND].version == 2
 
 
+def rewritten(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(path)), path, write_page_checksum=True)
+
+
+def with_column(name: str, kind: pa.DataType | None = None) -> Callable[[pa.Table], pa.Table]:
+    """A column is made null, or of another type."""
+
+    def change(table: pa.Table) -> pa.Table:
+        values = pa.nulls(len(table), table[name].type) if kind is None else table[name].cast(kind)
+        return table.set_column(table.column_names.index(name), name, values)
+
+    return change
+
+
+WRONG = {
+    "event_time is null": (with_column("event_time"), "1 of its rows have no event_time"),
+    "event_time is a string": (with_column("event_time", pa.string()), "event_time is string"),
+    "event_time is in milliseconds": (
+        with_column("event_time", pa.timestamp("ms", "UTC")),
+        r"event_time is timestamp\[ms",
+    ),
+    "message_id is null": (with_column("message_id"), "1 of its rows have no message_id"),
+    "message_id is bytes": (with_column("message_id", pa.binary()), "message_id is binary"),
+    "publish_time is null": (with_column("publish_time"), "1 of its rows have no publish_time"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_piece_with_wrong_contents_is_named_and_other_windows_are_sealed(out, what):
+    change, said = WRONG[what]
+    append(out, Message("a", 0), Message("b", 400 * S))
+    (path,) = Path(out, "_pieces", FIRST).iterdir()
+    rewritten(path, change)
+    told = seal(out)
+    assert re.search(f"{path.name} is no piece of a stream: {said}", told[FIRST].fault or "")
+    assert told[SECOND].version == 1 and ids(out) == ["b"] and path.exists()
+    with pytest.raises(RunError, match=path.name):
+        open_labels(out, live=True)
+
+
+def test_whatever_is_wrong_with_the_rows_of_a_window_the_others_are_sealed(out):
+    append(out, Message("a", 0), Message("b", 400 * S))
+    (path,) = Path(out, "_pieces", FIRST).iterdir()
+    rewritten(path, lambda table: table.drop_columns(["truncated"]))
+    told = seal(out)
+    assert (told[FIRST].fault or "").startswith(f"{FIRST} cannot be sealed: KeyError: ")
+    assert told[SECOND].version == 1 and left(out) == [f"_pieces/{FIRST}/{path.name}"]
+
+
+def test_a_folder_of_a_window_that_may_not_be_written_is_named_and_the_others_are_sealed(out):
+    append(out, Message("a", 0), Message("b", 400 * S))
+    Path(out, "labels").mkdir()
+    Path(out, "labels", FIRST).write_text("not a folder")
+    told = seal(out)
+    assert FIRST in (told[FIRST].fault or "") and told[SECOND].version == 1
+    Path(out, "labels", FIRST).unlink()
+    assert seal(out)[FIRST].version == 1 and ids(out) == ["a", "b"]
+
+
+def test_a_piece_in_the_folder_of_another_window_is_named(out):
+    append(out, Message("a", 0), Message("b", 1))
+    append(out, Message("c", 400 * S), Message("d", 900 * S))
+    (path,) = Path(out, "_pieces", FIRST).iterdir()
+    moved = path.rename(Path(out, "_pieces", SECOND, path.name))
+    told = seal(out)
+    assert re.search(
+        f"{path.name} has 2 rows of other windows, such as one of 1970-01-01T00:00:00Z", told[SECOND].fault or ""
+    )
+    assert ids(out) == ["d"], "nothing is misfiled"
+    with pytest.raises(RunError, match=path.name):
+        open_labels(out, live=True)
+    path.parent.mkdir(exist_ok=True)
+    moved.rename(path)
+    seal(out)
+    assert ids(out) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-50], lambda _: b"", lambda data: bytes(len(data))])
+@pytest.mark.parametrize("folder", ["labels", "_rejects"])
+def test_a_damaged_part_is_named_and_other_windows_are_sealed(out, damage, folder):
+    append(out, Message("a", 0), Message("x", 1, rejected=True), Message("b", 400 * S))
+    seal(out)
+    append(out, Message("c", 2), Message("d", 401 * S))
+    (part,) = Path(out, folder, FIRST).iterdir()
+    data = part.read_bytes()
+    part.write_bytes(damage(data))
+    told = seal(out)
+    assert part.name in (told[FIRST].fault or "") and told[SECOND].version == 2
+    if folder == "labels":
+        for live in (False, True):
+            with pytest.raises(RunError, match=part.name):
+                open_labels(out, live)
+    part.write_bytes(data)
+    assert seal(out)[FIRST].labeled == 1 and ids(out) == ["a", "b", "c", "d"]
+
+
+def test_late_rows_come_together_where_one_has_patience(out, monkeypatch):
+    """A look every 30 s, a late row before each: the window is amended once in its length."""
+    now = 1_700_000_000.0
+    monkeypatch.setattr(sealing, "_now", lambda: now)
+    append(out, Message("m00", 0))
+    assert seal(out, patience=LENGTH)[FIRST].version == 1
+    for number in range(1, 41):
+        now += 30
+        append(out, Message(f"m{number:02}", number))
+        for each in seal(out, patience=LENGTH).values():
+            assert each.version is not None and number % 10 == 0
+        assert len(ids(out, live=True)) == number + 1
+    assert len(list(Path(out, "_versions", FIRST).iterdir())) == 5
+    append(out, Message("n", 1), Message("o", 400 * S))
+    assert list(seal(out, patience=LENGTH)) == [SECOND], "one that was never sealed does not wait"
+    assert seal(out)[FIRST].labeled == 1 and len(ids(out)) == 43
+    append(out, Message("p", 1))
+    now -= 10_000
+    assert seal(out, patience=LENGTH)[FIRST].labeled == 1, "a clock that is ahead keeps nobody waiting"
+
+
+def test_a_kept_column_is_not_what_the_model_says(out, tmp_path):
+    for name, keep in (("labels", "labels"), ("label", "label")):
+        folder = prepared(tmp_path / name)
+        batch = predictions([Message("a", 1, text="gold"), Message("b", 2, text="gold")], keep=[(keep, pa.string())])
+        pieces.append(folder, batch if name == "labels" else several(batch, 0.5), LENGTH)
+        append(folder, Message("c", 400 * S))
+        assert [each.fault for each in seal(folder).values()] == [None, None]
+        told = read_manifest(folder, FIRST)
+        assert told is not None and set(told["label_counts"]) == {"negative", "positive"}
+
+
+def test_a_piece_whose_kept_column_has_the_name_of_the_other_kind_of_answers_is_sealed(out):
+    append(out, Message("a", 1, text="gold"), keep=[("title", pa.string())])
+    (path,) = Path(out, "_pieces", FIRST).iterdir()
+    rewritten(
+        path, lambda table: table.rename_columns({"title": "labels"}).replace_schema_metadata(table.schema.metadata)
+    )
+    assert seal(out)[FIRST].fault is None
+    told = read_manifest(out, FIRST)
+    assert told is not None and told["label_counts"] == {"positive": 1}
+
+
+def test_a_window_says_which_models_made_its_rows(out):
+    append(out, Message("a", 0))
+    pieces.append(out, several(predictions([Message("b", 1)], model="f" * 64), 0.7), LENGTH)
+    pieces.append(out, several(predictions([Message("x", 1, rejected=True)], model="e" * 64), 0.7), LENGTH)
+    seal(out)
+    append(out, Message("c", 2), model="d" * 64)
+    shutil.rmtree(Path(out, "_pieces", "models"))
+    seal(out)
+    told = read_manifest(out, FIRST)
+    assert told is not None
+    kinds = {
+        name: (each.get("model", {}).get("problem"), each.get("threshold")) for name, each in told["models"].items()
+    }
+    assert kinds == {
+        "0123456789ab": ("single_label", None),
+        "ffffffffffff@0.7": ("multi_label", 0.7),
+        "dddddddddddd": (None, None),
+    }
+    made = told["models"]["ffffffffffff@0.7"]
+    assert made["model"]["digest"] == "f" * 64 and made["model"]["labels"] == ["negative", "positive"]
+    assert [engine["threshold"] for engine in made["engines"]] == [0.7]
+
+
 def test_a_folder_without_pieces_says_so(tmp_path):
     with pytest.raises(RunError, match="holds no pieces of a stream"):
         seal(tmp_path)
@@ -381,15 +564,15 @@ def halt(folder: Path, step: int) -> bool:
         if not woken.halted():
             assert woken.code() == 0, woken.said()
             return False
-        assert ids(out, live=True) == ["a", "c", "d"]
+        assert ids(out, live=True) == ["a", "b", "c", "d"]
         writer = Process(appended, out, [[each] for each in AFTER], step, log=folder / "writer.log")
         other = Process(sealed, out, log=folder / "other.log")
         assert (writer.code(), other.code()) == (0, 0), (writer.said(), other.said())
-        assert ids(out, live=True) == ["a", "c", "d", "e", "f", "g"], step
+        assert ids(out, live=True) == ["a", "b", "c", "d", "e", "f", "g"], step
         assert woken.wake().code() == 0, (step, woken.said())
-    assert ids(out, live=True) == ["a", "c", "d", "e", "f", "g"], step
+    assert ids(out, live=True) == ["a", "b", "c", "d", "e", "f", "g"], step
     assert sealed(out) == 0
-    assert ids(out) == ["a", "c", "d", "e", "f", "g"] and rejected(out) == ["b"], step
+    assert ids(out) == ["a", "b", "c", "d", "e", "f", "g"] and rejected(out) == ["b"], step
     assert left(out) == [], step
     return True
 
@@ -467,13 +650,3 @@ def test_a_window_of_three_million_rows_is_sealed_in_bounded_memory(tmp_path, or
     rows, peak, _ = map(int, done.stdout.split())
     assert rows == open_labels(out).count_rows() == 3_000_000
     assert peak < 1200, "MiB; what is kept of a row until the end are some 100 bytes"
-
-
-def short_rows(numbers: np.ndarray, times: np.ndarray) -> pa.RecordBatch:
-    """PREDICTION of messages with a number each, without Python rows."""
-    few = predictions([Message("x", 0)], keep=[("id", pa.int64())])
-    at = pa.array(times, pa.timestamp("us", "UTC"))
-    kept = [pa.array(numbers), pa.array(numbers + 10**15).cast(pa.string()), at, at]
-    many = few.take(pa.array(np.zeros(len(numbers), np.int64)))
-    keep = pa.StructArray.from_arrays(kept, fields=list(few.schema.field("keep").type))
-    return many.set_column(many.schema.get_field_index("keep"), few.schema.field("keep"), keep)

@@ -72,7 +72,10 @@ def test_partitions_whose_columns_differ_are_named(tmp_path):
         published(tmp_path, "a", day)
     part = next((tmp_path / "labels" / days[1]).iterdir())
     table = pq.read_table(part)
+    size = part.stat().st_size
     pq.write_table(table.set_column(0, "id", pa.array(["x"] * table.num_rows)), part)
+    version = next((tmp_path / "_versions" / days[1]).iterdir())
+    version.write_text(version.read_text().replace(f'"bytes": {size}', f'"bytes": {part.stat().st_size}'))
     with pytest.raises(RunError, match=f"{days[0]} and {days[1]} differ"):
         open_labels(str(tmp_path))
 
@@ -81,6 +84,15 @@ def test_a_part_that_is_gone_is_named(tmp_path):
     published(tmp_path, "a")
     shutil.rmtree(tmp_path / "labels")
     with pytest.raises(FileNotFoundError, match=r"labels/part-00000-of-00001-v1-a{8}\.parquet is gone"):
+        open_labels(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-50], lambda _: b"", lambda data: bytes(len(data))])
+def test_a_part_that_is_damaged_is_named(tmp_path, damage):
+    published(tmp_path, "a")
+    part = min((tmp_path / "labels").iterdir())
+    part.write_bytes(damage(part.read_bytes()))
+    with pytest.raises(RunError, match=rf"labels/{part.name} is damaged: "):
         open_labels(str(tmp_path))
 
 

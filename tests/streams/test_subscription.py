@@ -274,8 +274,7 @@ def test_a_broker_that_is_halted_and_back(request, caplog):
         assert until(lambda: client.acknowledged == 400)
         assert own.pull(path, 11) == []
         forget(options, 5)
-    said = [each.message for each in caplog.records if "does not answer" in each.getMessage()]
-    assert len(said) <= 1
+    assert told(caplog) == ["Pub/Sub does not answer", "Pub/Sub answers again"]
 
 
 def test_a_broker_that_is_cut_off_and_back(service, request, caplog):
@@ -297,8 +296,106 @@ def test_a_broker_that_is_cut_off_and_back(service, request, caplog):
         assert until(lambda: client.acknowledged == 400)
         forget(options, 5)
     assert service.pull(path, 11) == []
+    assert told(caplog) == ["Pub/Sub does not answer", "Pub/Sub answers again"]
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The beginnings of our sentences, behind the subscription."""
     said = [each.getMessage() for each in caplog.records if each.name.startswith("seqcls_beam")]
-    assert [line.split(": ")[1].split(",")[0] for line in said] == ["Pub/Sub does not answer", "Pub/Sub answers again"]
+    return [line.split(": ")[1].split(",")[0] for line in said]
+
+
+def test_silence_is_what_the_service_confirmed(service, request):
+    topic, path = named(service, request)
+    with broker.proxied(service) as proxy:
+        options = source(path)
+        began, begun = time.monotonic(), time.time()
+        client = opened(options)
+        assert until(lambda: client.silence > 1) and client.away is None
+        assert client.silence <= time.monotonic() - began
+        proxy.cut()
+        assert until(lambda: client.away is not None)
+        assert client.away is not None and begun <= client.away <= time.time()
+        known = client.silence
+        time.sleep(3)
+        assert client.silence == known
+        restored = time.monotonic()
+        proxy.restore()
+        assert until(lambda: client.silence != known) and client.away is None
+        assert client.silence <= time.monotonic() - restored
+        (id,) = service.publish(topic, numbered(1))
+        assert [each.id for each in all_of(client, 1)] == [id]
+        time.sleep(1.5)
+        assert client.silence == 0  # while something is held
+        client.acknowledge([id])
+        assert until(lambda: client.silence > 0.5)
+        forget(options, 5)
+
+
+def test_a_pull_that_nobody_answers_is_no_silence(request, monkeypatch):
+    """A pull may end by the clock here: of a service that holds it until a message comes, and of one that is gone."""
+    monkeypatch.setattr(pubsub, "CALL_SECONDS", 0.3)  # the broker holds a pull for half a second
+    monkeypatch.setattr(pubsub, "CONFIRM_SECONDS", 0.5)
+    with broker.running() as own, broker.leading(own.address):
+        topic, path = named(own, request)
+        options = source(path)
+        client = opened(options)
+        assert until(lambda: client.silence > 2) and client.away is None
+        own.halt()
+        assert until(lambda: client.away is not None)
+        known = client.silence
+        time.sleep(3)
+        assert client.silence == known
+        resumed = time.monotonic()
+        own.resume()
+        assert until(lambda: client.away is None and client.silence != known)
+        assert client.silence <= time.monotonic() - resumed
+        own.publish(topic, numbered(3))
+        assert len(all_of(client, 3)) == 3
+        forget(options, 5)
+
+
+def test_that_it_is_away_is_over_though_nothing_is_asked_again(service, request, caplog):
+    """Leases that could not be extended, of messages that nobody holds any more."""
+    topic, path = named(service, request, deadline=2)
+    with broker.proxied(service) as proxy:
+        service.publish(topic, numbered(5))
+        options = source(path)
+        client = opened(options)
+        found = all_of(client, 5)
+        proxy.cut()
+        time.sleep(2)  # leases are extended after two thirds of a second
+        client.acknowledge([each.id for each in found])
+        proxy.restore()
+        assert until(lambda: client.outstanding == 0 and client.away is None)
+        forget(options, 5)
+    assert caplog.text.count("Pub/Sub does not answer") == caplog.text.count("Pub/Sub answers again, after") == 1
+
+
+def test_its_topic_is_known_before_anything_is_pulled(service, request):
+    topic, path = named(service, request)
+    (id,) = service.publish(topic, numbered(1))
+    client = opened(source(path), pulling=False)
+    assert client.topic() == f"{broker.PROJECT}/topics/{topic}"
+    assert service.pull(path, 1) == [id]  # another one had it
+    forget(source(path), 5)
+    service.delete(topic)
+    assert opened(source(path)).topic() is None
+    forget(source(path), 5)
+
+
+def test_who_waits_for_a_topic_can_be_stopped(service, request):
+    _, path = named(service, request)
+    with broker.proxied(service) as proxy:
+        proxy.cut()
+        client = opened(source(path), pulling=False)
+        waiting = threading.Thread(target=client.topic)
+        waiting.start()
+        assert until(lambda: client.away is not None) and waiting.is_alive()
+        client.stop()
+        waiting.join(5)
+        assert not waiting.is_alive()
+        forget(source(path), 5)
 
 
 def test_answers_that_are_lost(service, request):
@@ -351,8 +448,8 @@ def test_an_acknowledgement_that_comes_too_late_is_repeated(service, one, monkey
     found = all_of(client, 20)
     assert until(lambda: client.outstanding == 0, 10)
     client.acknowledge([each.id for each in found])
-    assert until(lambda: client.acknowledged == 0 and client.outstanding == 0, 1)
-    assert client.take(20, LARGE, 15) == []
+    assert client.take(20, LARGE, 15) == []  # in which they came again, and were acknowledged by a lease that is good
+    assert (client.pulled, client.acknowledged, client.outstanding) == (20, 0, 0)
     assert service.pull(client.name, 11) == []
 
 
@@ -412,6 +509,7 @@ def failing(request, **calls):
 
 def test_who_may_only_pull_need_not_see_the_deadline(request):
     with failing(request, GetSubscription="PERMISSION_DENIED") as (own, path, client, ids):
+        assert client.topic() is None
         assert own.pull(path, 12) == []
         client.acknowledge(ids)
         assert until(lambda: client.acknowledged == 50)
@@ -441,6 +539,10 @@ def test_a_process_may_end_without_a_word(service, request):
 
 def test_a_subscription_that_is_not_there(service):
     options = source("projects/test-project/subscriptions/nowhere")
+    client = opened(options, pulling=False)
+    with pytest.raises(InputFailed, match="subscriptions/nowhere: there is no such subscription"):
+        client.topic()
+    forget(options, 10)
     client = opened(options)
     with pytest.raises(InputFailed, match="subscriptions/nowhere: there is no such subscription"):
         client.take(10, LARGE, 30)

@@ -1,26 +1,35 @@
 """Streams as PTransforms: how much is pulled, where event time is, what graph each runner gets, and that epochs end."""
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import apache_beam as beam
+import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing import test_stream
+from google import pubsub_v1
 
 from pipelines import classify, streaming
 from pipelines.options import UsageError
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, WindowOptions
+from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.engine import Classifier
 from seqcls_beam.reading import subscription as subscriptions
-from seqcls_beam.reading.messages import message_layout
-from seqcls_beam.runs.flow import MAX_BYTES, Flow, Pace
-from seqcls_beam.runs.sealing import Sealed
-from seqcls_beam.schema import Mark
-from seqcls_beam.transforms.stream import PullMessages, gathered
+from seqcls_beam.reading.messages import Message, message_layout, to_record
+from seqcls_beam.runs.flow import MAX_BYTES, Flow, Pace, Took
+from seqcls_beam.runs.pieces import prepare
+from seqcls_beam.schema import Mark, labeled
+from seqcls_beam.transforms import Classify, Tokenize
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages, _timed, gathered
 from tests import broker, tiny
 from tests.corpora import texts
 
@@ -28,25 +37,19 @@ NAME = "projects/some-project/subscriptions/sub"
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """Time that passes as it is told."""
-    now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr("seqcls_beam.runs.flow.time.monotonic", lambda: now.seconds)
-    return now
+def clock():
+    """What a batch takes beside the model."""
+    return SimpleNamespace(beside=0.0)
 
 
 @pytest.fixture
-def pace(clock):
+def pace():
     """Of steps of which only the model takes time, but for `clock.beside` seconds a batch."""
-    clock.worked = clock.beside = 0.0
-    return Pace(lambda: clock.worked)
+    return Pace()
 
 
 def through(pace, clock, rows, size, seconds):
-    pace.begin(rows, size)
-    clock.worked += seconds
-    clock.seconds += seconds + clock.beside
-    pace.end()
+    pace.done(Took(rows, size, seconds, clock.beside))
 
 
 def test_a_batch_is_what_the_steps_behind_do_in_the_time_they_have(clock, pace):
@@ -74,14 +77,6 @@ def test_what_a_batch_costs_whatever_is_in_it_makes_no_batches_of_one_row(clock,
     assert pace.enough(0.1, 8192) == (500, 50_000)
 
 
-def test_whoever_notices_first_ends_a_batch(clock, pace):
-    pace.end()
-    through(pace, clock, 100, 1_000, 1.0)
-    clock.seconds += 1_000
-    pace.end()
-    assert pace.enough(1.0, 8192) == (100, 1_000)
-
-
 def times(*micros):
     return pa.array(micros, pa.int64())
 
@@ -101,18 +96,6 @@ def test_event_time_is_the_greatest_seen_and_the_least_over_pullers():
     assert flow.pulled(1, times(13 * minute), published) == 13 * minute
 
 
-def test_a_window_stays_open_where_rows_came_while_it_was_sealed(clock):
-    flow = Flow()
-    flow.written([("window=a", 10, 1), ("window=b", 5, 0)], 0.5)
-    clock.seconds = since = 1.0
-    clock.seconds = 2.0
-    flow.written([("window=b", 1, 0)], 0.5)
-    for name in "ab":
-        flow.published(Sealed(f"window={name}", version=1, duplicates=2), since)
-    assert (flow.rows, flow.rejected, [*flow.open]) == (16, 1, ["window=b"])
-    assert (flow.sealed, flow.amended, flow.duplicates) == (2, 0, 4)
-
-
 def test_what_beam_gathered_is_bounded_by_its_payload():
     source = SourceOptions(subscription=NAME, message_format="text")
     layout = message_layout(ReadOptions(input=()), source)
@@ -124,6 +107,22 @@ def test_what_beam_gathered_is_bounded_by_its_payload():
     assert [len(batch) for batch in batches] == [1, 1, 4]
     assert pa.concat_arrays([batch["position"] for batch in batches]).to_pylist() == [1_000_000 * i for i in range(6)]
     assert Mark.of(batches[0]).units == 0
+
+
+def test_a_rejected_row_has_an_event_time_unless_its_message_does_not_tell_it():
+    layout = message_layout(ReadOptions(input=()), SourceOptions(subscription=NAME, timestamp_attribute="t"))
+    told, untold, wrong = {"t": "2000"}, dict[str, str](), {"t": "noon"}
+    messages = [
+        Message(str(i), 9_000_000, attributes, data)
+        for i, (attributes, data) in enumerate(
+            (attributes, data) for data in (b'{"text": "a"}', b"{", b"") for attributes in (told, untold, wrong)
+        )
+    ]
+    batch = to_record(messages, layout)
+    timed = _timed(messages, batch, "t")
+    assert timed.to_pylist() == [True, False, False] * 3
+    assert set(batch["position"].filter(timed).to_pylist()) == {2_000_000}
+    assert _timed(messages, batch, None).to_pylist() == [True] * 9  # when it was published
 
 
 class Labels(PipelineVisitor):
@@ -156,6 +155,54 @@ def test_each_runner_has_its_source(tmp_path, runner):
     assert any(label.startswith("PullMessages/Pull") for label in labels.found) != own
     assert [label for label in labels.found if label.startswith("AppendWindows/")]
     assert pipeline.to_runner_api().components.transforms
+
+
+def test_what_the_service_sends_is_gathered_whole(tmp_path, monkeypatch):
+    """Beam's own source is replaced by messages as it makes them; what is behind it is what Dataflow gets."""
+    sent = [
+        {
+            "data": b'{"text": "number %d"}' % i,
+            "attributes": {"n": str(i)} if i % 2 else {},
+            "message_id": f"{1_000 + i}",
+            "publish_time": datetime(2026, 11, 20, 10, tzinfo=UTC) + timedelta(seconds=i, microseconds=i),
+        }
+        for i in range(25)
+    ]
+    made = [PubsubMessage._from_proto_str(pubsub_v1.types.PubsubMessage.serialize(each)) for each in sent]
+    asked = []
+
+    class Read(beam.PTransform):
+        def __init__(self, **how):
+            super().__init__()
+            asked.append(how)
+
+        def expand(self, root):
+            stream = test_stream.TestStream().add_elements(made)
+            # Time goes on after the last message: what is gathered by then is less than a batch.
+            return root | stream.advance_processing_time(60).advance_watermark_to_infinity()
+
+    monkeypatch.setattr("apache_beam.io.gcp.pubsub.ReadFromPubSub", Read)
+    source = SourceOptions(subscription=NAME, attributes=("n",))
+    layout = message_layout(ReadOptions(input=()), source)
+    with beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"])) as pipeline:
+        told = pipeline | ReadMessages(source, layout, batch_rows=10) | beam.Map(written, str(tmp_path))
+        assert told.element_type is str
+    assert asked == [{"subscription": NAME, "with_attributes": True}]
+    tables: list[pa.Table] = [pa.ipc.open_file(path).read_all() for path in tmp_path.iterdir()]
+    assert sorted(map(len, tables)) == [5, 10, 10]
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert sorted((row["text"], row["keep"]["n"], row["keep"]["message_id"]) for row in rows) == sorted(
+        (f"number {i}", str(i) if i % 2 else None, each["message_id"]) for i, each in enumerate(sent)
+    )
+    for row in rows:
+        assert row["keep"]["publish_time"] == sent[int(row["keep"]["message_id"]) - 1_000]["publish_time"]
+
+
+def written(batch: pa.RecordBatch, folder: str) -> str:
+    path = f"{folder}/{batch['keep'].field('message_id')[0]}"
+    with pa.ipc.new_file(path, batch.schema) as file:
+        file.write_batch(batch)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -192,29 +239,49 @@ def test_flags_that_need_a_plan():
 @pytest.mark.streams
 @broker.needs_go
 def test_a_source_ends_after_its_pulls_and_acknowledges_what_was_done(tmp_path):
+    checkpoint = resolve(tiny.checkpoint(tmp_path / "model"), None, None)
+    out = str(tmp_path / "out")
     with broker.running() as service, broker.leading(service.address):
         (name,) = service.topic("ends", "ends-sub")
-        ids = service.publish("ends", [(text.encode(), {}) for text in texts(90)])
-        source = SourceOptions(subscription=name, message_format="text", max_latency=1.0, pullers=2)
+        payloads = [b"{" if i % 9 == 0 else orjson.dumps({"text": text}) for i, text in enumerate(texts(90))]
+        ids = service.publish("ends", [(payload, {}) for payload in payloads])
+        source = SourceOptions(subscription=name, max_latency=1.0, pullers=2)
         layout = message_layout(ReadOptions(input=()), source)
-        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-            kept = pipeline | PullMessages(source, layout, batch_rows=10, pulls=4) | beam.Map(written, str(tmp_path))
-            assert kept.element_type is str
-        batches = [path.read_text().split() for path in tmp_path.iterdir()]
-        taken = [id for batch in batches for id in batch]
-        assert {len(batch) for batch in batches} == {10}
-        assert len(batches) == 8  # two pullers of four pulls each
+        prepare(out, 3600, labeled(layout.keep, False, streamed=True), None)
+        pipeline = beam.Pipeline(runner=FnApiRunner())
+        batches = pipeline | PullMessages(source, layout, batch_rows=10, pulls=4)
+        kept = (
+            batches
+            | Tokenize(checkpoint, ModelOptions())
+            | Classify(checkpoint, ModelOptions())
+            | AppendWindows(out, 3600, name)
+        )
+        assert (batches.element_type, kept.element_type) == (pa.RecordBatch, str)
+        result = pipeline.run()
+        result.wait_until_finish()
+        pieces = [pq.read_table(path, partitioning=None) for path in (tmp_path / "out").rglob("window=*/*.parquet")]
+        taken = pa.concat_tables(pieces)["message_id"].to_pylist()
+        # Two pullers of four pulls of ten each; the hour may have ended in between.
+        assert len(taken) == 80 and 8 <= len(pieces) <= 9
         subscriptions.forget(source, 10)
         rest = service.pull(name, 3)
         assert sorted([*taken, *rest]) == sorted(ids)
         assert len(rest) == 10
+    found = result.metrics().query()
+    payload = dict(zip(ids, payloads, strict=True))
+    assert {each.key.metric.name: each.committed for each in found["counters"] if ours(each)} == {
+        "messages": 80,
+        "bytes": sum(len(payload[id]) for id in taken),
+        "rows": 80,
+        "rows-rejected": sum(payload[id] == b"{" for id in taken),
+        "pieces": len(pieces),
+    }
+    (waited,) = [each.committed for each in found["distributions"] if ours(each)]
+    assert waited.count == 8 and 0 <= waited.min <= waited.max < 600_000
 
 
-def written(batch: pa.RecordBatch, folder: str) -> str:
-    ids = batch["keep"].field("message_id").to_pylist()
-    with open(f"{folder}/{ids[0]}", "w") as file:
-        file.write(" ".join(ids))
-    return ids[0]
+def ours(metric) -> bool:
+    return metric.key.metric.namespace in ("seqcls_beam.PullMessages", "seqcls_beam.AppendWindows")
 
 
 @pytest.mark.streams

@@ -140,8 +140,8 @@ def _opened(config: EvaluateConfig) -> tuple[list[str], list[dict[str, Any]], li
                 }.get(kind, f"the output of pipelines.{kind}")
                 raise ValueError(f"--labeled={pattern}: it holds {what}")
             manifests.append(_checked(manifest, pattern))
-            run = {key: manifest.get(key) for key in ("run_id", "model")}
-            runs.append({"folder": storage.without_password(folder), **run})
+            told = {"folder": storage.without_password(folder), "run_id": manifest.get("run_id")}
+            runs += [{**told, "model": each.get("model")} for each in _makers(manifest)]
             paths += [storage.join(folder, part["path"]) for part in manifest["parts"] if part["rows"]]
     if not paths:
         raise ValueError(f"--labeled={config.answers.labeled[0]} holds no rows")
@@ -168,6 +168,11 @@ def _published(folder: str) -> list[dict[str, Any]]:
         raise ValueError(f"--labeled={folder}: {error}") from error
 
 
+def _makers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """What says `model` and `threshold` of a run's rows: its manifest, or of a stream's window each of its models."""
+    return list(manifest["models"].values()) or [{}] if "models" in manifest else [manifest]
+
+
 def _one_model(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The model of runs; raises `ValueError` where their answers are not of one kind."""
     known = [run for run in runs if run["model"] is not None]
@@ -186,7 +191,8 @@ def _with_threshold(
     config: EvaluateConfig, given: float | None, manifests: list[dict[str, Any]]
 ) -> tuple[EvaluateConfig, list[str]]:
     """The threshold of several labels: what was given, else what the runs had; and what is to be told of it."""
-    were = sorted({manifest["threshold"] for manifest in manifests if manifest.get("threshold") is not None})
+    makers = [each for manifest in manifests for each in _makers(manifest)]
+    were = sorted({each["threshold"] for each in makers if each.get("threshold") is not None})
     if given is not None:
         others = ", ".join(f"{each:g}" for each in were if each != given)
         told = f"; the answers were assigned from {others} on" if others else ""

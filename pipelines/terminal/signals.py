@@ -1,0 +1,39 @@
+"""How a person, or a machine, asks a command that works without an end to end."""
+
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def asking_to_end() -> Iterator[Callable[[], signal.Signals | None]]:
+    """Yields what returns the signal that asked to end, once; None where none did. A second one ends the process."""
+    # Of all that may be locked when a signal comes, only this queue may be touched by its handler.
+    asked: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+    seen: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        if seen:
+            os.write(2, b"seqcls_beam: ended at once; what was not acknowledged comes again\n")
+            os._exit(128 + number)
+        seen.append(number)
+        asked.put(signal.Signals(number))
+
+    def answer() -> signal.Signals | None:
+        try:
+            return asked.get_nowait()
+        except queue.Empty:
+            return None
+
+    if threading.current_thread() is not threading.main_thread():
+        yield answer
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield answer
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
