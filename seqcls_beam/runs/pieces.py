@@ -147,9 +147,9 @@ def append(output: str, predictions: pa.RecordBatch, window: int, told: set[byte
     """PREDICTION rows with the fields of MESSAGE in `keep` → a piece for each window, durable when this returns.
 
     `window` is the length of windows in seconds; `told` holds what columns and models this process has left word of in
-    this folder, and grows: looking again for each batch costs a store several requests. Raises `OSError` where a piece cannot be written; those of other
-    windows may be there then, and the batch can be appended again. Raises `RunError` where rows are there whose columns
-    have other types.
+    this folder, and grows: looking again for each batch costs a store several requests. Raises `OSError` where a piece
+    cannot be written; those of other windows may be there then, and the batch can be appended again. Raises `RunError`
+    where rows are there whose columns have other types.
     """
     store = store_of(storage.absolute(output))
     rows = _columns(predictions)

@@ -23,6 +23,7 @@ from seqcls_beam.model.engine.devices import cores, multiplies_bfloat16, resolve
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead, out_of_memory
 from seqcls_beam.model.engine.int8 import quantize
+from seqcls_beam.model.engine.packed import Packed
 from seqcls_beam.model.engine.packing import Ints, distinct, take
 from seqcls_beam.model.engine.static import Static
 from seqcls_beam.model.tokens import Sequences
@@ -70,6 +71,8 @@ class Classifier:
             "labels": list(checkpoint.labels),
         }
         if options.dtype == "int8" and first is not None:
+            if isinstance(self._executor, Packed):
+                self._executor.fills = False  # it is fitted to all that a pass reads
             self.facts |= quantize(self._executor.model, checkpoint, first, self.logits)
         _log.info("the engine that runs: %s", self.facts)
 

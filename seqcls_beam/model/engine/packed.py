@@ -33,6 +33,9 @@ FAMILIES = {
     "albert": "encoder",
     "modernbert": "final_norm",
 }
+_TOKENS, _SEQUENCES = 32, 8
+"""A pass on a CPU has multiples of these: oneDNN keeps a program for each number of rows that it has seen, up to a
+thousand, and a process that labels batches of all sizes would grow by hundreds of MB."""
 _BERT_SHAPED = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie")
 
 
@@ -44,6 +47,7 @@ class Packed:
 
     def __init__(self, model: Any, attention: Attention, dtype: torch.dtype = torch.float32) -> None:
         self.model = model
+        self.fills = True  # on a CPU, so that passes have few different sizes
         self._layout: Layout | None = None
         self.positions = Positions(model).of
         name = f"seqcls_beam_{type(attention).__name__}_{id(attention)}"
@@ -73,10 +77,12 @@ class Packed:
 
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         """Sequences, one after the other → logits float32 [N, L], on the model's device."""
-        if len(ids_T) == 1:  # kernels for a vector have other last bits than those for a matrix
-            twice = None if types_T is None else types_T.repeat(2)
-            return self.forward(ids_T.repeat(2), twice, lengths_N.repeat(2))[:1]
-        device = self.model.device
+        device, asked = self.model.device, len(lengths_N)
+        if self.fills and device.type == "cpu":
+            ids_T, types_T, lengths_N = _filled(ids_T, types_T, lengths_N)
+        elif len(ids_T) == 1:  # kernels for a vector have other last bits than those for a matrix
+            ids_T, lengths_N = ids_T.repeat(2), lengths_N.repeat(2)
+            types_T = None if types_T is None else types_T.repeat(2)
         offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
         layout = Layout(
             offsets_N1=on(device, offsets_N1.astype(np.int32)),
@@ -87,7 +93,7 @@ class Packed:
         )
         ids, positions = on(device, ids_T.astype(np.int64)), on(device, self.positions(ids_T, lengths_N))
         types = None if types_T is None else on(device, types_T.astype(np.int64))
-        return self.run(ids, positions, types, layout)
+        return self.run(ids, positions, types, layout)[:asked]
 
     def run(self, ids_T: Tensor, positions_T: Tensor, types_T: Tensor | None, layout: Layout) -> Tensor:
         """int64, on the model's device → logits float32 [N, L]. Can be traced: reads no values."""
@@ -106,6 +112,20 @@ class Packed:
     def _read(self, x: Tensor) -> Tensor:
         assert self._layout is not None
         return self._pick(x, self._layout).float()
+
+
+def _filled(ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> tuple[Ints, Ints | None, Ints]:
+    """What a pass on a CPU reads: short sequences behind that nobody asks for, up to what such a pass has."""
+    tokens, sequences = -len(ids_T) % _TOKENS, -len(lengths_N) % _SEQUENCES
+    if not tokens and not sequences:
+        return ids_T, types_T, lengths_N
+    sequences += _SEQUENCES
+    tokens += _TOKENS * (tokens < sequences)
+    shares = np.full(sequences, tokens // sequences)
+    shares[: tokens % sequences] += 1
+    lengths = np.concatenate([lengths_N, shares]).astype(lengths_N.dtype)
+    types = None if types_T is None else np.append(types_T, types_T[:1].repeat(tokens))
+    return np.append(ids_T, ids_T[:1].repeat(tokens)), types, lengths
 
 
 def replaced(out: Any, read: Callable[[Tensor], Tensor]) -> Any:

@@ -279,6 +279,21 @@ def forwards(monkeypatch):
     return listen
 
 
+@pytest.mark.skipif(not linear.available(), reason="oneDNN's products are missing, which keep something of each size")
+def test_batches_of_all_sizes_are_products_of_few():
+    _, classifier = loaded("bert")
+    sizes: set[int] = set()
+    products = [each for each in classifier._executor.model.modules() if isinstance(each, linear.Linear)]
+    hooks = [each.register_forward_pre_hook(lambda _, x: sizes.add(x[0][..., 0].numel())) for each in products]
+    for seed in range(60):
+        lengths = np.random.default_rng(seed).integers(1, 40, 1 + seed % 29).tolist()
+        ids, offsets = sequences(90, lengths, seed)
+        classifier.logits(ids, offsets, None)
+    for each in hooks:
+        each.remove()
+    assert len(sizes) <= 30 and all(size % 8 == 0 for size in sizes), "of 60 numbers of tokens, and 29 of sequences"
+
+
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])
 def test_a_text_that_comes_again_is_computed_once(family, forwards):
     _, classifier = loaded(family)
