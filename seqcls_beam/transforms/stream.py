@@ -76,7 +76,10 @@ class ReadMessages(beam.PTransform[PBegin, Batches]):
 
     Dataflow acknowledges a message when it has stored it, after its first fused stage, and keeps it itself from there
     on. Messages are gathered for half of `max_latency` at most. Their event time is found by the layout and not by the
-    source, which would try a message with a bad one for ever.
+    source, which would try a message with a bad one for ever. No `id_label` is passed: Dataflow drops what is delivered
+    again by Pub/Sub's id itself, and which of two publishings with one key stays is for sealing to decide; a source
+    that dropped by key would keep whichever came first, and lose a mended message that follows a malformed one.
+    Groups have no bound in bytes before they are cut into batches.
     """
 
     source: SourceOptions
