@@ -1,0 +1,1 @@
+"""Streams beside the engine alone and beside what one would write without this project."""
