@@ -124,9 +124,13 @@ def test_a_sealing_that_is_interrupted_goes_on_the_next_time(out, monkeypatch):
     def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("seqcls_beam.runs.sealing.publish_files", interrupted)
-        assert seal.main([out]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("seqcls_beam.runs.sealing.publish_files", interrupted)
+            assert seal.main([out]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert seal.main([out]) == 0
     assert ids(out) == ["a", "c", "d"] and left(out) == []
 
