@@ -306,6 +306,7 @@ def test_two_jobs_share_a_subscription_and_one_is_killed(tmp_path, model, servic
     assert len(rejects) == 0
 
 
+@pytest.mark.slow
 def test_two_jobs_seal_and_each_is_halted_for_longer_than_a_lease(tmp_path, model, service, subscribe):
     (subscription,) = subscribe(deadline=2)
     rows = texts(6_000, longest=30)
