@@ -149,15 +149,15 @@ def told(run: Run) -> dict[str, Any]:
     return mine.manifest
 
 
+_STEP = r"(?: \[while running '.*'\])?$"  # what Beam adds at the end
+
 _EXPECTED = re.compile(
-    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed|StoreError): "
-    r"(.*?)(?: \[while running '.*'\])?$",
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed|StoreError): (.*?)" + _STEP,
     re.MULTILINE,
 )
 """The last line of a worker's traceback, where it ends in an error that speaks to the user."""
 
-_STEP = re.compile(r" \[while running '.*'\]$")
-_OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?(\w+Error: \[Errno \d+\] .*?)(?: \[while running '.*'\])?$")
+_OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?(\w+Error: \[Errno \d+\] .*?)" + _STEP)
 """What a disk or a file system says, which needs no traceback to be understood."""
 
 
@@ -190,7 +190,7 @@ def sentence(error: Exception) -> str:
     told = explained(error)
     if isinstance(told, RunError):
         return str(told)
-    last = _STEP.sub("", str(error).rstrip().rpartition("\n")[2])
+    last = re.sub(_STEP, "", str(error).rstrip().rpartition("\n")[2])
     # Beam wraps what it cannot make again in a RuntimeError.
     wrapped = type(error) is RuntimeError and re.match(r"[\w.]+(?:Error|Exception): ", last)
     return last if wrapped else f"{type(error).__name__}: {last}"

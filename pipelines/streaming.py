@@ -12,8 +12,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,13 +174,11 @@ def build(root: beam.Pipeline, stream: Stream, pulls: int | None = None) -> None
 def run(stream: Stream, beam_options: PipelineOptions) -> int:
     """Label until the stream ends; the exit code."""
     log_to_stderr()
-    try:
-        with planning():  # an extra may be missing
-            source = _opened(stream)
-        if stream.runner != LOCAL:
+    with planning(), _answered():  # an extra may be missing
+        source = subscription.opened(stream.config.source, pulling=False)
+    if stream.runner != LOCAL:
+        with _answered():
             _begin(stream, source.topic())
-    except InputFailed as error:
-        raise RunError(str(error)) from error
     if stream.runner == LOCAL:
         flows.forget(stream.config.source.subscription)  # another job's of this process
         return _Local(stream, beam_options).run()
@@ -191,10 +189,11 @@ def run(stream: Stream, beam_options: PipelineOptions) -> int:
     return say(f"the stream ended; python -m pipelines.seal {stream.output} publishes its windows", 0)
 
 
-def _opened(stream: Stream) -> subscription.Subscription:
-    """The client. Raises `ImportError` naming the extra, `RunError` where nobody says who asks."""
+@contextmanager
+def _answered() -> Iterator[None]:
+    """What a subscription that will never answer says ends the command in its sentence."""
     try:
-        return subscription.opened(stream.config.source, pulling=False)
+        yield
     except InputFailed as error:
         raise RunError(str(error)) from error
 

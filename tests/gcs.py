@@ -23,6 +23,8 @@ import gcsfs
 import pytest
 from aiohttp import ClientSession, web
 
+from tests.web import serving
+
 
 @contextmanager
 def server(bucket: str) -> Iterator[str]:
@@ -98,14 +100,8 @@ def failing(service: str) -> Iterator[tuple[str, Faults]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as gateway:
-        thread = threading.Thread(target=gateway.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{gateway.server_port}", faults
-        finally:
-            gateway.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Gateway)) as url:
+        yield url, faults
 
 
 def _free_port() -> int:

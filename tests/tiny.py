@@ -136,6 +136,17 @@ def checkpoint(
     return folder
 
 
+def raising(folder: Path) -> Path:
+    """Write a checkpoint that raises on one word, "unembeddable": its embedding table lacks that token."""
+    from transformers import AutoTokenizer
+
+    checkpoint(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["unembeddable"])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def overflowing(folder: Path, **config: Any) -> tuple[Path, int]:
     """Write a checkpoint that float16 takes, but for one token; its folder and the token's id."""
     import torch

@@ -34,17 +34,24 @@ class Pages(ThreadingHTTPServer):
 
 
 @contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[str]:
+    """The URL of a server, which answers until the block ends."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def server() -> Iterator[Pages]:
     """A running server."""
     pages = Pages()
-    thread = threading.Thread(target=pages.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(pages):
         yield pages
-    finally:
-        pages.shutdown()
-        thread.join()
-        pages.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

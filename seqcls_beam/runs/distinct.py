@@ -234,5 +234,5 @@ def _held(uri: str) -> pa.Table:
             return part.read(names).select(names)
     except FileNotFoundError:
         raise
-    except Exception as error:  # of a store's client: no two of them raise the same
+    except Exception as error:  # not of Arrow alone: names of damaged bytes break Python's codecs
         raise Damaged(f"{uri}, which is sealed, cannot be read: {' '.join(str(error).split())}") from error

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from pipelines import classify
 from seqcls_beam.model.checkpoints import CheckpointError, resolve
 from seqcls_beam.model.checkpoints.checkpoint import _local
 from seqcls_beam.model.checkpoints.files import needed
-from tests import tiny
+from tests import tiny, web
 
 
 @pytest.fixture
@@ -466,12 +465,8 @@ def hub(folder):
     (folder / "README.md").write_text("not fetched")
     (folder / "pytorch_model.bin").write_bytes(b"not fetched")
     handler = type("Handler", (Hub,), {"folder": folder, "asked": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-        thread.join()
+    with web.serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
+        yield url, handler
 
 
 def ask(endpoint, tmp_path, model, revision=None, **environment):

@@ -298,12 +298,7 @@ def test_too_many_rejects_fail_the_run_and_a_higher_limit_takes_it_up(tmp_path, 
 
 
 def test_a_row_that_makes_the_model_raise_is_rejected_alone(tmp_path):
-    from transformers import AutoTokenizer
-
-    folder = tiny.checkpoint(tmp_path / "model")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["unembeddable"])  # a token without a row in the embedding table
-    tokenizer.save_pretrained(folder)
+    folder = tiny.raising(tmp_path / "model")
     rows = texts(30)
     rows[7] = "good unembeddable film"
     write_jsonl(tmp_path / "c.jsonl", [{"id": i, "text": text} for i, text in enumerate(rows)])

@@ -25,7 +25,7 @@ from seqcls_beam.runs.table import Published, read_newest
 from seqcls_beam.runs.versions import newest, read_version, version_name
 from tests.messages import Message, predictions
 from tests.runs import memory
-from tests.runs.explorer import DEFINITE, Explorer, Happened, Nodes, Scenario
+from tests.runs.explorer import Explorer, Happened, Nodes, Scenario
 from tests.runs.invariants import Invariants, Snapshot, Violation, demand
 from tests.runs.memory import OUTPUT, State, below
 from tests.runs.replay import Node, Outcome, Process, Replay
@@ -398,14 +398,7 @@ class Sealings(Explorer):
         return super()._makes_no_difference(snapshot, node)
 
     def _check_nobody_is_blocked(self, state: State) -> None:
-        fresh = Process("y", "y", (seal,))
-        try:
-            after, outcome = self._replay.undisturbed(fresh, state)
-        except Exception as error:
-            raise Violation(f"a fresh sealer that runs alone from here ends with {error!r}") from error
-        demand(outcome.said in DEFINITE, f"a fresh sealer that runs alone from here is {outcome.said}")
-        self._holds.check_claim(fresh, outcome.number, after)
-        self._holds.check_sealed(state, after)
+        self._holds.check_sealed(state, self._alone(Process("sealer", "y", (seal,)), state))
 
 
 def versions(state: State) -> int:

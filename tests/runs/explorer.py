@@ -196,12 +196,17 @@ class Explorer:
     def _check_nobody_is_blocked(self, state: State) -> None:
         """That a fresh process of each run, with all others halted for ever, ends as one does."""
         for process in {each.run_id: each for each in self._scenario.processes}.values():
-            try:
-                after, outcome = self._replay.undisturbed(process, state)
-            except Exception as error:
-                raise Violation(f"a fresh {process.name} that runs alone from here ends with {error!r}") from error
-            demand(outcome.said in DEFINITE, f"a fresh {process.name} that runs alone from here is {outcome.said}")
-            self._holds.check_claim(process, outcome.number, after)
+            self._alone(process, state)
+
+    def _alone(self, process: Process, state: State) -> State:
+        """What a fresh process makes of a state, with all others halted for ever; it must come to an end."""
+        try:
+            after, outcome = self._replay.undisturbed(process, state)
+        except Exception as error:
+            raise Violation(f"a fresh {process.name} that runs alone from here ends with {error!r}") from error
+        demand(outcome.said in DEFINITE, f"a fresh {process.name} that runs alone from here is {outcome.said}")
+        self._holds.check_claim(process, outcome.number, after)
+        return after
 
 
 def _say(node: Node, result: Any) -> str:

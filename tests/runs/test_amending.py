@@ -1,8 +1,6 @@
 """A stream's window that is sealed again, in all interleavings of those that seal, append, read and clean."""
 
-import inspect
 import re
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +12,7 @@ from tests.runs.amending import Sealings, Stream, append, begun, one_after_the_o
 from tests.runs.invariants import Violation
 from tests.runs.memory import Bucket, Disk
 from tests.runs.replay import Process
-from tests.runs.test_explorer import clean, cleaner
+from tests.runs.test_explorer import changed, clean, cleaner
 
 EARLY = append(Message("a", 0, text="a"), Message("b", 9, rejected=True))
 LATER = append(Message("c", 5, text="c"), Message("a", 0, text="a"))
@@ -144,11 +142,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_protocol_is_found(what, monkeypatch):
     where, of, name, old, new = BROKEN[what]
-    source = textwrap.dedent(inspect.getsource(getattr(of, name)))
-    assert source.count(old) == 1
-    made: dict[str, Any] = {}
-    exec(source.replace(old, new), vars(inspect.getmodule(getattr(of, name))), made)
-    monkeypatch.setattr(of, name, made[name])
+    changed(monkeypatch, of, name, old, new)
     with pytest.raises(Violation) as found:
         Sealings(scenario(Disk(), *HALTED[where], in_turns=True, every=40)).explore()
     print(f"\n{found.value}")

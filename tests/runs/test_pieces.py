@@ -29,7 +29,7 @@ from seqcls_beam.runs.run import Run, RunError
 from seqcls_beam.runs.sealing import seal
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.schema import MESSAGE, Mark, labeled
-from tests import gcs
+from tests import gcs, web
 from tests.messages import Message, predictions
 from tests.runs.test_cleaning import let_pass
 
@@ -476,14 +476,8 @@ def faulty(service: str, fails: Callable[[int], str]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with web.serving(ThreadingHTTPServer(("127.0.0.1", 0), Gateway)) as url:
+        yield url
 
 
 NEVER, ALWAYS = "", "before"

@@ -21,14 +21,7 @@ DATA = [b'{"text": "a film", "id": 1}', BAD, b'{"text": "another film", "other":
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A checkpoint that raises on one word, which its embeddings lack."""
-    from transformers import AutoTokenizer
-
-    folder = tiny.checkpoint(tmp_path_factory.mktemp("model"))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["unembeddable"])
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny.raising(tmp_path_factory.mktemp("model"))
 
 
 def records() -> pa.RecordBatch:
