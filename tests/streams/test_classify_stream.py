@@ -474,7 +474,7 @@ def test_whoever_may_not_see_the_topic_is_told_once(tmp_path, model, capsys):
         assert classify.main(flags) == 0
     said = capsys.readouterr()
     assert said.err.count("let no other topic in") == 1 and "3 labelled" in said.out
-    assert orjson.loads((tmp_path / "_pieces" / "stream.json").read_bytes())["topic"] is None
+    assert "topic" not in orjson.loads((tmp_path / "_pieces" / "stream.json").read_bytes())
 
 
 def test_rejects_alone_are_sealed_as_they_are_over(tmp_path, model, service, subscribe):
@@ -505,20 +505,23 @@ def test_windows_are_sealed_as_they_are_over(tmp_path, model, service, subscribe
     old = (json.dumps({"id": 402, "text": "old"}).encode(), {"key": "old", "at": "1970-01-01T00:00:01Z"})
     service.publish(subscribe.topic, [wrong, *spread, old])
     out = tmp_path / "out"
-    first = out / "_versions" / window_of(BASE, 50)
-    job = Job(model, subscription, out, service.address, *KEYED, "--window=50", "--allowed_lateness=100")
+    first = out / "_versions" / window_of(BASE, 20)
+    job = Job(model, subscription, out, service.address, *KEYED, "--window=20", "--allowed_lateness=100")
     job.until_there(first / "00000001.json")
     service.publish(subscribe.topic, [late])
     job.until_there(first / "00000002.json")
     job.process.send_signal(signal.SIGTERM)
     said = job.end()
     last = max(datetime.fromisoformat(each[1]["at"]) for each in spread)
-    over = {window_of(BASE + timedelta(seconds=50 * i), 50) for i in range(12)}
-    over = {each for each in over if each <= window_of(last - timedelta(seconds=100 + 50), 50)}
+    over = {window_of(BASE + timedelta(seconds=20 * i), 20) for i in range(30)}
+    over = {each for each in over if each <= window_of(last - timedelta(seconds=100 + 20), 20)}
     done = {path.name for path in (out / "labels").iterdir()}
     # A message dated 2099 moves nothing; its own window, and those that are not over, wait for pipelines.seal.
     assert done == over | {"window=19700101T000000Z"}
-    assert ", 1 amendment, " in said
+    # One more where the broker sent what is sorted in disorder.
+    versions = [*out.glob("_versions/window=*/*.json")]
+    (amended,) = re.findall(r", (\d+) amendments?, ", said)
+    assert int(amended) == len(versions) - len(done) >= 1
     labels, _ = sealed(out)
     assert sorted(labels["id"].to_pylist()) == list(range(403))
 
