@@ -36,7 +36,7 @@ test-services: .venv/.test .venv-spark/.test
 	$(BIN)/python -m pytest -q -m spark
 
 test-streams: .venv/.test
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "streams and not slow"
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "streams and not slow"
 
 check: .venv/.test
 	$(BIN)/ruff check .
