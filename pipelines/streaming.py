@@ -43,7 +43,7 @@ from seqcls_beam.runs.pieces import prepare
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import labeled
 from seqcls_beam.transforms import Classify, Tokenize
-from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages, prompt_bundles
 
 GROUPS = {"source": SourceOptions, "windows": WindowOptions, "end": EndOptions}
 
@@ -285,7 +285,8 @@ class _Local:
     def _epoch(self) -> None:
         pipeline = beam.Pipeline(options=self._beam_options)
         build(pipeline, self._stream, EPOCH_PULLS)
-        pipeline.run().wait_until_finish()
+        with prompt_bundles():
+            pipeline.run().wait_until_finish()
 
     def _close(self) -> None:
         """Send what is to be acknowledged, and give the rest back."""

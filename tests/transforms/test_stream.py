@@ -1,5 +1,8 @@
 """Streams as PTransforms: how much is pulled, where event time is, what graph each runner gets, and that epochs end."""
 
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -13,7 +16,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.worker import statesampler
 from apache_beam.testing import test_stream
+from apache_beam.utils.counters import CounterFactory
 from google import pubsub_v1
 
 from pipelines import classify, streaming
@@ -29,7 +34,7 @@ from seqcls_beam.runs.flow import MAX_BYTES, Flow, Pace, Took
 from seqcls_beam.runs.pieces import prepare
 from seqcls_beam.schema import Mark, labeled
 from seqcls_beam.transforms import Classify, Tokenize
-from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages, _timed, gathered
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages, _timed, gathered, prompt_bundles
 from tests import broker, tiny
 from tests.corpora import texts
 
@@ -123,6 +128,25 @@ def test_a_rejected_row_has_an_event_time_unless_its_message_does_not_tell_it():
     assert timed.to_pylist() == [True, False, False] * 3
     assert set(batch["position"].filter(timed).to_pylist()) == {2_000_000}
     assert _timed(messages, batch, None).to_pylist() == [True] * 9  # when it was published
+
+
+def test_bundles_end_when_their_work_is_done():
+    """Of work of many lengths; sampled as Beam likes half of it would wait for 100 ms."""
+    waited = []
+
+    def bundle(number):
+        sampler = statesampler.StateSampler(f"{number}", CounterFactory())
+        sampler.start()
+        time.sleep(1.5 + number * 0.02)
+        begun = time.monotonic()
+        sampler.stop()
+        waited.append(time.monotonic() - begun)
+
+    beams = statesampler.StateSampler
+    with prompt_bundles(), ThreadPoolExecutor(11) as pool:
+        [*pool.map(bundle, range(11))]
+    assert statistics.median(waited) < 0.05
+    assert statesampler.StateSampler is beams
 
 
 class Labels(PipelineVisitor):
