@@ -7,7 +7,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _TICK = 0.1
 _AT_ONCE = 4096
 _TEXTS = 8192
 _STARTING = 120.0
+_SPELL = 20.0
 
 
 Due = Callable[[float, int], float]
@@ -59,10 +61,19 @@ class _Seen:
         self.memory.append(_resident(pid))
 
 
-def labelled(service: broker.Broker, trial: Trial, name: str, due: Due, peer: str | None = None) -> dict[str, Any]:
+def labelled(
+    service: broker.Broker,
+    trial: Trial,
+    name: str,
+    due: Due,
+    peer: str | None = None,
+    between: Callable[[], float] | None = None,
+) -> dict[str, Any]:
     """The command, or a peer's module, while messages are published, for so many seconds once it labels.
 
-    The command is ended by SIGTERM, and a peer by SIGKILL.
+    The command is ended by SIGTERM, and a peer by SIGKILL. It and the publisher are halted every 20 seconds for
+    `between`, which measures rows a second of something else, and every other time the broker, too; how long that takes
+    is no part of the seconds.
     """
     (subscription,) = service.topic(name, f"{name}-sub", deadline=LEASE)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,9 +86,10 @@ def labelled(service: broker.Broker, trial: Trial, name: str, due: Due, peer: st
         with printed.open("w") as file:
             job = subprocess.Popen(command, env=broker.environment(service.address), stdout=file, stderr=file)
         ids: list[str] = []
-        ending = threading.Event()
+        ending, going = threading.Event(), threading.Event()
+        going.set()
         seen, since = _Seen(out), time.monotonic()
-        feeder = threading.Thread(target=_feed, args=(service, name, due, seen, ids, ending))
+        feeder = threading.Thread(target=_feed, args=(service, name, due, seen, ids, ending, going))
         feeder.start()
         try:
             while not seen.pieces:
@@ -85,9 +97,20 @@ def labelled(service: broker.Broker, trial: Trial, name: str, due: Due, peer: st
                     raise RuntimeError(f"{name} labelled nothing: {printed.read_text()[-2000:]}")
                 time.sleep(_TICK)
                 seen.look(job.pid)
-            begun, before = time.time(), _spent(service, job)
-            while time.time() - begun < trial.seconds:
+            warm = time.time() + min(20.0, trial.seconds / 4)
+            while time.time() < warm:
                 seen.look(job.pid)
+                time.sleep(1)
+            begun, before, halted = time.time(), _spent(service, job), 0.0
+            others: list[float] = []  # alone, beside the broker, alone, …
+            while (ran := time.time() - begun - halted) < trial.seconds - (warm - begun):
+                seen.look(job.pid)
+                if between is not None and ran >= (len(others) + 1) * _SPELL:
+                    with _halted([job.pid] if len(others) % 2 else [job.pid, service.process.pid], going):
+                        at, own = time.time(), time.process_time()
+                        others.append(between())
+                    halted += time.time() - at
+                    before["publisher"] += time.process_time() - own
                 time.sleep(1)
             until, after = time.time(), _spent(service, job)
         finally:
@@ -96,28 +119,33 @@ def labelled(service: broker.Broker, trial: Trial, name: str, due: Due, peer: st
             job.send_signal(signal.SIGKILL if peer else signal.SIGTERM)
             job.wait()
         told = {"ended with": job.returncode} if peer is None else {}
-        took = {who: round((after[who] - before[who]) / (until - begun), 2) for who in after}
+        took = {who: round((after[who] - before[who]) / (until - begun - halted), 2) for who in after}
         return {
-            "published/s": round(len(ids) / (time.monotonic() - since)),
-            **_rates(seen, begun, until, trial.seconds),
+            "published/s": round(len(ids) / (time.monotonic() - since - halted)),
+            **_rates(seen, begun, until, halted, others),
             "cores taken": took,
             **told,
             **_kept(ids, _rows(out, live=peer is None), set(_left(service, subscription, LEASE + 15 if peer else 3))),
         }
 
 
-def _rates(seen: _Seen, begun: float, until: float, seconds: float) -> dict[str, Any]:
+def _rates(seen: _Seen, begun: float, until: float, halted: float, others: list[float]) -> dict[str, Any]:
     """Of what was durable once it ran warm, and of memory from then on."""
-    warm = begun + min(20.0, seconds / 4)
-    pieces = [(at, published) for at, published in seen.pieces.values() if warm <= at <= until]
+    pieces = [(at, published) for at, published in seen.pieces.values() if begun <= at <= until]
     waited = np.concatenate([at - published for at, published in pieces])
+    rate = len(waited) / (until - begun - halted)
+    waits = {name: round(float(np.quantile(waited, q)), 2) for name, q in (("p50", 0.5), ("p99", 0.99), ("most", 1))}
+    beside = {
+        f"engine {where}": {"rows/s": [round(each) for each in rates], "share": round(rate / np.mean(rates), 3)}
+        for where, rates in (("alone", others[::2]), ("beside the broker", others[1::2]))
+        if rates
+    }
     fifth = max(1, len(seen.memory) // 5)
     return {
-        "rows/s": round(len(waited) / (until - warm)),
+        "rows/s": round(rate),
+        **beside,
         "pieces": len(pieces),
-        "seconds from publishing to durable": {
-            name: round(float(np.quantile(waited, q)), 2) for name, q in (("p50", 0.5), ("p99", 0.99), ("most", 1))
-        },
+        **({} if others else {"seconds from publishing to durable": waits}),
         "memory, MB": {
             "in the second fifth": round(max(seen.memory[fifth : 2 * fifth])),
             "in the last fifth": round(max(seen.memory[-fifth:])),
@@ -161,13 +189,36 @@ def _left(service: broker.Broker, subscription: str, patience: float) -> list[st
     return found
 
 
-def _feed(service: broker.Broker, topic: str, due: Due, seen: _Seen, ids: list[str], ending: threading.Event) -> None:
+def _feed(
+    service: broker.Broker,
+    topic: str,
+    due: Due,
+    seen: _Seen,
+    ids: list[str],
+    ending: threading.Event,
+    going: threading.Event,
+) -> None:
     some: list[tuple[bytes, dict[str, str]]] = [(text.encode(), {}) for text in texts(_TEXTS)]
     begun = time.monotonic()
     while not ending.wait(_TICK):
+        going.wait()
         missing = min(int(due(time.monotonic() - begun, seen.rows)) - len(ids), _AT_ONCE)
         if missing > 0:
             ids += service.publish(topic, [some[(len(ids) + i) % len(some)] for i in range(missing)])
+
+
+@contextmanager
+def _halted(pids: list[int], going: threading.Event) -> Iterator[None]:
+    """These processes and the publisher do nothing meanwhile."""
+    going.clear()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+        going.set()
 
 
 def _pieces(out: Path) -> list[Path]:
