@@ -1,17 +1,23 @@
 """gs:// as input, as model and as output, against a storage server on loopback."""
 
+import gc
 import gzip
 import hashlib
 import json
+import logging
 import threading
+import time
 
 import fsspec
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import classify, finetune, prepare
 from seqcls_beam import storage
 from seqcls_beam.runs.table import open_labels, read_manifest
+from seqcls_beam.storage.arrow import arrow_files
 from tests import gcs, tiny
 from tests.corpora import part_digests, texts, write_jsonl
 from tests.prepared import labelled, sentences
@@ -29,6 +35,21 @@ def bucket():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny.checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def test_the_files_of_a_dataset_end_without_a_word(bucket, caplog):
+    for i in range(3):
+        with storage.creating(f"{bucket}/table/{i}.parquet") as file:
+            pq.write_table(pa.table({"id": range(i * 10_000, (i + 1) * 10_000)}), file, row_group_size=1_000)
+    fs, path = storage.connect(f"{bucket}/table/0.parquet")
+    files = [path.replace("0.", f"{i}.") for i in range(3)]
+    rows = ds.dataset(files, filesystem=arrow_files(fs), format="parquet")
+    assert rows.count_rows() == 30_000 and rows.to_table()["id"].to_pylist() == list(range(30_000))
+    assert next(iter(rows.to_batches(batch_size=100))).num_rows == 100  # and the others are left
+    for _ in range(3):
+        gc.collect()  # takes a file that has been read, and whatever still waits for its bytes
+        time.sleep(0.1)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_one_of_many_creates(bucket):
@@ -85,7 +106,8 @@ def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_pat
     assert open_labels(f"{bucket}/out").to_table()["id"].to_pylist() == [i for i in range(120) if i != 17]
     names = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)}
     assert names == {"_versions/00000001.json", *(p["path"] for p in [*there["parts"], *there["rejects"]])}
-    rejected = pq.read_table(fs.open(f"corpus/out/{there['rejects'][0]['path']}")).to_pylist()
+    with fs.open(f"corpus/out/{there['rejects'][0]['path']}") as file:
+        rejected = pq.read_table(file).to_pylist()
     assert (rejected[0]["raw"], rejected[0]["source"]) == (b"{", f"{bucket}/in/a.jsonl")
     assert len(part_digests(tmp_path / "out")) == len(there["parts"]) + 1
 

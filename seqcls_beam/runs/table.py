@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from fsspec.implementations.dirfs import DirFileSystem
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from seqcls_beam import storage
 from seqcls_beam.runs import pieces, unsealed
@@ -22,6 +21,7 @@ from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import EARLIER, FOLDER, Version, newest, published_files, read_version
 from seqcls_beam.schema import PARTITION
+from seqcls_beam.storage.arrow import arrow_files
 
 TRIES = 5  # of opening what another run replaces at that moment
 
@@ -186,7 +186,7 @@ def _dataset(output: str, files: list[_Part]) -> ds.Dataset:
     fs, root = storage.connect(storage.absolute(output))
     if storage.named(root) != root:  # Arrow takes only names that are UTF-8
         fs, root = DirFileSystem(root, fs), "."
-    system, form = PyFileSystem(FSSpecHandler(fs)), ds.ParquetFileFormat()
+    system, form = arrow_files(fs), ds.ParquetFileFormat()
     made: list[ds.ParquetFileFragment] = []
     firsts: dict[str, tuple[_Part, ds.ParquetFileFragment]] = {}
     for part in files:

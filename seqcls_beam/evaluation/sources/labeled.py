@@ -29,6 +29,7 @@ from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.table import published, settled
 from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
+from seqcls_beam.storage.arrow import arrow_files
 
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
 """Columns that `classify` writes behind the kept ones, as `schema.labeled` has them."""
@@ -307,9 +308,12 @@ def _labels_in_rows(
         raise ValueError(f"{seen.option} holds 0 or 1 for each label: name the labels in their order with --labels")
     said = "labels" if problem == "multi_label" else "label"
     names: dict[str, set[str]] = {said: set(), column: set()}
-    fs = storage.connect(units["path"][0].as_py())[0]
+    paths = units["path"].to_pylist()
+    fs = storage.connect(paths[0])[0]
     files = ds.dataset(
-        [storage.connect(path)[1] for path in units["path"].to_pylist()], filesystem=fs, format="parquet"
+        [storage.connect(path)[1] for path in paths],
+        filesystem=fs if storage.is_local(paths[0]) else arrow_files(fs),
+        format="parquet",
     )
     for batch in files.to_batches(columns=[said, column]):
         for name, read_as in ((said, Form()), (column, form)):
