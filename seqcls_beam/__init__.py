@@ -10,6 +10,7 @@ Read from the top: a room imports only rooms above it.
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named, and what of a name may be published
+      arrow.py         a file system as Arrow opens it
       faults.py        what goes wrong at a store, as one kind of error
       web.py           files over HTTP
     cache.py         this machine's folder for what can be made again

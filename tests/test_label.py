@@ -188,10 +188,15 @@ def test_a_model_is_loaded_once_for_the_same_files_and_options(tmp_path, monkeyp
 
 
 def test_int8_is_fitted_to_the_texts_of_the_call():
-    found = [seqcls_beam.label(some, dtype="int8", threads=1) for some in (TEXTS, TEXTS[:20], TEXTS)]
+    some = texts(80)
+    # Of a few, one that lies between two labels is more than int8 may lose, on one processor and not on another.
+    sure = seqcls_beam.label(some, threads=1)["score"].to_numpy() > 0.9
+    clear = [text for text, kept in zip(some, sure, strict=True) if kept]
+    plain = seqcls_beam.label(clear, threads=1)
+    assert len(clear) > 40
+    found = [seqcls_beam.label(each, dtype="int8", threads=1) for each in (clear, clear[:20], clear)]
     assert found[2].equals(found[0]), "whatever was labelled before"
-    plain = seqcls_beam.label(TEXTS, threads=1)
-    assert np.abs(np.array(found[0]["scores"].to_pylist()) - plain["scores"].to_pylist()).max() < 0.1
+    assert 0 < np.abs(np.array(found[0]["scores"].to_pylist()) - plain["scores"].to_pylist()).max() < 0.1
 
 
 class Text(str):

@@ -27,6 +27,12 @@ OPTIONS = ModelOptions(device="cpu", threads=2, batch_tokens=256)
 LENGTHS = [100, 60, 60, 17, 9, 9, 2, 1]
 
 
+@pytest.fixture(autouse=True)
+def no_advice(monkeypatch):
+    """bfloat16 is never fast enough to be advised, however long the trials of tiny models take on this processor."""
+    monkeypatch.setattr(choosing, "_WORTH_SAYING", 1e9)
+
+
 def sequences(lengths):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return np.random.default_rng(3).integers(0, 90, offsets[-1]).astype(np.int32), offsets
@@ -236,6 +242,7 @@ def test_a_way_that_is_refused_leaves_no_model_behind(monkeypatch):
 
     monkeypatch.setattr(choosing._Way, "build", watched)
     monkeypatch.setattr(choosing, "by_equal_lengths", across_all_tokens)
+    monkeypatch.setattr(linear, "multiplies_bfloat16", lambda: False)  # its trial stands beside the model that is taken
     gc.disable()  # by itself it may be too late
     try:
         Classifier(tiny.resolved("bert"), OPTIONS)
