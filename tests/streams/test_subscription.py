@@ -262,6 +262,7 @@ def test_a_broker_that_is_halted_and_back(request, caplog):
         options = source(path)
         client = opened(options)
         found = all_of(client, 300)
+        assert client.topic()  # and so the deadline is known, without which no lease is extended
         own.halt()
         client.acknowledge([each.id for each in found[:200]])
         assert client.take(10, LARGE, 15) == []  # one and a half deadlines: its clock goes on
@@ -284,6 +285,7 @@ def test_a_broker_that_is_cut_off_and_back(service, request, caplog):
         options = source(path)
         client = opened(options)
         found = all_of(client, 300)
+        assert client.topic()  # and so the deadline is known, without which no lease is extended
         proxy.cut()
         client.acknowledge([each.id for each in found[:200]])
         time.sleep(14)
@@ -363,6 +365,7 @@ def test_that_it_is_away_is_over_though_nothing_is_asked_again(service, request,
         options = source(path)
         client = opened(options)
         found = all_of(client, 5)
+        assert client.topic()  # and so the deadline is known, without which no lease is extended
         proxy.cut()
         time.sleep(2)  # leases are extended after two thirds of a second
         client.acknowledge([each.id for each in found])
