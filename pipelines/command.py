@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from glob import glob
 from importlib import metadata
-from typing import Any
-
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from typing import TYPE_CHECKING, Any
 
 from pipelines.terminal import screen
 from seqcls_beam import storage
@@ -27,6 +25,9 @@ from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import damage, read_newest
 from seqcls_beam.version import __version__
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 LOCAL = "FnApiRunner"
 """The runner of this machine, as `name_runner` has it."""
@@ -222,11 +223,13 @@ def versions(*packages: str) -> dict[str, str]:
     return {"seqcls_beam": __version__, **{name: metadata.version(name) for name in packages}}
 
 
-def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: PipelineOptions, units: int) -> None:
+def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: "PipelineOptions", units: int) -> None:
     """Have a worker process for each GPU of this machine, where it has several and `argv` has no word on workers.
 
     Of fewer units, for each of these.
     """
+    from apache_beam.options.pipeline_options import DirectOptions  # takes a second, and some commands need no Beam
+
     said = {flag.partition("=")[0] for flag in argv}
     if runner != LOCAL or device not in ("auto", "cuda") or said & {"--direct_running_mode", "--direct_num_workers"}:
         return
@@ -246,10 +249,26 @@ def gpus() -> int:
     return cuda_devices()
 
 
-def threads_per_worker(beam_options: PipelineOptions) -> int:
+def workers(beam_options: "PipelineOptions") -> int:
+    """Worker processes on this machine; 1 where there are none of their own, and of services, which decide later."""
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    direct = beam_options.view_as(DirectOptions)
+    if direct.direct_running_mode != "multi_processing":
+        return 1
+    return int(direct.direct_num_workers or cores())
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_per_worker(beam_options: "PipelineOptions") -> int:
     """Threads for each of several worker processes on this machine; 0, for all, where there is one."""
+    from apache_beam.options.pipeline_options import DirectOptions
+
     direct = beam_options.view_as(DirectOptions)
     if direct.direct_running_mode != "multi_processing":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (direct.direct_num_workers or cores))
+    return max(1, cores() // workers(beam_options))

@@ -8,11 +8,12 @@ import dataclasses
 import types
 from collections.abc import Sequence
 from pydoc import locate
-from typing import Any, NoReturn, get_args, get_origin
-
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
 from seqcls_beam.config.option import flag, option_fields
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 
 class UsageError(ValueError):
@@ -49,7 +50,7 @@ def parser(
 
 def parse(
     made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
-) -> tuple[dict[str, dict[str, Any]], PipelineOptions]:
+) -> tuple[dict[str, dict[str, Any]], "PipelineOptions"]:
     """The values given for each group (absent ones left out), and Beam's options.
 
     Raises `UsageError` for an unknown flag or a value of the wrong kind.
@@ -92,12 +93,14 @@ def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dic
     }
 
 
-def name_runner(options: PipelineOptions) -> str:
+def name_runner(options: "PipelineOptions") -> str:
     """Put the engine that is meant by DirectRunner by its name, and return the engine's name.
 
     Beam's own DirectRunner tries to download a binary and silently runs another engine where it cannot.
     Raises `UsageError` for a runner that loses data, and for one that there is not.
     """
+    from apache_beam.options.pipeline_options import StandardOptions  # takes a second, and some commands need no Beam
+
     standard = options.view_as(StandardOptions)
     runner = standard.runner or "DirectRunner"
     if "dask" in runner.lower():
@@ -116,14 +119,15 @@ def name_runner(options: PipelineOptions) -> str:
     return str(runner)
 
 
-class _StrictBeamParser(_BeamArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
-def _beam_options(rest: list[str]) -> PipelineOptions:
+def _beam_options(rest: list[str]) -> "PipelineOptions":
     """Beam's options. Beam itself only warns of a flag it does not know, and goes on without it."""
-    known = _StrictBeamParser(allow_abbrev=False)
+    from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+    class Strict(_BeamArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message)
+
+    known = Strict(allow_abbrev=False)
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(known)
     _, unknown = known.parse_known_args(rest)

@@ -43,6 +43,7 @@ ORDER = [
     "classify",
     "clean",
     "seal",
+    "compare",
     "prepare",
     "finetune",
     "evaluate",
@@ -168,6 +169,13 @@ def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ClassDef):
             assert not {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.PTransform"}
+
+
+@pytest.mark.parametrize("name", ["clean", "compare", "seal"])
+def test_a_command_that_runs_no_pipeline_starts_without_beam(name):
+    code = f"import sys, pipelines.{name}; print([m for m in ('apache_beam', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 def test_importing_a_command_does_not_import_torch():

@@ -7,6 +7,7 @@
         counts, ranking, headline     (this one also straight from arrays, for a training)
     refusals, gates                   evidence that is not good enough, metrics that are not
     document, formatting, report, plots   what is written and shown
+    drift, sample, comparison         labellings beside each other, from what their manifests count
     extras                            packages that only this and fine-tuning need
 
 Knows no Beam and no torch: whoever made the answers, here they are counted, judged and told.

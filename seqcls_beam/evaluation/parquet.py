@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.predictions import FIRST
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.preparation.sampled import refuse_flag_names
 from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.footers import classes_in, labels_of
+from seqcls_beam.reading.formats.pieces import Piece
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark, told
@@ -54,8 +54,8 @@ def planned(files: Files) -> Iterator[pa.RecordBatch]:
 def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:
     """UNIT → batches of the columns, with SOURCE and POSITION beside them; the last has `last` set.
 
-    A unit without rows has no batch. Raises `RunError` for a file that is gone, damaged, without one of the columns, or
-    for other labels.
+    A unit without rows has no batch. Raises `RunError` for a file that is damaged, without one of the columns, or for
+    other labels, and `InputChanged` where it is gone, or another one before, while or after it is read.
     """
     mark = Mark.of(unit)
     sequence = rows = 0
@@ -81,10 +81,9 @@ def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:
 
 def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBatch, int]]:
     """The rows of a piece, and the bytes of the file that they take, all rows alike."""
-    uri = piece["path"]
-    fs, path = storage.connect(uri)
+    uri, own = piece["path"], Piece(**piece)
     try:
-        with fs.open(path, "rb") as file:
+        with own.open() as file:
             parquet = pq.ParquetFile(file)
             missing = [name for name in files.columns if name not in parquet.schema_arrow.names]
             if missing:
@@ -100,8 +99,9 @@ def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBat
                 if len(batch):
                     yield _placed(batch, uri, position), int(share * len(batch))
                     position += len(batch)
+        own.verify(file)
     except FileNotFoundError:
-        raise RunError(f"{uri} was there when the run was planned, and is gone") from None
+        raise own.gone() from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from seqcls_beam.runs import histograms
 from seqcls_beam.runs.accounting import by_file, lost
 from seqcls_beam.runs.run import label_folders
 from seqcls_beam.runs.versions import FORMAT_VERSION, part_name
@@ -33,7 +34,6 @@ def build_manifest(
     missing = lost(files)
     rejected = {reason: count for reason, count in reasons.most_common() if reason not in LOSSES}
     labeled = sum(record["labels"]["rows"] for record in records)
-    histogram = [sum(counts) for counts in zip(*(record["score_histogram"] for record in records), strict=True)]
     engines = list(
         {orjson.dumps(record["engine"]): record["engine"] for record in records if record["engine"]}.values()
     )
@@ -56,7 +56,7 @@ def build_manifest(
         "tokens": sum(record["tokens"] for record in records),
         "truncated_rows": sum(record["truncated"] for record in records),
         "label_counts": dict(labels),
-        "score_histogram": {"from": 0.0, "to": 1.0, "counts": histogram},
+        **histograms.told(records, labeled),
         "seconds": {**{stage: round(spent, 3) for stage, spent in seconds.items()}, **_wall(facts, finished)},
         "inputs": files,
         "parts": [_part(record, "labels", label_folders(partition)[0], number, run_id) for record in records],

@@ -16,6 +16,9 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "model?": dict,
         "threshold?": (*_NUMBER, type(None)),
         "models?": dict,
+        "score_histogram?": dict,
+        "value_histogram?": dict,
+        "token_histogram?": dict,
     },
     "prepare": {
         "rows": dict,

@@ -28,11 +28,11 @@ from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.table import published, settled
-from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
+from seqcls_beam.schema import MODEL, PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
 from seqcls_beam.storage.arrow import arrow_files
 
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
-"""Columns that `classify` writes behind the kept ones, as `schema.labeled` has them."""
+"""Columns that `classify` writes behind the kept ones, as `schema.labeled` has them, and others may have as well."""
 
 _FEW = 5  # labels
 
@@ -224,10 +224,12 @@ def _texts(config: EvaluateConfig, schema: pa.Schema) -> dict[str, str]:
 
 def _gold_column(name: str, schema: pa.Schema) -> str:
     """The column of gold labels beside answers: `classify` renames one that is called as its own."""
-    if name in _ANSWERS:
+    # A column `model` of other programs may be anything: what cars are shown, and so what is to be told apart.
+    ours = _ANSWERS | ({MODEL.name} if labels_of(schema) is not None else set())
+    if name in ours:
         if f"input_{name}" in schema.names:
             return f"input_{name}"
-        others = [each for each in schema.names if each not in _ANSWERS]
+        others = [each for each in schema.names if each not in ours]
         raise ValueError(
             f"--label_column={name} is what the model said; name the column of the gold labels: {quoted(others)}"
             if others
