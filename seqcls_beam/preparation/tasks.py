@@ -4,6 +4,7 @@ A task is a number of a stage. What it made is told by its record, written last;
 has one, and is handed all of them as one file, the index. A run that is started again does the tasks without a record.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
 from seqcls_beam.preparation.stars import link
 from seqcls_beam.reading import units
+from seqcls_beam.reading.records import PAUSE, InputChanged
 from seqcls_beam.runs import accounting, run
 from seqcls_beam.runs.parts import fresh_name
 from seqcls_beam.runs.publication import outcome, publish_files
@@ -87,18 +89,9 @@ def pending_tasks(job: Job, stage: str) -> list[int]:
 
 
 def _refuse_losses(job: Job) -> None:
-    """Raise `RunError` where more could not be read than the run allows, before anything is made of the rest.
-
-    Units whose files had vanished are not finished then: the files may be back when the run is started again.
-    """
-    try:
-        accounting.refuse(job.run.limits, _inputs(job, reference=False), {}, _rejects(job))
-        accounting.refuse(replace(job.run.limits, min_rows=None), _inputs(job, reference=True), {}, _rejects(job))
-    except RunError:
-        for record in job.index("read"):
-            if accounting.vanished(record["inputs"]):
-                storage.remove(job.run.record(record["unit"], _folder("read")))
-        raise
+    """Raise `RunError` where more could not be read than the run allows, before anything is made of the rest."""
+    accounting.refuse(job.run.limits, _inputs(job, reference=False), {}, _rejects(job))
+    accounting.refuse(replace(job.run.limits, min_rows=None), _inputs(job, reference=True), {}, _rejects(job))
 
 
 def _inputs(job: Job, reference: bool) -> list[dict[str, Any]]:
@@ -125,8 +118,12 @@ def complete(job: Job, stage: str) -> None:
 
 
 def read_unit_of(job: Job, unit: pa.RecordBatch) -> int:
-    """Do the first stage's task for a unit; its number."""
-    record = read_examples(unit, job)
+    """Do the first stage's task for a unit, twice where a file had changed that may be back; its number."""
+    try:
+        record = read_examples(unit, job)
+    except InputChanged:
+        time.sleep(PAUSE)
+        record = read_examples(unit, job)
     storage.put(job.run.record(record["unit"]), orjson.dumps(record), scratch=job.run.attempt)
     return int(record["unit"])
 

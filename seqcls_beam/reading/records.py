@@ -8,7 +8,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from dataclasses import field as a_field
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading import folders
 from seqcls_beam.reading.formats import delimited, jsonl, parquet, text, textfile
@@ -27,8 +25,9 @@ from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed, Piece
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.schema import LOSSES, Mark, record
 
-__all__ = ["InputChanged", "Layout", "plan_layout", "read_unit"]
+__all__ = ["InputChanged", "Layout", "plan_layout", "read_unit", "read_unit_again"]
 
+PAUSE = 2.0  # seconds: a writer that replaces a file and puts it back, or a store that lags, may be done then
 MAX_BATCH_BYTES = 32 * 2**20  # a batch of long rows has fewer; a text that is kept counts twice
 _MODULES: dict[str, Any] = {
     "text": text,
@@ -107,8 +106,9 @@ def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
     """UNIT → RECORD batches of `batch_rows` rows, fewer in the last and where texts are long; each carries its `Mark`.
 
     So must `unit`. Exactly one batch, the last, has `last` set; of a unit without rows it is empty. What cannot be read
-    of a file, or a file that is gone, is one rejected row, and stands in the last mark's `inputs` with what it cost.
-    Raises `InputChanged`, also where a file is another one after it was read, and what the disk or the store raises.
+    of a file is one rejected row, and stands in the last mark's `inputs` with what it cost. Raises `InputChanged` where
+    a file is gone, or is another one before, while or after it is read: the last batch comes only of files that are as
+    they were planned. Raises what the disk or the store does.
     """
     began = time.perf_counter()
     mark = replace(Mark.of(unit), sourced=layout.sourced)
@@ -119,7 +119,7 @@ def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
     for piece in (Piece(**row) for row in unit.to_pylist()):
         inputs.append({**asdict(piece), "rows": 0, "losses": []})
         consumed = 0
-        for block in _read(piece, layout):
+        for block in _read(piece, layout, inputs[-1]):
             columns = to_columns(block.block(layout) if isinstance(block, Fault) else block, layout)
             if isinstance(block, Fault) and block.reason in LOSSES:
                 inputs[-1]["losses"].append(_loss(block, piece, inputs[-1]["rows"]))
@@ -140,25 +140,32 @@ def read_unit(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
     yield now.spent("read", time.perf_counter() - began).on(batch)
 
 
-def _read(piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
+def read_unit_again(unit: pa.RecordBatch, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """As `read_unit`; where a file has changed all batches once more from the first, for it may have been put back.
+
+    Whoever takes them drops what it has of the unit where the `sequence` of a `Mark` is 0 again.
+    """
     try:
-        file = piece.open()
-    except FileNotFoundError as error:
-        if piece.format == "parquet" and (piece.start or piece.end >= 0):  # whose footer said how many rows it has
-            raise InputChanged.of(piece.path, f"{piece.size} bytes", "none: it is gone") from error
-        yield Fault(0, "vanished_file", str(error), b"", 0)
-        return
-    except OSError as error:
-        raise InputFailed(f"{storage.without_password(piece.path)} cannot be read: {error}") from error
+        yield from read_unit(unit, layout)
+    except InputChanged:
+        time.sleep(PAUSE)
+        yield from read_unit(unit, layout)
+
+
+def _read(piece: Piece, layout: Layout, told: dict[str, Any]) -> Iterator[Block | Fault]:
+    """The rows of a piece; `told` is what its unit says of it."""
     try:
-        with file:
+        with piece.open() as file:
             if not piece.size and file.read(1):  # as what the kernel makes of a file when it is asked for
                 raise InputChanged.of(piece.path, "0 bytes", "more")
             yield from _MODULES[piece.format].read(file, piece, layout)
+        seen = piece.verify(file)
+    except FileNotFoundError as error:
+        raise piece.gone() from error
     except OSError as error:
-        raise InputFailed(f"{storage.without_password(piece.path)} cannot be read: {error}") from error
-    with suppress(FileNotFoundError):  # what was open was read to its end
-        piece.check()
+        raise InputFailed(f"{piece.name} cannot be read: {error}") from error
+    if piece.start or piece.end >= 0:
+        told["seen"] = seen
 
 
 def _loss(fault: Fault, piece: Piece, rows: int) -> dict[str, Any]:

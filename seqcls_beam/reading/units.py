@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
@@ -30,7 +31,7 @@ def plan_units(files: pa.RecordBatch, unit_bytes: int, encoding: str = "utf-8") 
     0 is a 256th of all bytes, but 1 MiB at least and 64 MiB at most. `encoding` is that of the lines.
     """
     rows = files.to_pylist()
-    unit_bytes = unit_bytes or min(_LARGEST, max(_SMALLEST, -(-sum(row["size"] for row in rows) // _USUAL)))
+    unit_bytes = unit_size(files, unit_bytes)
     with ThreadPoolExecutor(16) as pool:  # for the footers of large Parquet files, each some requests to a store
         pieces = [piece for cut in pool.map(lambda row: _cut(row, unit_bytes, encoding), rows) for piece in cut]
     units: list[list[dict[str, Any]]] = []
@@ -45,6 +46,17 @@ def plan_units(files: pa.RecordBatch, unit_bytes: int, encoding: str = "utf-8") 
         Mark(unit=index, units=len(units)).on(pa.RecordBatch.from_pylist(unit, UNIT))
         for index, unit in enumerate(units)
     ]
+
+
+def unit_size(files: pa.RecordBatch, unit_bytes: int) -> int:
+    """UNIT rows of whole files → bytes of a unit, where `unit_bytes` leaves them open (0)."""
+    return unit_bytes or min(_LARGEST, max(_SMALLEST, -(-(pc.sum(files["size"]).as_py() or 0) // _USUAL)))
+
+
+def whole(units: list[pa.RecordBatch], unit_bytes: int) -> list[dict[str, Any]]:
+    """The UNIT rows of files that are larger than a unit of `unit_bytes`, and are in one since they cannot be cut."""
+    pieces = [unit.slice(0, 1).to_pylist()[0] for unit in units if unit.num_rows == 1]
+    return [row for row in pieces if row["size"] > unit_bytes and not row["start"] and row["end"] < 0]
 
 
 def save_plan(units: list[pa.RecordBatch], uri: str) -> None:

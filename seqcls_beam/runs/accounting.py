@@ -14,6 +14,8 @@ from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.config.classify import LossOptions
+from seqcls_beam.reading.formats.pieces import InputChanged, Piece
+from seqcls_beam.reading.formats.witness import Read
 from seqcls_beam.runs.run import RunError
 
 _CURES = {
@@ -58,9 +60,11 @@ def by_file(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
     `path` without a password, `size` in bytes, `version`; `rows` read, rejected ones among them, and `rows_lost`;
     `bytes` read and `bytes_lost`; where rows were lost also `losses`, {reason, detail, rows,
-    bytes, weight} each: how `rows` are known, a key of `PREFIX`. Raises `RunError` for what no reader has written.
+    bytes, weight} each: how `rows` are known, a key of `PREFIX`. Raises `RunError` for what no reader has written, and
+    where the pieces of a file are not of one version of it.
     """
     files: dict[str, _Of] = {}
+    cut: dict[str, list[dict[str, Any]]] = {}
     for piece in pieces:
         if not _is_piece(piece):
             raise RunError(
@@ -71,8 +75,32 @@ def by_file(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         file = files.setdefault(piece["path"], _Of(piece["path"], piece["size"], piece["version"], kind))
         file.rows += piece["rows"]
         file.losses += piece["losses"]
+        if "seen" in piece:
+            cut.setdefault(piece["path"], []).append(piece)
+    for some in cut.values():
+        _refuse_mixed(some)
     means = _means(files.values())
     return [_told(file, means) for file in files.values()]
+
+
+def _refuse_mixed(pieces: list[dict[str, Any]]) -> None:
+    """Raise `RunError` where pieces of a file have bytes that do not stand in one version of it.
+
+    Each was of one version when it was read. A disk tells whether anything was done to the file between two of them;
+    whether that was more than a change of its mode, or a copy that was brought back, its bytes tell, read once more.
+    """
+    if len({piece["seen"]["state"] for piece in pieces}) == 1:
+        return
+    try:
+        for each in pieces:
+            own = Piece(**{part.name: each[part.name] for part in fields(Piece)})
+            own.compare([Read(*read) for read in each["seen"]["reads"]])
+    except (InputChanged, FileNotFoundError) as error:
+        name = storage.without_password(pieces[0]["path"])
+        raise RunError(
+            f"{name} was changed between the units that read it, and has the size and the time of before: touch it and "
+            f"start again, for a new run that takes it as it is now ({error})"
+        ) from error
 
 
 def _means(files: Iterable[_Of]) -> dict[tuple[str, str] | None, float]:
@@ -137,7 +165,7 @@ def _unbounded(file: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def vanished(pieces: list[dict[str, Any]]) -> bool:
-    """Whether a file was gone: what else is lost is lost for as long as the file is that of the plan."""
+    """Whether a file was gone, as versions before this one tell of it: now such a file fails the run."""
     return any(loss["reason"] == "vanished_file" for piece in pieces for loss in piece.get("losses", ()))
 
 
@@ -166,6 +194,18 @@ def _is_piece(piece: Any) -> bool:
         and isinstance(piece.get("version"), str | None)
         and all(_is_count(piece.get(key)) for key in ("size", "rows"))
         and _are_losses(piece.get("losses"))
+        and ("seen" not in piece or _is_seen(piece["seen"]))
+    )
+
+
+def _is_seen(seen: Any) -> bool:
+    """Whether it is as `Piece.verify` tells it."""
+    return (
+        isinstance(seen, dict)
+        and isinstance(seen.get("state"), str)
+        and isinstance(seen.get("reads"), list)
+        and all(isinstance(read, list) and len(read) == len(Read._fields) for read in seen["reads"])
+        and all(_is_count(at) and _is_count(size) and isinstance(digest, str) for at, size, digest in seen["reads"])
     )
 
 

@@ -1,8 +1,9 @@
 """The few things done with files, local or in a bucket, that must be atomic.
 
-    names.py    how files are named
-    faults.py   what goes wrong at a store, as one kind of error
-    web.py      files over HTTP
+    names.py     how files are named
+    identity.py  what tells a file from its later self
+    faults.py    what goes wrong at a store, as one kind of error
+    web.py       files over HTTP
 
 fsspec opens, lists and copies; this file adds what it leaves open: writing whole or not at all, creating only where
 nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
@@ -25,6 +26,10 @@ from fsspec.utils import get_protocol
 
 from seqcls_beam.storage.faults import Remote, told
 from seqcls_beam.storage.faults import StoreError as StoreError
+from seqcls_beam.storage.identity import identity as identity
+from seqcls_beam.storage.identity import proves as proves
+from seqcls_beam.storage.identity import state as state
+from seqcls_beam.storage.identity import version as version
 from seqcls_beam.storage.names import STANDARD_INPUT as STANDARD_INPUT
 from seqcls_beam.storage.names import absolute as absolute
 from seqcls_beam.storage.names import is_local as is_local
@@ -79,17 +84,6 @@ def size(uri: str) -> int | None:
         return None
 
 
-def version(info: dict[str, Any]) -> str:
-    """What tells a file from its later self, read off fsspec's `info` of it.
-
-    Generation or etag where the store has one, else the modification time; "" where there is nothing of the kind.
-    """
-    for key in ("generation", "etag", "ETag", "mtime", "LastModified", "Last-Modified", "created"):
-        if info.get(key):
-            return str(info[key])
-    return ""
-
-
 def exists(uri: str) -> bool:
     """Whether there is a file, or on a local disk a folder, of that name."""
     # Not `exists`, for which a question that fails is a no.
@@ -107,7 +101,7 @@ def version_of(uri: str) -> str | None:
         info = fs.info(path)
     except FileNotFoundError:
         return None
-    return version(info) if "generation" in info else f"{version(info)} {info.get('LastModified', '')}"
+    return identity(info)
 
 
 def read(uri: str) -> bytes:

@@ -20,7 +20,7 @@ from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.files import list_files
-from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.records import Layout, plan_layout, read_unit, read_unit_again
 from seqcls_beam.reading.standard_input import taken
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import progress
@@ -40,8 +40,10 @@ class ReadRecords(beam.PTransform[PBegin, Batches]):
     """Files → RECORD batches, in input order within a unit.
 
     The files are listed once, when the workers start, or not at all where a `run` brings its saved plan; then its
-    finished units are left out. The layout (names and types of the kept columns) is found when the pipeline is
-    built, from the first files. Raises `FileNotFoundError` or `ValueError` then.
+    finished units are left out, and a unit of which a file has changed is read once more, from its first batch, which
+    `WriteLabeled` knows of. The layout (names and types of the kept columns) is found when the pipeline is built, from
+    the first files. Raises `FileNotFoundError` or `ValueError` then, and in the worker `InputChanged` where a file is
+    not as it was listed, or does not stay so while it is read.
     """
 
     options: ReadOptions
@@ -56,7 +58,9 @@ class ReadRecords(beam.PTransform[PBegin, Batches]):
             planned = root | "Run" >> beam.Create([self.run]) | "PlanUnits" >> beam.FlatMap(pending_units)
         else:
             planned = root | "Options" >> beam.Create([options]) | "PlanUnits" >> beam.FlatMap(planned_units)
-        return planned | "SpreadUnits" >> beam.Reshuffle() | "ReadUnit" >> beam.FlatMap(read_unit, layout)
+        # Only what writes the units of a run can take back what it has of one.
+        read = read_unit_again if self.run else read_unit
+        return planned | "SpreadUnits" >> beam.Reshuffle() | "ReadUnit" >> beam.FlatMap(read, layout)
 
 
 @dataclass
@@ -146,6 +150,7 @@ class _WriteParts(beam.DoFn):
         self._run = run
         self._progress = progress
         self._writer: UnitWriter | None = None
+        self._unit = 0  # that it writes
         self._labeled, self._rejected, self._tokens, self._truncated, self._units = (
             Metrics.counter("seqcls_beam.WriteLabeled", name)
             for name in ("rows-labeled", "rows-rejected", "tokens", "rows-truncated", "units")
@@ -154,8 +159,11 @@ class _WriteParts(beam.DoFn):
     def process(self, batch: pa.RecordBatch) -> Iterator[int]:
         """Write a batch; with the unit's last one, its record."""
         mark = Mark.of(batch)
+        if self._writer is not None and mark.sequence == 0 and mark.unit == self._unit:
+            self._writer.abandon(RuntimeError("the unit is read once more"))
+            self._writer = None
         if self._writer is None:
-            self._writer = UnitWriter(self._run.attempt, batch)
+            self._writer, self._unit = UnitWriter(self._run.attempt, batch), mark.unit
         record = self._writer.write(batch)
         self._measure(batch, mark)
         if record:

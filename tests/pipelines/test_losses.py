@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pytest
 from pipelines import classify, evaluate, prepare
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.files import list_files
-from seqcls_beam.reading.formats.pieces import InputChanged, Piece
+from seqcls_beam.reading.formats.pieces import InputChanged
 from seqcls_beam.reading.records import plan_layout, read_unit
 from seqcls_beam.reading.units import plan_units
 from tests import tiny
@@ -76,9 +75,9 @@ def test_a_file_without_the_column_fails_the_run_and_stays_to_be_labelled(tmp_pa
     out = run(model, tmp_path / "out", *flags, "--run_date=2026-11-20", "--max_unreadable=1", "--max_rejected=0.34")
     assert manifest_of(out, "run_date=2026-11-20")["rows"]["lost_by_reason"] == {"missing_column": 50}
     assert manifest_of(out, "run_date=2026-11-20")["rows"]["lost_weight"] == "counted"
-    # Read as it was it is no news; read under its own name it is.
-    run(model, out, *flags, "--run_date=2026-11-21")
-    assert "nothing new to label" in capsys.readouterr().err
+    # Of what nothing was read stays to be read, and alone says so at once.
+    run(model, out, *flags, "--run_date=2026-11-21", code=2)
+    assert "no column 'text' in the first files; the columns there are 'id', 'review'" in capsys.readouterr().err
     run(model, out, *flags, "--run_date=2026-11-21", "--text_column=review")
     assert manifest_of(out, "run_date=2026-11-21")["rows"]["labeled"] == 50
 
@@ -96,29 +95,6 @@ def test_a_false_archive_weighs_what_files_like_it_do(tmp_path, model, capsys):
     assert second["losses"][0]["weight"] == "estimated"
     assert second["rows_lost"] == -(-second["size"] * 200 // first["size"])
     assert manifest_of(out)["rows"]["lost_weight"] == "estimated"
-
-
-def test_a_file_that_vanishes_on_the_way_fails_the_run_until_it_is_back(tmp_path, model, capsys, monkeypatch):
-    for name in "abc":
-        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": text} for text in texts(30)])
-    flags = [f"--input={tmp_path}/*.jsonl", "--unit_bytes=1000"]
-    opened, open_ = [], Piece.open
-
-    def vanishing(piece: Piece):
-        opened.append(piece.path)
-        if piece.path.endswith("c.jsonl") and len(opened) > 10 and os.path.exists(piece.path):
-            os.rename(piece.path, f"{piece.path}.away")
-        return open_(piece)
-
-    monkeypatch.setattr(Piece, "open", vanishing)
-    run(model, tmp_path / "out", *flags, code=1)
-    monkeypatch.setattr(Piece, "open", open_)
-    assert "vanished_file" in capsys.readouterr().err
-    os.rename(tmp_path / "c.jsonl.away", tmp_path / "c.jsonl")
-    out = run(model, tmp_path / "out", *flags)
-    assert "of them done before" in capsys.readouterr().err
-    assert manifest_of(out)["rows"]["labeled"] == 90
-    assert rejects(out) == []
 
 
 def test_a_parquet_file_that_vanishes_between_its_row_groups_fails_the_run(tmp_path):
@@ -172,27 +148,6 @@ def test_a_preparation_and_an_evaluation_know_no_more_of_an_archive_that_ends_ea
         assert "a.jsonl.gz ends early: nobody knows how many rows are missing" in said and "--max_unreadable=0" in said
         assert command.main([*flags, f"--output={tmp_path}/{command.__name__}", "--max_unreadable=1"]) == 0
         assert "at least 1 lost" in capsys.readouterr().out
-
-
-def test_a_file_that_was_away_is_read_when_it_is_back(tmp_path, model, capsys, monkeypatch):
-    for name in "ab":
-        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": text} for text in texts(30)])
-    flags = [f"--input={tmp_path}/*.jsonl", "--only_new"]
-    open_ = Piece.open
-
-    def away(piece: Piece):
-        if piece.path.endswith("b.jsonl"):
-            raise FileNotFoundError(piece.path)
-        return open_(piece)
-
-    monkeypatch.setattr(Piece, "open", away)
-    night = ["--run_date=2026-11-20", "--max_unreadable=1", "--max_rejected=0.6"]
-    out = run(model, tmp_path / "out", *flags, *night)
-    assert manifest_of(out, "run_date=2026-11-20")["rows"]["lost_by_reason"] == {"vanished_file": 30}
-    monkeypatch.setattr(Piece, "open", open_)
-    run(model, out, *flags, "--run_date=2026-11-21")
-    (file,) = manifest_of(out, "run_date=2026-11-21")["inputs"]
-    assert (file["path"], file["rows"]) == (f"{tmp_path}/b.jsonl", 30)
 
 
 def test_a_file_that_is_only_a_header_says_what_it_lacks(tmp_path, model, capsys):

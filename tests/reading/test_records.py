@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import json
 import os
 import pickle
@@ -86,7 +87,15 @@ def test_a_mark_tells_what_was_read(tmp_path):
     assert (first.unit, first.units, first.rows, first.last, first.inputs) == (3, 7, 1, False, [])
     assert (last.unit, last.units, last.rows, first.bytes + last.bytes, last.last) == (3, 7, 2, 5, True)
     piece = {"path": str(path), "format": "text", "compression": "", "start": 4, "end": 9, "size": 14}
-    assert last.inputs == [{**piece, "version": str(path.stat().st_mtime), "rows": 2, "losses": []}]
+    (told,) = last.inputs
+    seen = told.pop("seen")
+    assert told == {**piece, "version": str(path.stat().st_mtime), "rows": 2, "losses": []}
+    # The first bytes, which say what it is; then the range from the byte before it to the end of the file.
+    ranges = [(start, start + length) for start, length, _ in seen["reads"]]
+    assert (ranges[0][0], ranges[-1]) == (0, (3, 13)), ranges
+    for (start, past), (*_, digest) in zip(ranges, seen["reads"], strict=True):
+        assert digest == hashlib.blake2b(path.read_bytes()[start:past], digest_size=16).hexdigest()
+    assert str(path.stat().st_ctime_ns) in seen["state"]
     assert last.seconds["read"] >= 0
 
 
@@ -152,17 +161,15 @@ def test_a_text_file_beside_files_with_columns_has_none_of_them(tmp_path, how):
     ]
 
 
-def test_a_vanished_file_is_one_reject(tmp_path):
+def test_a_file_that_is_gone_fails_the_run(tmp_path):
     gone, there = tmp_path / "gone.txt", tmp_path / "there.txt"
     gone.write_text("a\n")
     there.write_text("b\n")
     unit = files(gone, there)
     layout = plan_layout(unit, ReadOptions(input=("x",)))
     os.unlink(gone)
-    (batch,) = read_unit(Mark(0, 1).on(unit), layout)
-    first, second = batch.to_pylist()
-    assert (first["position"], first["reject"]["reason"], first["reject"]["raw"]) == (0, "vanished_file", b"")
-    assert second["text"] == "b"
+    with pytest.raises(InputChanged, match=r"gone\.txt had 2 bytes .* and has none: it is gone; put it back"):
+        list(read_unit(Mark(0, 1).on(unit), layout))
     assert plan_layout(unit, ReadOptions(input=("x",))) == layout == pickle.loads(pickle.dumps(layout))
 
 

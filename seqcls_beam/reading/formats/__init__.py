@@ -5,6 +5,7 @@
     classes           what class numbers are called, file by file
     fitting           an Arrow column from elsewhere, brought under its type
     inflate, pieces   open a piece, undo its compression
+    witness           what was read of a file, to be asked for once more
     lines             bytes → whole lines, and which lines belong to a byte range
     encodings         what bytes are as text
     signatures        first bytes of what is no text

@@ -275,7 +275,7 @@ class _Cutter:
         self, line: OpenRecord, data: bytes, ends: np.ndarray, pasts: np.ndarray, begin: int, consumed: int
     ) -> Iterator[Lines | Fault]:
         """The lines that end in some bytes, the open one first."""
-        if line.size + ends[0] > blocks.MAX_RECORD_BYTES:
+        if line.position < self._end and line.size + ends[0] > blocks.MAX_RECORD_BYTES:
             line.add(data[: ends[0]])
             yield line.too_large(consumed)
             self._tell(line.position, begin + int(pasts[0]))

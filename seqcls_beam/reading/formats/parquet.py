@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileOpener
 
+from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.footers import classes_in
 from seqcls_beam.reading.formats.blocks import Block, Fault
@@ -35,8 +35,8 @@ _FIRST = 16  # rows that are decoded to see the dictionaries
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
     """Files → the columns of the first that has rows, or at least a footer; with the names of their classes."""
     found = None
-    for file, _ in sampled(pieces, LOOKED_AT):
-        parquet = _open(file)[0]
+    for file, piece in sampled(pieces, LOOKED_AT):
+        parquet = _open(file, piece)[0]
         if not isinstance(parquet, str) and (found is None or parquet.metadata.num_rows):
             there = parquet.schema_arrow
             kinds = [pa.field(each.name, plain(each.type)) for each in there]
@@ -49,8 +49,8 @@ def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
 def named(pieces: list[Piece], names: set[str]) -> tuple[str, ...]:
     """Those of some columns whose class numbers have names in one of the first files."""
     found: set[str] = set()
-    for file, _ in sampled(pieces):
-        parquet = _open(file)[0]
+    for file, piece in sampled(pieces):
+        parquet = _open(file, piece)[0]
         if not isinstance(parquet, str):
             found |= {name for name in names if classes_in(parquet.schema_arrow, name) is not None}
     return tuple(sorted(found))
@@ -58,7 +58,7 @@ def named(pieces: list[Piece], names: set[str]) -> tuple[str, ...]:
 
 def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     """Row groups of a Parquet file → blocks."""
-    parquet, watched = _open(file)
+    parquet, watched = _open(file, piece)
     if isinstance(parquet, str):
         if piece.start == 0:  # once a file, of which no piece says how much of it it is
             file.seek(0)
@@ -81,7 +81,7 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
     noted = any(map(_noted, own.types))
     if noted:
         with suppress(pa.ArrowException):
-            parquet = _as_stored(watched, _how(file))
+            parquet = _as_stored(watched)
     begin = row
     for group in groups:
         past = row + rows[group]
@@ -111,11 +111,11 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         row = past
 
 
-def _open(file: Any) -> tuple[Any, "_Watched"]:
+def _open(file: Any, piece: Piece) -> tuple[Any, "_Watched"]:
     """An open file as Parquet, or what is wrong with it."""
-    watched = _Watched(file)
+    watched = _Watched(file, _how(piece))
     try:
-        parquet = pq.ParquetFile(watched, **_how(file))
+        parquet = pq.ParquetFile(watched, **watched.how)
         footer = parquet.metadata
         rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         if min(rows, default=0) < 0 or sum(rows) != footer.num_rows:
@@ -127,9 +127,9 @@ def _open(file: Any) -> tuple[Any, "_Watched"]:
         return f"{type(error).__name__}: {error}", watched
 
 
-def _how(file: Any) -> dict[str, Any]:
+def _how(piece: Piece) -> dict[str, Any]:
     """How a file is read: from a disk pages as they come; from a store the columns of a row group in few requests."""
-    local = isinstance(file, LocalFileOpener)
+    local = storage.is_local(piece.path)
     return {"pre_buffer": not local, "buffer_size": 2**20 if local else 0, "page_checksum_verification": True}
 
 
@@ -139,7 +139,7 @@ def _noted(kind: pa.DataType) -> bool:
     return bool(with_lists(kind) != kind)
 
 
-def _as_stored(file: "_Watched", how: dict[str, Any]) -> Any:
+def _as_stored(file: "_Watched") -> Any:
     """The same file under the types of Parquet, without those of Arrow that its writer noted.
 
     Arrow refuses every null of a list of one length, which to Parquet is a list like any other. The note is passed over
@@ -153,7 +153,7 @@ def _as_stored(file: "_Watched", how: dict[str, Any]) -> Any:
     before, key, after = file.read(size).rpartition(b"\x0cARROW:schema")
     footer = before + key.replace(b":", b"-") + after
     metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer + tail))
-    return pq.ParquetFile(file, metadata=metadata, **how)
+    return pq.ParquetFile(file, metadata=metadata, **file.how)
 
 
 def _typed(batch: pa.RecordBatch, own: pa.Schema) -> pa.RecordBatch:
@@ -167,8 +167,9 @@ def _typed(batch: pa.RecordBatch, own: pa.Schema) -> pa.RecordBatch:
 class _Watched:
     """A file that remembers what reading it raised: a disk or store that fails is no reason to reject a row group."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, how: dict[str, Any]) -> None:
         self.file = file
+        self.how = how  # Parquet is read of it
         self.closed = False
         self.error: BaseException | None = None
 
@@ -232,7 +233,7 @@ def _rows_at_a_time(parquet: Any, file: "_Watched", group: int, names: list[str]
         return rows
     leaves = [parquet.schema.column(number) for number in range(len(parquet.schema))]
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    first = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=texts, buffer_size=2**20)
+    first = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=texts, **file.how)
     for batch in first.iter_batches(_FIRST, row_groups=[group], columns=names, use_threads=False):
         largest = sum(_largest(column) for column in batch.columns)
         return max(1, min(rows, MAX_DECODED // max(largest, 1)))

@@ -11,6 +11,7 @@ from typing import Any, Self
 from seqcls_beam import storage
 from seqcls_beam.reading.formats import inflate
 from seqcls_beam.reading.formats.inflate import Damaged, Inflater, prove
+from seqcls_beam.reading.formats.witness import Read, Witness
 
 CHUNK = 2 * 2**20  # decoded bytes at a time
 HEAD = 10  # bytes that are always read together at the start of a file: they tell what it is
@@ -29,8 +30,8 @@ class InputChanged(RuntimeError):
     def of(cls, path: str, planned: str, found: str) -> Self:
         """What was planned to be there, and what is."""
         return cls(
-            f"{storage.without_password(path)} had {planned} when the run was planned and has {found} now; start a new "
-            "run once the file is no longer written to"
+            f"{storage.without_password(path)} had {planned} when the run was planned and has {found} now; once nobody "
+            "writes to the file start again: a new run takes it as it is then"
         )
 
 
@@ -60,21 +61,61 @@ class Piece:
         """Bytes of the file that it is, of a file of lines."""
         return (self.size if self.end < 0 else min(self.end, self.size)) - self.start
 
-    def open(self) -> Any:
-        """Open the whole file for reading; raises as `check`."""
-        self.check()
-        fs, path = storage.connect(self.path)
-        return fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
+    def open(self) -> Witness:
+        """Open the whole file for reading.
 
-    def check(self) -> None:
-        """Raise `FileNotFoundError` or `InputChanged` where the file is not the one that was planned."""
+        Raises `FileNotFoundError`, `InputChanged` where it is not the one that was planned, and what the storage does.
+        """
+        info = self._look()
         fs, path = storage.connect(self.path)
-        info = fs.info(path)
+        file = fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
+        return Witness(file, info, noting=not storage.proves(info))
+
+    def verify(self, file: Witness) -> dict[str, Any]:
+        """Make sure that what was read of the file that `open` gave was of one version of it, the planned one.
+
+        The size and the version say so, or the bytes themselves, read a second time; raises as `open` where they do
+        not. Returns what tells whether other pieces were read from the same file: its `state`, "" where nobody knows,
+        and the `reads`, as lists.
+        """
+        info = self._look()
+        before, after = storage.identity(file.info), storage.identity(info)
+        if before != after:  # put back by way of another version
+            raise InputChanged.of(self.path, f"the version {before}", f"the version {after}")
+        state, reads = storage.state(self.path), file.reads()
+        self.compare(reads)
+        return {"state": state, "reads": [[*each] for each in reads]}
+
+    def compare(self, reads: list[Read]) -> None:
+        """Raise as `open` where the bytes of some ranges are not those that were read before."""
+        if not reads:
+            return
+        with self.open() as again:
+            if other := again.differing(reads):
+                past = other.start + other.length
+                raise InputChanged.of(
+                    self.path,
+                    f"{self.size} bytes (version {self.version})",
+                    f"as many, of that version, and others from byte {other.start} to {past}",
+                )
+        self._look()
+
+    def gone(self) -> InputChanged:
+        """What is to be raised where there is no file any more."""
+        return InputChanged(
+            f"{self.name} had {self.size} bytes when the run was planned and has none: it is gone; put it back and "
+            "start again, or start a new run without it"
+        )
+
+    def _look(self) -> dict[str, Any]:
+        fs, path = storage.connect(self.path)
+        info: dict[str, Any] = fs.info(path)
         now = (info["size"], storage.version(info))
         if now != (self.size, self.version if self.version is not None else now[1]):
             raise InputChanged.of(
                 self.path, f"{self.size} bytes (version {self.version})", f"{now[0]} bytes (version {now[1]})"
             )
+        return info
 
     def ended(self, at: int) -> InputChanged:
         """What is to be raised where the file ends early."""
@@ -88,7 +129,7 @@ def sampled(pieces: list[Piece], most: int = SAMPLED) -> Iterator[tuple[Any, Pie
         try:
             file = piece.open()
         except FileNotFoundError:
-            continue  # rejected when its unit is read
+            continue  # which ends the run when its unit is read
         with file:
             if piece.size:
                 yield file, replace(piece, end=SAMPLE)

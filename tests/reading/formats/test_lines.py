@@ -5,7 +5,7 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.reading.formats import blocks, lines, pieces
@@ -43,6 +43,7 @@ def judge(line: bytes, limit: int) -> tuple:
 
 
 @settings(max_examples=150, deadline=None)
+@example(b"a\naa\n", 4, 1, [1, 2], 1)  # a range within a line, and behind that one that is too large
 @given(FILES, st.integers(4, 40), st.integers(1, 12), st.lists(st.integers(0, 60)), st.integers(1, 5))
 def test_any_cut_of_a_file_gives_the_same_lines(data, chunk, limit, cuts, batch_rows):
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +120,7 @@ def test_a_file_that_ends_before_its_planned_size(tmp_path):
             with pytest.raises(pieces.InputChanged, match=r"cut\.txt had 14 bytes .* and has 5 bytes"):
                 list(lines.read_lines(file, piece))
             with pytest.raises(pieces.InputChanged, match=r"cut\.txt had 14 bytes"):
-                piece.check()
+                piece.verify(file)
 
 
 def test_of_a_file_that_grows_only_the_planned_bytes_are_read(tmp_path):
@@ -132,7 +133,7 @@ def test_of_a_file_that_grows_only_the_planned_bytes_are_read(tmp_path):
     assert all(isinstance(each, lines.Lines) for each in found)
     assert b"".join(each.stored for each in found if isinstance(each, lines.Lines)) == b"one\ntwo"
     with pytest.raises(pieces.InputChanged):
-        piece.check()
+        piece.verify(file)
 
 
 def test_what_white_space_is():
