@@ -38,8 +38,9 @@ def label(
     every call, since it is fitted to the texts.
 
     Columns: `label` (string), `score` (float32, its probability) and `scores` (list<float32>, of every label), or
-    `labels` and `scores` of a multi-label model; `tokens` (int32) and `truncated` (bool); and `reject`: null, or in a
-    row that cannot be labelled, and whose other columns are null, a struct of `stage`, `reason`, `detail` and `raw`.
+    `labels` and `scores` of a multi-label model; `tokens` (int32) and `truncated` (bool); `model` (string, as in the
+    files of a run); and `reject`: null, or in a row that cannot be labelled, and whose other columns but `model` are
+    null, a struct of `stage`, `reason`, `detail` and `raw`.
     In the schema's metadata `seqcls_beam.labels` are the names of the labels in the order of `scores`, a JSON list, and
     `seqcls_beam.reading` is what the model's outputs were taken for, where its config leaves a choice.
 

@@ -238,14 +238,20 @@ A message is known by its key if it has one, else by its id.
 
 
 MODEL = pa.field("model", pa.string())
-"""What LABELED of a stream says of the model, behind all other columns: the first 12 digits of its digest.
+"""What LABELED says of the model, behind TOKENS: `model_name`."""
 
-Of a model with several labels the threshold stands behind them, such as 0123456789ab@0.5.
-"""
+
+def model_name(engine: dict[str, Any]) -> str:
+    """What labelled a row (`Mark.engine`) → the value of MODEL: the first 12 digits of the checkpoint's digest.
+
+    Of a model with several labels the threshold stands behind them, which decides what they are: 0123456789ab@0.5.
+    """
+    name, threshold = str(engine.get("checkpoint", ""))[:12], engine.get("threshold")
+    return name if threshold is None else f"{name}@{threshold}"
 
 
 def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False, streamed: bool = False) -> pa.Schema:
-    """LABELED, the files under `labels/`: the kept columns of the good rows, then what the model said, then SOURCE.
+    """LABELED, the files under `labels/`: the kept columns of the good rows, what the model said, MODEL, then SOURCE.
 
     `label` is a plain string here. A kept column that is named like one of ours, like the partition, or like one before
     it, is renamed, as `renamed` does. A stream's folder may have rows of models of both kinds, so there none is named
@@ -256,8 +262,8 @@ def labeled(keep: pa.Schema, multi_label: bool, sourced: bool = False, streamed:
     ours = [
         *(PREDICTION_MULTI_LABEL if multi_label else [pa.field("label", pa.string()), *PREDICTION[1:]]),
         *TOKENS[2:],
+        MODEL,
         *(SOURCE if sourced else []),
-        *([MODEL] if streamed else []),
     ]
     others = [*PREDICTION, *PREDICTION_MULTI_LABEL, pa.field(WINDOW, pa.string()), pa.field("reject", REJECT_VALUE)]
     taken = [*(each.name for each in [*ours, *(others if streamed else [])]), *([] if streamed else [PARTITION])]

@@ -7,6 +7,7 @@ from seqcls_beam.schema import PREDICTION, REJECT_VALUE, Mark, record
 
 KEEP = pa.schema([("id", pa.int64()), ("text", pa.string())])
 LABELS = ["negative", "positive"]
+DIGEST = "0123456789abcdef" * 4
 
 
 def predictions(unit: int, units: int, ids: range, rejected: frozenset[int] = frozenset(), **mark) -> pa.RecordBatch:
@@ -38,7 +39,7 @@ def predictions(unit: int, units: int, ids: range, rejected: frozenset[int] = fr
     ]
     names = [*record(KEEP, pair=False).names, *(field.name for field in PREDICTION), "tokens", "truncated"]
     batch = pa.RecordBatch.from_arrays(arrays, names)
-    engine = {"labels": LABELS, "problem": "single_label"}
+    engine = {"labels": LABELS, "problem": "single_label", "checkpoint": DIGEST}
     return Mark(unit=unit, units=units, engine=engine, **mark).on(batch)
 
 

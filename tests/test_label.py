@@ -20,6 +20,7 @@ import pytest
 import seqcls_beam
 from seqcls_beam import notebook
 from seqcls_beam.model import CheckpointError
+from seqcls_beam.model.checkpoints import resolve
 from tests import tiny
 from tests.corpora import plain_scores, texts
 
@@ -53,7 +54,8 @@ def test_answers_are_those_of_transformers(model, table):
     assert orjson.loads(table.schema.metadata[b"seqcls_beam.labels"]) == names.tolist()
     types = {"label": pa.string(), "score": pa.float32(), "scores": pa.list_(pa.float32()), "tokens": pa.int32()}
     assert {name: table.schema.field(name).type for name in types} == types
-    assert table.schema.names == [*types, "truncated", "reject"]
+    assert table.schema.names == [*types, "truncated", "model", "reject"]
+    assert table["model"].to_pylist() == [resolve(str(model)).digest[:12]] * len(TEXTS)
 
 
 COLUMNS: dict[str, Any] = {
@@ -125,7 +127,7 @@ def test_rows_that_cannot_be_labelled_are_named_in_their_place(model, table):
     rejects = bad["reject"].to_pylist()
     assert [each["reason"] for each in rejects] == REASONS
     assert orjson.loads(rejects[3]["raw"]) == {"text": "nul\0"} and b"\\ud800" in rejects[4]["raw"]
-    assert all(bad[name].null_count == len(HOLES) for name in bad.schema.names if name != "reject")
+    assert all(bad[name].null_count == len(HOLES) for name in bad.schema.names if name not in ("model", "reject"))
 
 
 def test_pairs(tmp_path):

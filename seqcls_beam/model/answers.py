@@ -6,11 +6,11 @@ import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.rows import in_python
-from seqcls_beam.schema import REJECT, SOURCE, Mark, labeled, renamed
+from seqcls_beam.schema import MODEL, REJECT, SOURCE, Mark, labeled, model_name, renamed
 
 
 def answers(predictions: pa.RecordBatch) -> pa.RecordBatch:
-    """PREDICTION → LABELED, row for row: a rejected row is there too, and all but SOURCE is null in it.
+    """PREDICTION → LABELED, row for row: a rejected row is there too, and all but MODEL and SOURCE is null in it.
 
     Raises `ValueError` for other batches.
     """
@@ -18,8 +18,10 @@ def answers(predictions: pa.RecordBatch) -> pa.RecordBatch:
     if "scores" not in names:
         raise ValueError(f"these are no PREDICTION batches, which Classify gives: they have the columns {names}")
     kept = pa.schema(list(predictions.schema.field("keep").type))
-    schema = labeled(kept, "labels" in names, Mark.of(predictions).sourced)
-    others = {**dict(zip(names, predictions.columns, strict=True)), **sources(predictions)}
+    mark = Mark.of(predictions)
+    schema = labeled(kept, "labels" in names, mark.sourced)
+    model = pa.repeat(pa.scalar(model_name(mark.engine), MODEL.type), len(predictions))
+    others = {**dict(zip(names, predictions.columns, strict=True)), **sources(predictions), MODEL.name: model}
     columns = [*predictions["keep"].flatten(), *(others[name] for name in schema.names[len(kept) :])]
     plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in columns]
     return pa.RecordBatch.from_arrays(plain, schema=schema)

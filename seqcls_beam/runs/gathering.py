@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,7 @@ from seqcls_beam import storage
 from seqcls_beam.rows import row_bytes
 from seqcls_beam.runs import pieces
 from seqcls_beam.runs.distinct import Numbers, Rows
+from seqcls_beam.runs.histograms import Histograms
 from seqcls_beam.runs.parts import ROW_GROUP_ROWS, PartWriter, fresh_name
 from seqcls_beam.runs.windows import microseconds
 from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, MODEL, PREDICTION_MULTI_LABEL, PUBSUB, REJECT, TOKENS
@@ -54,6 +56,7 @@ class Gathered:
     truncated: int = 0
     label_counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    histograms: list[dict[str, list[int]]] = field(default_factory=list)  # of some rows each, by a key of EDGES
 
 
 def gather(folder: str, sources: list[Source], shapes: list[pa.Schema], rows: Rows, empty: bool) -> Gathered:
@@ -132,6 +135,11 @@ def _labeled(batch: pa.RecordBatch, schema: pa.Schema, made: Gathered) -> pa.Rec
     several = schema.names[-len(_SEVERAL) :] == _SEVERAL
     said = batch["labels"].flatten() if several else batch["label"]
     made.label_counts.update({each["values"]: each["counts"] for each in pc.value_counts(said).to_pylist()})
+    labels = len(orjson.loads(schema.metadata[b"seqcls_beam.labels"]))
+    top = batch["scores"].flatten().to_numpy().reshape(-1, labels).max(axis=1) if several else batch["score"].to_numpy()
+    histograms = Histograms(labels, several)
+    histograms.add(top, batch["tokens"].to_numpy())
+    made.histograms.append(histograms.counts)
     return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from seqcls_beam import storage
 from seqcls_beam.model.answers import answers, why
 from seqcls_beam.rows import row_bytes
+from seqcls_beam.runs.columns import listed
+from seqcls_beam.runs.histograms import Histograms
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT, Mark, labeled
 
@@ -27,7 +29,7 @@ ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 64 * 2**20
 """A row group ends at whichever comes first: what query engines like to read at once, and a bound on our memory."""
 
-HISTOGRAM_BINS = 20
+_REPEATED = ("label", "labels", "model", "source", "source_file", "stage", "reason")
 
 
 class PartWriter:
@@ -41,9 +43,7 @@ class PartWriter:
         self._open = ExitStack()
         self._sink = Digesting(self._open.enter_context(storage.creating(uri)))
         # A dictionary pays for names that repeat; texts and probabilities hardly ever do.
-        names = [
-            each.name for each in schema if each.name in ("label", "labels", "source", "source_file", "stage", "reason")
-        ]
+        names = [each.name for each in schema if each.name in _REPEATED]
         self._writer = pq.ParquetWriter(
             pa.PythonFile(self._sink, mode="w"),
             self._schema,
@@ -119,13 +119,14 @@ class UnitWriter:
         self._names: list[str] = mark.engine["labels"]
         schema = labeled(pa.schema(list(first.schema.field("keep").type)), "labels" in first.schema.names, mark.sourced)
         metadata = {"seqcls_beam.labels": orjson.dumps(self._names).decode()}
+        self._schema = schema
         self._labels = PartWriter(self._new_part("labels"), schema, metadata)
         self._rejects: PartWriter | None = None
         self._next = 0
         self._tokens = self._truncated = 0
         self._reasons: dict[str, int] = {}
         self._label_counts = np.zeros(len(self._names), np.int64)
-        self._histogram = np.zeros(HISTOGRAM_BINS, np.int64)
+        self._histograms = Histograms(len(self._names), "labels" in first.schema.names)
         self._seconds: dict[str, float] = {}
         self._engine: dict[str, Any] = {}
 
@@ -184,7 +185,7 @@ class UnitWriter:
             named = pc.index_in(batch["labels"].flatten(), pa.array(self._names)).to_numpy()
             top = batch["scores"].flatten().to_numpy().reshape(-1, len(self._names)).max(axis=1)
         self._label_counts += np.bincount(named, minlength=len(self._names))
-        self._histogram += np.histogram(top, HISTOGRAM_BINS, (0.0, 1.0))[0]
+        self._histograms.add(top, batch["tokens"].to_numpy())
 
     def _finish(self, mark: Mark) -> dict[str, Any]:
         """The record: `labels` and `rejects` (None where there are none) as `PartWriter.close` tells them, and sums."""
@@ -208,10 +209,11 @@ class UnitWriter:
             "tokens": self._tokens,
             "truncated": self._truncated,
             "label_counts": dict(zip(self._names, self._label_counts.tolist(), strict=True)),
-            "score_histogram": self._histogram.tolist(),
+            **self._histograms.counts,
             "inputs": mark.inputs,
             "seconds": self._seconds,
             "engine": self._engine,
+            "columns": listed(self._schema),
         }
 
 

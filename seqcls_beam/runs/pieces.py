@@ -229,14 +229,11 @@ def update(digest: hashlib.blake2b, texts: pa.Array) -> None:
 
 def _columns(predictions: pa.RecordBatch) -> pa.RecordBatch:
     """PREDICTION → the rows of a piece."""
-    said, engine = answers(predictions), Mark.of(predictions).engine
+    said = answers(predictions)
     kept = pa.schema(list(predictions.schema.field("keep").type))
     schema = labeled(kept, "labels" in predictions.schema.names, streamed=True).append(pa.field("reject", REJECT_VALUE))
-    model = pa.array([remembered.model_name(engine)] * len(said), pa.string())
-    metadata = {_LABELS: orjson.dumps(list(engine["labels"]))}
-    return pa.RecordBatch.from_arrays(
-        [*said.columns, model, predictions["reject"]], schema=schema.with_metadata(metadata)
-    )
+    metadata = {_LABELS: orjson.dumps(list(Mark.of(predictions).engine["labels"]))}
+    return pa.RecordBatch.from_arrays([*said.columns, predictions["reject"]], schema=schema.with_metadata(metadata))
 
 
 def _put(store: Store, window: str, piece: pa.RecordBatch) -> None:

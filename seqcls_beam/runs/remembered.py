@@ -21,7 +21,7 @@ import pyarrow as pa
 from seqcls_beam import storage
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store
-from seqcls_beam.schema import WINDOW
+from seqcls_beam.schema import WINDOW, model_name
 from seqcls_beam.version import __version__
 
 FOLDER = "_pieces"
@@ -144,12 +144,6 @@ def same_types(store: Store, output: str, columns: pa.Schema, but: str = "") -> 
                     f"--output={output}: column {field.name!r} would be {field.type}, and the stream there has "
                     f"{there.name!r} as {there.type}: give the column that name and type, or name another folder"
                 )
-
-
-def model_name(engine: dict[str, Any]) -> str:
-    """The value of the column `model`: with several labels the threshold, too, which decides what they are."""
-    name, threshold = str(engine.get("checkpoint", ""))[:12], engine.get("threshold")
-    return name if threshold is None else f"{name}@{threshold}"
 
 
 def leave_model(store: Store, engine: dict[str, Any]) -> None:

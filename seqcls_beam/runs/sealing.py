@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.runs import distinct, pieces, remembered, windows
+from seqcls_beam.runs import distinct, histograms, pieces, remembered, windows
 from seqcls_beam.runs.distinct import Rows
 from seqcls_beam.runs.gathering import Gathered, Source, gather
 from seqcls_beam.runs.lease import alive
@@ -262,6 +262,9 @@ def _manifest(
         "tokens": then.get("tokens", 0) + made.tokens,
         "truncated_rows": then.get("truncated_rows", 0) + made.truncated,
         "label_counts": dict(Counter(then.get("label_counts", {})) + made.label_counts),
+        **histograms.told(
+            [histograms.counts_in(then), *made.histograms], then["rows"].get("labeled", 0) + counts["labeled"]
+        ),
         "seconds": {},
         "inputs": [],
         "parts": list(then.get("parts", [])),

@@ -15,7 +15,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 from seqcls_beam import storage
 from seqcls_beam.runs import pieces, unsealed
-from seqcls_beam.runs.accounting import vanished
+from seqcls_beam.runs.columns import Shape, problem_of, shape, unified
 from seqcls_beam.runs.commit import carry_out, locate
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
@@ -91,14 +91,23 @@ def published(output: str) -> Iterator[Published]:
             yield found
 
 
+def shapes(store: Store) -> dict[str, Shape]:
+    """What the rows of each partition look like, as their newest versions say it. Raises as `read_newest`."""
+    names = partitions(store)
+    found = zip(names, storage.each(lambda each: read_newest(store, each), names), strict=True)
+    told = ((name, shape(name or "the table without partitions", each.manifest)) for name, each in found if each)
+    return {name: each for name, each in told if each is not None}
+
+
 def open_labels(output: str, live: bool = False) -> ds.Dataset:
     """The labelled rows of a folder, exactly those of the newest versions: partitions by name, rows in input order.
 
-    Where the table has partitions, their value is a column. A publication that a dead process left half done is carried
-    out. A dataset opens files when it is read: where another run has replaced them since, open it again. `live` adds
-    what a stream has labelled and nobody has sealed, each message once, as sealing would: read into memory, now. Raises
-    `FileNotFoundError` where nothing is published or files of it are gone, `RunError` where a version or a piece is
-    damaged, no labels are published there, or partitions differ in their columns.
+    Where the table has partitions, their value is a column; what only some of them have is null in the others. A
+    publication that a dead process left half done is carried out. A dataset opens files when it is read: where another
+    run has replaced them since, open it again. `live` adds what a stream has labelled and nobody has sealed, each
+    message once, as sealing would: read into memory, now. Raises `FileNotFoundError` where nothing is published or
+    files of it are gone, `RunError` where a version or a piece is damaged, no labels are published there, or columns of
+    partitions do not go together (`runs.columns`).
     """
     gone: FileNotFoundError | None = None
     for _ in range(TRIES):
@@ -178,7 +187,10 @@ def _with_unsealed(
         parts += [ds.dataset(table) for table in fresh]
     if len(parts) == 1:
         return parts[0]
-    schema = _unified(f"{output}:", [("sealed rows" if part is sealed else "pieces", part.schema) for part in parts])
+    if not parts:
+        return ds.dataset(pa.table({}))  # nights without rows
+    found = [("what is sealed" if part is sealed else "what is not", None, part.schema) for part in parts]
+    schema = unified(output, found)
     return ds.UnionDataset(schema, [part.replace_schema(schema) for part in parts])
 
 
@@ -195,36 +207,20 @@ def _dataset(output: str, files: list[_Part]) -> ds.Dataset:
         where = {"partition_expression": ds.field(key) == value} if key else {}
         made.append(form.make_fragment(storage.join(root, part.name), system, **where))
         firsts.setdefault(part.shape, (part, made[-1]))
-    schema = _unified(
-        f"{output}: the partitions",
-        storage.each(_columns, list(firsts.values())),
-    )
+    schema = unified(output, storage.each(_columns, list(firsts.values())))
     for key in {part.run.version.partition.partition("=")[0] for part in files} - {""}:
         schema = schema.append(pa.field(key, pa.string()))
     return ds.FileSystemDataset(made, schema, form, system)
 
 
-def _columns(first: tuple[_Part, ds.ParquetFileFragment]) -> tuple[str, pa.Schema]:
+def _columns(first: tuple[_Part, ds.ParquetFileFragment]) -> tuple[str, str | None, pa.Schema]:
     part, fragment = first
     try:
-        return part.run.version.partition, fragment.physical_schema
+        return part.run.version.partition, problem_of(part.run.manifest), fragment.physical_schema
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{part.uri} is damaged: {' '.join(str(error).split())}") from error
-
-
-def _unified(what: str, found: list[tuple[str, pa.Schema]]) -> pa.Schema:
-    """All columns of things that have a name. Raises `RunError`, which begins with `what`, where their types differ."""
-    first, schema = found[0]
-    if any(each.metadata != schema.metadata for _, each in found):
-        schema = schema.remove_metadata()  # the order of `scores` is not the same in all
-    for name, each in found:
-        try:
-            schema = pa.unify_schemas([schema, each])
-        except pa.ArrowException as error:
-            raise RunError(f"{what} {first} and {name} differ: {error}") from error
-    return schema
 
 
 def first_rows(output: str, rows: int, partition: str = "") -> pa.Table:
@@ -237,37 +233,6 @@ def first_rows(output: str, rows: int, partition: str = "") -> pa.Table:
             with fs.open(path, "rb") as file:
                 return pa.Table.from_batches([next(pq.ParquetFile(file).iter_batches(rows))])
     return pa.table({})
-
-
-def known_inputs(
-    store: Store, model: str, read: dict[str, Any], leave_out: str | None = None
-) -> dict[tuple[str, int, str], bool]:
-    """Path, size and version of the files that versions of any partition read for this model (its digest) → covered?
-
-    A file of which something is missing is covered where it was there and was read as now, which `read` says, as far as
-    that decides what of it can be read. `leave_out` is a partition that does not count, for it is about to be replaced.
-    """
-    manifests = [read_version(store, each, newest(store, each))[1] for each in partitions(store) if each != leave_out]
-    known: dict[tuple[str, int, str], bool] = {}
-    for manifest in manifests:  # also of one that says that its rows were taken away
-        if manifest.get("model", {}).get("digest") == model:
-            for file in manifest["inputs"]:
-                key = (file["path"], file["size"], file["version"])
-                known[key] = known.get(key, False) or _is_covered(file, manifest.get("read"), read)
-    return known
-
-
-def _is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:
-    if not file.get("rows_lost"):
-        return True
-    # What is kept of a row decides nothing of an archive that ends early; else a kept column may be what is damaged.
-    whole = any(each["reason"] != "truncated_file" for each in file["losses"])
-    deciding = [name for name in now if whole or name not in _KEPT]
-    same = isinstance(then, dict) and all(then.get(name) == now[name] for name in deciding)
-    return same and not vanished([file])
-
-
-_KEPT = ("id_column", "keep_columns", "keep_source")
 
 
 def damage(run: Published) -> str | None:

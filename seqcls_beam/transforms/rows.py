@@ -105,10 +105,10 @@ class FromRows(beam.PTransform[PCollection[Any], Batches]):
 class ToRows(beam.PTransform[Batches, PCollection[dict[str, Any]]]):
     """PREDICTION batches → dicts, one a row and none left out, as the sinks of Beam take them.
 
-    A dict has the kept columns, then `label`, `score` and `scores` (or `labels` and `scores`), `tokens`, `truncated`
-    and `reject`. That is None where the row is labelled; else the rest is None, and `reject` is a dict of `source`,
-    `position`, `stage`, `reason`, `detail` and `raw`, the row's bytes. A kept column with one of these names, or
-    `run_date`, becomes `input_<name>`. `scores` are in the checkpoint's order.
+    A dict has the kept columns, then `label`, `score` and `scores` (or `labels` and `scores`), `tokens`, `truncated`,
+    `model` and `reject`. That is None where the row is labelled; else the rest but `model` is None, and `reject` is a
+    dict of `source`, `position`, `stage`, `reason`, `detail` and `raw`, the row's bytes. A kept column with one of
+    these names, or `run_date`, becomes `input_<name>`. `scores` are in the checkpoint's order.
 
     Rows are in the batch's window. Those of FromRows have their own timestamp again, but none before the batch's. In
     the worker raises `ValueError` for batches that are no PREDICTION, or have lost their `Mark`.

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from seqcls_beam.runs import parts
 from seqcls_beam.runs.parts import PartWriter, UnitWriter
+from seqcls_beam.schema import Mark
 from tests.batches import KEEP, LABELS, predictions, unit_batches
 
 REJECTED = frozenset({3, 4, 50})
@@ -33,7 +35,7 @@ def test_the_parts_hold_every_row_in_order_once(tmp_path):
     assert labels["id"].to_pylist() == good
     assert labels["label"].to_pylist() == [LABELS[i % 2] for i in good]
     assert labels.schema.field("label").type == pa.string()
-    assert labels.column_names == [*KEEP.names, "label", "score", "scores", "tokens", "truncated"]
+    assert labels.column_names == [*KEEP.names, "label", "score", "scores", "tokens", "truncated", "model"]
     assert rejects["position"].to_pylist() == [300, 400, 5000]
     assert rejects["raw"].to_pylist() == [b"{3", b"{4", b"{50"]
 
@@ -109,7 +111,22 @@ def test_a_kept_column_that_has_one_of_our_names_is_renamed(tmp_path):
     record = UnitWriter(str(tmp_path), batch).write(batch)
     assert record is not None
     names = pq.read_schema(tmp_path / "labels" / record["labels"]["name"]).names
-    assert names == ["input_input_Label", "text", "input_label", "label", "score", "scores", "tokens", "truncated"]
+    said = ["label", "score", "scores", "tokens", "truncated", "model"]
+    assert names == ["input_input_Label", "text", "input_label", *said]
+
+
+@pytest.mark.parametrize(("threshold", "said"), [({}, "0123456789ab"), ({"threshold": 0.25}, "0123456789ab@0.25")])
+def test_every_row_says_which_model_labelled_it(tmp_path, threshold, said):
+    batch = predictions(0, 1, range(9), frozenset({4}), last=True, rows=9)
+    mark = Mark.of(batch)
+    batch = replace(mark, engine={**mark.engine, **threshold}).on(batch)
+    record = UnitWriter(str(tmp_path), batch).write(batch)
+    assert record is not None
+    part = pq.ParquetFile(tmp_path / "labels" / record["labels"]["name"])
+    assert part.read()["model"].to_pylist() == [said] * 8
+    chunks = [part.metadata.row_group(0).column(at) for at in range(part.metadata.num_columns)]
+    (chunk,) = [each for each in chunks if each.path_in_schema == "model"]
+    assert chunk.has_dictionary_page
 
 
 def test_a_full_disk_raises_and_leaves_no_record(tmp_path):

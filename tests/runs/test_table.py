@@ -76,7 +76,7 @@ def test_partitions_whose_columns_differ_are_named(tmp_path):
     pq.write_table(table.set_column(0, "id", pa.array(["x"] * table.num_rows)), part)
     version = next((tmp_path / "_versions" / days[1]).iterdir())
     version.write_text(version.read_text().replace(f'"bytes": {size}', f'"bytes": {part.stat().st_size}'))
-    with pytest.raises(RunError, match=f"{days[0]} and {days[1]} differ"):
+    with pytest.raises(RunError, match=f"column 'id' is int64 in {days[0]}, and string in {days[1]}"):
         open_labels(str(tmp_path))
 
 
