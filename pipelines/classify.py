@@ -30,6 +30,7 @@ from pipelines.command import (
     say,
     threads_per_worker,
     versions,
+    workers,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.terminal import classify as terminal
@@ -39,9 +40,14 @@ from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
+from seqcls_beam.runs import publication
 from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.plan import first_sequences, how_read, plan
-from seqcls_beam.runs.run import begin, finished_units
+from seqcls_beam.runs.nights import made_of
+from seqcls_beam.runs.pieces import is_stream
+from seqcls_beam.runs.plan import first_sequences, how_read, plan, plan_again
+from seqcls_beam.runs.run import RunError, begin, finished_units
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.table import partitions, published
 from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
@@ -77,13 +83,71 @@ def _main(argv: list[str]) -> int:
         return _stream(given, runner, beam_options)
     with planning():
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
-        job = plan(ClassifyConfig(read=read, model=model, run=run))
-    if job is None:
-        return say("nothing new to label: earlier runs under --output cover every input file", 0)
+        config = ClassifyConfig(read=read, model=model, run=run)
+        if run.relabel:
+            again = list(plan_again(config))
+        else:
+            job = plan(config)
+    if run.relabel:
+        return _relabel(config, again, runner, argv, beam_options)
+    if run.only_new and not job.files.num_rows:
+        return _nothing_new(job, runner)
     if already_published(job.run, terminal.summary):
         return 0
     terminal.summary(job.run, _launch(job, runner, argv, beam_options))
     return 0
+
+
+def _nothing_new(job: Job, runner: str) -> int:
+    """Publish a version without rows for a date that has none; the exit code."""
+    for remark in job.remarks:
+        say(remark, 0)
+    say("nothing new to label: earlier runs under --output cover every other input file", 0)
+    # What says that rows were taken away says of which files, and these stay covered.
+    if publication.current(job.run) is None and not made_of(job.run):
+        publication.publish_empty(job.run, _facts(job, runner, 0))
+        say(f"{job.run.partition} is published without rows", 0)
+    return 0
+
+
+def _relabel(
+    config: ClassifyConfig,
+    again: list[tuple[str, Job | str]],
+    runner: str,
+    argv: list[str],
+    beam_options: PipelineOptions,
+) -> int:
+    """Replace partitions that another model labelled, one after the other; 1 where one could not be.
+
+    Raises `RunError` where nothing is there that this command labelled.
+    """
+    if not again:
+        _refuse_other(config.run.output)
+    failed = 0
+    for partition, job in again:
+        try:
+            if isinstance(job, str):
+                raise RunError(job)
+            say(f"{partition or 'the table'} is labelled again", 0)
+            terminal.summary(job.run, _launch(job, runner, argv, beam_options))
+        except RunError as error:
+            failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
+    if not again:
+        say("nothing to label again: no other model labelled what is under --output", 0)
+    return failed
+
+
+def _refuse_other(output: str) -> None:
+    """Raise `RunError` for a folder that holds no labels of files: its name may be misspelled."""
+    store = store_of(storage.absolute(output))
+    if not partitions(store):
+        raise RunError(f"--output={output} holds nothing that was published, so --relabel has nothing to replace there")
+    for run in published(output):
+        if run.manifest["kind"] != "classify":
+            what = publication.TOLD[run.manifest["kind"]]
+            raise RunError(f"--output={output} holds {what}, and --relabel replaces labels: name another folder")
+    if is_stream(store):
+        raise RunError(f"--output={output} holds what a stream labelled, and --relabel replaces labels of files")
 
 
 def _stream(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> int:
@@ -128,6 +192,8 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
         begin(job.run, units, _facts(job, runner, len(units)))
         for remark in job.remarks:
             say(remark, 0)
+        for sentence in terminal.shares(job, units, workers(beam_options)):
+            say(sentence, 0)
         say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
 
     def work() -> None:

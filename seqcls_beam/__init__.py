@@ -7,9 +7,11 @@ Read from the top: a room imports only rooms above it.
     config/          every option, once; a file a command
       option.py        one option: help, unit, range, default
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
+      compare.py       likewise
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named, and what of a name may be published
+      identity.py      what tells a file from its later self
       arrow.py         a file system as Arrow opens it
       faults.py        what goes wrong at a store, as one kind of error
       web.py           files over HTTP
@@ -42,6 +44,7 @@ Read from the top: a room imports only rooms above it.
     runs/            a run is a transaction
       progress.py      how far a run is, told on the way
       accounting.py    what became of every row of the input, and when too much is lost
+      histograms.py    scores and lengths of labelled rows, in cells that are always the same
       parts.py         PREDICTION → the Parquet parts of a unit, and the unit's record
       run.py           a run and its attempt: identity, units, what is finished
       lease.py         the sign that a run is alive
@@ -49,18 +52,23 @@ Read from the top: a room imports only rooms above it.
       versions.py      what counts in an output folder: a chain of versions
       commit.py        the protocol: files and manifest → a version, all or nothing
       shapes.py        what stands in the manifest of each command
+      columns.py       which columns a table has over all its partitions
       windows.py       windows of event time, and which rows are in which
       remembered.py    what the jobs of a stream agreed on, and left word of
       pieces.py        PREDICTION of a stream → pieces of windows, durable
       distinct.py      messages in pieces → each once
       unsealed.py      pieces as their readers find them
       table.py         a published output as its readers find it
+      meant.py         what a person calls a labelling → the version that is meant
       manifest.py      records of all units → the manifest of a labelling
       publication.py   a run's files → a version, or why not
       gathering.py     rows of pieces → parts of a window
       sealing.py       the pieces of a window → a version
       flow.py          a stream in this process: how much at a time, how far event time is
       cleaning.py      what an output folder has that no version names
+      covered.py       which input files a table's versions cover
+      claims.py        what one night takes of the input no other night takes
+      nights.py        what is new to a scheduled run
       job.py           a labelling as it is known before it starts
       plan.py          the options of a labelling → its job
 
@@ -121,6 +129,9 @@ Read from the top: a room imports only rooms above it.
       sources/         … of rows to label, prepared shards, rows with answers
       plan.py          the options of an evaluation → its job
       refusals.py      evidence that must not become a number
+      drift.py         how far two samples of rows lie apart, and how far by chance
+      sample.py        the manifest of a labelling → what is counted in it
+      comparison.py    labellings beside each other, and whether that is within limits
       document.py      a finished evaluation: evaluation.json and its page
       formatting.py, plots.py, report.py   what people see
 

@@ -130,6 +130,10 @@ def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
     if "|" in words:
         _, name, _, *words = words
         monkeypatch.setattr(sys, "stdin", open(name))  # noqa: SIM115 - read by the command
+    if "--relabel" in words:
+        shutil.rmtree("nightly", ignore_errors=True)
+        night = ["--input=inbox/*.jsonl", "--output=nightly", "--run_date=2026-11-19", "--only_new"]
+        assert classify.main([*night, "--model=my-checkpoint"]) == 0
     assert classify.main(words[3:]) == 0
     shown = capsys.readouterr().out
     assert (

@@ -3,6 +3,7 @@
 import os
 import resource
 import threading
+import time
 import zipfile
 
 import pytest
@@ -105,6 +106,33 @@ def remove_only_what_was_seen(uri: str) -> None:
 
 def test_only_the_version_that_was_seen_is_removed():
     remove_only_what_was_seen("memory://versions/file")
+
+
+@pytest.mark.parametrize(
+    ("info", "version", "proves"),
+    [
+        ({"generation": "7", "etag": "x", "mtime": 1.5}, "7", True),  # of Google Cloud Storage
+        ({"ETag": '"abc"', "LastModified": "then"}, '"abc"', True),  # of S3
+        ({"ETag": 'W/"abc"', "Last-Modified": "then"}, 'W/"abc"', False),  # RFC 9110, 8.8.1: weak
+        ({"Last-Modified": "then"}, "then", False),
+        ({"mtime": 1.5, "created": 2.5}, "1.5", False),
+        ({}, "", False),
+    ],
+)
+def test_which_versions_prove_that_bytes_are_the_same(info, version, proves):
+    assert (storage.version(info), storage.proves(info)) == (version, proves)
+
+
+def test_the_state_of_a_file_moves_with_all_that_is_done_to_it_and_cannot_be_set_back(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    facts, before = path.stat(), storage.state(str(path))
+    assert before == storage.state(f"file://{path}") == f"{facts.st_ino} {facts.st_ctime_ns}"
+    time.sleep(0.02)  # a tick of the disk's clock
+    path.write_bytes(b"two")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert path.stat().st_mtime_ns == facts.st_mtime_ns and storage.state(str(path)) != before
+    assert storage.state("memory://a") == ""
 
 
 def test_what_is_in_a_folder_by_name(folder):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipelines.terminal import accounting, screen
 from seqcls_beam import storage
+from seqcls_beam.reading.units import unit_size, whole
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.run import Run, label_folders, short
 from seqcls_beam.runs.table import first_rows
@@ -23,6 +24,29 @@ def begun(job: Job, units: int, done: int) -> str:
         f"run {short(job.run.run_id)}: {files:,} file{'s'[: files != 1]}, {filesize.decimal(size)}, "
         f"{units:,} unit{'s'[: units != 1]}" + (f", {done:,} of them done before" if done else "")
     )
+
+
+def shares(job: Job, units: list[pa.RecordBatch], workers: int) -> list[str]:
+    """Sentences on what of the work cannot be shared, or not be gone on with, since too much of it is in one unit."""
+    size, said = pc.sum(job.files["size"]).as_py() or 0, []
+    uncut = whole(units, unit_size(job.files, job.config.read.unit_bytes))
+    if 2 * sum(row["size"] for row in uncut) > size:
+        largest = max(uncut, key=lambda row: int(row["size"]))
+        name = f"{storage.without_password(largest['path'])} ({filesize.decimal(largest['size'])})"
+        if len(uncut) == 1:
+            what = f"{name} is most of the run and cannot be cut: it is"
+        else:
+            what = f"{len(uncut):,} files are most of the run and cannot be cut, such as {name}: each is"
+        said.append(
+            f"{what} one unit, which one worker reads and a killed run begins anew; plain JSONL or Parquet is cut"
+        )
+    if workers > len(units):
+        smaller = "" if uncut else " (a smaller --unit_bytes makes more)"
+        said.append(
+            f"{workers} workers have {len(units)} unit{'s'[: len(units) != 1]}{smaller}: "
+            f"{workers - len(units)} of them have nothing to do"
+        )
+    return said
 
 
 def summary(run: Run, manifest: dict[str, Any], rows: int = 5) -> None:

@@ -205,13 +205,24 @@ class RunOptions(OutputOptions, LossOptions):
         default=None,
     )
     only_new: bool = option(
-        "skip input files that an earlier run under the output folder labelled with the same model", default=False
+        "skip input files that an earlier run under the output folder labelled, or one labels at this moment, whatever "
+        "its model",
+        default=False,
+    )
+    relabel: bool = option(
+        "label again the partitions under the output folder that another model labelled, one by one, each from the "
+        "files that it was made of",
+        default=False,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.run_date is not None:
             check_date("run_date", self.run_date)
+        if self.relabel and (self.only_new or self.run_date is not None or self.overwrite):
+            raise ValueError(
+                "--relabel replaces what is there: it goes with none of --run_date, --only_new and --overwrite"
+            )
         if self.only_new and self.run_date is None:
             raise ValueError(
                 "--only_new needs --run_date: new rows are published beside the old, in a folder of their own"

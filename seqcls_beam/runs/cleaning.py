@@ -6,22 +6,18 @@ that is the next one, no living run wants it either, or it stays; then the numbe
 what the newest says (`commit.bar`).
 """
 
-import datetime
 import re
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.runs import commit, pieces
-from seqcls_beam.runs.lease import EXPIRES
+from seqcls_beam.runs import commit, lease, pieces
 from seqcls_beam.runs.run import RunError, attempts, label_folders
 from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.runs.table import partitions, read_newest
 from seqcls_beam.runs.versions import (
-    FORMAT_VERSION,
+    NOTHING,
     PART,
     STAGE,
     Version,
@@ -60,7 +56,7 @@ def look(output: str, before: str | None = None) -> list[Leftover]:
     if not known and not store.names("_attempts") and not pieces.is_stream(store):
         read_newest(store)
         raise RunError(f"{output} holds nothing that a command published, and no attempt at it")
-    now = _clock(store)
+    now = lease.clock(store)
     found: list[Leftover] = []
     for partition in sorted({*known, *(name for name in store.names("_attempts") if "=" in name)}):
         found += _attempts(store, partition, now)
@@ -96,7 +92,7 @@ def _remove(store: Store, each: Leftover, at: int) -> str | None:
             return "a run is at work there, and would be shut out"
         if each.whole_partition:
             return _take_back(store, each.partition, at)
-        if not commit.bar(store, each.partition, at, stage_name(each.partition, at + 1), _NOTHING):
+        if not commit.bar(store, each.partition, at, stage_name(each.partition, at + 1), NOTHING):
             return "another run was published meanwhile: look again"
     if not each.name.startswith("_attempts/"):
         store.remove([each.name])
@@ -107,19 +103,12 @@ def _remove(store: Store, each: Leftover, at: int) -> str | None:
     return None
 
 
-_NOTHING: dict[str, Any] = {
-    "format_version": FORMAT_VERSION,
-    "kind": "nothing",
-    "run_id": "",
-    "parts": [],
-    "rejects": [],
-}
 _AT_WORK = "a run at work: left alone"
 
 
 def _is_busy(store: Store, partition: str, at: int) -> bool:
     """Whether a living run may want the next version."""
-    found = _attempts(store, partition, _clock(store))
+    found = _attempts(store, partition, lease.clock(store))
     return any(each.number > at and each.why == _AT_WORK for each in found)
 
 
@@ -134,7 +123,7 @@ def _attempts(store: Store, partition: str, now: float) -> list[Leftover]:
         uri = f"{folder}/{name}"
         if uri in needed or (not partition and "=" in name):
             continue  # any start, and `remove`, carries that version out
-        files, size, changed = _usage(store.uri(uri))
+        files, size, changed = lease.usage(store.uri(uri))
         idle = max(0.0, now - changed) if changed is not None else None
         stage, attempt = STAGE.fullmatch(name), _ATTEMPT.fullmatch(name)
         number = int(stage[1]) if stage else int(attempt[1]) if attempt else 0
@@ -144,7 +133,7 @@ def _attempts(store: Store, partition: str, now: float) -> list[Leftover]:
             found.append(Leftover(uri, partition, "not of this program: left alone", files, size, idle, False))
         elif stage and number <= at:
             found.append(Leftover(uri, partition, "can never be published", files, size, idle, True, number))
-        elif idle is not None and idle < EXPIRES:
+        elif idle is not None and idle < lease.EXPIRES:
             found.append(Leftover(uri, partition, _AT_WORK, files, size, idle, False, number))
         else:
             found.append(Leftover(uri, partition, "a run that is dead", files, size, idle, True, number))
@@ -172,7 +161,7 @@ def _parts(store: Store, partition: str) -> Iterator[Leftover]:
             if path in version.named or name.startswith((".", "_")) or (not partition and "=" in name):
                 continue
             part = PART.fullmatch(name)
-            files, size, _ = _usage(store.uri(path))
+            files, size, _ = lease.usage(store.uri(path))
             if part is not None and int(part[1]) <= at:
                 yield Leftover(path, partition, "a part of an earlier version", files, size, None, True)
             else:
@@ -183,9 +172,9 @@ def _half_pieces(store: Store, now: float) -> Iterator[Leftover]:
     """What writers of pieces left under way; a piece itself is somebody's rows until it is sealed."""
     for name in store.names(pieces.SCRATCH):
         path = f"{pieces.SCRATCH}/{name}"
-        files, size, changed = _usage(store.uri(path))
+        files, size, changed = lease.usage(store.uri(path))
         idle = max(0.0, now - changed) if changed is not None else None
-        if files and (idle is None or idle < EXPIRES):
+        if files and (idle is None or idle < lease.EXPIRES):
             yield Leftover(path, "", "a piece that is being written: left alone", files, size, idle, False)
         elif files:
             yield Leftover(path, "", "half a piece, of a process that is dead", files, size, idle, True)
@@ -208,42 +197,9 @@ def _take_back(store: Store, partition: str, at: int) -> str | None:
     kept: dict[str, Any] = {key: before[key] for key in ("inputs", "model", "read", "columns") if key in before}
     stage = stage_name(partition, at + 1)
     version = Version(partition, at + 1, "removed", stage, f"{stage}/work", sweeps=label_folders(partition))
-    manifest = {**_NOTHING, **kept}
+    manifest = {**NOTHING, **kept}
     try:
         commit.publish(store, version, manifest)
     except commit.Beaten:
         return "another run was published meanwhile: look again"
     return None
-
-
-def _clock(store: Store) -> float:
-    """The time by the clock that the times of files are from; by ours where no file can be written."""
-    probe = store.uri(f"_attempts/{OVER}{storage.token()}")
-    try:
-        storage.put(probe, b"")
-        return _usage(probe)[2] or time.time()
-    except OSError:
-        return time.time()
-    finally:
-        with suppress(OSError):
-            storage.remove_file(probe)
-        storage.remove_if_empty(store.uri("_attempts"))
-
-
-def _usage(uri: str) -> tuple[int, int, float | None]:
-    """(files, bytes, when anything in it last changed) of a file or a folder with all below it.
-
-    The time is in seconds since 1970 by the clock of the disk or store; None where it says none.
-    """
-    fs, path = storage.connect(uri)
-    found = list(fs.find(path, detail=True, withdirs=storage.is_local(uri)).values())
-    times = [each.get("mtime") or each.get("updated") or each.get("LastModified") for each in found]
-    changed = [_seconds(each) for each in times if each]
-    files = [each for each in found if each["type"] == "file"]
-    return len(files), sum(each["size"] for each in files), max(changed, default=None)
-
-
-def _seconds(time: Any) -> float:
-    if isinstance(time, str):
-        time = datetime.datetime.fromisoformat(time)
-    return float(time.timestamp() if isinstance(time, datetime.datetime) else time)

@@ -1,8 +1,8 @@
 """A labelling before it starts: options → the model, the files and their layout, under which run id."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -10,70 +10,144 @@ import pyarrow as pa
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ClassifyConfig, ReadOptions
 from seqcls_beam.model import predictions
-from seqcls_beam.model.checkpoints import resolve
+from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import Sequences, check
-from seqcls_beam.reading.files import find
-from seqcls_beam.reading.records import plan_layout, read_unit
+from seqcls_beam.reading.files import Listing, find
+from seqcls_beam.reading.records import Layout, plan_layout, read_unit
 from seqcls_beam.reading.remarks import remarks
+from seqcls_beam.reading.units import plan_units
+from seqcls_beam.runs import claims
 from seqcls_beam.runs.accounting import limits
-from seqcls_beam.runs.commit import recover
+from seqcls_beam.runs.columns import Shape, fit, shape
 from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.publication import follow
-from seqcls_beam.runs.run import Run, identity
+from seqcls_beam.runs.nights import key_of, new_files
+from seqcls_beam.runs.publication import current, follow
+from seqcls_beam.runs.run import Run, RunError, identity
 from seqcls_beam.runs.store import store_of
-from seqcls_beam.runs.table import known_inputs, partitions
+from seqcls_beam.runs.table import partitions, shapes
 from seqcls_beam.schema import PARTITION
 from seqcls_beam.version import __version__
 
 
-def plan(config: ClassifyConfig) -> Job | None:
-    """Find the model and the files, and name the run; None where `only_new` leaves no file.
+def plan(config: ClassifyConfig) -> Job:
+    """Find the model and the files, and name the run; `only_new` may leave no file.
 
     Finishes a publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for a model or input
-    that cannot be used.
+    that cannot be used, and `RunError` for rows that cannot stand in one table with those that are there.
     """
+    checkpoint = _model(config)
+    # Before the files are listed: what is published from here on is not followed but refused.
+    run = follow(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""))
+    listing = _listing(config)
+    if not config.run.only_new:
+        return _job(config, checkpoint, run, listing)
+    night = new_files(run, listing.files, how_read(config.read))
+    try:
+        return _job(config, checkpoint, night.run, listing._replace(files=night.files), more=night.said)
+    except Exception:
+        if night.claimed:
+            claims.give_up(night.run)
+        raise
+
+
+def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
+    """For `relabel`: partitions that another model labelled → the run that replaces each, or why none does.
+
+    A partition is made again of the files that it was made of, all of them. Raises as `plan`.
+    """
+    checkpoint = _model(config)
+    store = store_of(storage.absolute(config.run.output))
+    listing = _listing(config)
+    rows = {key_of(row): at for at, row in enumerate(listing.files.to_pylist())}
+    there = shapes(store)
+    for partition in partitions(store):
+        run = follow(replace(_run(config, partition), overwrite=True))
+        before = current(run)
+        if before is None or before.manifest.get("model", {}).get("digest") in (checkpoint.digest, None):
+            continue
+        made_of = [(each["path"], each["size"], each["version"]) for each in before.manifest["inputs"]]
+        gone = [key[0] for key in made_of if key not in rows]
+        if gone:
+            lacking = f"of the {len(made_of):,} files that it was made of {len(gone):,}, such as {gone[0]},"
+            yield partition, f"{lacking} changed since or are not among --input"
+        elif made_of:
+            files = listing.files.take(pa.array([rows[key] for key in made_of], pa.int64()))
+            yield partition, _job(config, checkpoint, run, listing._replace(files=files), there)
+
+
+def _model(config: ClassifyConfig) -> Checkpoint:
     checkpoint = resolve(config.model.model, config.model.revision, config.model.problem_type)
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
-    top = storage.absolute(config.run.output)
-    partition = f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""
-    # Before the files are listed: what is published from here on is not followed but refused.
-    run = follow(Run(top, "", config.run.overwrite, limits(config.run), partition=partition))
-    listing, again = find(config.read), list[str]()
-    files = listing.files
-    inside = [path for path in files["path"].to_pylist() if storage.lies_in(path, top)]
+    return checkpoint
+
+
+def _run(config: ClassifyConfig, partition: str) -> Run:
+    return Run(storage.absolute(config.run.output), "", config.run.overwrite, limits(config.run), partition=partition)
+
+
+def _listing(config: ClassifyConfig) -> Listing:
+    top, listing = storage.absolute(config.run.output), find(config.read)
+    inside = [path for path in listing.files["path"].to_pylist() if storage.lies_in(path, top)]
     if inside:
         raise ValueError(f"--input finds {inside[0]}, which lies in --output={top}: a run would read what a run wrote")
-    if config.run.only_new:
-        store = store_of(top)
-        # A night that was decided but interrupted covers its files: finish it before asking what is new.
-        storage.each(partial(recover, store), partitions(store))
-        left_out = partition if config.run.overwrite else None
-        known = known_inputs(store, checkpoint.digest, how_read(config.read), left_out)
-        keys = [(storage.without_password(row["path"]), row["size"], row["version"]) for row in files.to_pylist()]
-        again = [key[0] for key in keys if not known.get(key, True)]
-        files = files.filter(pa.array([not known.get(key, False) for key in keys], pa.bool_()))
-        if not files.num_rows:
-            return None
-    layout = plan_layout(files, config.read)
-    run_id = identity(
-        files,
-        model=checkpoint.digest,
-        read={**how_read(config.read), "unit_bytes": config.read.unit_bytes},
-        options={k: v for k, v in asdict(config.model).items() if k not in ("model", "revision", "threads")},
-        layout=[[each.name, str(each.type)] for each in layout.keep],
-        version=__version__,
-    )
-    said = (*filter(None, [checkpoint.remark]), *_again(again), *remarks(listing._replace(files=files), config.read))
-    return Job(config, checkpoint, replace(run, run_id=run_id), files, layout, len(listing.skipped), said)
+    return listing
 
 
-def _again(paths: list[str]) -> Iterator[str]:
-    """What is said of files that an earlier run could not read whole, and that are read otherwise now."""
-    if paths:
-        yield (
-            f"{len(paths):,} file{'s' * (len(paths) > 1)} of which an earlier run lost rows, such as {paths[0]}, "
-            "are read otherwise now, and whole: rows of them that it labelled are labelled again"
+def _job(
+    config: ClassifyConfig,
+    checkpoint: Checkpoint,
+    run: Run,
+    listing: Listing,
+    there: dict[str, Shape] | None = None,
+    more: tuple[str, ...] = (),
+) -> Job:
+    """The run of all files of a listing; `there` is what partitions look like, where somebody has looked."""
+    files = listing.files
+
+    def named(layout: Layout) -> str:
+        return identity(
+            files,
+            model=checkpoint.digest,
+            read={**how_read(config.read), "unit_bytes": config.read.unit_bytes},
+            options={k: v for k, v in asdict(config.model).items() if k not in ("model", "revision", "threads")},
+            layout=[[each.name, str(each.type)] for each in layout.keep],
+            version=__version__,
         )
+
+    layout = plan_layout(files, config.read) if files.num_rows else Layout(config.read, pa.schema([]))
+    said: tuple[str, ...] = (*filter(None, [checkpoint.remark]), *more)
+    if files.num_rows:
+        layout, told = _of_table(run, checkpoint.problem, files, layout, there, named)
+        said = (*said, *told, *remarks(listing, config.read))
+    return Job(config, checkpoint, replace(run, run_id=named(layout)), files, layout, len(listing.skipped), said)
+
+
+def _of_table(
+    run: Run,
+    problem: str,
+    files: pa.RecordBatch,
+    layout: Layout,
+    there: dict[str, Shape] | None,
+    named: Callable[[Layout], str],
+) -> tuple[Layout, tuple[str, ...]]:
+    """The layout whose columns go with those of the table, and what is told of them. Raises `RunError` for none."""
+
+    def first() -> pa.RecordBatch:
+        unit = plan_units(files, layout.options.unit_bytes, layout.options.encoding)[0]
+        return next(read_unit(unit, layout))
+
+    now = current(run)
+    own = shape(run.partition, now.manifest) if now else None
+    if now and own:
+        # Where this very run is published, others may have widened the table since.
+        with suppress(RunError):
+            fitted = fit(run.output, layout, problem, [own], first)
+            if named(fitted.layout) == now.version.run_id:
+                return fitted.layout, ()
+    there = there if there is not None else shapes(store_of(run.output))
+    others = [each for partition, each in there.items() if partition != run.partition]
+    fitted = fit(run.output, layout, problem, others, first)
+    return fitted.layout, fitted.said
 
 
 def how_read(options: ReadOptions) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import Any
 from seqcls_beam import storage
 from seqcls_beam.runs import commit, pieces
 from seqcls_beam.runs.accounting import refuse, vanished
+from seqcls_beam.runs.columns import refusal, shape
 from seqcls_beam.runs.manifest import build_manifest
 from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, read_own, short
 from seqcls_beam.runs.store import OVER, Store, store_of
-from seqcls_beam.runs.table import Published, damage, partitions, read_newest
+from seqcls_beam.runs.table import Published, damage, partitions, read_newest, shapes
 from seqcls_beam.runs.versions import (
     FOLDER,
     PART,
@@ -92,7 +93,7 @@ def unpublishable(run: Run) -> str | None:
             return f"--output={run.output} is a table without partitions: leave out --run_date, or name another folder"
     if now is not None and now.manifest["kind"] != run.kind:
         return _of_another_kind(run, now)
-    if now is not None and now.version.run_id != run.run_id and not run.overwrite:
+    if now is not None and published_files(now.manifest) and now.version.run_id != run.run_id and not run.overwrite:
         return _taken(run, now)
     return _foreign(run, store, now)
 
@@ -112,6 +113,8 @@ def publish(run: Run, records: list[dict[str, Any]]) -> int:
     assert run.follows is not None
     facts = read_own(run, run.facts) if storage.exists(run.facts) else {}  # a pipeline of the user's own left nothing
     manifest = build_manifest(run.run_id, run.partition, run.follows + 1, records, facts)
+    if "columns" in records[0]:
+        manifest["columns"] = records[0]["columns"]  # all units have the same
     _refuse(run, manifest, records)
     rejected = [record for record in records if record["rejects"]]
     moves = [
@@ -120,6 +123,12 @@ def publish(run: Run, records: list[dict[str, Any]]) -> int:
         for record, file in zip(those, files, strict=True)
     ]
     return publish_files(run, manifest, moves)
+
+
+def publish_empty(run: Run, facts: dict[str, Any]) -> int:
+    """Publish a version without rows, of a run that has no input; its number. Raises `RunError`."""
+    assert run.follows is not None
+    return publish_files(run, build_manifest(run.run_id, run.partition, run.follows + 1, [], facts), [])
 
 
 def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str]]) -> int:
@@ -136,7 +145,8 @@ def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str
     now = current(run)
     if now is not None and now.version.run_id == run.run_id and damage(now) is None and not store.exists(next_name):
         return run.follows  # it is published already
-    reason = unpublishable(run)  # asked again: another run may have ended since, and a file may have come
+    # Asked again: another run may have ended since, and a file may have come.
+    reason = unpublishable(run) or _misfit(run, store, manifest)
     if reason and not store.exists(next_name):
         raise RunError(reason)
     table = run.kind == "classify"
@@ -169,6 +179,13 @@ def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str
         raise RunError(_beaten(run, *beaten.args)) from None
     _tidy(store, replace(run, follows=number))
     return number
+
+
+def _misfit(run: Run, store: Store, manifest: dict[str, Any]) -> str | None:
+    """Why the rows are none of the table that is there; None where they are, or it is not known what they look like."""
+    mine = shape(run.partition or "this run", manifest)
+    there = [each for partition, each in shapes(store).items() if partition != run.partition] if mine else []
+    return refusal(run.output, mine, there) if mine else None
 
 
 def _refuse(run: Run, manifest: dict[str, Any], records: list[dict[str, Any]]) -> None:
@@ -260,7 +277,10 @@ def _beaten(run: Run, version: Version, manifest: dict[str, Any]) -> str:
     if manifest["kind"] == "nothing" and not version.bars:
         return f"pipelines.clean took {where} away since this run began; start it again: nothing of it was published"
     if version.bars:
-        return f"pipelines.clean took this run for dead and closed {where} to it; start it again: nothing was published"
+        return (
+            f"this run gave no sign of life for minutes, was taken for dead, and {where} was closed to it; start it "
+            "again: nothing of it was published"
+        )
     return (
         f"another run, {short(version.run_id)}, was published into {where} since this one began; nothing of this one "
         "was. Start it again, with --overwrite if it is to replace that"

@@ -9,6 +9,7 @@ names, never by a listing, which may lag.
 
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +74,29 @@ def version_name(partition: str, number: int) -> str:
     return "/".join(filter(None, [FOLDER, partition, f"{number:08d}.json"]))
 
 
+NOTHING: dict[str, Any] = {
+    "format_version": FORMAT_VERSION,
+    "kind": "nothing",
+    "run_id": "",
+    "parts": [],
+    "rejects": [],
+}
+"""The manifest of a version that has no files."""
+
+
 def newest(store: Store, partition: str) -> int:
-    """The number of a partition's newest version, 0 where there is none; asks twice as often as the number has bits."""
+    """The number of a partition's newest version, 0 where there is none."""
+    return highest(lambda number: store.exists(version_name(partition, number)))
+
+
+def highest(exists: Callable[[int], bool]) -> int:
+    """The last of numbers from 1 without a gap, 0 where there is none; asks twice as often as it has bits."""
     low, high = 0, 1
-    while store.exists(version_name(partition, high)):
+    while exists(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if store.exists(version_name(partition, middle)) else (low, middle)
+        low, high = (middle, high) if exists(middle) else (low, middle)
     return low
 
 

@@ -238,11 +238,15 @@ def test_nightly_runs_label_only_what_is_new(tmp_path, model, capsys):
     assert [Path(f["path"]).name for f in manifest_of(out, "run_date=2026-11-19")["inputs"]] == ["monday.jsonl"]
     assert [Path(f["path"]).name for f in manifest_of(out, "run_date=2026-11-20")["inputs"]] == ["tuesday.jsonl"]
     run(model, out, *flags, "--run_date=2026-11-21")
-    assert "nothing new to label" in capsys.readouterr().err
-    assert not list(out.rglob("run_date=2026-11-21"))
+    said = capsys.readouterr().err
+    assert "nothing new to label" in said and "run_date=2026-11-21 is published without rows" in said
+    quiet = manifest_of(out, "run_date=2026-11-21")
+    assert (quiet["rows"]["in"], quiet["inputs"], quiet["parts"], quiet["label_counts"]) == (0, [], [], {})
     other = tiny.checkpoint(tmp_path / "other", seed=1)
     run(other, out, *flags, "--run_date=2026-11-21")
-    assert len(manifest_of(out, "run_date=2026-11-21")["inputs"]) == 2
+    assert "is published without rows" not in capsys.readouterr().err, "once, and another model labels nothing again"
+    write_jsonl(inbox / "late.jsonl", [{"text": text} for text in texts(50, seed=2)])
+    run(other, out, *flags, "--run_date=2026-11-21")  # a night without rows is none that anybody would lose
     partitions = duckdb.sql(
         f"select run_date, count(*) from read_parquet('{out}/labels/**/*.parquet') group by 1"
     ).fetchall()
@@ -262,7 +266,9 @@ def test_a_night_made_again_keeps_its_earlier_rows(tmp_path, model, capsys):
     run(model, out, *flags)
     assert "nothing new to label" in capsys.readouterr().err
     write_jsonl(inbox / "late.jsonl", [{"text": text} for text in texts(10)])
-    run(model, out, *flags, code=1)
+    run(model, out, *flags)
+    assert "run_date=2026-11-20 is published; 1 file came since: the next date takes them" in capsys.readouterr().err
+    assert manifest_of(out, "run_date=2026-11-20")["rows"]["labeled"] == 20
     run(model, out, *flags, "--overwrite")
     assert manifest_of(out, "run_date=2026-11-20")["rows"]["labeled"] == 30
 
@@ -378,11 +384,16 @@ def test_kept_columns_of_parquet_keep_their_types_and_ours_are_not_shadowed(tmp_
             "when": pa.array(range(20), pa.timestamp("us", "UTC")),
             "tags": [["a", "b"]] * 20,
             "price": pa.array([None, 1.5] * 10),
+            "model": ["T"] * 20,
         }
     )
     pq.write_table(table, tmp_path / "c.parquet")
-    out = labels(run(model, tmp_path / "out", f"--input={tmp_path}/c.parquet"))
-    assert out.column_names[:5] == ["text", "input_label", "when", "tags", "price"]
+    published = run(model, tmp_path / "out", f"--input={tmp_path}/c.parquet")
+    out = labels(published)
+    assert out.column_names[:6] == ["text", "input_label", "when", "tags", "price", "input_model"]
+    assert out["input_model"].to_pylist() == ["T"] * 20
+    assert out["model"].to_pylist() == [manifest_of(published)["model"]["digest"][:12]] * 20
+    assert [each["name"] for each in manifest_of(published)["columns"]] == out.column_names
     for name in ("text", "when", "tags", "price"):
         assert out.schema.field(name).type == table.schema.field(name).type
         assert out[name].to_pylist() == table[name].to_pylist()
@@ -394,7 +405,7 @@ def test_an_input_of_only_empty_files_is_published_empty(tmp_path, model):
     out = run(model, tmp_path / "out", f"--input={tmp_path}/a.txt")
     assert labels(out).num_rows == 0
     assert labels(out).column_names == [
-        *("text", "label", "score", "scores", "tokens", "truncated"),
+        *("text", "label", "score", "scores", "tokens", "truncated", "model"),
         *("source_file", "source_position"),
     ]
 

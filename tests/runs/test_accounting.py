@@ -1,5 +1,6 @@
 """What became of the input, in rows and bytes by file, and when it is too much."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -195,6 +196,36 @@ def test_what_no_command_wrote_is_no_loss(key):
             with pytest.raises(RunError, match="which no reader wrote; remove the run's folder"):
                 by_file([bad])
     others: list[Any] = [None, [], "x", {}, {**good, "size": "9"}, {**good, "losses": {}}, {**good, "path": ["a"]}]
+    seen = {"state": "1 2", "reads": [[0, 5, "ab"]]}
+    by_file([{**good, "seen": seen}])
+    for reads in (None, 7, [7], [[0, 5]], [[0, "5", "ab"]], [[-1, 5, "ab"]], [[0, 5, 7]]):
+        others.append({**good, "seen": {**seen, "reads": reads}})
+    others += [{**good, "seen": each} for each in (None, 7, {}, {**seen, "state": 7})]
     for odd in others:
         with pytest.raises(RunError, match="no reader wrote"):
             by_file([odd])
+
+
+def test_pieces_of_a_file_that_was_touched_are_read_again(tmp_path):
+    """The digests are those of the bytes that are there, whatever the disk says of when."""
+    path = tmp_path / "a.jsonl"
+    data = bytes(range(200)) * 50
+    path.write_bytes(data)
+
+    def read(state: str, start: int, past: int, of: bytes = data) -> dict[str, Any]:
+        digest = hashlib.blake2b(of[start:past], digest_size=16).hexdigest()
+        own = {"start": start, "end": past, "version": str(path.stat().st_mtime)}
+        seen = {"state": state, "reads": [[start, past - start, digest]]}
+        return {**piece(str(path), size=len(data), rows=1), **own, "seen": seen}
+
+    by_file([read("1 1", 0, 4000), read("1 2", 4000, 10000)])
+    by_file([read("1 1", 0, 4000, b"x" * 9999), read("1 1", 4000, 10000)])  # one state: no second look
+    with pytest.raises(RunError, match=r"a\.jsonl was changed between the units .* others from byte 0 to 4000 now"):
+        by_file([read("1 1", 0, 4000, b"x" * 9999), read("1 2", 4000, 10000)])
+    first = read("1 1", 0, 4000), read("2 1", 4000, 10000)
+    path.write_bytes(data + b"x")
+    with pytest.raises(RunError, match=r"a\.jsonl was changed .* 10001 bytes"):
+        by_file(first)
+    path.unlink()
+    with pytest.raises(RunError, match=r"a\.jsonl was changed"):
+        by_file(first)

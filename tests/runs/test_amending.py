@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seqcls_beam.runs import cleaning, commit, sealing
+from seqcls_beam.runs import cleaning, commit, lease, sealing
 from tests.messages import Message
 from tests.runs.amending import Sealings, Stream, append, begun, one_after_the_other, read, seal
 from tests.runs.invariants import Violation
@@ -34,9 +34,9 @@ PROGRAMS: dict[str, tuple[Callable[[Any], Any], ...]] = {
 
 @pytest.fixture(autouse=True)
 def everybody_is_taken_for_dead(monkeypatch):
-    monkeypatch.setattr(cleaning, "EXPIRES", 0)
-    monkeypatch.setattr(cleaning, "_usage", lambda uri: (1, 1, 0.0))
-    monkeypatch.setattr(cleaning, "_clock", lambda store: 0.0)
+    monkeypatch.setattr(lease, "EXPIRES", 0)
+    monkeypatch.setattr(lease, "usage", lambda uri: (1, 1, 0.0))
+    monkeypatch.setattr(lease, "clock", lambda store: 0.0)
 
 
 def scenario(files: Disk | Bucket, before: Process, who: str, **how: Any) -> Stream:

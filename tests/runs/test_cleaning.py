@@ -13,10 +13,11 @@ import pytest
 from pipelines import clean
 from seqcls_beam import open_labels, storage
 from seqcls_beam.runs import cleaning, lease
+from seqcls_beam.runs.covered import Covered
 from seqcls_beam.runs.publication import follow, publish
 from seqcls_beam.runs.run import Run, RunError, finished_units, open_attempt, verified_record
 from seqcls_beam.runs.store import store_of
-from seqcls_beam.runs.table import known_inputs, read_manifest
+from seqcls_beam.runs.table import read_manifest
 from seqcls_beam.runs.versions import newest
 from tests.runs.attempts import write_run
 
@@ -82,7 +83,7 @@ def test_a_run_that_was_removed_and_wakes_is_told_and_publishes_nothing(tmp_path
     records = [verified_record(halted, unit) for unit in range(2)]
     let_pass(halted.attempt)
     removed(tmp_path)
-    with pytest.raises(RunError, match="took this run for dead"):
+    with pytest.raises(RunError, match="was taken for dead"):
         publish(halted, records)
     manifest = read_manifest(str(tmp_path))
     assert manifest is not None and manifest["run_id"] == "a" * 32
@@ -149,7 +150,7 @@ def test_partitions_before_a_date_go_whole_and_their_input_stays_covered(tmp_pat
     table = open_labels(str(tmp_path)).to_table()
     assert set(table["run_date"].to_pylist()) == {"2026-11-21"} and table.num_rows == 10
     assert not list((tmp_path / "labels" / DAY).iterdir())
-    assert known_inputs(store, MODEL, {}, leave_out=LATER) == {("corpus.jsonl", 9, "1"): True}
+    assert Covered(store, {}, leave_out=LATER).files == {("corpus.jsonl", 9, "1"): True}
     assert cleaning.look(str(tmp_path), "2026-11-21") == []
     published(tmp_path, "c", 2, partition=DAY)  # nothing is there to be overwritten
     assert open_labels(str(tmp_path)).count_rows() == 30

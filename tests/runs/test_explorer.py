@@ -12,7 +12,7 @@ import pytest
 
 from seqcls_beam import storage
 from seqcls_beam.config.classify import LossOptions
-from seqcls_beam.runs import cleaning, commit, publication
+from seqcls_beam.runs import cleaning, commit, lease, publication
 from seqcls_beam.runs import run as attempt
 from seqcls_beam.runs.run import Run, RunError
 from seqcls_beam.runs.store import Bucket as ShippedBucket
@@ -112,7 +112,7 @@ def published(publish: Callable[[], int]) -> Outcome:
     try:
         return Outcome("published", publish())
     except RunError as error:
-        if "published into" in str(error) or "took this run for dead" in str(error):
+        if "published into" in str(error) or "was taken for dead" in str(error):
             return Outcome("beaten")
         if "holds another run" in str(error):
             return Outcome("refused")
@@ -151,9 +151,9 @@ def damaged(state: State) -> list[str]:
 def time_stands_still(monkeypatch):
     """A process that runs again is to write the same manifest; a cleaner takes everybody for dead."""
     monkeypatch.setattr("seqcls_beam.runs.manifest.time.time", lambda: 0.0)
-    monkeypatch.setattr(cleaning, "EXPIRES", 0)
-    monkeypatch.setattr(cleaning, "_usage", lambda uri: (1, 1, 0.0))
-    monkeypatch.setattr(cleaning, "_clock", lambda store: 0.0)
+    monkeypatch.setattr(lease, "EXPIRES", 0)
+    monkeypatch.setattr(lease, "usage", lambda uri: (1, 1, 0.0))
+    monkeypatch.setattr(lease, "clock", lambda store: 0.0)
 
 
 def scenario(files: Disk | Bucket, kind: str, who: str, *, over: bool = False, damage: bool = False) -> Scenario:

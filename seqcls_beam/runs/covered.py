@@ -1,0 +1,73 @@
+"""Which input files the versions of a table cover, and which of them name parts that are gone."""
+
+from functools import partial
+from typing import Any
+
+from seqcls_beam import storage
+from seqcls_beam.runs.accounting import vanished
+from seqcls_beam.runs.commit import recover
+from seqcls_beam.runs.run import label_folders
+from seqcls_beam.runs.store import Store
+from seqcls_beam.runs.table import partitions
+from seqcls_beam.runs.versions import published_files, read_version
+
+Key = tuple[str, int, str]
+"""A file as it was read: path without a password, size in bytes, version."""
+
+_KEPT = ("id_column", "keep_columns", "keep_source")
+
+
+class Covered:
+    """The input of the newest versions of all partitions, when this was made; whatever model labelled it."""
+
+    def __init__(self, store: Store, read: dict[str, Any], leave_out: str | None = None) -> None:
+        """`read` says how files are read now; `leave_out` is a partition that is about to be replaced and covers none.
+
+        Versions that were decided and interrupted are carried out first. Raises `RunError` for a file that is none.
+        """
+        self.files: dict[Key, bool] = {}  # False: rows of it are missing that may be read now
+        self.by_path: dict[str, str] = {}  # → a partition that has rows of a file of that name
+        self.gone: dict[str, str] = {}  # partition → a part that its version names, and that is gone
+        folders = partitions(store)
+        numbers = zip(folders, storage.each(partial(recover, store), folders), strict=True)
+        newest = [each for each in numbers if each[1]]  # on a disk a folder is there before its first version is
+        names = [name for name, _ in newest]
+        found = storage.each(lambda at: read_version(store, *at)[1], newest)
+        missing = storage.each(partial(_missing, store), list(zip(names, found, strict=True)))
+        for partition, manifest, part in zip(names, found, missing, strict=True):
+            if partition == leave_out:
+                continue
+            if part:
+                self.gone[partition] = part
+            for file in manifest.get("inputs", []):  # also of one that says that its rows were taken away
+                key = (file["path"], file["size"], file["version"])
+                self.files[key] = self.files.get(key, False) or is_covered(file, manifest.get("read"), read)
+                self.by_path[file["path"]] = partition
+
+    def __contains__(self, key: Key) -> bool:
+        return self.files.get(key, False)
+
+
+def is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:
+    """Whether a file among a manifest's inputs needs no other look; how it was read then, and would be now.
+
+    One of which rows were lost does not while it is read as it was, as far as that decides what of it can be read; one
+    of which nothing was read always does.
+    """
+    if not file.get("rows_lost"):
+        return True
+    # What is kept of a row decides nothing of an archive that ends early; else a kept column may be what is damaged.
+    whole = any(each["reason"] != "truncated_file" for each in file["losses"])
+    deciding = [name for name in now if whole or name not in _KEPT]
+    same = isinstance(then, dict) and all(then.get(name) == now[name] for name in deciding)
+    return same and bool(file["rows"]) and not vanished([file])
+
+
+def _missing(store: Store, of: tuple[str, dict[str, Any]]) -> str | None:
+    """A part that the version of a partition names and that is in none of its folders."""
+    partition, manifest = of
+    named = {each["path"] for each in published_files(manifest)}
+    if not named:
+        return None
+    there = {f"{folder}/{name}" for folder in label_folders(partition) for name in store.names(folder)}
+    return min(named - there, default=None)

@@ -1,0 +1,128 @@
+"""What a scheduled run takes of the files that it finds, and what is told of the others."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from seqcls_beam import storage
+from seqcls_beam.runs import claims
+from seqcls_beam.runs.covered import Covered, Key
+from seqcls_beam.runs.publication import current, unpublishable
+from seqcls_beam.runs.run import Run, RunError
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.versions import read_version
+
+
+class Night(NamedTuple):
+    """What is new to a run."""
+
+    run: Run  # the same, which may replace a partition whose parts are gone
+    files: pa.RecordBatch  # UNIT rows of whole files
+    claimed: bool  # whether the files were claimed just now
+    said: tuple[str, ...]  # sentences about the others, and about files that are read again
+
+
+def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
+    """Claim the files, UNIT rows, that no version under the output covers and no living run works on.
+
+    None is, where the partition was labelled already and is not to be replaced, even if its rows were taken away since:
+    a date is labelled once. `read` says how files are read. Raises `RunError`, with nothing claimed, where the run
+    could not be published, or where parts of the partition are gone and files that it was made of are, too.
+    """
+    store, keys = store_of(run.output), [key_of(row) for row in files.to_pylist()]
+    before = made_of(run)
+    done = bool(before)
+    if done and not run.overwrite:
+        known = Covered(store, read)
+        if run.partition not in known.gone:
+            new = sum(key not in known for key in keys)
+            return Night(run, files.slice(0, 0), False, (*_late(run, new), *_gone(known)))
+        _refuse_partial(run, known.gone[run.partition], before, set(keys))
+        run = replace(run, overwrite=True)
+    if reason := unpublishable(run):
+        raise RunError(reason)
+    taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
+    known = taken.covered
+    said = [*_again(keys, taken.files, known), *_changed(keys, taken.files, known), *_gone(known), *_held(taken.held)]
+    if taken.late:
+        said.append(f"{_count(taken.late)} came after this run was first started: left to the next one")
+    return Night(run, files.filter(pa.array(taken.files, pa.bool_())), taken.fresh, tuple(said))
+
+
+def made_of(run: Run) -> list[Key]:
+    """The files that the partition covers, even if their rows were taken away; none where no night labelled any."""
+    if not run.follows:
+        return []
+    manifest = read_version(store_of(run.output), run.partition, run.follows)[1]
+    return [(each["path"], each["size"], each["version"]) for each in manifest.get("inputs", [])]
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    """A file of a listing as versions name it."""
+    return (storage.without_password(row["path"]), row["size"], row["version"])
+
+
+def _refuse_partial(run: Run, part: str, before: list[Key], there: set[Key]) -> None:
+    lacking = [key[0] for key in before if key not in there]
+    if lacking:
+        more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
+        raise RunError(
+            f"{part} is gone, and of the files that {run.partition} was made of {lacking[0]}{more} changed since, or "
+            "--input does not find it: give --overwrite to label what there is"
+        )
+
+
+def _late(run: Run, new: int) -> Iterator[str]:
+    if new:
+        yield (
+            f"{run.partition} {_state(run)}; {_count(new)} came since: the next date takes them, or this one, labelled "
+            "again, with --overwrite"
+        )
+
+
+def _state(run: Run) -> str:
+    return "is published" if current(run) is not None else "was published, and its rows taken away"
+
+
+def _gone(known: Covered) -> Iterator[str]:
+    for partition, part in known.gone.items():
+        date = partition.partition("=")[2]
+        yield f"{part} is gone, and a version names it: start that night again, with --run_date={date}"
+
+
+def _held(held: dict[str, int]) -> Iterator[str]:
+    for partition, files in held.items():
+        yield (
+            f"{_count(files)} left to the run that labels them for {partition}; where that one failed, start it again, "
+            "or any other date ten minutes later"
+        )
+
+
+def _again(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
+    """What is said of files that an earlier run could not read whole, and that are read otherwise now."""
+    paths = [key[0] for key, ours in zip(keys, taken, strict=True) if ours and key in known.files]
+    if paths:
+        yield (
+            f"{len(paths):,} file{'s' * (len(paths) > 1)} of which an earlier run lost rows, such as {paths[0]}, "
+            "are read otherwise now, and whole: rows of them that it labelled are labelled again"
+        )
+
+
+def _changed(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
+    """What is said of files that have the name of one that was labelled, and another size or version."""
+    paths = [
+        key[0]
+        for key, ours in zip(keys, taken, strict=True)
+        if ours and key not in known.files and key[0] in known.by_path
+    ]
+    if paths:
+        yield (
+            f"{_count(len(paths))} that an earlier run labelled changed since, such as {paths[0]} (labelled in "
+            f"{known.by_path[paths[0]]}): labelled whole again; the rows of before stay where they are"
+        )
+
+
+def _count(files: int) -> str:
+    return f"{files:,} file{'s'[: files != 1]}"

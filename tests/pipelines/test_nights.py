@@ -1,0 +1,288 @@
+"""Scheduled runs into one output: who takes which files, what a new model changes, what is made again."""
+
+import gzip
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import classify, clean, prepare
+from seqcls_beam.runs.table import open_labels, read_manifest
+from tests import tiny
+from tests.corpora import plain_scores, texts, write_jsonl
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.checkpoint(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory):
+    return tiny.checkpoint(tmp_path_factory.mktemp("newer"), seed=1)
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+def arrive(inbox: Path, name: str, rows: int, seed: int) -> None:
+    write_jsonl(
+        inbox / f"{name}.jsonl", [{"id": f"{name}{i}", "text": text} for i, text in enumerate(texts(rows, seed))]
+    )
+
+
+def flags(model: Path, inbox: Path, *more: str) -> list[str]:
+    out = inbox.parent / "out"
+    return [f"--model={model}", f"--input={inbox}/*.jsonl", f"--output={out}", "--threads=1", "--id_column=id", *more]
+
+
+def night(model: Path, inbox: Path, date: str, *more: str) -> int:
+    return classify.main(flags(model, inbox, "--only_new", f"--run_date={date}", *more))
+
+
+def ids(inbox: Path) -> list[tuple[str, str]]:
+    """(date, id) of all labelled rows."""
+    table = open_labels(str(inbox.parent / "out")).to_table(columns=["run_date", "id"])
+    return sorted(zip(table["run_date"].to_pylist(), table["id"].to_pylist(), strict=True))
+
+
+def test_a_partition_whose_parts_are_gone_is_made_again_by_its_own_date_alone(tmp_path, model, inbox, capsys):
+    out = tmp_path / "out"
+    arrive(inbox, "a", 20, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    before = ids(inbox)
+    arrive(inbox, "b", 10, 2)
+    shutil.rmtree(out / "labels" / "run_date=2026-11-19")
+    capsys.readouterr()
+    assert night(model, inbox, "2026-11-20") == 0
+    said = capsys.readouterr().err
+    assert "is gone, and a version names it: start that night again, with --run_date=2026-11-19" in said
+    assert night(model, inbox, "2026-11-19") == 0
+    after = ids(inbox)
+    assert [each for each in after if each[0] == "2026-11-19"] == before
+    assert [name for date, name in after if date == "2026-11-20"] == sorted(f"b{i}" for i in range(10))
+
+
+def test_a_partition_whose_parts_and_files_are_gone_is_told(tmp_path, model, inbox, capsys):
+    arrive(inbox, "a", 20, 1)
+    arrive(inbox, "b", 20, 2)
+    assert night(model, inbox, "2026-11-19") == 0
+    shutil.rmtree(tmp_path / "out" / "labels")
+    (inbox / "b.jsonl").unlink()
+    assert night(model, inbox, "2026-11-19") == 1
+    said = capsys.readouterr().err
+    assert "is gone, and of the files that run_date=2026-11-19 was made of" in said and "b.jsonl" in said
+    assert night(model, inbox, "2026-11-19", "--overwrite") == 0
+    assert [name for _, name in ids(inbox)] == sorted(f"a{i}" for i in range(20))
+
+
+def test_a_new_model_labels_new_files_and_relabel_the_others(tmp_path, model, newer, inbox, capsys):
+    out = tmp_path / "out"
+    arrive(inbox, "a", 20, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    arrive(inbox, "b", 20, 2)
+    assert night(newer, inbox, "2026-11-20") == 0
+    assert night(newer, inbox, "2026-11-21") == 0  # a quiet one
+    manifest = read_manifest(str(out), "run_date=2026-11-20")
+    assert manifest is not None and len(manifest["inputs"]) == 1
+    first = (out / "_versions" / "run_date=2026-11-20").iterdir()
+    capsys.readouterr()
+    assert classify.main(flags(newer, inbox, "--relabel")) == 0
+    said = capsys.readouterr().err
+    assert "run_date=2026-11-19 is labelled again" in said and "2026-11-20" not in said and "2026-11-21" not in said
+    assert len(list(first)) == 1
+    rows = open_labels(str(out)).to_table().to_pylist()
+    assert sorted(row["id"] for row in rows) == sorted([*(f"a{i}" for i in range(20)), *(f"b{i}" for i in range(20))])
+    expected = dict(zip((f"a{i}" for i in range(20)), plain_scores(newer, texts(20, 1)), strict=True))
+    for row in rows:
+        if row["id"] in expected:
+            np.testing.assert_allclose(row["scores"], expected[row["id"]], atol=1e-5)
+    assert classify.main(flags(newer, inbox, "--relabel")) == 0
+    assert "nothing to label again" in capsys.readouterr().err
+
+
+def test_relabel_leaves_a_partition_whose_files_changed_and_does_the_others(tmp_path, model, newer, inbox, capsys):
+    for day, name in ((19, "a"), (20, "b"), (21, "c")):
+        arrive(inbox, name, 10, day)
+        assert night(model, inbox, f"2026-11-{day}") == 0
+    arrive(inbox, "b", 11, 3)
+    capsys.readouterr()
+    assert classify.main(flags(newer, inbox, "--relabel")) == 1
+    said = capsys.readouterr().err
+    assert "run_date=2026-11-20 stays as it is: of the 1 files that it was made of 1, such as" in said
+    digests = {
+        day: (read_manifest(str(tmp_path / "out"), f"run_date=2026-11-{day}") or {})["model"]["digest"]
+        for day in (19, 20, 21)
+    }
+    assert digests[19] == digests[21] != digests[20]
+
+
+def test_a_night_whose_rows_were_taken_away_has_nothing_to_do_and_its_files_stay_covered(model, inbox, capsys):
+    out = inbox.parent / "out"
+    arrive(inbox, "a", 10, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    assert clean.main([str(out), "--before=2026-11-20", "--remove"]) == 0
+    versions = out / "_versions" / "run_date=2026-11-19"
+    before = sorted(versions.iterdir())
+    assert night(model, inbox, "2026-11-19") == 0
+    arrive(inbox, "b", 5, 2)
+    capsys.readouterr()
+    assert night(model, inbox, "2026-11-19") == 0
+    said = capsys.readouterr().err
+    assert "run_date=2026-11-19 was published, and its rows taken away; 1 file came since" in said
+    assert sorted(versions.iterdir()) == before
+    assert night(model, inbox, "2026-11-20") == 0
+    assert ids(inbox) == sorted(("2026-11-20", f"b{i}") for i in range(5))
+    assert night(model, inbox, "2026-11-19", "--overwrite") == 0
+    assert ids(inbox) == [*(("2026-11-19", f"a{i}") for i in range(10)), *(("2026-11-20", f"b{i}") for i in range(5))]
+
+
+def test_relabel_of_what_holds_no_labels_fails(tmp_path, model, inbox, capsys):
+    arrive(inbox, "a", 10, 1)
+    assert classify.main(flags(model, inbox, "--relabel")) == 1
+    assert "out holds nothing that was published, so --relabel has nothing to replace there" in capsys.readouterr().err
+    write_jsonl(tmp_path / "rows.jsonl", [{"text": text, "label": "xy"[i % 2]} for i, text in enumerate(texts(40))])
+    made = [f"--input={tmp_path}/rows.jsonl", f"--model={model}", f"--output={tmp_path}/out"]
+    assert prepare.main(made) == 0
+    capsys.readouterr()
+    assert classify.main(flags(model, inbox, "--relabel")) == 1
+    assert "out holds prepared data (pipelines.prepare), and --relabel replaces labels" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "labels").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("b",)], ids=["nothing new", "a new file"])
+def test_a_night_that_could_not_be_published_is_refused_before_it_claims(model, inbox, capsys, more):
+    arrive(inbox, "a", 10, 1)
+    assert classify.main(flags(model, inbox)) == 0
+    for name in more:
+        arrive(inbox, name, 10, 2)
+    capsys.readouterr()
+    assert night(model, inbox, "2026-11-19") == 1
+    said = capsys.readouterr().err
+    assert "is a table without partitions: leave out --run_date" in said and "nothing new" not in said
+    assert not (inbox.parent / "out" / "_claims").exists()
+
+
+def test_a_night_of_which_a_quiet_one_was_published_takes_what_came_since(model, inbox):
+    arrive(inbox, "a", 10, 1)
+    assert [night(model, inbox, "2026-11-19"), night(model, inbox, "2026-11-20")] == [0, 0]
+    arrive(inbox, "b", 5, 2)
+    assert [night(model, inbox, "2026-11-20"), night(model, inbox, "2026-11-20")] == [0, 0]
+    assert [date for date, _ in ids(inbox)] == ["2026-11-19"] * 10 + ["2026-11-20"] * 5
+
+
+def test_a_file_that_changed_is_labelled_again_and_said(model, inbox, capsys):
+    arrive(inbox, "a", 10, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    arrive(inbox, "a", 12, 2)
+    assert night(model, inbox, "2026-11-20") == 0
+    said = capsys.readouterr().err
+    assert "1 file that an earlier run labelled changed since" in said and "(labelled in run_date=2026-11-19)" in said
+    assert [date for date, _ in ids(inbox)] == ["2026-11-19"] * 10 + ["2026-11-20"] * 12
+
+
+def start(model: Path, inbox: Path, date: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipelines.classify", *flags(model, inbox, "--only_new", f"--run_date={date}")]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+@pytest.mark.parametrize("dates", [("2026-11-19", "2026-11-20"), ("2026-11-19", "2026-11-19")], ids=["two", "one"])
+def test_two_nights_at_once_label_each_file_once(model, inbox, dates):
+    for i in range(12):
+        arrive(inbox, f"f{i}.", 5, i)
+    jobs = [start(model, inbox, date) for date in dates]
+    said = [job.communicate(timeout=180)[1] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], said
+    assert sorted(name for _, name in ids(inbox)) == sorted(f"f{i}.{row}" for i in range(12) for row in range(5))
+
+
+def test_a_night_that_is_killed_goes_on_with_its_own_files(tmp_path, model, inbox, capsys):
+    arrive(inbox, "a", 4_000, 1)
+    job = start(model, inbox, "2026-11-19")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/_attempts/*/*/plan.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGKILL)
+    job.communicate()
+    assert not (tmp_path / "out" / "_versions").exists()
+    arrive(inbox, "b", 10, 2)
+    assert night(model, inbox, "2026-11-20") == 0  # takes what the other one, which may be alive, has not
+    assert "1 file left to the run that labels them for run_date=2026-11-19" in capsys.readouterr().err
+    arrive(inbox, "c", 10, 3)
+    assert night(model, inbox, "2026-11-19") == 0
+    said = capsys.readouterr().err
+    assert "1 file came after this run was first started" in said
+    dates = dict.fromkeys(json.dumps(each) for each in ids(inbox))
+    assert len(dates) == 4_010 == len(ids(inbox))
+
+
+def test_a_night_that_is_halted_until_another_one_took_its_files_publishes_nothing(tmp_path, model, inbox):
+    short = "from seqcls_beam.runs import lease; lease.RENEWED, lease.EXPIRES = 0.5, 4.0; "
+    arrive(inbox, "a", 3_000, 1)
+
+    def begin(date: str) -> subprocess.Popen[str]:
+        command = flags(model, inbox, "--only_new", f"--run_date={date}")
+        code = f"import sys; from pipelines import classify; {short} sys.exit(classify.main({command!r}))"
+        return subprocess.Popen(
+            [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+
+    halted = begin("2026-11-19")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/_attempts/*/*/plan.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    halted.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    other = begin("2026-11-20")
+    said = other.communicate(timeout=120)[1]
+    assert other.returncode == 0, said
+    halted.send_signal(signal.SIGCONT)
+    said = halted.communicate(timeout=120)[1]
+    assert halted.returncode == 1 and "was taken for dead" in said, said
+    assert "Traceback" not in said
+    assert ids(inbox) == sorted(("2026-11-20", f"a{i}") for i in range(3_000))
+    assert night(model, inbox, "2026-11-19") == 0  # has nothing to do any more, and says so
+    assert len(ids(inbox)) == 3_000
+
+
+def test_what_cannot_be_shared_is_said(model, inbox, capsys):
+    lines = "".join(json.dumps({"id": f"z{i}", "text": text}) + "\n" for i, text in enumerate(texts(400)))
+    (inbox / "big.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    arrive(inbox, "a", 20, 1)
+    inputs, more = f"--input={inbox}/*", ["--unit_bytes=2000", f"--output={inbox.parent}/out"]
+    assert classify.main([*flags(model, inbox), inputs, *more]) == 0
+    said = capsys.readouterr().err
+    size = (inbox / "big.jsonl.gz").stat().st_size
+    assert f"big.jsonl.gz ({size / 1000:.1f} kB) is most of the run and cannot be cut: it is one unit" in said
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=3"]
+    assert classify.main([*flags(model, inbox), *workers, f"--output={inbox.parent}/other"]) == 0
+    said = capsys.readouterr().err
+    assert "3 workers have 1 unit (a smaller --unit_bytes makes more): 2 of them have nothing to do" in said
+
+
+def test_a_night_that_cannot_begin_leaves_its_files_to_others(tmp_path, model, inbox, capsys):
+    arrive(inbox, "a", 10, 1)
+    assert night(model, inbox, "2026-11-19", "--text_column=nope") == 2
+    assert night(model, inbox, "2026-11-20") == 0
+    assert night(model, inbox, "2026-11-19") == 0
+    assert "left to" not in capsys.readouterr().err
+    assert ids(inbox) == sorted(("2026-11-20", f"a{i}") for i in range(10))
+
+
+def test_a_table_of_nights_without_rows_has_none(tmp_path, model, inbox):
+    arrive(inbox, "a", 10, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    assert clean.main([f"{tmp_path}/out", "--before=2026-11-20", "--remove"]) == 0
+    assert night(model, inbox, "2026-11-20") == 0
+    assert open_labels(str(tmp_path / "out")).count_rows() == 0
