@@ -40,7 +40,7 @@ from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
-from seqcls_beam.runs import publication
+from seqcls_beam.runs import claims, publication
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import made_of
 from seqcls_beam.runs.pieces import is_stream
@@ -104,10 +104,19 @@ def _nothing_new(job: Job, runner: str) -> int:
         say(remark, 0)
     say("nothing new to label: earlier runs under --output cover every other input file", 0)
     # What says that rows were taken away says of which files, and these stay covered.
-    if publication.current(job.run) is None and not made_of(job.run):
+    if publication.current(job.run) is not None or made_of(job.run):
+        return 0
+    if claims.begun(job.run):
+        return say(
+            f"another start of {job.run.partition} is at work, or has to be started again: nothing is published", 0
+        )
+    try:
         publication.publish_empty(job.run, _facts(job, runner, 0))
-        say(f"{job.run.partition} is published without rows", 0)
-    return 0
+    except RunError:
+        if publication.current(publication.follow(job.run)) is None:
+            raise
+        return say(f"another start published {job.run.partition} meanwhile", 0)
+    return say(f"{job.run.partition} is published without rows", 0)
 
 
 def _relabel(

@@ -86,7 +86,14 @@ def take(run: Run, files: list[Key], covered: Callable[[], Covered]) -> Taken:
 def give_up(run: Run) -> None:
     """End the claim of a run that cannot begin: no start of it can be published, and others may take its files."""
     assert run.follows is not None
-    _end(store_of(run.output), run.partition, run.follows + 1)
+    if not begun(run):  # a start before or beside this one shares the claim
+        _end(store_of(run.output), run.partition, run.follows + 1)
+
+
+def begun(run: Run) -> bool:
+    """Whether any start of the partition's next version has begun to work, dead or alive."""
+    assert run.follows is not None
+    return bool(_attempts(store_of(run.output), run.partition, run.follows + 1))
 
 
 def _digest(key: Key) -> str:
@@ -110,10 +117,15 @@ def _end_dead(store: Store, claims: tuple[_Claim, ...], ours: tuple[str, int]) -
 
 def _lives(store: Store, claim: _Claim) -> bool:
     """Whether a sign has come lately from any start of a run that works for a version."""
-    now, folder = lease.clock(store), attempts(claim.partition)
-    ends = f"-v{claim.number}"
-    signs = [lease.usage(store.uri(f"{folder}/{name}"))[2] for name in store.names(folder) if name.endswith(ends)]
+    now = lease.clock(store)
+    signs = [lease.usage(store.uri(each))[2] for each in _attempts(store, claim.partition, claim.number)]
     return abs(now - max([claim.since, *filter(None, signs)])) < lease.EXPIRES  # a clock may have been put back
+
+
+def _attempts(store: Store, partition: str, number: int) -> list[str]:
+    """The attempts at a version."""
+    folder = attempts(partition)
+    return [f"{folder}/{name}" for name in store.names(folder) if name.endswith(f"-v{number}")]
 
 
 def _end(store: Store, partition: str, number: int) -> None:

@@ -26,6 +26,7 @@ class Covered:
         Versions that were decided and interrupted are carried out first. Raises `RunError` for a file that is none.
         """
         self.files: dict[Key, bool] = {}  # False: rows of it are missing that may be read now
+        self.unread: set[Key] = set()  # of which nothing could be read
         self.by_path: dict[str, str] = {}  # → a partition that has rows of a file of that name
         self.gone: dict[str, str] = {}  # partition → a part that its version names, and that is gone
         folders = partitions(store)
@@ -43,6 +44,8 @@ class Covered:
                 key = (file["path"], file["size"], file["version"])
                 self.files[key] = self.files.get(key, False) or is_covered(file, manifest.get("read"), read)
                 self.by_path[file["path"]] = partition
+                if file.get("rows_lost") and not file["rows"]:
+                    self.unread.add(key)
 
     def __contains__(self, key: Key) -> bool:
         return self.files.get(key, False)

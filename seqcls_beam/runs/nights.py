@@ -46,6 +46,13 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
     taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
     known = taken.covered
     said = [*_again(keys, taken.files, known), *_changed(keys, taken.files, known), *_gone(known), *_held(taken.held)]
+    there = set(keys)
+    lacking = [key[0] for key in before if key not in there] if run.overwrite else []
+    if lacking:
+        said.append(
+            f"{_count(len(lacking))} that {run.partition} was made of, such as {lacking[0]}, changed since or "
+            f"{'is' if len(lacking) == 1 else 'are'} not among --input: the rows of before go"
+        )
     if taken.late:
         said.append(f"{_count(taken.late)} came after this run was first started: left to the next one")
     return Night(run, files.filter(pa.array(taken.files, pa.bool_())), taken.fresh, tuple(said))
@@ -102,7 +109,11 @@ def _held(held: dict[str, int]) -> Iterator[str]:
 
 def _again(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
     """What is said of files that an earlier run could not read whole, and that are read otherwise now."""
-    paths = [key[0] for key, ours in zip(keys, taken, strict=True) if ours and key in known.files]
+    again = [key for key, ours in zip(keys, taken, strict=True) if ours and key in known.files]
+    unread = [key[0] for key in again if key in known.unread]
+    if unread:
+        yield f"{_count(len(unread))} of which nothing could be read before, such as {unread[0]}: tried again"
+    paths = [key[0] for key in again if key not in known.unread]
     if paths:
         yield (
             f"{len(paths):,} file{'s' * (len(paths) > 1)} of which an earlier run lost rows, such as {paths[0]}, "

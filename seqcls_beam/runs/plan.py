@@ -13,7 +13,7 @@ from seqcls_beam.model import predictions
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import Sequences, check
 from seqcls_beam.reading.files import Listing, find
-from seqcls_beam.reading.records import Layout, plan_layout, read_unit
+from seqcls_beam.reading.records import InputChanged, Layout, plan_layout, read_unit
 from seqcls_beam.reading.remarks import remarks
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims
@@ -67,12 +67,21 @@ def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
             continue
         made_of = [(each["path"], each["size"], each["version"]) for each in before.manifest["inputs"]]
         gone = [key[0] for key in made_of if key not in rows]
-        if gone:
+        then, now = before.manifest.get("read") or {}, how_read(config.read)
+        if other := [name for name in now if then.get(name) != now[name]]:
+            yield (
+                partition,
+                f"it was read with other options ({', '.join(f'--{name}' for name in other)}): give the same",
+            )
+        elif gone:
             lacking = f"of the {len(made_of):,} files that it was made of {len(gone):,}, such as {gone[0]},"
             yield partition, f"{lacking} changed since or are not among --input"
         elif made_of:
             files = listing.files.take(pa.array([rows[key] for key in made_of], pa.int64()))
-            yield partition, _job(config, checkpoint, run, listing._replace(files=files), there)
+            try:
+                yield partition, _job(config, checkpoint, run, listing._replace(files=files), there)
+            except (RunError, InputChanged, ValueError) as error:
+                yield partition, str(error)
 
 
 def _model(config: ClassifyConfig) -> Checkpoint:

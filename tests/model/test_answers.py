@@ -68,7 +68,8 @@ def test_a_rejected_row_has_its_reject():
         "detail": "no",
         "raw": b"{1",
     }
-    assert {name: value for name, value in second.items() if value is not None} == {"reject": second["reject"]}
+    said = {"reject": second["reject"], "model": first["model"]}
+    assert {name: value for name, value in second.items() if value is not None} == said
 
 
 @pytest.mark.parametrize("name", KEPT)

@@ -96,12 +96,11 @@ def test_a_new_model_labels_new_files_and_relabel_the_others(tmp_path, model, ne
     assert night(newer, inbox, "2026-11-21") == 0  # a quiet one
     manifest = read_manifest(str(out), "run_date=2026-11-20")
     assert manifest is not None and len(manifest["inputs"]) == 1
-    first = (out / "_versions" / "run_date=2026-11-20").iterdir()
     capsys.readouterr()
     assert classify.main(flags(newer, inbox, "--relabel")) == 0
     said = capsys.readouterr().err
     assert "run_date=2026-11-19 is labelled again" in said and "2026-11-20" not in said and "2026-11-21" not in said
-    assert len(list(first)) == 1
+    assert len(list((out / "_versions" / "run_date=2026-11-20").iterdir())) == 1
     rows = open_labels(str(out)).to_table().to_pylist()
     assert sorted(row["id"] for row in rows) == sorted([*(f"a{i}" for i in range(20)), *(f"b{i}" for i in range(20))])
     expected = dict(zip((f"a{i}" for i in range(20)), plain_scores(newer, texts(20, 1)), strict=True))
@@ -286,3 +285,21 @@ def test_a_table_of_nights_without_rows_has_none(tmp_path, model, inbox):
     assert clean.main([f"{tmp_path}/out", "--before=2026-11-20", "--remove"]) == 0
     assert night(model, inbox, "2026-11-20") == 0
     assert open_labels(str(tmp_path / "out")).count_rows() == 0
+
+
+def test_relabel_reads_a_partition_as_it_was_read(tmp_path, model, newer, inbox, capsys):
+    arrive(inbox, "a", 10, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    plain = [each for each in flags(newer, inbox, "--relabel") if not each.startswith("--id_column")]
+    assert classify.main(plain) == 1
+    assert "run_date=2026-11-19 stays as it is: it was read with other options (--id_column)" in capsys.readouterr().err
+
+
+def test_a_date_made_again_without_some_of_its_files_says_so(model, inbox, capsys):
+    arrive(inbox, "a", 10, 1)
+    arrive(inbox, "b", 10, 2)
+    assert night(model, inbox, "2026-11-19") == 0
+    (inbox / "b.jsonl").unlink()
+    assert night(model, inbox, "2026-11-19", "--overwrite") == 0
+    assert "1 file that run_date=2026-11-19 was made of, such as" in capsys.readouterr().err
+    assert len(ids(inbox)) == 10

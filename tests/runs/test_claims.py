@@ -83,17 +83,26 @@ def test_a_night_that_is_dead_loses_its_files_and_cannot_publish_when_it_wakes(o
 
 
 def test_a_sign_of_life_keeps_the_files(out, monkeypatch):
-    alive = night(out, "2026-11-23")
-    take(alive)
-    passed(monkeypatch, lease.EXPIRES + 60)
-    begin(alive, [], {})
-    with lease.alive(alive):
-        storage.put(alive.lease, b"")
-        monkeypatch.undo()
-        now = lease.usage(alive.lease)[2]
-        assert now is not None
-        monkeypatch.setattr(lease, "clock", lambda store: now + lease.EXPIRES - 1)
-        assert take(night(out, "2026-11-24")).held == {alive.partition: 4}
+    with monkeypatch.context() as earlier:
+        passed(earlier, -2 * lease.EXPIRES)
+        first, second = night(out, "2026-11-23"), night(out, "2026-11-24")
+        take(first, FILES[:2])
+        take(second, FILES[2:])
+    begin(first, [], {})
+    taken = take(night(out, "2026-11-25"))
+    assert taken.held == {first.partition: 2} and taken.files == [False, False, True, True]
+
+
+def test_who_cannot_begin_ends_no_claim_that_another_start_works_by(out):
+    first = night(out, "2026-11-23")
+    take(first)
+    claims.give_up(first)
+    again = night(out, "2026-11-23")
+    assert again.follows == 1 and take(again).fresh
+    begin(again, [], {})
+    claims.give_up(again)
+    assert not store_of(out).exists(version_name("run_date=2026-11-23", 2))
+    published(again, FILES)
 
 
 def test_who_publishes_while_another_one_takes_it_for_dead_keeps_its_files(out, monkeypatch):
