@@ -41,7 +41,7 @@ class Covered:
             if part:
                 self.gone[partition] = part
             for file in manifest.get("inputs", []):  # also of one that says that its rows were taken away
-                key = (file["path"], file["size"], file["version"])
+                key = key_of(file)
                 self.files[key] = self.files.get(key, False) or is_covered(file, manifest.get("read"), read)
                 self.by_path[file["path"]] = partition
                 if file.get("rows_lost") and not file["rows"]:
@@ -49,6 +49,11 @@ class Covered:
 
     def __contains__(self, key: Key) -> bool:
         return self.files.get(key, False)
+
+
+def key_of(file: dict[str, Any]) -> Key:
+    """A file of a listing, or among a manifest's inputs."""
+    return (storage.without_password(file["path"]), file["size"], file["version"])
 
 
 def is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:

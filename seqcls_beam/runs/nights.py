@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from seqcls_beam import storage
 from seqcls_beam.runs import claims
-from seqcls_beam.runs.covered import Covered, Key
+from seqcls_beam.runs.covered import Covered, Key, key_of
 from seqcls_beam.runs.publication import current, unpublishable
 from seqcls_beam.runs.run import Run, RunError
 from seqcls_beam.runs.store import store_of
@@ -63,12 +62,7 @@ def made_of(run: Run) -> list[Key]:
     if not run.follows:
         return []
     manifest = read_version(store_of(run.output), run.partition, run.follows)[1]
-    return [(each["path"], each["size"], each["version"]) for each in manifest.get("inputs", [])]
-
-
-def key_of(row: dict[str, Any]) -> Key:
-    """A file of a listing as versions name it."""
-    return (storage.without_password(row["path"]), row["size"], row["version"])
+    return [key_of(each) for each in manifest.get("inputs", [])]
 
 
 def _refuse_partial(run: Run, part: str, before: list[Key], there: set[Key]) -> None:

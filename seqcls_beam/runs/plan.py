@@ -19,8 +19,9 @@ from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims
 from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.columns import Shape, fit, shape
+from seqcls_beam.runs.covered import key_of
 from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.nights import key_of, new_files
+from seqcls_beam.runs.nights import new_files
 from seqcls_beam.runs.publication import current, follow
 from seqcls_beam.runs.run import Run, RunError, identity
 from seqcls_beam.runs.store import store_of
@@ -65,7 +66,7 @@ def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
         before = current(run)
         if before is None or before.manifest.get("model", {}).get("digest") in (checkpoint.digest, None):
             continue
-        made_of = [(each["path"], each["size"], each["version"]) for each in before.manifest["inputs"]]
+        made_of = [key_of(each) for each in before.manifest["inputs"]]
         gone = [key[0] for key in made_of if key not in rows]
         then, now = before.manifest.get("read") or {}, how_read(config.read)
         if other := [name for name in now if then.get(name) != now[name]]:
