@@ -41,6 +41,7 @@ from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims, publication
+from seqcls_beam.runs.due import due
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import made_of
 from seqcls_beam.runs.pieces import is_stream
@@ -84,17 +85,42 @@ def _main(argv: list[str]) -> int:
     with planning():
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
         config = ClassifyConfig(read=read, model=model, run=run)
+        nights = [replace(config, run=replace(run, run_date=str(night))) for night in due(run)] if run.only_new else []
         if run.relabel:
             again = list(plan_again(config))
-        else:
-            job = plan(config)
     if run.relabel:
         return _relabel(config, again, runner, argv, beam_options)
-    if run.only_new and not job.files.num_rows:
+    if len(nights) > 1:
+        return _nights(nights, runner, argv, beam_options)
+    return _label(nights[0] if nights else config, runner, argv, beam_options)
+
+
+def _label(config: ClassifyConfig, runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
+    """Label what there is, or of a night what is new; the exit code."""
+    with planning():
+        job = plan(config)
+    if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, runner)
     if already_published(job.run, terminal.summary):
         return 0
     terminal.summary(job.run, _launch(job, runner, argv, beam_options))
+    return 0
+
+
+def _nights(nights: list[ClassifyConfig], runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
+    """Make several nights, one after the other, whatever becomes of each; 0, or 1 where one failed."""
+    first, last = nights[0].run.run_date, nights[-1].run.run_date
+    say(f"{len(nights):,} nights are to be made, from {first} to {last}", 0)
+    failed = []
+    for config in nights:
+        say(f"the night of {config.run.run_date}", 0)
+        code = exit_code(lambda argv, config=config: _label(config, runner, argv, beam_options), argv)  # type: ignore[misc]
+        if code > 128:
+            return code
+        if code:
+            failed.append(str(config.run.run_date))
+    if failed:
+        return say(f"{len(failed):,} of {len(nights):,} nights failed: {', '.join(failed)}", 1)
     return 0
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from seqcls_beam.config.option import check, check_date, option
+from seqcls_beam.config.dates import check_forms, has_date, parse_dates
+from seqcls_beam.config.option import check, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,13 +202,22 @@ class RunOptions(OutputOptions, LossOptions):
     """The run and its output."""
 
     run_date: str | None = option(
-        "logical date of a scheduled run, YYYY-MM-DD: publishes a partition, FOLDER/labels/run_date=YYYY-MM-DD",
+        "logical date of a scheduled run, YYYY-MM-DD: publishes a partition, FOLDER/labels/run_date=YYYY-MM-DD; in "
+        "--input {date} stands for it, or {date:%Y/%m/%d}; with --only_new also FROM..TO, one night after the other",
         default=None,
+        metavar="DATE",
     )
     only_new: bool = option(
         "skip input files that an earlier run under the output folder labelled, or one labels at this moment, whatever "
         "its model",
         default=False,
+    )
+    catch_up: int = option(
+        "before a night of --only_new, those of so many days before it that are not published, in order; and where "
+        "--input has {date}, also the files that came late for nights of these days",
+        default=0,
+        minimum=0,
+        maximum=366,
     )
     relabel: bool = option(
         "label again the partitions under the output folder that another model labelled, one by one, each from the "
@@ -217,8 +227,7 @@ class RunOptions(OutputOptions, LossOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.run_date is not None:
-            check_date("run_date", self.run_date)
+        nights = [] if self.run_date is None else parse_dates("run_date", self.run_date)
         if self.relabel and (self.only_new or self.run_date is not None or self.overwrite):
             raise ValueError(
                 "--relabel replaces what is there: it goes with none of --run_date, --only_new and --overwrite"
@@ -227,6 +236,9 @@ class RunOptions(OutputOptions, LossOptions):
             raise ValueError(
                 "--only_new needs --run_date: new rows are published beside the old, in a folder of their own"
             )
+        if not self.only_new and (len(nights) > 1 or self.catch_up):
+            what = f"--catch_up={self.catch_up}" if self.catch_up else f"--run_date={self.run_date}"
+            raise ValueError(f"{what} is for nights that each take what is new: give --only_new, too")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,3 +267,10 @@ class ClassifyConfig:
     read: ReadOptions
     model: ModelOptions
     run: RunOptions
+
+    def __post_init__(self) -> None:
+        for name, patterns in (("input", self.read.input), ("exclude", self.read.exclude)):
+            for pattern in filter(has_date, patterns):
+                check_forms(name, pattern)
+                if self.run.run_date is None:
+                    raise ValueError(f"--{name}={pattern} has a place for a date: give --run_date")

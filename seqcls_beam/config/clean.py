@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from seqcls_beam.config.option import check, check_date, option
+from seqcls_beam.config.dates import parse_date
+from seqcls_beam.config.option import check, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,4 +21,4 @@ class CleanOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.before is not None:
-            check_date("before", self.before)
+            parse_date("before", self.before)

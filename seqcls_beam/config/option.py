@@ -3,7 +3,6 @@
 Imports nothing of the project.
 """
 
-import datetime
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
@@ -55,16 +54,6 @@ def check(options: Any) -> None:
             raise ValueError(f"--{flag(each)}={value}: expected at least {low:g}")
         if high is not None and value > high:
             raise ValueError(f"--{flag(each)}={value}: expected at most {high:g}")
-
-
-def check_date(name: str, value: str) -> None:
-    """Raise `ValueError` where an option is no date of the form YYYY-MM-DD."""
-    try:
-        valid = datetime.date.fromisoformat(value).isoformat() == value
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(f"--{name}={value}: expected a date such as 2026-11-20")
 
 
 def flag(each: Field[Any]) -> str:

@@ -5,6 +5,7 @@ Whatever a pattern finds is read, or is known to be no data and told, or refuses
 
 import os
 import shlex
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ class Listing(NamedTuple):
     repeated: tuple[str, ...]  # other names, links among them, of what is read already
     excluded: int  # files that `exclude` leaves out
     unused: tuple[str, ...]  # patterns of `exclude` that leave out nothing
+    idle: tuple[str, ...] = ()  # patterns that find nothing, of those that may
 
 
 def list_files(options: ReadOptions, option: str = "input") -> pa.RecordBatch:
@@ -32,11 +34,12 @@ def list_files(options: ReadOptions, option: str = "input") -> pa.RecordBatch:
     return find(options, option).files
 
 
-def find(options: ReadOptions, option: str = "input") -> Listing:
+def find(options: ReadOptions, option: str = "input", may_be_idle: Container[str] = ()) -> Listing:
     """The files that the patterns of `options.input` find; `option` is what that is called on the command line.
 
-    Raises `FileNotFoundError` naming a pattern that finds nothing or a link that leads nowhere, `ValueError` where
-    there is no pattern or a file is of no known format, and `OSError` where a store gives no listing.
+    Patterns in `may_be_idle` may find nothing. Raises `FileNotFoundError` naming another one that finds nothing or a
+    link that leads nowhere, `ValueError` where there is no pattern or a file is of no known format, and `OSError` where
+    a store gives no listing.
     """
     if not options.input:
         raise ValueError(f"--{option} is empty: name at least one file or pattern")
@@ -54,6 +57,7 @@ def find(options: ReadOptions, option: str = "input") -> Listing:
     repeated: dict[str, None] = {}
     excluded: set[str] = set()
     foreign: list[tuple[str, str]] = []
+    none: list[str] = []
     for pattern in options.input:
         found = _sorted_out(pattern, option, leave_out, excluded)
         own: dict[str, Found] = {}  # of several names of a file one that takes no link
@@ -61,7 +65,9 @@ def find(options: ReadOptions, option: str = "input") -> Listing:
             own.setdefault(each.real, each)
         idle = [each for each in own.values() if each.info is None]
         if len(idle) == len(own):
-            raise FileNotFoundError(_nothing(pattern, option, idle, leave_out))
+            if pattern not in may_be_idle:
+                raise FileNotFoundError(_nothing(pattern, option, idle, leave_out))
+            none.append(pattern)
         for each in found:
             if own[each.real] is not each:
                 repeated[storage.named(each.link)] = None
@@ -75,7 +81,7 @@ def find(options: ReadOptions, option: str = "input") -> Listing:
     if foreign:
         raise ValueError(_refusal(foreign))
     files = pa.RecordBatch.from_pylist(list(rows.values()), UNIT)
-    return Listing(files, tuple(skipped), tuple(repeated), len(excluded), leave_out.unused())
+    return Listing(files, tuple(skipped), tuple(repeated), len(excluded), leave_out.unused(), tuple(none))
 
 
 def _sorted_out(pattern: str, option: str, leave_out: "_Excludes", excluded: set[str]) -> list[Found]:

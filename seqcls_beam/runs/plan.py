@@ -12,7 +12,7 @@ from seqcls_beam.config.classify import ClassifyConfig, ReadOptions
 from seqcls_beam.model import predictions
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import Sequences, check
-from seqcls_beam.reading.files import Listing, find
+from seqcls_beam.reading.files import Listing
 from seqcls_beam.reading.records import InputChanged, Layout, plan_layout, read_unit
 from seqcls_beam.reading.remarks import remarks
 from seqcls_beam.reading.units import plan_units
@@ -20,6 +20,7 @@ from seqcls_beam.runs import claims
 from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.columns import Shape, fit, shape
 from seqcls_beam.runs.covered import key_of
+from seqcls_beam.runs.due import find_dated
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import new_files
 from seqcls_beam.runs.publication import current, follow
@@ -96,7 +97,7 @@ def _run(config: ClassifyConfig, partition: str) -> Run:
 
 
 def _listing(config: ClassifyConfig) -> Listing:
-    top, listing = storage.absolute(config.run.output), find(config.read)
+    top, listing = storage.absolute(config.run.output), find_dated(config.read, config.run)
     inside = [path for path in listing.files["path"].to_pylist() if storage.lies_in(path, top)]
     if inside:
         raise ValueError(f"--input finds {inside[0]}, which lies in --output={top}: a run would read what a run wrote")
