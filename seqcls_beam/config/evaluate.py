@@ -102,7 +102,7 @@ class MeasureOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions:
-    """Gates: a metric beyond its limit makes the exit code 1, once everything is shown and written."""
+    """Gates: a metric beyond its limit makes the exit code 3, once everything is shown and written."""
 
     min_accuracy: float | None = option("accuracy", default=None, minimum=0, maximum=1)
     min_f1: float | None = option("macro F1", default=None, minimum=0, maximum=1)

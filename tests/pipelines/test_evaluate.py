@@ -344,7 +344,7 @@ def test_rows_of_shards_without_a_label_are_not_scored(tmp_path, model):
 
 def test_gates_decide_the_exit_code_after_all_is_written(tmp_path, model, corpus, capsys):
     flags = [f"--input={corpus}", f"--model={model}"]
-    found = evaluated(tmp_path / "out", *flags, "--min_accuracy=0.99", "--min_f1=0.1", "--max_ece=0.001", code=1)
+    found = evaluated(tmp_path / "out", *flags, "--min_accuracy=0.99", "--min_f1=0.1", "--max_ece=0.001", code=3)
     assert [(gate["gate"], gate["passed"]) for gate in found["gates"]] == [
         ("min_accuracy", False),
         ("min_f1", True),
@@ -373,10 +373,10 @@ def test_the_same_evaluation_again_is_published_already_and_judged_as_it_was(tmp
     source = parquet(tmp_path / "in.parquet", gold=list("abababab"), label=list("abababba"))
     out = tmp_path / "out"
     flags = [f"--labeled={source}", "--label_column=gold", f"--output={out}", "--bootstrap=0"]
-    run(*flags, "--min_accuracy=0.9", code=1)
+    run(*flags, "--min_accuracy=0.9", code=3)
     before, first = files(out), capsys.readouterr()
     for more in ([], ["--overwrite"], ["--max_rejected=0.5"]):
-        run(*flags, "--min_accuracy=0.9", *more, code=1)
+        run(*flags, "--min_accuracy=0.9", *more, code=3)
         again = capsys.readouterr()
         assert "already published" in again.err and "--min_accuracy=0.9: accuracy is 0.75" in again.err
         assert again.out == first.out and files(out) == before
@@ -391,7 +391,7 @@ def test_the_same_evaluation_again_is_published_already_and_judged_as_it_was(tmp
     (out / "report.html").unlink()
     run(*flags, "--min_accuracy=0.9", code=1)
     assert "holds this run, but report.html is gone; give --overwrite" in capsys.readouterr().err
-    run(*flags, "--min_accuracy=0.9", "--overwrite", code=1)
+    run(*flags, "--min_accuracy=0.9", "--overwrite", code=3)
     assert sorted(set(files(out)) - set(before)) == ["_versions/00000002.json"]
     parquet(source, gold=list("abababab"), label=list("abababab"))
     run(*flags, "--min_accuracy=0.9", code=1)
