@@ -14,10 +14,13 @@ from glob import glob
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import orjson
+from rich.text import Text
+
 from pipelines.terminal import screen
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
-from seqcls_beam.reading.formats.pieces import InputChanged
+from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.lease import alive
 from seqcls_beam.runs.run import Run, RunError, short
@@ -38,7 +41,8 @@ runner options are passed on to Beam, such as
   --direct_running_mode=multi_processing --direct_num_workers=4
   --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
 
-exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
+exit codes: 0 published (or already published), 1 failed and nothing published (of several nights or partitions: one
+of them failed), 2 wrong usage
 """
 """What `--help` of every command ends with."""
 
@@ -47,6 +51,15 @@ def say(message: str, code: int) -> int:
     """One sentence to the user; the exit code, for `return say(…)`."""
     print(f"seqcls_beam: {_harmless(message)}", file=sys.stderr, flush=True)
     return code
+
+
+def write_json(file: str, found: dict[str, Any]) -> None:
+    """Write a document into a file, or where that is - to the standard output."""
+    data = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if file == "-":
+        screen.console().print(Text(data.decode()), soft_wrap=True, end="")
+    else:
+        storage.put(storage.absolute(file), data)
 
 
 def _harmless(message: str) -> str:
@@ -71,10 +84,10 @@ def planning() -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
-        raise _NotPlanned(str(error), 2) from error
+        raise _NotPlanned(storage.without_password(str(error)), 2) from error
     except ImportError as error:  # of an extra: it says which
         raise _NotPlanned(str(error), 2) from error
-    except (InputChanged, storage.StoreError) as error:
+    except (InputChanged, InputFailed, storage.StoreError) as error:
         raise _NotPlanned(str(error), 1) from error
     except OSError as error:
         raise _NotPlanned(f"{type(error).__name__}: {error}", 1) from error
@@ -90,6 +103,8 @@ def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callab
         return command(argv)
     except _NotPlanned as end:
         return tell(*end.args)
+    except storage.MissingPackage as error:
+        return tell(str(error), 2)
     except (RunError, storage.StoreError) as error:
         return say(str(error), 1)
     except OSError as error:

@@ -1,12 +1,16 @@
 """A Google Cloud Storage server on loopback: an emulator process, and before it what it leaves out.
 
-The emulator ignores `ifGenerationMatch=0`, by which one of many creates an object, and the `generation` of a DELETE, by
-which only the object goes that was seen; and it cannot cancel an upload. The gateway here answers as the real service
-does: 412 where there is an object already, 404 where there is another generation by now, a cancelled upload as gone.
-Whatever writes holds a lock, so that nobody comes between the question and the answer.
+The emulator ignores `ifGenerationMatch`, by which one of many creates an object or replaces it, and the `generation` of
+a DELETE, by which only the object goes that was seen; it cannot cancel an upload, nor take a part of one twice; and it
+gives an object that is stored with `contentEncoding: gzip` as any other. The gateway here answers as the real service
+does: 412 where there is another generation, 404 where one is to be removed that is not there, a cancelled upload as
+gone; and such an object unpacked, whole whatever range is asked for, without its length, unless the client takes gzip
+(https://cloud.google.com/storage/docs/transcoding). Whatever writes holds a lock, so that nobody comes between the
+question and the answer.
 """
 
 import asyncio
+import gzip
 import http.client
 import re
 import socket
@@ -119,26 +123,39 @@ def _gateway(emulator: str) -> Iterator[str]:
 
     async def serve() -> None:
         lock = asyncio.Lock()
+        packed = False
+        said: dict[tuple[str, str], web.Response] = {}  # of the parts of uploads, by their id and range
         async with ClientSession() as session:
             await _wait_for(session, emulator)
 
-            async def handle(request: web.Request) -> web.Response:
+            async def handle(request: web.Request) -> web.StreamResponse:
+                nonlocal packed
                 body = await request.read()
                 if request.method == "DELETE" and request.path.startswith("/upload/"):
                     return web.Response(status=499)
                 if request.method == "GET":
+                    if packed and request.query.get("alt") == "media":
+                        return await _transcoded(session, emulator, request)
                     return await _pass_on(session, emulator, request, body)
+                packed = packed or b'"contentEncoding"' in body[:2000]
                 async with lock:
-                    if request.query.get("ifGenerationMatch") == "0":
+                    if "ifGenerationMatch" in request.query and "upload_id" not in request.query:
                         name = urllib.parse.quote(_object_name(request, body), safe="")
                         bucket = request.path.split("/b/")[1].split("/")[0]
-                        if await _generation(session, f"{emulator}/storage/v1/b/{bucket}/o/{name}"):
-                            return web.json_response({"error": {"code": 412, "message": "there"}}, status=412)
+                        there = await _generation(session, f"{emulator}/storage/v1/b/{bucket}/o/{name}")
+                        if (there or "0") != request.query["ifGenerationMatch"]:
+                            return web.json_response({"error": {"code": 412, "message": "not that one"}}, status=412)
                     if request.method == "DELETE" and "generation" in request.query:
                         there = await _generation(session, f"{emulator}{request.raw_path.split('?')[0]}")
                         if there != request.query["generation"]:
                             return web.json_response({"error": {"code": 404, "message": "not that one"}}, status=404)
-                    return await _pass_on(session, emulator, request, body)
+                    part = request.query.get("upload_id", ""), request.headers.get("Content-Range", "")
+                    if part in said:
+                        return web.Response(status=said[part].status, body=said[part].body, headers=said[part].headers)
+                    answer = await _pass_on(session, emulator, request, body)
+                    if part[0] and answer.status in (200, 308):
+                        said[part] = answer
+                    return answer
 
             app = web.Application(client_max_size=2**30)
             app.router.add_route("*", "/{path:.*}", handle)
@@ -180,6 +197,26 @@ def _object_name(request: web.Request, body: bytes) -> str:
         return request.query["name"]
     text = body[:2000].decode("latin-1")
     return text.split('"name": "')[1].split('"')[0]
+
+
+async def _transcoded(session: ClientSession, emulator: str, request: web.Request) -> web.StreamResponse:
+    """The bytes of an object, as the service gives what is stored with `contentEncoding: gzip`."""
+    path = request.raw_path.split("?")[0].removeprefix("/download")
+    async with session.get(f"{emulator}{path}") as answer:
+        about = await answer.json() if answer.status == 200 else {}
+    if about.get("contentEncoding") != "gzip":
+        return await _pass_on(session, emulator, request, b"")
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        given = await _pass_on(session, emulator, request, b"")
+        given.headers["Content-Encoding"] = "gzip"
+        return given
+    async with session.get(f"{emulator}{request.raw_path}") as answer:
+        data = gzip.decompress(await answer.read())
+    stream = web.StreamResponse(headers={"Warning": "214 UploadServer gunzipped"})
+    stream.enable_chunked_encoding()
+    await stream.prepare(request)
+    await stream.write(data)
+    return stream
 
 
 async def _pass_on(session: ClientSession, emulator: str, request: web.Request, body: bytes) -> web.Response:

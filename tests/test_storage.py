@@ -112,7 +112,7 @@ def test_only_the_version_that_was_seen_is_removed():
     ("info", "version", "proves"),
     [
         ({"generation": "7", "etag": "x", "mtime": 1.5}, "7", True),  # of Google Cloud Storage
-        ({"ETag": '"abc"', "LastModified": "then"}, '"abc"', True),  # of S3
+        ({"ETag": '"abc"', "LastModified": "then", "VersionId": "v"}, '"abc"', True),  # of S3
         ({"ETag": 'W/"abc"', "Last-Modified": "then"}, 'W/"abc"', False),  # RFC 9110, 8.8.1: weak
         ({"Last-Modified": "then"}, "then", False),
         ({"mtime": 1.5, "created": 2.5}, "1.5", False),
@@ -121,6 +121,34 @@ def test_only_the_version_that_was_seen_is_removed():
 )
 def test_which_versions_prove_that_bytes_are_the_same(info, version, proves):
     assert (storage.version(info), storage.proves(info)) == (version, proves)
+
+
+@pytest.mark.parametrize(
+    ("info", "identity"),
+    [
+        ({"generation": "7", "etag": "x"}, "7"),
+        ({"ETag": '"abc"', "LastModified": "then", "VersionId": "v"}, '"abc" then v'),
+        ({"ETag": '"abc"', "LastModified": "then", "VersionId": None}, '"abc" then'),
+        ({"mtime": 1.5}, "1.5"),
+    ],
+)
+def test_files_of_the_same_bytes_are_told_apart_as_far_as_the_store_does(info, identity):
+    assert storage.identity(info) == identity
+
+
+@pytest.mark.parametrize(
+    ("info", "packing"),
+    [
+        ({"contentEncoding": "gzip"}, "gzip"),  # of Google Cloud Storage
+        ({"ContentEncoding": "GZIP, aws-chunked"}, "gzip"),  # of S3
+        ({"ContentEncoding": "aws-chunked"}, ""),
+        ({"contentEncoding": "", "encoding": "br"}, "br"),
+        ({"encoding": "identity"}, ""),
+        ({}, ""),
+    ],
+)
+def test_how_a_store_says_that_bytes_are_packed(info, packing):
+    assert storage.packing(info) == packing
 
 
 def test_the_state_of_a_file_moves_with_all_that_is_done_to_it_and_cannot_be_set_back(tmp_path):
@@ -225,6 +253,13 @@ def test_chains_of_file_systems_are_followed(tmp_path):
         archive.writestr("b.txt", "inside")
     assert storage.read(f"zip://b.txt::file://{tmp_path}/a.zip") == b"inside"
     assert storage.read(f"simplecache::file://{tmp_path}/a.zip") == (tmp_path / "a.zip").read_bytes()
+
+
+@pytest.mark.parametrize("uri", ["s3://KEY:se/cret@bucket/a", "s3a://KEY:secret@bucket", "gs://me:secret@bucket/a"])
+def test_keys_that_nobody_would_read_are_refused_and_not_told(uri):
+    with pytest.raises(ValueError, match=r"^[sg3a]+://bucket.*: keys in front of a bucket are not read; set ") as error:
+        storage.connect(uri)
+    assert "cret" not in str(error.value)
 
 
 @pytest.mark.parametrize(

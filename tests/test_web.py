@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,6 +58,23 @@ def test_a_url_is_asked_for_as_it_stands(pages):
     assert read(f"{pages.url}/a b/c%23d.txt?x=1&token=abc") == (["here"], 1)
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """Nothing is asked again for long."""
+    monkeypatch.setattr("seqcls_beam.storage.retries.PATIENCE", 0.3)
+
+
+@pytest.mark.parametrize("fault", [{"cut": 3}, {"status": 503}])
+def test_what_passes_is_asked_again(fault, pages):
+    pages.files = {"/a.txt": "".join(f"{text}\n" for text in TEXTS).encode()}
+    for name, value in fault.items():
+        setattr(pages, name, value)
+    whole = {name: getattr(type(pages), name) for name in fault}
+    threading.Timer(0.3, pages.__dict__.update, (whole,)).start()
+    assert read(f"{pages.url}/a.txt", 5000)[0] == TEXTS
+    assert len(pages.asked) > 5
+
+
 def test_a_version_tells_a_file_from_its_later_self(pages):
     pages.files = {"/a.txt": b"one\n"}
     options = ReadOptions(input=(f"{pages.url}/a.txt",))
@@ -110,7 +128,7 @@ def test_passwords_are_used_and_never_told(pages):
         assert "secret" not in str(error.value) and "p%40ss" not in str(error.value)
 
 
-def test_a_connection_that_ends_early_is_an_error(pages):
+def test_a_connection_that_ends_early_is_an_error(pages, hasty):
     pages.files, pages.ranges, pages.cut = {"/a.txt": b"one\ntwo\n"}, False, 3
     (file,) = list_files(ReadOptions(input=(f"{pages.url}/a.txt",))).to_pylist()
     fs, path = storage.connect(file["path"])
@@ -118,7 +136,7 @@ def test_a_connection_that_ends_early_is_an_error(pages):
         fs.open(path, "rb")
 
 
-def test_a_part_that_is_not_the_one_that_was_asked_for_is_no_part(pages):
+def test_a_part_that_is_not_the_one_that_was_asked_for_is_no_part(pages, hasty):
     pages.files = {"/a.txt": "".join(f"{text}\n" for text in TEXTS).encode()}
     pages.shift = 7
     with pytest.raises(OSError, match="the server gives bytes "):

@@ -48,11 +48,9 @@ def match(pattern: str) -> list[Found]:
         return _elsewhere(pattern, uri)
     except Exception as error:  # what a client of a store raises is its own
         shown, said = storage.without_password(pattern), storage.without_password(str(error).strip().partition("\n")[0])
-        if isinstance(error, ModuleNotFoundError):
-            said = f"the package {error.name} is not installed (pip install {error.name})"
         if shown not in said:
             said = f"{shown} cannot be listed: {said or type(error).__name__}"
-        kind = ValueError if isinstance(error, (ValueError, ImportError)) else OSError
+        kind = ValueError if isinstance(error, (ValueError, ImportError)) else storage.StoreError
         raise (FileNotFoundError if isinstance(error, FileNotFoundError) else kind)(said) from error
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading import folders
 from seqcls_beam.reading.formats import delimited, jsonl, parquet, text, textfile
@@ -158,8 +159,11 @@ def _read(piece: Piece, layout: Layout, told: dict[str, Any]) -> Iterator[Block 
         with piece.open() as file:
             if not piece.size and file.read(1):  # as what the kernel makes of a file when it is asked for
                 raise InputChanged.of(piece.path, "0 bytes", "more")
-            yield from _MODULES[piece.format].read(file, piece, layout)
+            yield from _MODULES[piece.format].read(file, piece.stored(file), layout)
         seen = piece.verify(file)
+    except storage.Replaced as error:
+        planned = f"{piece.size} bytes (version {piece.version})"
+        raise InputChanged.of(piece.path, planned, "others, from the middle of it on") from error
     except FileNotFoundError as error:
         raise piece.gone() from error
     except OSError as error:

@@ -102,6 +102,8 @@ def _cut(row: dict[str, Any], unit_bytes: int, encoding: str) -> list[tuple[dict
         if storage.is_web(row["path"]) and not fs.info(path)["ranges"]:
             return [(row, size)]
         if row["format"] != "parquet":
+            if getattr(fs, "encodes", False) and storage.packing(fs.info(path)):
+                return [(row, size)]  # compressed, although its name does not say so
             starts = range(0, size, unit_bytes)
             return [({**row, "start": at, "end": min(at + unit_bytes, size)}, unit_bytes) for at in starts]
         with fs.open(path, "rb") as file:

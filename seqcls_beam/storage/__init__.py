@@ -1,9 +1,14 @@
 """The few things done with files, local or in a bucket, that must be atomic.
 
     names.py     how files are named
-    identity.py  what tells a file from its later self
+    identity.py  what tells a file from its later self, and how it is packed
     faults.py    what goes wrong at a store, as one kind of error
-    web.py       files over HTTP
+    retries.py   what is asked again
+    remote.py    a store as the rest sees it
+    google.py, amazon.py, web.py   … and what is particular of some
+    stores.py    which of them a URI means
+    writing.py   files that are there whole or not at all
+    updating.py  one small file that several processes change
 
 fsspec opens, lists and copies; this file adds what it leaves open: writing whole or not at all, creating only where
 nothing is, and moving in a way that can be repeated after a crash. Knows nothing of runs and parts.
@@ -13,20 +18,16 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from typing import IO, Any, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
-import fsspec
-from fsspec.archive import AbstractArchiveFileSystem
-from fsspec.implementations.chained import ChainedFileSystem
-from fsspec.implementations.local import LocalFileSystem
-from fsspec.utils import get_protocol
-
-from seqcls_beam.storage.faults import Remote, told
+from seqcls_beam.storage.faults import MissingPackage as MissingPackage
+from seqcls_beam.storage.faults import Replaced as Replaced
 from seqcls_beam.storage.faults import StoreError as StoreError
 from seqcls_beam.storage.identity import identity as identity
+from seqcls_beam.storage.identity import packing as packing
 from seqcls_beam.storage.identity import proves as proves
 from seqcls_beam.storage.identity import state as state
 from seqcls_beam.storage.identity import version as version
@@ -39,40 +40,17 @@ from seqcls_beam.storage.names import lies_in as lies_in
 from seqcls_beam.storage.names import local_path as local_path
 from seqcls_beam.storage.names import named as named
 from seqcls_beam.storage.names import without_password as without_password
+from seqcls_beam.storage.remote import Remote
+from seqcls_beam.storage.stores import connect as connect
+from seqcls_beam.storage.updating import update as update
+from seqcls_beam.storage.writing import creating as creating
+from seqcls_beam.storage.writing import make_folder as make_folder
+from seqcls_beam.storage.writing import put as put
+from seqcls_beam.storage.writing import put_if_absent as put_if_absent
+from seqcls_beam.storage.writing import sync as sync
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_DISK = LocalFileSystem()
-
-
-def connect(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it. Listings are not cached: other processes write there too.
-
-    Raises `ValueError` for a protocol that nobody knows, and `ImportError` where its package is missing. A store that
-    fails is a `StoreError`, here and in all calls of the file system and of its files.
-    """
-    if is_local(uri):
-        return _DISK, local_path(uri)
-    protocol = get_protocol(uri)
-    if is_web(uri):
-        from seqcls_beam.storage.web import Web  # its package comes with extras only
-
-        return Remote(Web()), uri
-    kind = fsspec.get_filesystem_class(protocol)
-    if "::" in uri and issubclass(kind, (ChainedFileSystem, AbstractArchiveFileSystem)):
-        with told(uri):
-            chained, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-        return Remote(chained), path
-    # Not `url_to_fs`, which takes a:: in any name for a chain of file systems.
-    options = kind._get_kwargs_from_urls(uri)
-    if "#" in uri:
-        options.pop("version_aware", None)  # a # is a sign like others, and no generation of an object
-    path = kind._strip_protocol(uri)
-    if protocol == "memory" and path:
-        path = f"/{path.lstrip('/')}"
-    with told(uri):  # credentials are looked for
-        return Remote(kind(**options, use_listings_cache=False)), path
 
 
 def size(uri: str) -> int | None:
@@ -120,16 +98,6 @@ def names(folder: str) -> list[str]:
     return sorted(uri.rsplit("/", 1)[-1] for uri in _children(folder, "file", "directory"))
 
 
-def make_folder(uri: str) -> None:
-    """Make a local folder and those above it, although others may remove empty ones at that moment."""
-    path = connect(uri)[1]
-    for _ in range(20):
-        with suppress(FileNotFoundError):
-            os.makedirs(path, exist_ok=True)
-            return
-    os.makedirs(path, exist_ok=True)
-
-
 def token() -> str:
     """Letters that nobody else draws."""
     return secrets.token_hex(8)
@@ -148,84 +116,19 @@ def each(do: Callable[[Item], Result], items: list[Item]) -> list[Result]:
 def ensure_writable(folder: str) -> None:
     """Make a folder if need be, and create a file in it as a commit does; raises `OSError` saying why not.
 
-    So it does where the file system would not create a file only if there is none, but ask, and then write.
+    So it does where the file system would not create a file only if there is none, but ask, and then write; and where
+    a store takes no notice of being told so.
     """
     fs = connect(folder)[0]
+    would = f"of two runs that publish at once the file system of {folder} would let both win"
     if isinstance(fs, Remote) and not fs.creates:
-        raise OSError(f"of two runs that publish at once the file system of {folder} would let both win")
+        raise OSError(would)
     probe = join(folder, f".probe-{secrets.token_hex(8)}")
     put_if_absent(probe, b"probe")
+    again = isinstance(fs, Remote) and put_if_absent(probe, b"again")
     remove(probe)
-
-
-@contextmanager
-def creating(uri: str) -> Iterator[IO[bytes]]:
-    """A new file open for writing; on the disk (not in a cache of the machine) when the block ends.
-
-    Where the block raises, a store gets no file, and a local disk keeps what was written so far.
-    """
-    fs, path = connect(uri)
-    if is_local(uri):
-        make_folder(os.path.dirname(path))
-        with open(path, "wb") as local:
-            yield local
-            local.flush()
-            os.fsync(local.fileno())
-        return
-    file = fs.open(path, "wb")
-    try:
-        yield file
-    except BaseException:
-        # A store publishes an object when it is closed, and half an object must not appear.
-        with suppress(Exception):  # what is left of an upload expires; the error that ended it is what matters
-            file.discard()
-        file.closed = True
-        raise
-    file.close()
-
-
-def put(uri: str, data: bytes, scratch: str | None = None) -> None:
-    """Write a small file whole, replacing what was there; a reader sees the old bytes or the new ones.
-
-    On a local disk it is written aside first: in `scratch`, a folder of the same disk, or else next to the target.
-    """
-    fs, path = connect(uri)
-    if not is_local(uri):
-        fs.pipe_file(path, data)
-        return
-    aside = _write_aside(path, data, scratch)
-    try:
-        os.replace(aside, path)
-    except OSError:
-        os.unlink(aside)
-        raise
-    sync(os.path.dirname(path))
-
-
-def put_if_absent(uri: str, data: bytes, scratch: str | None = None) -> bool:
-    """Write a small file whole, unless there is one; says whether it was written. Of many at once, one writes."""
-    fs, path = connect(uri)
-    if not is_local(uri):
-        try:
-            fs.pipe_file(path, data, mode="create")
-        except FileExistsError:
-            return False
-        return True
-    aside = _write_aside(path, data, scratch)
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        # Who removed the scratch folder may have done so because the file is there.
-        if os.path.lexists(path):
-            return False
-        raise
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(aside)
-    sync(os.path.dirname(path))
-    return True
+    if again:
+        raise OSError(f"{would}: it writes over a file that it was told not to write over")
 
 
 def rename(source: str, target: str) -> None:
@@ -276,15 +179,11 @@ def remove_file(uri: str) -> None:
 def remove_version(uri: str, seen: str) -> None:
     """Remove a file of a store if it is still the version that `version_of` saw.
 
-    In Google Cloud Storage the store itself compares; elsewhere it is asked just before.
+    In Google Cloud Storage the store itself compares; S3 compares the bytes; elsewhere it is asked just before.
     """
     fs, path = connect(uri)
     with suppress(FileNotFoundError):
-        if "generation" in fs.info(path):
-            # Only the object of that generation: an error where there is a newer one.
-            fs.again(version_aware=True).rm_file(f"{path}#{seen}")
-        elif version_of(uri) == seen:
-            fs.rm_file(path)
+        fs.remove(path, seen)
 
 
 def remove_if_empty(folder: str) -> None:
@@ -292,35 +191,6 @@ def remove_if_empty(folder: str) -> None:
     if is_local(folder):
         with suppress(OSError):
             os.rmdir(connect(folder)[1])
-
-
-def sync(folder: str) -> None:
-    """Bring the names in a local folder to the disk, that a rename outlives a power cut; where it is gone, nothing."""
-    if not is_local(folder):
-        return
-    with suppress(FileNotFoundError):
-        opened = os.open(connect(folder)[1], os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-
-
-def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
-    make_folder(os.path.dirname(path))
-    folder = connect(scratch)[1] if scratch else os.path.dirname(path)
-    make_folder(folder)
-    aside = os.path.join(folder, f".{os.path.basename(path)}-{secrets.token_hex(8)}")
-    try:
-        with open(aside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        with suppress(FileNotFoundError):  # on a full disk what is left of it would take room for ever
-            os.unlink(aside)
-        raise
-    return aside
 
 
 def _children(folder: str, *kinds: str) -> list[str]:

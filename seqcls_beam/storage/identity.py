@@ -1,6 +1,7 @@
-"""What tells a file from its later self, read off fsspec's `info` of it."""
+"""What tells a file from its later self, and how it is packed, read off fsspec's `info` of it."""
 
 import os
+import re
 from typing import Any
 
 from seqcls_beam.storage.names import is_local, local_path
@@ -24,8 +25,21 @@ def proves(info: dict[str, Any]) -> bool:
 
 
 def identity(info: dict[str, Any]) -> str:
-    """What tells a file from a later one, even of the same bytes."""
-    return version(info) if "generation" in info else f"{version(info)} {info.get('LastModified', '')}".rstrip()
+    """What tells a file from a later one, even of the same bytes; in S3 as far as seconds or versions do."""
+    if "generation" in info:
+        return version(info)
+    return f"{version(info)} {info.get('LastModified', '')} {info.get('VersionId') or ''}".rstrip()
+
+
+def packing(info: dict[str, Any]) -> str:
+    """How the bytes of a file are packed, as the Content-Encoding that its store has of it says; "" where not.
+
+    Only what `info` of the file itself says counts; a listing may leave it out.
+    """
+    said = info.get("contentEncoding") or info.get("ContentEncoding") or info.get("encoding") or ""
+    # aws-chunked is how an upload came, which some clients leave in it.
+    names = [name for name in re.split(r"[\s,]+", said.casefold()) if name not in ("", "identity", "aws-chunked")]
+    return ", ".join(names)
 
 
 def state(uri: str) -> str:

@@ -14,6 +14,7 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.implementations.http import HTTPFile, HTTPFileSystem
 
 from seqcls_beam.storage.names import without_password
+from seqcls_beam.storage.retries import BUSY, Passing
 
 # No limit of the whole: a file that is fetched at once may take hours.
 _PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
@@ -40,12 +41,15 @@ class Web(HTTPFileSystem):
                 if status in (404, 410):
                     raise FileNotFoundError(f"{shown}: the server answers {status} {answer.reason}")
                 if status not in (200, 206, 416):  # 204 and 205 have no content, and are no empty file
-                    raise OSError(f"{shown}: the server answers {status} {answer.reason}")
+                    kind = Passing if status in BUSY else OSError
+                    raise kind(f"{shown}: the server answers {status} {answer.reason}")
         except aiohttp.TooManyRedirects:
             raise OSError(f"{shown}: the server leads from one address to another without an end") from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             said = without_password(str(error)) or type(error).__name__
-            raise OSError(f"{shown}: no answer ({said})") from None
+            # A server to which nothing leads may be a slip of the pen.
+            never = isinstance(error, (aiohttp.ClientConnectorError, ValueError))
+            raise (OSError if never else Passing)(f"{shown}: no answer ({said})") from None
         found: dict[str, Any] = {"name": url, "type": "file", "ranges": status == 206}
         found["encoding"] = headers.get("Content-Encoding", "").replace("identity", "")
         found["size"] = _size(status, headers.get("Content-Range", ""), headers.get("Content-Length", ""))
@@ -81,15 +85,17 @@ class _Ranged(HTTPFile):
             wanted = {"Range": f"bytes={start}-{end - 1}"}
             async with self.session.get(self.fs.encode_url(self.url), headers=wanted) as answer:
                 given = answer.headers.get("Content-Range", "")
+                if answer.status in BUSY:
+                    raise Passing(f"{shown}: the server answers {answer.status} {answer.reason}")
                 if answer.status != 206 or not given.startswith(f"bytes {start}-{end - 1}/"):
                     raise OSError(
                         f"{shown}: asked for bytes {start} to {end - 1} the server gives {given or answer.status}"
                     )
                 data = bytes(await answer.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise OSError(f"{shown}: no answer ({without_password(str(error)) or type(error).__name__})") from None
+            raise Passing(f"{shown}: no answer ({without_password(str(error)) or type(error).__name__})") from None
         if len(data) != end - start:
-            raise OSError(f"{shown}: the server gives {len(data)} bytes of {end - start}")
+            raise Passing(f"{shown}: the server gives {len(data)} bytes of {end - start}")
         return data
 
     _fetch_range = sync_wrapper(async_fetch_range)

@@ -267,10 +267,7 @@ def test_a_store_that_cannot_be_asked_is_one_sentence():
         "except ValueError as error: print(error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100).stdout
-    assert (
-        said
-        == "http://127.0.0.1/a.jsonl cannot be listed: the package aiohttp is not installed (pip install aiohttp)\n"
-    )
+    assert said == "http://127.0.0.1/a.jsonl: the package aiohttp is not installed (pip install aiohttp)\n"
 
 
 def test_the_hub_that_cannot_be_reached_is_one_sentence():

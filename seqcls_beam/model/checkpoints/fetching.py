@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import fsspec
-
+from seqcls_beam import storage
 from seqcls_beam.cache import cache
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 
@@ -24,12 +23,15 @@ def fetched(uri: str, pick: Pick) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=cache()))
     try:
         try:
-            files, root = fsspec.core.url_to_fs(uri)
+            files, root = storage.connect(uri)
             root = root.rstrip("/")
             for each in pick(each.rpartition("/")[2] for each in files.ls(root, detail=False)):
                 files.get_file(f"{root}/{each}", str(folder / each))
+        except storage.MissingPackage:
+            raise
         except Exception as error:
-            raise CheckpointError(f"{uri}: cannot be fetched ({type(error).__name__}: {error})") from error
+            shown, said = storage.without_password(uri), storage.without_password(str(error))
+            raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {said})") from error
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

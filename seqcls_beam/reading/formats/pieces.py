@@ -64,12 +64,18 @@ class Piece:
     def open(self) -> Witness:
         """Open the whole file for reading.
 
-        Raises `FileNotFoundError`, `InputChanged` where it is not the one that was planned, and what the storage does.
+        Raises `FileNotFoundError`, `InputChanged` where it is not the one that was planned, `InputFailed` where it is
+        stored in a way that is not read, and what the storage does.
         """
         info = self._look()
+        self._refuse_packed(storage.packing(info))
         fs, path = storage.connect(self.path)
         file = fs.open(path, "rb", cache_type="none")  # chunks are large already: each is one request to a store
         return Witness(file, info, noting=not storage.proves(info))
+
+    def stored(self, file: Witness) -> "Piece":
+        """The piece as the file that `open` gave has it: one that is stored with a Content-Encoding is compressed."""
+        return self if self.compression or not storage.packing(file.info) else replace(self, compression="gz")
 
     def verify(self, file: Witness) -> dict[str, Any]:
         """Make sure that what was read of the file that `open` gave was of one version of it, the planned one.
@@ -107,6 +113,15 @@ class Piece:
             "start again, or start a new run without it"
         )
 
+    def _refuse_packed(self, packing: str) -> None:
+        if not packing or self.compression:  # what the name says is packed is meant, once
+            return
+        said = f"{self.name} is stored with Content-Encoding {packing}, "
+        if packing not in ("gzip", "x-gzip"):
+            raise InputFailed(f"{said}which is not read: store it with gzip, or as it is")
+        if self.format == "parquet" or self.start:
+            raise InputFailed(f"{said}and cannot be read from its middle: store it as it is")
+
     def _look(self) -> dict[str, Any]:
         fs, path = storage.connect(self.path)
         info: dict[str, Any] = fs.info(path)
@@ -132,7 +147,7 @@ def sampled(pieces: list[Piece], most: int = SAMPLED) -> Iterator[tuple[Any, Pie
             continue  # which ends the run when its unit is read
         with file:
             if piece.size:
-                yield file, replace(piece, end=SAMPLE)
+                yield file, replace(piece.stored(file), end=SAMPLE)
                 some += 1
         if some == most:
             return
