@@ -8,6 +8,7 @@ python -m pipelines.classify --subscription=projects/P/subscriptions/S --output=
 
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files as package_files
@@ -28,6 +29,7 @@ from pipelines.command import (
     one_worker_per_gpu,
     planning,
     say,
+    sentence,
     threads_per_worker,
     versions,
     workers,
@@ -41,6 +43,7 @@ from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims, publication
+from seqcls_beam.runs.accounting import refuse_unread
 from seqcls_beam.runs.due import due
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import made_of
@@ -86,10 +89,8 @@ def _main(argv: list[str]) -> int:
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
         config = ClassifyConfig(read=read, model=model, run=run)
         nights = [replace(config, run=replace(run, run_date=str(night))) for night in due(run)] if run.only_new else []
-        if run.relabel:
-            again = list(plan_again(config))
     if run.relabel:
-        return _relabel(config, again, runner, argv, beam_options)
+        return _relabel(config, runner, argv, beam_options)
     if len(nights) > 1:
         return _nights(nights, runner, argv, beam_options)
     return _label(nights[0] if nights else config, runner, argv, beam_options)
@@ -111,16 +112,21 @@ def _nights(nights: list[ClassifyConfig], runner: str, argv: list[str], beam_opt
     """Make several nights, one after the other, whatever becomes of each; 0, or 1 where one failed."""
     first, last = nights[0].run.run_date, nights[-1].run.run_date
     say(f"{len(nights):,} nights are to be made, from {first} to {last}", 0)
-    failed = []
+    failed: dict[str, int] = {}
     for config in nights:
         say(f"the night of {config.run.run_date}", 0)
-        code = exit_code(lambda argv, config=config: _label(config, runner, argv, beam_options), argv)  # type: ignore[misc]
+        try:
+            code = exit_code(lambda argv, config=config: _label(config, runner, argv, beam_options), argv)  # type: ignore[misc]
+        except Exception as error:  # a fault that no sentence was written for: the nights after it have no part in it
+            traceback.print_exc()
+            code = say(sentence(error), 1)
         if code > 128:
             return code
         if code:
-            failed.append(str(config.run.run_date))
+            failed[str(config.run.run_date)] = code
     if failed:
-        return say(f"{len(failed):,} of {len(nights):,} nights failed: {', '.join(failed)}", 1)
+        usage = len(failed) == len(nights) and set(failed.values()) == {2}  # the same again would end the same
+        return say(f"{len(failed):,} of {len(nights):,} nights failed: {', '.join(failed)}", 2 if usage else 1)
     return 0
 
 
@@ -128,14 +134,13 @@ def _nothing_new(job: Job, runner: str) -> int:
     """Publish a version without rows for a date that has none; the exit code."""
     for remark in job.remarks:
         say(remark, 0)
-    say("nothing new to label: earlier runs under --output cover every other input file", 0)
+    say("nothing new to label: earlier runs under --output cover every file that --input finds", 0)
     # What says that rows were taken away says of which files, and these stay covered.
     if publication.current(job.run) is not None or made_of(job.run):
         return 0
-    if claims.begun(job.run):
-        return say(
-            f"another start of {job.run.partition} is at work, or has to be started again: nothing is published", 0
-        )
+    if claims.at_work(job.run):
+        return say(f"another start of {job.run.partition} is at work: nothing is published", 0)
+    refuse_unread(job.run.limits, [], 0, "; nothing was published")
     try:
         publication.publish_empty(job.run, _facts(job, runner, 0))
     except RunError:
@@ -145,21 +150,19 @@ def _nothing_new(job: Job, runner: str) -> int:
     return say(f"{job.run.partition} is published without rows", 0)
 
 
-def _relabel(
-    config: ClassifyConfig,
-    again: list[tuple[str, Job | str]],
-    runner: str,
-    argv: list[str],
-    beam_options: PipelineOptions,
-) -> int:
+def _relabel(config: ClassifyConfig, runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
     """Replace partitions that another model labelled, one after the other; 1 where one could not be.
 
     Raises `RunError` where nothing is there that this command labelled.
     """
-    if not again:
-        _refuse_other(config.run.output)
-    failed = 0
-    for partition, job in again:
+    again = plan_again(config)  # each when its turn comes, which may be hours later
+    failed = found = 0
+    while True:
+        with planning():
+            partition, job = next(again, ("", None))
+        if job is None:
+            break
+        found += 1
         try:
             if isinstance(job, str):
                 raise RunError(job)
@@ -167,7 +170,8 @@ def _relabel(
             terminal.summary(job.run, _launch(job, runner, argv, beam_options))
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
-    if not again:
+    if not found:
+        _refuse_other(config.run.output)
         say("nothing to label again: no other model labelled what is under --output", 0)
     return failed
 
@@ -225,10 +229,11 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
 
     def start() -> None:
         begin(job.run, units, _facts(job, runner, len(units)))
+        publication.ensure_open(job.run)
         for remark in job.remarks:
             say(remark, 0)
-        for sentence in terminal.shares(job, units, workers(beam_options)):
-            say(sentence, 0)
+        for share in terminal.shares(job, units, workers(beam_options)):
+            say(share, 0)
         say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
 
     def work() -> None:

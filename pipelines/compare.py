@@ -9,9 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
-from pipelines.command import exit_code, planning, say
+from pipelines.command import exit_code, planning, say, write_json
 from pipelines.options import UsageError, parser
 from pipelines.terminal import compare as terminal
 from seqcls_beam import storage
@@ -45,7 +43,7 @@ def _main(argv: list[str]) -> int:
         first, *others = storage.each(_sample, names)
     found = compared(first, others, limits)
     if tell.json is not None:
-        _write(tell.json, found)
+        write_json(tell.json, found)
     terminal.compared(found, aside=tell.json == "-")
     for run in found["runs"]:
         for why in failures(run):
@@ -76,14 +74,6 @@ def _given(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
 
 def _sample(name: str) -> Sample:
     return sample(storage.without_password(name), labelling(name))
-
-
-def _write(file: str, found: dict[str, Any]) -> None:
-    data = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    if file == "-":
-        terminal.document(data)
-    else:
-        storage.put(storage.absolute(file), data)
 
 
 if __name__ == "__main__":

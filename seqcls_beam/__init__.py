@@ -6,15 +6,22 @@ Read from the top: a room imports only rooms above it.
     schema.py        what the batches between stages look like
     config/          every option, once; a file a command
       option.py        one option: help, unit, range, default
+      dates.py         dates of nights in options and patterns
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
-      compare.py       likewise
+      compare.py, approve.py   likewise
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named, and what of a name may be published
-      identity.py      what tells a file from its later self
+      identity.py      what tells a file from its later self, and how it is packed
       arrow.py         a file system as Arrow opens it
       faults.py        what goes wrong at a store, as one kind of error
+      retries.py       what is asked again
+      remote.py        a store as the rest sees it
+      google.py, amazon.py   what is particular of theirs
       web.py           files over HTTP
+      stores.py        which of them a URI means
+      writing.py       files that are there whole or not at all
+      updating.py      one small file that several processes change
     cache.py         this machine's folder for what can be made again
 
     reading/         files → RECORD
@@ -59,6 +66,7 @@ Read from the top: a room imports only rooms above it.
       distinct.py      messages in pieces → each once
       unsealed.py      pieces as their readers find them
       table.py         a published output as its readers find it
+      approval.py      which versions consumers may read
       meant.py         what a person calls a labelling → the version that is meant
       manifest.py      records of all units → the manifest of a labelling
       publication.py   a run's files → a version, or why not
@@ -69,6 +77,7 @@ Read from the top: a room imports only rooms above it.
       covered.py       which input files a table's versions cover
       claims.py        what one night takes of the input no other night takes
       nights.py        what is new to a scheduled run
+      due.py           which nights are to be made, and what of a dated inbox each looks into
       job.py           a labelling as it is known before it starts
       plan.py          the options of a labelling → its job
 
@@ -132,6 +141,7 @@ Read from the top: a room imports only rooms above it.
       drift.py         how far two samples of rows lie apart, and how far by chance
       sample.py        the manifest of a labelling → what is counted in it
       comparison.py    labellings beside each other, and whether that is within limits
+      judging.py       a night → why it is not for consumers
       document.py      a finished evaluation: evaluation.json and its page
       formatting.py, plots.py, report.py   what people see
 

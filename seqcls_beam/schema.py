@@ -74,7 +74,6 @@ REASONS = {
     "corrupt_file": "the file, or a row group of it, cannot be decoded; the rows before, and other groups, were read",
     "unreadable_file": "the file is not of its format (no Parquet footer, UTF-16 text …)",
     "missing_column": "the file lacks a column that is read, or has it twice",
-    "vanished_file": "the file was listed when the run was planned and is gone",
     "invalid_timestamp": "the message lacks the attribute that says when it was, or that is no time",
     # Tokenize and Classify
     "model_error": "the tokenizer or the model raised on this row alone",
@@ -97,7 +96,7 @@ REASONS = {
 }
 """Why a row was rejected."""
 
-LOSSES = ("truncated_file", "corrupt_file", "unreadable_file", "missing_column", "vanished_file")
+LOSSES = ("truncated_file", "corrupt_file", "unreadable_file", "missing_column")
 """Reasons that speak of a file: one rejected row, where reading ended, stands for all rows that could not be read.
 
 How many those are is known or estimated from their bytes; it stands in the manifest, by file.

@@ -1,6 +1,7 @@
 """Dates of nights in options and in patterns."""
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -53,11 +54,11 @@ def test_a_place_for_a_date(pattern, then, ever):
     assert (filled(pattern, DAY), for_any_date(pattern)) == (then, ever)
 
 
-def config(pattern: str, **run: str) -> ClassifyConfig:
+def config(pattern: str, **run: Any) -> ClassifyConfig:
     return ClassifyConfig(
         read=ReadOptions(input=(pattern,)),
         model=ModelOptions(),
-        run=RunOptions(output="out", **run),  # type: ignore[arg-type]
+        run=RunOptions(output="out", **run),
     )
 
 
@@ -67,14 +68,22 @@ def config(pattern: str, **run: str) -> ClassifyConfig:
         ("in/{date:%d %B}/x", "a date has %Y, %y, %m, %d and %j, and no %B"),
         ("in/{date:%Y-%m-%d %H}/x", "and no %H"),
         ("in/{date:%}/x", "and no %"),
-        ("in/{date:%Y/%m}/x", "{date:%Y/%m} is the same for many nights; say the day, with %d"),
-        ("in/{date:}/x", "{date:} is the same for many nights"),
+        ("in/{date:%Y/%m}/x", "it is the same for many nights; say the day, with {date} or %d"),
+        ("in/{date:%Y}/{date:%m}", "it is the same for many nights"),
+        ("in/{date:}/x", "it is the same for many nights"),
     ],
 )
 def test_a_form_that_says_no_day_in_digits_is_refused(pattern, said):
     with pytest.raises(ValueError) as error:
         config(pattern, run_date="2026-03-09")
     assert f"--input={pattern}: " in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["in/{date:%Y}/{date}.jsonl", "in/{date:%Y}/{date:%m}/{date:%d}/*", "2026/{date:%j}"]
+)
+def test_several_places_say_the_day_together(pattern):
+    assert config(pattern, run_date="2026-03-09")
 
 
 def test_a_place_for_a_date_needs_one():

@@ -44,6 +44,7 @@ ORDER = [
     "clean",
     "seal",
     "compare",
+    "approve",
     "prepare",
     "finetune",
     "evaluate",

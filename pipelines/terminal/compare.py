@@ -44,11 +44,6 @@ def compared(found: dict[str, Any], aside: bool) -> None:
             console.print(Text(f"{names}: {why}"), soft_wrap=True)
 
 
-def document(data: bytes) -> None:
-    """Print a document as it stands."""
-    screen.console().print(Text(data.decode()), soft_wrap=True, end="")
-
-
 def _aside() -> Console:
     return Console(stderr=True, width=None if sys.stderr is not None and sys.stderr.isatty() else 120)
 

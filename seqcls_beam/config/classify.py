@@ -272,5 +272,7 @@ class ClassifyConfig:
         for name, patterns in (("input", self.read.input), ("exclude", self.read.exclude)):
             for pattern in filter(has_date, patterns):
                 check_forms(name, pattern)
+                if self.run.relabel:
+                    raise ValueError(f"--{name}={pattern} has a place for a date: with --relabel write * there")
                 if self.run.run_date is None:
                     raise ValueError(f"--{name}={pattern} has a place for a date: give --run_date")

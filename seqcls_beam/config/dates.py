@@ -63,11 +63,13 @@ def for_any_date(pattern: str) -> str:
 
 
 def check_forms(name: str, pattern: str) -> None:
-    """Raise `ValueError` for a place whose date would not be told in digits."""
+    """Raise `ValueError` for a pattern whose places would not tell the date in digits, or together not the day."""
+    said: set[str] = set()
     for place in _PLACE.finditer(pattern):
         signs = ["Y", "m", "d"] if place[1] is None else _SIGN.findall(place[1])
         others = [sign for sign in signs if sign not in _DIGITS]
         if others:
             raise ValueError(f"--{name}={pattern}: a date has %Y, %y, %m, %d and %j, and no %{others[0]}")
-        if not {"d", "j"} & set(signs):
-            raise ValueError(f"--{name}={pattern}: {place[0]} is the same for many nights; say the day, with %d")
+        said |= set(signs)
+    if not {"d", "j"} & said:
+        raise ValueError(f"--{name}={pattern}: it is the same for many nights; say the day, with {{date}} or %d")

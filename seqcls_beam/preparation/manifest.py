@@ -32,8 +32,9 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
     shards = {name: [record["shards"][name] for record in written if name in record["shards"]] for name in splits.NAMES}
     names = assigned[0]["names"]
     made = {name: statistics.of_split(parts, names, job.problem) for name, parts in shards.items() if parts}
-    inputs = by_file(piece for record in read if not record["reference"] for piece in record["inputs"])
-    references = by_file(piece for record in read if record["reference"] for piece in record["inputs"])
+    # Checked when they had been read: what became of a file since makes no difference.
+    inputs = by_file((piece for record in read if not record["reference"] for piece in record["inputs"]), checked=True)
+    references = by_file((piece for record in read if record["reference"] for piece in record["inputs"]), checked=True)
     rows_in, missing = sum(file["rows"] for file in inputs), accounting.lost(inputs)
     kept = sum(each["rows"] for each in made.values())
     in_order = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

@@ -90,14 +90,15 @@ def pending_tasks(job: Job, stage: str) -> list[int]:
 
 def _refuse_losses(job: Job) -> None:
     """Raise `RunError` where more could not be read than the run allows, before anything is made of the rest."""
-    accounting.refuse(job.run.limits, _inputs(job, reference=False), {}, _rejects(job))
-    accounting.refuse(replace(job.run.limits, min_rows=None), _inputs(job, reference=True), {}, _rejects(job))
+    accounting.refuse(job.run.limits, _inputs(job, reference=False, checked=False), {}, _rejects(job))
+    of_reference = _inputs(job, reference=True, checked=False)
+    accounting.refuse(replace(job.run.limits, min_rows=None), of_reference, {}, _rejects(job))
 
 
-def _inputs(job: Job, reference: bool) -> list[dict[str, Any]]:
-    """What became of the files of the data, or of those that must not be learned from."""
+def _inputs(job: Job, reference: bool, checked: bool) -> list[dict[str, Any]]:
+    """What became of the files of the data, or of those that must not be learned from; `checked` as in `by_file`."""
     read = (record for record in job.index("read") if record["reference"] == reference)
-    return accounting.by_file(piece for record in read for piece in record["inputs"])
+    return accounting.by_file((piece for record in read for piece in record["inputs"]), checked)
 
 
 def _rejects(job: Job) -> str:
@@ -146,7 +147,7 @@ def finish(job: Job) -> str:
     end = _rejects(job)
     if job.form.columns and "unknown_label" in reasons:
         end += ". Of --label_columns 0 and 1, or false and true, are read"
-    accounting.refuse(job.run.limits, _inputs(job, reference=False), reasons, end)
+    accounting.refuse(job.run.limits, _inputs(job, reference=False, checked=True), reasons, end)
     manifest.refuse_untrainable(made, job)
     _refuse_damaged(job, made, moves)
     text = card.card(made).encode()

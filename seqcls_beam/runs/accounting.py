@@ -55,13 +55,14 @@ class _Of:
         return max(self.size - sum(each["bytes"] for each in self.losses), 0)
 
 
-def by_file(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def by_file(pieces: Iterable[dict[str, Any]], checked: bool = False) -> list[dict[str, Any]]:
     """The `Mark.inputs` of all units → what stands in a manifest of each file, in order.
 
     `path` without a password, `size` in bytes, `version`; `rows` read, rejected ones among them, and `rows_lost`;
     `bytes` read and `bytes_lost`; where rows were lost also `losses`, {reason, detail, rows,
     bytes, weight} each: how `rows` are known, a key of `PREFIX`. Raises `RunError` for what no reader has written, and
-    where the pieces of a file are not of one version of it.
+    where the pieces of a file are not of one version of it; files may be read for that, unless an earlier call has
+    `checked` these pieces.
     """
     files: dict[str, _Of] = {}
     cut: dict[str, list[dict[str, Any]]] = {}
@@ -77,26 +78,29 @@ def by_file(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         file.losses += piece["losses"]
         if "seen" in piece:
             cut.setdefault(piece["path"], []).append(piece)
-    for some in cut.values():
-        _refuse_mixed(some)
+    if not checked:
+        _refuse_mixed(list(cut.values()))
     means = _means(files.values())
     return [_told(file, means) for file in files.values()]
 
 
-def _refuse_mixed(pieces: list[dict[str, Any]]) -> None:
-    """Raise `RunError` where pieces of a file have bytes that do not stand in one version of it.
+def _refuse_mixed(files: list[list[dict[str, Any]]]) -> None:
+    """Raise `RunError` where the pieces of one of the files have bytes that do not stand in one version of it.
 
     Each was of one version when it was read. A disk tells whether anything was done to the file between two of them;
     whether that was more than a change of its mode, or a copy that was brought back, its bytes tell, read once more.
     """
-    if len({piece["seen"]["state"] for piece in pieces}) == 1:
-        return
+    touched = (pieces for pieces in files if len({piece["seen"]["state"] for piece in pieces}) > 1)
+    storage.each(_compare, [piece for pieces in touched for piece in pieces])
+
+
+def _compare(piece: dict[str, Any]) -> None:
+    """Raise `RunError` where the bytes of a piece are not those that were read."""
     try:
-        for each in pieces:
-            own = Piece(**{part.name: each[part.name] for part in fields(Piece)})
-            own.compare([Read(*read) for read in each["seen"]["reads"]])
+        own = Piece(**{part.name: piece[part.name] for part in fields(Piece)})
+        own.compare([Read(*read) for read in piece["seen"]["reads"]])
     except (InputChanged, FileNotFoundError) as error:
-        name = storage.without_password(pieces[0]["path"])
+        name = storage.without_password(piece["path"])
         raise RunError(
             f"{name} was changed between the units that read it, and has the size and the time of before: touch it and "
             f"start again, for a new run that takes it as it is now ({error})"
@@ -162,11 +166,6 @@ def unbounded(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _unbounded(file: dict[str, Any]) -> dict[str, Any] | None:
     """The first loss whose rows nobody knows."""
     return next((each for each in file.get("losses", ()) if each["weight"] == "at_least"), None)
-
-
-def vanished(pieces: list[dict[str, Any]]) -> bool:
-    """Whether a file was gone, as versions before this one tell of it: now such a file fails the run."""
-    return any(loss["reason"] == "vanished_file" for piece in pieces for loss in piece.get("losses", ()))
 
 
 def without_rows(files: list[dict[str, Any]]) -> list[dict[str, Any]]:

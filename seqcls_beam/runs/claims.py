@@ -7,7 +7,10 @@ of its number, so of several nights that look at once one claims, and the others
 of one partition. It ends when that version is decided, whoever decides it: by the night itself, and then its files are
 covered; or, where no sign of life has come from the night for `lease.EXPIRES` seconds, by another one that bars the
 version (`commit.bar`) before it takes the files. A night that was only halted and wakes then can publish nothing,
-whatever its clock says.
+whatever its clock says. A dead claim to files that nobody asks for stays, and its night can be started again.
+
+No name is ever free again: of a file that is over only the content goes (`empty`). Else one who was halted before it
+created number N+1 could still do so, and claim what nobody sees.
 """
 
 import hashlib
@@ -20,6 +23,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from seqcls_beam import storage
 from seqcls_beam.runs import commit, lease
 from seqcls_beam.runs.covered import Covered, Key
 from seqcls_beam.runs.run import Run, RunError, attempts
@@ -28,6 +32,10 @@ from seqcls_beam.runs.versions import NOTHING, highest, stage_name, version_name
 from seqcls_beam.schema import PARTITION
 
 FOLDER = "_claims"
+KEPT = 3
+"""The newest files of claims, which keep what they say; only the very newest counts, the others are for people."""
+
+_FILE = re.compile(r"(\d{8,})\.json", re.ASCII)
 _NIGHT = re.compile(rf"{PARTITION}=[\w-]+", re.ASCII)
 _MOST = 10**8  # versions of a partition: their names have eight digits
 
@@ -54,14 +62,17 @@ def take(run: Run, files: list[Key], covered: Callable[[], Covered]) -> Taken:
     """Claim the files that no version covers, when `covered` asks them, and no living run claims.
 
     A run that is started again gets what it had claimed, and no more: so it is the same run, and goes on. Raises
-    `RunError` for a file of claims that is none.
+    `RunError` for a file of claims that is none, and where another start of the same date lives and was given none of
+    these files: only one of the two could be published.
     """
     assert run.follows is not None
     store, ours = store_of(run.output), (run.partition, run.follows + 1)
     digests = [_digest(key) for key in files]
     while True:
         number, open_ = _look(store)
-        if _end_dead(store, open_, ours):
+        now = lease.clock(store) if open_ else 0.0
+        _refuse_beside(store, open_, ours, set(digests), now)
+        if _end_dead(store, open_, ours, set(digests), now):
             continue
         known = covered()  # asked after the claims: what was claimed and published in between is in one of them
         holder = {digest: claim.partition for claim in open_ for digest in claim.files}
@@ -96,30 +107,94 @@ def begun(run: Run) -> bool:
     return bool(_attempts(store_of(run.output), run.partition, run.follows + 1))
 
 
+def at_work(run: Run) -> bool:
+    """Whether a start of the partition's next version is planned or at work, be it one that claims or not."""
+    assert run.follows is not None
+    store, ours = store_of(run.output), (run.partition, run.follows + 1)
+    own = [each for each in _look(store)[1] if (each.partition, each.number) == ours]
+    return any(_at_work(store, each, lease.clock(store)) for each in own or [_Claim(*ours, 0.0, ())])
+
+
 def _digest(key: Key) -> str:
     return hashlib.blake2b(orjson.dumps(key), digest_size=12).hexdigest()
 
 
+def spent(store: Store) -> dict[str, int]:
+    """Files of claims that do not count any more, but the newest few → bytes; those that were emptied left out."""
+    found: dict[str, int] = {}
+    last = _newest(store) - KEPT
+    for name in sorted(store.names(FOLDER), reverse=True):
+        if (file := _FILE.fullmatch(name)) and int(file[1]) <= last:
+            path = f"{FOLDER}/{name}"
+            if not (size := storage.size(store.uri(path))):
+                break  # they are emptied from the first one on
+            found[path] = size
+    return found
+
+
+def empty(store: Store) -> None:
+    """Take away what files of claims say that do not count any more; their names stay.
+
+    Whoever looked when one of them was the newest, and comes back, finds the next number taken.
+    """
+    for name in sorted(spent(store)):
+        storage.put(store.uri(name), b"")
+
+
 def _look(store: Store) -> tuple[int, tuple[_Claim, ...]]:
     """The number of the newest file of claims, and those of its claims of which the version is not decided."""
-    number = highest(lambda number: store.exists(_name(number)))
-    claims = _read(store, number)
+    number, claims = _newest(store), None
+    while claims is None:
+        claims = _read(store, number)
+        if claims is None and number == (number := _newest(store)):
+            raise _none(store, number)
     return number, tuple(each for each in claims if not store.exists(version_name(each.partition, each.number)))
 
 
-def _end_dead(store: Store, claims: tuple[_Claim, ...], ours: tuple[str, int]) -> bool:
-    """End the claims of others that are dead; whether there was one, and claims must be looked at again."""
-    dead = [each for each in claims if (each.partition, each.number) != ours and not _lives(store, each)]
+def _newest(store: Store) -> int:
+    """The number of the newest file of claims, 0 where there is none.
+
+    A listing, which may lag, says where to begin to ask for names, lest files that are gone hide those behind them.
+    """
+    found = (_FILE.fullmatch(name) for name in store.names(FOLDER))
+    listed = max((int(each[1]) for each in found if each), default=0)
+    return listed + highest(lambda beyond: store.exists(_name(listed + beyond)))
+
+
+def _refuse_beside(
+    store: Store, claims: tuple[_Claim, ...], ours: tuple[str, int], asked: set[str], now: float
+) -> None:
+    """Raise `RunError` where a start of our own version is at work that was given none of the files asked for."""
+    for claim in claims:
+        if (claim.partition, claim.number) == ours and asked.isdisjoint(claim.files) and _at_work(store, claim, now):
+            raise RunError(
+                f"another start of {claim.partition} labels other files and was given none of these: wait for it, and "
+                "start this one again; where that one was killed, ten minutes later"
+            )
+
+
+def _end_dead(store: Store, claims: tuple[_Claim, ...], ours: tuple[str, int], asked: set[str], now: float) -> bool:
+    """End the claims of others to files asked for that are dead; whether there was one, and to look again."""
+    rivals = [each for each in claims if (each.partition, each.number) != ours and not asked.isdisjoint(each.files)]
+    dead = [each for each in rivals if not _lives(store, each, now)]
     for claim in dead:
         _end(store, claim.partition, claim.number)
     return bool(dead)
 
 
-def _lives(store: Store, claim: _Claim) -> bool:
+def _lives(store: Store, claim: _Claim, now: float) -> bool:
     """Whether a sign has come lately from any start of a run that works for a version."""
-    now = lease.clock(store)
     signs = [lease.usage(store.uri(each))[2] for each in _attempts(store, claim.partition, claim.number)]
     return abs(now - max([claim.since, *filter(None, signs)])) < lease.EXPIRES  # a clock may have been put back
+
+
+def _at_work(store: Store, claim: _Claim, now: float) -> bool:
+    """Whether a start of a run for a version renews its lease, or is planned: who has failed and ended does neither."""
+    begun = [store.uri(each) for each in _attempts(store, claim.partition, claim.number)]
+    signs = [sign for each in begun if (sign := lease.renewed(each)) is not None]
+    if all(claim.since > (lease.usage(each)[2] or 0.0) for each in begun):  # nobody has worked by it yet
+        signs.append(claim.since)
+    return any(abs(now - sign) < lease.EXPIRES for sign in signs)
 
 
 def _attempts(store: Store, partition: str, number: int) -> list[str]:
@@ -142,18 +217,25 @@ def _end(store: Store, partition: str, number: int) -> None:
         commit.bar(store, partition, at, stage_name(partition, at + 1), NOTHING)
 
 
-def _read(store: Store, number: int) -> list[_Claim]:
+def _read(store: Store, number: int) -> list[_Claim] | None:
+    """The claims that a file says; None where it was emptied. Raises `RunError` for a file that says something else."""
     if not number:
         return []
-    name = _name(number)
+    data = store.read(_name(number))
+    if data == b"":
+        return None
     try:
-        said = orjson.loads(store.read(name) or b"")
+        said = orjson.loads(data or b"")
     except orjson.JSONDecodeError:
         said = None
     claims = said.get("claims") if isinstance(said, dict) else None
     if not isinstance(claims, list) or not all(map(_is_claim, claims)):
-        raise RunError(f"{store.uri(name)} says no claims, and this program did not write it; move it away")
+        raise _none(store, number)
     return [_Claim(each["partition"], each["number"], each["since"], tuple(each["files"])) for each in claims]
+
+
+def _none(store: Store, number: int) -> RunError:
+    return RunError(f"{store.uri(_name(number))} says no claims, and this program did not write it; move it away")
 
 
 def _is_claim(said: Any) -> bool:

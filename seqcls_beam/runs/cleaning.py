@@ -4,6 +4,8 @@ A living run's attempt changes, if only by its lease. One that has not for `leas
 and yet its process may wake. Where the number that it is for is taken it can publish nothing, and it is removed. Where
 that is the next one, no living run wants it either, or it stays; then the number is taken first, by a version that says
 what the newest says (`commit.bar`).
+
+Files of claims that are over are emptied, and their names stay (`claims.empty`).
 """
 
 import re
@@ -12,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.runs import commit, lease, pieces
+from seqcls_beam.runs import claims, commit, lease, pieces
 from seqcls_beam.runs.run import RunError, attempts, label_folders
 from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.runs.table import partitions, read_newest
@@ -63,7 +65,8 @@ def look(output: str, before: str | None = None) -> list[Leftover]:
         found += _parts(store, partition)
     if "" not in known:
         found += _attempts(store, "", now)
-    return sorted([*found, *_half_pieces(store, now), *_old(store, known, before)], key=lambda each: each.name)
+    found += [*_half_pieces(store, now), *_old(store, known, before), *_claims(store)]
+    return sorted(found, key=lambda each: each.name)
 
 
 def remove(output: str, found: list[Leftover]) -> Iterator[tuple[Leftover, str | None]]:
@@ -94,7 +97,9 @@ def _remove(store: Store, each: Leftover, at: int) -> str | None:
             return _take_back(store, each.partition, at)
         if not commit.bar(store, each.partition, at, stage_name(each.partition, at + 1), NOTHING):
             return "another run was published meanwhile: look again"
-    if not each.name.startswith("_attempts/"):
+    if each.name == claims.FOLDER:
+        claims.empty(store)
+    elif not each.name.startswith("_attempts/"):
         store.remove([each.name])
     elif each.name.startswith(f"_attempts/{OVER}"):
         storage.remove(store.uri(each.name))
@@ -178,6 +183,13 @@ def _half_pieces(store: Store, now: float) -> Iterator[Leftover]:
             yield Leftover(path, "", "a piece that is being written: left alone", files, size, idle, False)
         elif files:
             yield Leftover(path, "", "half a piece, of a process that is dead", files, size, idle, True)
+
+
+def _claims(store: Store) -> Iterator[Leftover]:
+    """What files of claims say that do not count any more."""
+    if spent := claims.spent(store):
+        why = "what nights claimed that are over: emptied, the names stay"
+        yield Leftover(claims.FOLDER, "", why, len(spent), sum(spent.values()), None, True)
 
 
 def _old(store: Store, known: list[str], before: str | None) -> Iterator[Leftover]:

@@ -4,14 +4,16 @@ The types of two partitions go together where every value of one is, as it stand
 
 - null, of a column without a value, and any type;
 - integers with a sign, or without one, of different widths: the wider;
-- types of Arrow that are one type of Parquet, as string and large_string: either.
+- types of Arrow that are one type of Parquet, as string and large_string: either;
+- any two, where no row of one partition has a value: that of the other. So a column that was written as a string for
+  want of a value, or a partition without rows, decides nothing.
 
 Class numbers go together where one list of names begins with the other. A column that only one of them has goes with
 anything; two whose names only case tells apart do not. Knows names and types; who has which is told by manifests.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ _ASKED = {**dict.fromkeys(_SIGNED, "int64"), "string": "string", "double": "floa
 """A type as Arrow calls it → what to ask --keep_columns for, so that it goes with that."""
 
 _LIST = re.compile(r"list<[^:<>]*: ")
+_ELEMENTS = re.compile(r"list<(\w+): (.+)>")
 _NULL, _MULTI_LABEL = "null", "multi_label"
 
 
@@ -37,14 +40,20 @@ class Column(NamedTuple):
     name: str
     type: str  # as Arrow writes it
     classes: tuple[str, ...] | None = None  # what its numbers are called
+    empty: bool = False  # no row has a value
 
 
 class Shape(NamedTuple):
     """What the rows of a partition look like."""
 
     where: str  # what sentences call it
-    problem: str | None  # of the model; None: not known
+    problem: str | None  # of the model; None: not known, or there are no rows
     columns: list[Column]
+
+    @property
+    def blank(self) -> bool:
+        """Whether there are no rows."""
+        return self.problem is None and all(each.empty for each in self.columns)
 
 
 class Conflict(NamedTuple):
@@ -62,12 +71,36 @@ class Fitted:
     said: tuple[str, ...] = ()
 
 
-def listed(schema: pa.Schema) -> list[dict[str, Any]]:
-    """LABELED → what a manifest says under `columns`: name, type and, of class numbers, `classes`, of each."""
+def listed(schema: pa.Schema, empty: Collection[str] = ()) -> list[dict[str, Any]]:
+    """LABELED → what a manifest says under `columns`: name, type and, of class numbers, `classes`, of each.
+
+    So are columns of which no row has a value, where that is known: `empty`.
+    """
     return [
-        {"name": each.name, "type": each.type, **({"classes": each.classes} if each.classes is not None else {})}
-        for each in _columns(schema)
+        {
+            "name": each.name,
+            "type": each.type,
+            **({"classes": each.classes} if each.classes is not None else {}),
+            **({"empty": True} if each.empty else {}),
+        }
+        for each in _columns(schema, empty)
     ]
+
+
+def of_all(units: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What `listed` says of each unit of a run → of all of it: empty is what is so in each. Raises `RunError`."""
+    try:
+        empty = set.intersection(*({each["name"] for each in columns if each.get("empty")} for columns in units))
+        return [{**each, "empty": True} if each["name"] in empty else _but_empty(each) for each in units[0]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"the records of the unfinished run tell of columns {list(units)!r:.80}, which this program did not write; "
+            "remove the run's folder under _attempts, and start again"
+        ) from error
+
+
+def _but_empty(column: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in column.items() if key != "empty"}
 
 
 def shape(where: str, manifest: dict[str, Any]) -> Shape | None:
@@ -75,14 +108,20 @@ def shape(where: str, manifest: dict[str, Any]) -> Shape | None:
     said = manifest.get("columns")
     if manifest.get("kind", "classify") != "classify" or said is None or not manifest.get("parts"):
         return None
+    rows = any(part.get("rows", 1) for part in manifest["parts"])
     try:
         found = [
-            Column(_text(each["name"]), _text(each["type"]), tuple(each["classes"]) if "classes" in each else None)
+            Column(
+                _text(each["name"]),
+                _text(each["type"]),
+                tuple(each["classes"]) if "classes" in each else None,
+                not rows or each.get("empty") is True,
+            )
             for each in said
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{where}: 'columns' is {said!r:.80}, which no command wrote; name another folder") from error
-    return Shape(where, problem_of(manifest), found)
+    return Shape(where, problem_of(manifest) if rows else None, found)
 
 
 def problem_of(manifest: dict[str, Any]) -> str | None:
@@ -140,18 +179,24 @@ def wider(one: str, other: str) -> str | None:
     return None
 
 
-def unified(output: str, found: Sequence[tuple[str, str | None, pa.Schema]]) -> pa.Schema:
-    """Files, each with its partition and the problem of its model (None: any) → all columns, under types that hold all.
+class File(NamedTuple):
+    """The columns of a file of rows."""
 
-    Raises `RunError` where there is none.
-    """
+    where: str  # what sentences call its partition
+    problem: str | None  # of the model that labelled it; None: any
+    schema: pa.Schema
+    empty: Collection[str] = ()  # columns of which no row of the partition has a value
+
+
+def unified(output: str, found: Sequence[File]) -> pa.Schema:
+    """Files → all columns, under types that hold what is in all of them. Raises `RunError` where there are none."""
     table, fields = Table(), dict[tuple[str, str], pa.Field]()
-    for where, problem, schema in found:
-        if conflict := table.add(Shape(where, problem, list(_columns(schema)))):
+    for where, problem, schema, empty in found:
+        if conflict := table.add(Shape(where, problem, list(_columns(schema, empty)))):
             raise RunError(f"{output}: {conflict.told}, which is no one table; label one of them again")
         fields = {(each.name, str(each.type)): each for each in schema} | fields
-    metadata = found[0][2].metadata
-    same = all(schema.metadata == metadata for *_, schema in found)  # else `scores` are in several orders
+    metadata = found[0].schema.metadata
+    same = all(each.schema.metadata == metadata for each in found)  # else `scores` are in several orders
     made = [with_classes(fields[each.name, each.type], each.classes) for each in table]
     return pa.schema(made, metadata if same else None)
 
@@ -182,7 +227,7 @@ def fit(
     table = labeled(layout.keep, problem == _MULTI_LABEL, layout.sourced)
     mine, said = list(_columns(table)), list[str]()
     for number, kept in enumerate(layout.keep):
-        typed = {each.type for one in there for each in one.columns if each.name == mine[number].name} - {_NULL}
+        typed = _typed(mine[number].name, there)
         (asked,) = typed if len(typed) == 1 else ("",)
         guessed = kept.type == pa.string() and kept.name not in layout.texts and asked not in ("", "string")
         if guessed and _of(asked) is not None and not pc.any(first()["keep"].field(number).is_valid()).as_py():
@@ -203,6 +248,12 @@ def fit(
     return Fitted(replace(layout, keep=pa.schema(fields)), (*said, *_differences(mine, there)))
 
 
+def _typed(name: str, there: list[Shape]) -> set[str]:
+    """The types that other partitions have a column under, those with values before those without."""
+    found = [each for one in there for each in one.columns if each.name == name and each.type != _NULL]
+    return {each.type for each in found if not each.empty} or {each.type for each in found}
+
+
 def _differences(mine: list[Column], there: list[Shape]) -> Iterator[str]:
     """What is told of columns that only one side has."""
     before = {each.name: None for one in there for each in one.columns}
@@ -215,8 +266,17 @@ def _differences(mine: list[Column], there: list[Shape]) -> Iterator[str]:
 
 
 def _joined(one: Column, other: Column) -> Column | None:
+    if one.name != other.name:
+        return None
+    both = _widened(one, other)
+    if both is None and (one.empty or other.empty):
+        both = other if one.empty else one
+    return both._replace(empty=one.empty and other.empty) if both is not None else None
+
+
+def _widened(one: Column, other: Column) -> Column | None:
     kind = wider(one.type, other.type)
-    if kind is None or one.name != other.name:
+    if kind is None:
         return None
     if _NULL in (one.type, other.type):  # no number is called anything
         return one if other.type == _NULL else other
@@ -243,7 +303,7 @@ def _told_apart(one: Column, other: Column) -> tuple[str, str]:
 
 def _cure(column: Column | None) -> str:
     if column is None:
-        return "name another folder"
+        return "a table has rows of one kind, also while it is labelled again: label all of it into another folder"
     ours = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL)}
     asked = _ASKED.get(column.type)
     if asked and column.classes is None and column.name not in ours:
@@ -252,8 +312,8 @@ def _cure(column: Column | None) -> str:
     return "leave it out of --keep_columns, or name another folder"
 
 
-def _columns(schema: pa.Schema) -> Iterator[Column]:
-    return (Column(each.name, str(each.type), classes_of(each)) for each in schema)
+def _columns(schema: pa.Schema, empty: Collection[str] = ()) -> Iterator[Column]:
+    return (Column(each.name, str(each.type), classes_of(each), each.name in empty) for each in schema)
 
 
 def _stored(kind: str) -> str:
@@ -262,7 +322,10 @@ def _stored(kind: str) -> str:
 
 
 def _of(kind: str) -> pa.DataType | None:
-    """The type that Arrow writes so; None where it does not say all of it in a word."""
+    """The type that Arrow writes so; None where it does not say all of it in a word, or it is no list of such."""
+    if (inner := _ELEMENTS.fullmatch(kind)) is not None:
+        element = _of(inner[2])
+        return None if element is None else pa.list_(pa.field(inner[1], element))
     try:
         return pa.type_for_alias(kind)
     except ValueError:

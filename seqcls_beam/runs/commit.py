@@ -64,10 +64,18 @@ def carry_out(store: Store, version: Version) -> list[str]:
 
 def recover(store: Store, partition: str) -> int:
     """Carry out the newest version of a partition, unless that was done; its number, 0 where there is none."""
+    found = recovered(store, partition)
+    return found[0].number if found else 0
+
+
+def recovered(store: Store, partition: str) -> tuple[Version, dict[str, Any]] | None:
+    """The same; what `read_version` says of it, None where there is none."""
     number = newest(store, partition)
-    if number:
-        carry_out(store, read_version(store, partition, number)[0])
-    return number
+    if not number:
+        return None
+    version, manifest = read_version(store, partition, number)
+    carry_out(store, version)
+    return version, manifest
 
 
 def bar(store: Store, partition: str, number: int, stage: str, nothing: dict[str, Any]) -> bool:

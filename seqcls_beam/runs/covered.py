@@ -1,15 +1,14 @@
-"""Which input files the versions of a table cover, and which of them name parts that are gone."""
+"""What the versions of a table say, each read once: their input, their columns, and which name parts that are gone."""
 
 from functools import partial
 from typing import Any
 
 from seqcls_beam import storage
-from seqcls_beam.runs.accounting import vanished
-from seqcls_beam.runs.commit import recover
-from seqcls_beam.runs.run import label_folders
+from seqcls_beam.runs.columns import Shape, shape
+from seqcls_beam.runs.commit import recovered
 from seqcls_beam.runs.store import Store
-from seqcls_beam.runs.table import partitions
-from seqcls_beam.runs.versions import published_files, read_version
+from seqcls_beam.runs.table import TRIES, called, partitions
+from seqcls_beam.runs.versions import newest, published_files
 
 Key = tuple[str, int, str]
 """A file as it was read: path without a password, size in bytes, version."""
@@ -25,17 +24,16 @@ class Covered:
 
         Versions that were decided and interrupted are carried out first. Raises `RunError` for a file that is none.
         """
+        self.shapes: dict[str, Shape] = {}  # partition → what its rows look like, where there are any and that is known
         self.files: dict[Key, bool] = {}  # False: rows of it are missing that may be read now
         self.unread: set[Key] = set()  # of which nothing could be read
         self.by_path: dict[str, str] = {}  # → a partition that has rows of a file of that name
         self.gone: dict[str, str] = {}  # partition → a part that its version names, and that is gone
-        folders = partitions(store)
-        numbers = zip(folders, storage.each(partial(recover, store), folders), strict=True)
-        newest = [each for each in numbers if each[1]]  # on a disk a folder is there before its first version is
-        names = [name for name, _ in newest]
-        found = storage.each(lambda at: read_version(store, *at)[1], newest)
-        missing = storage.each(partial(_missing, store), list(zip(names, found, strict=True)))
-        for partition, manifest, part in zip(names, found, missing, strict=True):
+        names = partitions(store)
+        found = zip(names, storage.each(partial(_look, store), names), strict=True)
+        for partition, (manifest, part) in ((name, each) for name, each in found if each is not None):
+            if (looks := shape(called(partition), manifest)) and not looks.blank:
+                self.shapes[partition] = looks
             if partition == leave_out:
                 continue
             if part:
@@ -68,14 +66,27 @@ def is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:
     whole = any(each["reason"] != "truncated_file" for each in file["losses"])
     deciding = [name for name in now if whole or name not in _KEPT]
     same = isinstance(then, dict) and all(then.get(name) == now[name] for name in deciding)
-    return same and bool(file["rows"]) and not vanished([file])
+    return same and bool(file["rows"])
 
 
-def _missing(store: Store, of: tuple[str, dict[str, Any]]) -> str | None:
-    """A part that the version of a partition names and that is in none of its folders."""
-    partition, manifest = of
+def _look(store: Store, partition: str) -> tuple[dict[str, Any], str | None] | None:
+    """The manifest of a partition's newest version, and a part that it names and that is gone; None without a version.
+
+    On a disk a folder is there before its first version is.
+    """
+    for _ in range(TRIES):
+        if (found := recovered(store, partition)) is None:
+            return None
+        version, manifest = found
+        part = _missing(store, manifest)
+        if part is None or newest(store, partition) == version.number:
+            return manifest, part
+    return manifest, None  # each time it was replaced by another one, which took the parts away
+
+
+def _missing(store: Store, manifest: dict[str, Any]) -> str | None:
+    """A part that a version names and that is not there."""
     named = {each["path"] for each in published_files(manifest)}
-    if not named:
-        return None
-    there = {f"{folder}/{name}" for folder in label_folders(partition) for name in store.names(folder)}
-    return min(named - there, default=None)
+    folders = {path.rpartition("/")[0] for path in named}
+    listed = {f"{folder}/{name}" for folder in folders for name in store.names(folder)}
+    return next((path for path in sorted(named - listed) if not store.exists(path)), None)

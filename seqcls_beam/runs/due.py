@@ -3,15 +3,16 @@
 import datetime
 import re
 from dataclasses import replace
+from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ReadOptions, RunOptions
 from seqcls_beam.config.dates import filled, for_any_date, has_date, parse_dates
 from seqcls_beam.reading.files import Listing, find
 from seqcls_beam.reading.matching import match
+from seqcls_beam.runs.commit import locate
 from seqcls_beam.runs.store import Store, store_of
-from seqcls_beam.runs.table import Published, damage
-from seqcls_beam.runs.versions import FOLDER, newest, read_version
+from seqcls_beam.runs.versions import FOLDER, Version, newest, published_files, read_version
 from seqcls_beam.schema import PARTITION
 
 _NIGHT = re.compile(rf"{PARTITION}=(\d{{4}}-\d{{2}}-\d{{2}})", re.ASCII)
@@ -26,7 +27,8 @@ def due(options: RunOptions) -> list[datetime.date]:
     assert options.run_date is not None
     asked = parse_dates("run_date", options.run_date)
     store = store_of(storage.absolute(options.output))
-    return [*(day for day in _days_before(store, asked[0], options.catch_up) if not _is_published(store, day)), *asked]
+    days = _days_before(store, asked[0], options.catch_up)
+    return [*(day for day in days if not _is_published(store, day, whole=True)), *asked]
 
 
 def find_dated(read: ReadOptions, run: RunOptions) -> Listing:
@@ -40,6 +42,7 @@ def find_dated(read: ReadOptions, run: RunOptions) -> Listing:
         return find(read)
     (night,) = parse_dates("run_date", run.run_date)
     store = store_of(storage.absolute(run.output))
+    # One of which parts are gone keeps the files that it was made of, and late ones are none of these.
     late = [day for day in _days_before(store, night, run.catch_up) if _is_published(store, day)] if dated else []
     nights = [night, *reversed(late)]
     listing = find(
@@ -77,13 +80,29 @@ def _days_before(store: Store, night: datetime.date, count: int) -> list[datetim
     return [day for day in before if began and min(began) <= day.isoformat()]
 
 
-def _is_published(store: Store, day: datetime.date) -> bool:
-    """Whether a night is published and whole, or was and its rows were taken away; a version may also say nothing."""
+def _is_published(store: Store, day: datetime.date, whole: bool = False) -> bool:
+    """Whether a night is published, or was and its rows were taken away; a version may also say nothing.
+
+    `whole` asks for its parts, too, by their names alone, as `covered` does: a night that was due for another reason
+    than the one for which it is made again would come up for ever.
+    """
     partition = f"{PARTITION}={day}"
     number = newest(store, partition)
     if not number:
         return False
-    found = Published(store, *read_version(store, partition, number))
-    if found.manifest["kind"] == "nothing":
-        return bool(found.manifest.get("inputs"))
-    return damage(found) is None
+    version, manifest = read_version(store, partition, number)
+    if manifest["kind"] == "nothing":
+        return bool(manifest.get("inputs"))
+    return not whole or _is_whole(store, version, manifest)
+
+
+def _is_whole(store: Store, version: Version, manifest: dict[str, Any]) -> bool:
+    """Whether every part is there; one that a listing lacks is asked for by its name, or where it lay before."""
+    named = {each["path"] for each in published_files(manifest)}
+    listed = {
+        f"{folder}/{name}" for folder in {each.rpartition("/")[0] for each in named} for name in store.names(folder)
+    }
+    if not (lacking := sorted(named - listed)):
+        return True
+    elsewhere = locate(store, version)
+    return all(storage.each(store.exists, [elsewhere.get(path, path) for path in lacking]))

@@ -23,14 +23,18 @@ EXPIRES = 600.0
 
 @contextmanager
 def alive(run: Run) -> Iterator[None]:
-    """Renew the lease of a run whose attempt is open, from a thread, until the block ends."""
+    """Renew the lease of a run whose attempt is open, from a thread, until the block ends.
+
+    What is left of the attempt then, where it was not published, has none. Another start of the same run, which shares
+    it, writes it again.
+    """
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(RENEWED):
             # An attempt that was published or removed is not made again, and a store that fails may work next time.
             with suppress(OSError):
-                if storage.exists(run.lease):
+                if storage.exists(run.lease) or storage.exists(run.facts):
                     storage.put(run.lease, b"")
 
     storage.put(run.lease, b"")
@@ -41,23 +45,37 @@ def alive(run: Run) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        with suppress(OSError):
+            if storage.exists(run.facts):  # else nobody would write it again
+                storage.remove_file(run.lease)
+
+
+def renewed(attempt: str) -> float | None:
+    """When the lease in an attempt was renewed last, as `usage` tells it; None where all its starts have ended."""
+    return usage(storage.join(attempt, "lease"))[2]
 
 
 def clock(store: Store) -> float:
     """The time by the clock that the times of files are from; by ours where no file can be written."""
     try:
         for _ in range(5):  # a run that begins removes what is named so
-            probe = store.uri(f"_attempts/{OVER}{storage.token()}")
-            storage.put(probe, b"")
-            if now := usage(probe)[2]:
+            if now := _asked(store.uri(f"_attempts/{OVER}{storage.token()}")):
                 return now
-        return time.time()
     except OSError:
-        return time.time()
+        pass
+    finally:
+        storage.remove_if_empty(store.uri("_attempts"))
+    return time.time()
+
+
+def _asked(probe: str) -> float | None:
+    """When a file that is written now was written; None where it is gone, or nobody says it."""
+    try:
+        storage.put(probe, b"")
+        return usage(probe)[2]
     finally:
         with suppress(OSError):
             storage.remove_file(probe)
-        storage.remove_if_empty(store.uri("_attempts"))
 
 
 def usage(uri: str) -> tuple[int, int, float | None]:
@@ -66,14 +84,27 @@ def usage(uri: str) -> tuple[int, int, float | None]:
     The time is in seconds since 1970 by the clock of the disk or store; None where it says none.
     """
     fs, path = storage.connect(uri)
-    found = list(fs.find(path, detail=True, withdirs=storage.is_local(uri)).values())
-    times = [each.get("mtime") or each.get("updated") or each.get("LastModified") for each in found]
-    changed = [_seconds(each) for each in times if each]
+    listed = fs.find(path, detail=True, withdirs=storage.is_local(uri))
+    with suppress(FileNotFoundError):
+        if list(listed.values()) == [{}]:  # so some file systems list a file as what is below it
+            listed = {path: fs.info(path)}
+    found = [each for each in listed.values() if each]
+    changed = [_seconds(time) for each in found if (time := _time(each))]
     files = [each for each in found if each["type"] == "file"]
     return len(files), sum(each["size"] for each in files), max(changed, default=None)
+
+
+_TIMES = ("mtime", "updated", "LastModified", "last_modified", "created")
+"""What file systems call the time of the last change; who writes a file again in memory creates it."""
+
+
+def _time(info: dict[str, Any]) -> Any:
+    return next((info[key] for key in _TIMES if info.get(key)), None)
 
 
 def _seconds(time: Any) -> float:
     if isinstance(time, str):
         time = datetime.datetime.fromisoformat(time)
-    return float(time.timestamp() if isinstance(time, datetime.datetime) else time)
+    if isinstance(time, datetime.datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
+    return float(time)

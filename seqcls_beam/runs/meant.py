@@ -22,10 +22,16 @@ _SHOWN = 4
 def labelling(name: str) -> Published:
     """A published labelling, by one of the names above, local or of any fsspec protocol; its manifest is `checked`.
 
-    Raises `RunError` where nothing is published there, or no labels are, where several partitions are meant, and where
-    a version is damaged.
+    Raises `RunError`, without a password, where nothing is published there, or no labels are, where several partitions
+    are meant, and where a version is damaged.
     """
-    path = storage.absolute(name)
+    try:
+        return _labelling(storage.absolute(name))
+    except RunError as error:
+        raise RunError(storage.without_password(str(error))) from None
+
+
+def _labelling(path: str) -> Published:
     if file := _FILE.fullmatch(path):
         version, manifest = read_version(store_of(file["output"]), file["partition"] or "", int(file["number"]))
         found: Published | None = Published(store_of(file["output"]), version, manifest)

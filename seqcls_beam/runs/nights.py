@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from seqcls_beam.runs import claims
+from seqcls_beam.runs.columns import Shape
 from seqcls_beam.runs.covered import Covered, Key, key_of
-from seqcls_beam.runs.publication import current, unpublishable
+from seqcls_beam.runs.publication import current, unpublishable, writing
 from seqcls_beam.runs.run import Run, RunError
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.versions import read_version
@@ -21,6 +22,7 @@ class Night(NamedTuple):
     files: pa.RecordBatch  # UNIT rows of whole files
     claimed: bool  # whether the files were claimed just now
     said: tuple[str, ...]  # sentences about the others, and about files that are read again
+    there: dict[str, Shape]  # partition → what its rows look like, for who plans the run
 
 
 def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
@@ -37,12 +39,13 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
         known = Covered(store, read)
         if run.partition not in known.gone:
             new = sum(key not in known for key in keys)
-            return Night(run, files.slice(0, 0), False, (*_late(run, new), *_gone(known)))
+            return Night(run, files.slice(0, 0), False, (*_late(run, new), *_gone(known)), known.shapes)
         _refuse_partial(run, known.gone[run.partition], before, set(keys))
         run = replace(run, overwrite=True)
     if reason := unpublishable(run):
         raise RunError(reason)
-    taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
+    with writing(run.output):
+        taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
     known = taken.covered
     said = [*_again(keys, taken.files, known), *_changed(keys, taken.files, known), *_gone(known), *_held(taken.held)]
     there = set(keys)
@@ -54,7 +57,7 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
         )
     if taken.late:
         said.append(f"{_count(taken.late)} came after this run was first started: left to the next one")
-    return Night(run, files.filter(pa.array(taken.files, pa.bool_())), taken.fresh, tuple(said))
+    return Night(run, files.filter(pa.array(taken.files, pa.bool_())), taken.fresh, tuple(said), known.shapes)
 
 
 def made_of(run: Run) -> list[Key]:
@@ -78,8 +81,8 @@ def _refuse_partial(run: Run, part: str, before: list[Key], there: set[Key]) -> 
 def _late(run: Run, new: int) -> Iterator[str]:
     if new:
         yield (
-            f"{run.partition} {_state(run)}; {_count(new)} came since: the next date takes them, or this one, labelled "
-            "again, with --overwrite"
+            f"{run.partition} {_state(run)}; {_count(new)} came since: a later date takes them (of a dated inbox one "
+            "whose --catch_up reaches so far), or this one, labelled again, with --overwrite"
         )
 
 

@@ -123,6 +123,7 @@ class UnitWriter:
         self._labels = PartWriter(self._new_part("labels"), schema, metadata)
         self._rejects: PartWriter | None = None
         self._next = 0
+        self._empty = set(schema.names)  # columns of which no row had a value yet
         self._tokens = self._truncated = 0
         self._reasons: dict[str, int] = {}
         self._label_counts = np.zeros(len(self._names), np.int64)
@@ -149,7 +150,9 @@ class UnitWriter:
             self._write_rejects(batch.filter(bad))
             batch = batch.filter(pc.invert(bad))
         if batch.num_rows:
-            self._labels.write(answers(batch))
+            rows = answers(batch)
+            self._labels.write(rows)
+            self._empty -= {name for name in self._empty if rows[name].null_count < len(rows)}
             self._count(batch)
         for stage, seconds in mark.seconds.items():
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
@@ -213,7 +216,7 @@ class UnitWriter:
             "inputs": mark.inputs,
             "seconds": self._seconds,
             "engine": self._engine,
-            "columns": listed(self._schema),
+            "columns": listed(self._schema, self._empty),
         }
 
 

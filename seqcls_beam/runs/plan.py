@@ -44,8 +44,9 @@ def plan(config: ClassifyConfig) -> Job:
     if not config.run.only_new:
         return _job(config, checkpoint, run, listing)
     night = new_files(run, listing.files, how_read(config.read))
+    said = night.said if listing.files.num_rows else (f"--input finds no file of {config.run.run_date}", *night.said)
     try:
-        return _job(config, checkpoint, night.run, listing._replace(files=night.files), more=night.said)
+        return _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, said)
     except Exception:
         if night.claimed:
             claims.give_up(night.run)

@@ -3,15 +3,17 @@
 What is published, over what, and what is refused; the protocol itself is in `commit.py`.
 """
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.runs import commit, pieces
-from seqcls_beam.runs.accounting import refuse, vanished
-from seqcls_beam.runs.columns import refusal, shape
+from seqcls_beam.runs.accounting import refuse
+from seqcls_beam.runs.columns import of_all, refusal, shape
 from seqcls_beam.runs.manifest import build_manifest
 from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, read_own, short
 from seqcls_beam.runs.store import OVER, Store, store_of
@@ -37,14 +39,57 @@ TOLD = {
 }
 
 
+@contextmanager
+def writing(output: str) -> Iterator[None]:
+    """Have what a disk says against work in an output folder be a `RunError` that names it."""
+    try:
+        yield
+    except storage.StoreError:
+        raise
+    except OSError as error:
+        cure = _CURES.get(error.errno or 0, "")
+        raise RunError(f"--output={storage.without_password(output)} cannot be written: {error}{cure}") from error
+
+
+_CURES = {
+    errno.ENOSPC: ". Make room there, and start again",
+    errno.EDQUOT: ". Make room there, and start again",
+    errno.EROFS: ". Name a folder that can be written to",
+    errno.EACCES: ". Name a folder that this user may write to",
+    errno.EPERM: ". Name a folder that this user may write to",
+}
+"""What to do about what a disk says, as the end of a sentence."""
+
+
 def follow(run: Run) -> Run:
-    """The run as one that follows the newest version, after that was carried out. Raises `RunError` if it is none."""
+    """The run as one that follows the newest version, after that was carried out.
+
+    Raises `RunError` where that is no version, or cannot be carried out.
+    """
     store = store_of(run.output)
-    run = replace(run, follows=commit.recover(store, run.partition))
+    with writing(run.output):
+        run = replace(run, follows=commit.recover(store, run.partition))
     if not run.follows:
         read_newest(store, run.partition)  # refuses an output of an earlier layout
     _tidy(store, run)
     return run
+
+
+def ensure_open(run: Run) -> None:
+    """Raise `RunError` where the version that the run is for is decided already: all its work would be in vain.
+
+    So it is where another one took the run for dead while it was being planned. To be asked once the run has begun,
+    and so gives signs of life.
+    """
+    store = store_of(run.output)
+    if run.follows is None or not store.exists(version_name(run.partition, run.follows + 1)):
+        return
+    version, manifest = read_version(store, run.partition, run.follows + 1)
+    if version.run_id == run.run_id and not version.bars:
+        commit.carry_out(store, version)
+        store.discard(run.work)  # which was for this number alone
+        raise RunError(f"another start of this same run is published into {run.output} at this moment")
+    raise RunError(_beaten(run, version, manifest))
 
 
 def current(run: Run) -> Published | None:
@@ -113,9 +158,10 @@ def publish(run: Run, records: list[dict[str, Any]]) -> int:
     assert run.follows is not None
     facts = read_own(run, run.facts) if storage.exists(run.facts) else {}  # a pipeline of the user's own left nothing
     manifest = build_manifest(run.run_id, run.partition, run.follows + 1, records, facts)
-    if "columns" in records[0]:
-        manifest["columns"] = records[0]["columns"]  # all units have the same
-    _refuse(run, manifest, records)
+    if all("columns" in record for record in records):
+        manifest["columns"] = of_all([record["columns"] for record in records])
+    where = f". The rejects lie in {storage.join(run.attempt, 'rejects')}" if manifest["rejects"] else ""
+    refuse(run.limits, manifest["inputs"], manifest["rows"]["rejected_by_reason"], where)
     rejected = [record for record in records if record["rejects"]]
     moves = [
         (f"{run.work}/{of}/{record[of]['name']}", file["path"])
@@ -128,7 +174,8 @@ def publish(run: Run, records: list[dict[str, Any]]) -> int:
 def publish_empty(run: Run, facts: dict[str, Any]) -> int:
     """Publish a version without rows, of a run that has no input; its number. Raises `RunError`."""
     assert run.follows is not None
-    return publish_files(run, build_manifest(run.run_id, run.partition, run.follows + 1, [], facts), [])
+    with writing(run.output):
+        return publish_files(run, build_manifest(run.run_id, run.partition, run.follows + 1, [], facts), [])
 
 
 def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str]]) -> int:
@@ -186,25 +233,6 @@ def _misfit(run: Run, store: Store, manifest: dict[str, Any]) -> str | None:
     mine = shape(run.partition or "this run", manifest)
     there = [each for partition, each in shapes(store).items() if partition != run.partition] if mine else []
     return refusal(run.output, mine, there) if mine else None
-
-
-def _refuse(run: Run, manifest: dict[str, Any], records: list[dict[str, Any]]) -> None:
-    """Raise `RunError` where more is rejected or lost than the run allows.
-
-    Units whose files had vanished are not finished then: the files may be back when the run is started again.
-    """
-    try:
-        refuse(
-            run.limits,
-            manifest["inputs"],
-            manifest["rows"]["rejected_by_reason"],
-            f". The rejects lie in {storage.join(run.attempt, 'rejects')}" if manifest["rejects"] else "",
-        )
-    except RunError:
-        for record in records:
-            if vanished(record["inputs"]):
-                storage.remove(run.record(record["unit"]))
-        raise
 
 
 def _missing(store: Store, places: list[str]) -> str | None:

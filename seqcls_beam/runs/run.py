@@ -30,7 +30,10 @@ from seqcls_beam.schema import PARTITION, WINDOW, Mark
 
 
 class RunError(RuntimeError):
-    """The run published nothing, for a reason its user can act on."""
+    """The run published nothing, for a reason its user can act on; no password is said with it."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(storage.without_password(said))
 
 
 _RESERVED = (OVER, "publish-", ".", "_")

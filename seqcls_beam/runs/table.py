@@ -6,16 +6,20 @@ Readers of a version see all of it at any moment: while it is being carried out 
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from fsspec.implementations.dirfs import DirFileSystem
 
 from seqcls_beam import storage
 from seqcls_beam.runs import pieces, unsealed
-from seqcls_beam.runs.columns import Shape, problem_of, shape, unified
+from seqcls_beam.runs.approval import approval, repeated
+from seqcls_beam.runs.columns import File, Shape, problem_of, shape, unified
 from seqcls_beam.runs.commit import carry_out, locate
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
@@ -92,28 +96,57 @@ def published(output: str) -> Iterator[Published]:
 
 
 def shapes(store: Store) -> dict[str, Shape]:
-    """What the rows of each partition look like, as their newest versions say it. Raises as `read_newest`."""
+    """What the rows of each partition that has any look like, as newest versions say it. Raises as `read_newest`."""
     names = partitions(store)
     found = zip(names, storage.each(lambda each: read_newest(store, each), names), strict=True)
-    told = ((name, shape(name or "the table without partitions", each.manifest)) for name, each in found if each)
-    return {name: each for name, each in told if each is not None}
+    told = ((name, shape(called(name), each.manifest)) for name, each in found if each)
+    return {name: each for name, each in told if each is not None and not each.blank}
 
 
-def open_labels(output: str, live: bool = False) -> ds.Dataset:
+def called(partition: str) -> str:
+    """What sentences call a partition."""
+    return partition or "the table without partitions"
+
+
+def passed(output: str) -> Iterator[Published]:
+    """The versions that passed when `pipelines.approve` judged them, by partition; not those without rows by now.
+
+    Raises `RunError` where one was replaced and the new one has not passed, `FileNotFoundError` where nothing passed.
+    """
+    store = store_of(storage.absolute(output))
+    judged = approval(store)
+    if not judged.passed:
+        raise FileNotFoundError(f"{output} holds nothing that passed: python -m pipelines.approve judges it")
+    names = sorted(judged.passed)
+    runs = storage.each(lambda name: read_newest(store, name), names)
+    judged = approval(store)  # once more: what was replaced and judged between two looks has passed
+    for name, run in zip(names, runs, strict=True):
+        if run is not None and run.version.number != judged.passed[name] and not repeated(store, judged, run.version):
+            did = "did not pass" if judged.refuses(name, run.version.number) else "was not judged"
+            raise RunError(
+                f"{name or output} passed as version {judged.passed[name]}, and was replaced since by version "
+                f"{run.version.number}, which {did}: python -m pipelines.approve judges it"
+            )
+        if run is not None:
+            yield run
+
+
+def open_labels(output: str, live: bool = False, approved: bool = False) -> ds.Dataset:
     """The labelled rows of a folder, exactly those of the newest versions: partitions by name, rows in input order.
 
     Where the table has partitions, their value is a column; what only some of them have is null in the others. A
     publication that a dead process left half done is carried out. A dataset opens files when it is read: where another
     run has replaced them since, open it again. `live` adds what a stream has labelled and nobody has sealed, each
-    message once, as sealing would: read into memory, now. Raises `FileNotFoundError` where nothing is published or
-    files of it are gone, `RunError` where a version or a piece is damaged, no labels are published there, or columns of
-    partitions do not go together (`runs.columns`).
+    message once, as sealing would: read into memory, now. `approved` leaves out what has not passed when
+    `pipelines.approve` judged it. Raises `FileNotFoundError` where nothing is published (or has passed) or files of it
+    are gone, `RunError` where a version or a piece is damaged, what passed was replaced since, no labels are published
+    there, or columns of partitions do not go together (`runs.columns`).
     """
     gone: FileNotFoundError | None = None
     for _ in range(TRIES):
         # Before the versions: what is sealed in between is in both, and left out of one.
         waiting = _waiting(output) if live else []
-        runs = list(published(output))
+        runs = list(passed(output) if approved else published(output))
         if not runs and not waiting:
             raise FileNotFoundError(f"{output} holds no published run")
         for run in runs:
@@ -123,7 +156,7 @@ def open_labels(output: str, live: bool = False) -> ds.Dataset:
             storage.each(settled, runs)
         places = storage.each(Published.locations, runs)
         files = [
-            _Part(run, name, part["bytes"], str(part.get("shape", run.version.partition)))
+            _Part(run, name, part["bytes"], part["rows"], str(part.get("shape", run.version.partition)))
             for run, names in zip(runs, places, strict=True)
             for name, part in zip(names, run.manifest["parts"], strict=True)
         ]
@@ -153,6 +186,7 @@ class _Part(NamedTuple):
     run: Published
     name: str
     bytes: int
+    rows: int
     shape: str  # what names its columns: parts of one name have the same
 
     @property
@@ -189,7 +223,7 @@ def _with_unsealed(
         return parts[0]
     if not parts:
         return ds.dataset(pa.table({}))  # nights without rows
-    found = [("what is sealed" if part is sealed else "what is not", None, part.schema) for part in parts]
+    found = [File("what is sealed" if part is sealed else "what is not", None, part.schema) for part in parts]
     schema = unified(output, found)
     return ds.UnionDataset(schema, [part.replace_schema(schema) for part in parts])
 
@@ -199,24 +233,38 @@ def _dataset(output: str, files: list[_Part]) -> ds.Dataset:
     if storage.named(root) != root:  # Arrow takes only names that are UTF-8
         fs, root = DirFileSystem(root, fs), "."
     system, form = arrow_files(fs), ds.ParquetFileFormat()
-    made: list[ds.ParquetFileFragment] = []
+    files = [part for part in files if part.rows] or files[:1]  # what has no rows decides no columns
     firsts: dict[str, tuple[_Part, ds.ParquetFileFragment]] = {}
     for part in files:
-        partition = part.run.version.partition
-        key, _, value = partition.partition("=")
-        where = {"partition_expression": ds.field(key) == value} if key else {}
+        if part.shape not in firsts:
+            firsts[part.shape] = part, form.make_fragment(storage.join(root, part.name), system)
+    found = storage.each(_columns, list(firsts.values()))
+    schema = unified(output, found)
+    known = {each: _known(file, schema) for each, file in zip(firsts, found, strict=True)}
+    made = []
+    for part in files:
+        key, _, value = part.run.version.partition.partition("=")
+        terms = [*known[part.shape], *([ds.field(key) == value] if key else [])]
+        where = {"partition_expression": reduce(and_, terms)} if terms else {}
         made.append(form.make_fragment(storage.join(root, part.name), system, **where))
-        firsts.setdefault(part.shape, (part, made[-1]))
-    schema = unified(output, storage.each(_columns, list(firsts.values())))
     for key in {part.run.version.partition.partition("=")[0] for part in files} - {""}:
         schema = schema.append(pa.field(key, pa.string()))
     return ds.FileSystemDataset(made, schema, form, system)
 
 
-def _columns(first: tuple[_Part, ds.ParquetFileFragment]) -> tuple[str, str | None, pa.Schema]:
+def _known(file: File, schema: pa.Schema) -> list[pc.Expression]:
+    """What is known of the rows of a file: which columns have no value. These are not read, under whatever type."""
+    others = [each.name for each in file.schema if schema.field(each.name).type != each.type]
+    return [ds.field(name).is_null() for name in others if name in file.empty]
+
+
+def _columns(first: tuple[_Part, ds.ParquetFileFragment]) -> File:
     part, fragment = first
+    manifest, where = part.run.manifest, part.run.version.partition
     try:
-        return part.run.version.partition, problem_of(part.run.manifest), fragment.physical_schema
+        looks = shape(where, manifest)
+        empty = [each.name for each in looks.columns if each.empty] if looks is not None else []
+        return File(where, problem_of(manifest), fragment.physical_schema, empty)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -267,7 +267,7 @@ def test_a_night_made_again_keeps_its_earlier_rows(tmp_path, model, capsys):
     assert "nothing new to label" in capsys.readouterr().err
     write_jsonl(inbox / "late.jsonl", [{"text": text} for text in texts(10)])
     run(model, out, *flags)
-    assert "run_date=2026-11-20 is published; 1 file came since: the next date takes them" in capsys.readouterr().err
+    assert "run_date=2026-11-20 is published; 1 file came since: a later date takes them" in capsys.readouterr().err
     assert manifest_of(out, "run_date=2026-11-20")["rows"]["labeled"] == 20
     run(model, out, *flags, "--overwrite")
     assert manifest_of(out, "run_date=2026-11-20")["rows"]["labeled"] == 30

@@ -1,6 +1,7 @@
 """Nights with dated inboxes: a range of them, those that were missed, files that come late."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,3 +95,35 @@ def test_a_night_alone_keeps_its_code(model, capsys):
     flags = [f"--model={model}", "--input=inbox/{date}", "--output=out", "--only_new", "--run_date=2026-11-19"]
     assert classify.main([*flags, "--catch_up=7"]) == 2
     assert "notes.doc" in capsys.readouterr().err
+
+
+def test_a_fault_of_one_night_holds_none_up(model, capsys, monkeypatch):
+    arrive(19, "a")
+    assert night(model, "2026-11-19", "--catch_up=7") == 0
+    arrive(20, "b")
+    arrive(21, "c")
+    build = classify.build
+
+    def broken(root: Any, job: Any, progress: Any = None) -> None:
+        if job.run.partition.endswith("20"):
+            raise RuntimeError("an illegal memory access")
+        build(root, job, progress)
+
+    monkeypatch.setattr(classify, "build", broken)
+    assert night(model, "2026-11-21", "--catch_up=7") == 1
+    said = capsys.readouterr().err
+    assert "an illegal memory access" in said and "1 of 2 nights failed: 2026-11-20" in said
+    assert files() == {"19": "a", "21": "c"}
+
+
+def test_a_quiet_night_has_the_rows_that_it_must_have(model, capsys):
+    arrive(19, "a")
+    assert night(model, "2026-11-20", "--min_rows=1") == 1
+    assert "0 rows were read, less than --min_rows=1; nothing was published" in capsys.readouterr().err
+    assert night(model, "2026-11-20") == 0
+    assert "--input finds no file of 2026-11-20" in capsys.readouterr().err
+
+
+def test_a_range_that_is_wrong_usage_in_every_night_ends_so(model):
+    flags = [f"--model={model}", "--input=inbax/{date}/*.jsonl", "--output=out", "--only_new"]
+    assert classify.main([*flags, "--run_date=2026-11-19..2026-11-20"]) == 2

@@ -7,12 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines import classify, clean, prepare
+from seqcls_beam.config.classify import ClassifyConfig
+from seqcls_beam.runs import lease
+from seqcls_beam.runs.job import Job
+from seqcls_beam.runs.plan import plan
+from seqcls_beam.runs.run import begin
+from seqcls_beam.runs.store import Disk
 from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import tiny
 from tests.corpora import plain_scores, texts, write_jsonl
@@ -191,27 +200,53 @@ def test_a_file_that_changed_is_labelled_again_and_said(model, inbox, capsys):
     assert [date for date, _ in ids(inbox)] == ["2026-11-19"] * 10 + ["2026-11-20"] * 12
 
 
-def start(model: Path, inbox: Path, date: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.classify", *flags(model, inbox, "--only_new", f"--run_date={date}")]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(model, inbox) -> Iterator[Start]:
+    """Starts a night of a date as a process of its own, by Python code where it is given; none outlives the test."""
+    jobs: list[subprocess.Popen[str]] = []
+
+    def started(date: str, *first: str) -> subprocess.Popen[str]:
+        command = flags(model, inbox, "--only_new", f"--run_date={date}")
+        code = "; ".join(
+            ["import sys", "from pipelines import classify", *first, f"sys.exit(classify.main({command!r}))"]
+        )
+        jobs.append(
+            subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        )
+        return jobs[-1]
+
+    yield started
+    for job in jobs:
+        with job:
+            job.kill()  # also where it was halted
+
+
+def begun(out: Path, job: subprocess.Popen[str]) -> None:
+    """Wait until a night has begun to work."""
+    deadline = time.monotonic() + 120
+    while not list(out.glob("_attempts/*/*/plan.parquet")):
+        assert time.monotonic() < deadline, "the night has not begun after two minutes"
+        assert job.poll() is None, f"the night ended with {job.returncode} before it began: {job.communicate()[1]}"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("dates", [("2026-11-19", "2026-11-20"), ("2026-11-19", "2026-11-19")], ids=["two", "one"])
-def test_two_nights_at_once_label_each_file_once(model, inbox, dates):
+def test_two_nights_at_once_label_each_file_once(inbox, start, dates):
     for i in range(12):
         arrive(inbox, f"f{i}.", 5, i)
-    jobs = [start(model, inbox, date) for date in dates]
+    jobs = [start(date) for date in dates]
     said = [job.communicate(timeout=180)[1] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], said
     assert sorted(name for _, name in ids(inbox)) == sorted(f"f{i}.{row}" for i in range(12) for row in range(5))
 
 
-def test_a_night_that_is_killed_goes_on_with_its_own_files(tmp_path, model, inbox, capsys):
+def test_a_night_that_is_killed_goes_on_with_its_own_files(tmp_path, model, inbox, start, capsys):
     arrive(inbox, "a", 4_000, 1)
-    job = start(model, inbox, "2026-11-19")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("out/_attempts/*/*/plan.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    job = start("2026-11-19")
+    begun(tmp_path / "out", job)
     job.send_signal(signal.SIGKILL)
     job.communicate()
     assert not (tmp_path / "out" / "_versions").exists()
@@ -226,24 +261,14 @@ def test_a_night_that_is_killed_goes_on_with_its_own_files(tmp_path, model, inbo
     assert len(dates) == 4_010 == len(ids(inbox))
 
 
-def test_a_night_that_is_halted_until_another_one_took_its_files_publishes_nothing(tmp_path, model, inbox):
-    short = "from seqcls_beam.runs import lease; lease.RENEWED, lease.EXPIRES = 0.5, 4.0; "
+def test_a_night_that_is_halted_until_another_one_took_its_files_publishes_nothing(tmp_path, model, inbox, start):
+    short = "from seqcls_beam.runs import lease", "lease.RENEWED, lease.EXPIRES = 0.5, 4.0"
     arrive(inbox, "a", 3_000, 1)
-
-    def begin(date: str) -> subprocess.Popen[str]:
-        command = flags(model, inbox, "--only_new", f"--run_date={date}")
-        code = f"import sys; from pipelines import classify; {short} sys.exit(classify.main({command!r}))"
-        return subprocess.Popen(
-            [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-
-    halted = begin("2026-11-19")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("out/_attempts/*/*/plan.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    halted = start("2026-11-19", *short)
+    begun(tmp_path / "out", halted)
     halted.send_signal(signal.SIGSTOP)
     time.sleep(5)
-    other = begin("2026-11-20")
+    other = start("2026-11-20", *short)
     said = other.communicate(timeout=120)[1]
     assert other.returncode == 0, said
     halted.send_signal(signal.SIGCONT)
@@ -303,3 +328,59 @@ def test_a_date_made_again_without_some_of_its_files_says_so(model, inbox, capsy
     assert night(model, inbox, "2026-11-19", "--overwrite") == 0
     assert "1 file that run_date=2026-11-19 was made of, such as" in capsys.readouterr().err
     assert len(ids(inbox)) == 10
+
+
+def test_a_night_that_was_taken_for_dead_while_it_was_planned_ends_before_it_works(model, inbox, capsys, monkeypatch):
+    arrive(inbox, "a", 20, 1)
+    clock = lease.clock
+
+    def late(*what: Any) -> None:
+        monkeypatch.setattr("pipelines.classify.begin", begin)
+        with monkeypatch.context() as later:
+            later.setattr(lease, "clock", lambda store: clock(store) + lease.EXPIRES + 60)
+            assert night(model, inbox, "2026-11-20") == 0
+        monkeypatch.setattr(classify, "build", lambda *_: pytest.fail("it works"))
+        begin(*what)
+
+    monkeypatch.setattr("pipelines.classify.begin", late)
+    assert night(model, inbox, "2026-11-19") == 1
+    assert "was taken for dead, and" in capsys.readouterr().err
+    assert {date for date, _ in ids(inbox)} == {"2026-11-20"}
+
+
+def test_a_plan_of_a_night_reads_each_version_once(model, inbox, monkeypatch):
+    for day in (17, 18, 19):
+        arrive(inbox, f"a{day}", 5, day)
+        assert night(model, inbox, f"2026-11-{day}") == 0
+    arrive(inbox, "z", 5, 1)
+    asked, read = Counter[str](), Disk.read
+
+    def counted(store: Disk, name: str) -> bytes | None:
+        asked[name] += 1
+        return read(store, name)
+
+    def planned(config: ClassifyConfig) -> Job:
+        job = plan(config)
+        versions = {f"_versions/run_date=2026-11-{day}/00000001.json": 1 for day in (17, 18, 19)}
+        assert {name: count for name, count in asked.items() if name.startswith("_versions/")} == versions
+        return job
+
+    monkeypatch.setattr(Disk, "read", counted)
+    monkeypatch.setattr("pipelines.classify.plan", planned)
+    assert night(model, inbox, "2026-11-20") == 0
+
+
+def test_a_night_that_failed_and_whose_files_went_away_becomes_a_quiet_one(tmp_path, model, inbox, capsys):
+    arrive(inbox, "a", 10, 1)
+    assert night(model, inbox, "2026-11-19") == 0
+    (inbox / "b.jsonl").write_bytes(b"PAR1 is no JSON\n" * 10)
+    assert night(model, inbox, "2026-11-20") == 1
+    (inbox / "b.jsonl").unlink()
+    capsys.readouterr()
+    assert night(model, inbox, "2026-11-20") == 0
+    assert "run_date=2026-11-20 is published without rows" in capsys.readouterr().err
+    arrive(inbox, "b", 10, 2)
+    assert night(model, inbox, "2026-11-21") == 0
+    assert ids(inbox) == sorted(
+        [*(("2026-11-19", f"a{i}") for i in range(10)), *(("2026-11-21", f"b{i}") for i in range(10))]
+    )

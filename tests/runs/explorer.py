@@ -169,7 +169,7 @@ class Explorer:
             return (name.startswith("_versions/") and there) or name.endswith("/run.json") or name in EARLIER
         if self._scenario.cleaner:
             return False
-        if "/publish-" in name and f"-{node}." in name:
+        if "/publish-" in name and f"-{node}." in name and operation != "link":
             return int(name.partition("/publish-")[2].split("-")[0]) > len(snapshot.versions)
         return "/over-" in name or self._is_work(node)
 

@@ -15,7 +15,7 @@ import orjson
 
 from seqcls_beam.runs import claims, commit, publication
 from seqcls_beam.runs.covered import Covered, Key
-from seqcls_beam.runs.run import Run
+from seqcls_beam.runs.run import Run, RunError
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import NOTHING
 from tests.runs import memory
@@ -43,7 +43,10 @@ def night(name: str, date: str, files: str, publish: Publish, starts: int = 1) -
         before = publication.current(run)
         if before is not None and before.manifest["inputs"]:
             return Outcome("refused")  # a date is labelled once
-        taken = claims.take(run, keys, lambda: covered(store_of(OUTPUT)))
+        try:
+            taken = claims.take(run, keys, lambda: covered(store_of(OUTPUT)))
+        except RunError:
+            return Outcome("refused")  # another start of the date works on other files
         mine = "".join(letter for letter, ours in zip(files, taken.files, strict=True) if ours)
         if not mine and before is not None:
             return Outcome("refused")
@@ -55,6 +58,16 @@ def night(name: str, date: str, files: str, publish: Publish, starts: int = 1) -
         return publish(lambda: publication.publish_files(run, manifest, []))
 
     return Process(name, date, (begin, take, end), starts)
+
+
+def cleaner(name: str) -> Process:
+    """Empties files of claims that do not count any more."""
+
+    def clean(_: Any) -> Outcome:
+        claims.empty(store_of(OUTPUT))
+        return Outcome("cleaned")
+
+    return Process(name, "0", (clean,))
 
 
 def covered(store: Store) -> Covered:
@@ -86,14 +99,16 @@ class Nights(Replay):
     def patched(self) -> Iterator[None]:
         """The same, for nights."""
 
-        def lives(_: Store, claim: Any) -> bool:
+        def lives(_: Store, claim: Any, now: float) -> bool:
             return bool(self._answer("exists", (f"{LIVES}/{claim.partition}/{claim.number}",), b""))
 
         with ExitStack() as patches:
             patches.enter_context(super().patched())
             patches.enter_context(mock.patch.object(claims, "_lives", lives))
+            patches.enter_context(mock.patch.object(claims, "_at_work", lives))
             for of, name in (
                 (claims, "_look"),
+                (claims, "_refuse_beside"),
                 (claims, "_end_dead"),
                 (claims, "_end"),
                 (claims, "_write"),
@@ -138,10 +153,14 @@ class Table(Snapshot):
 class Shared(Invariants):
     """What must hold of files that nights share, whoever is halted where."""
 
+    asked: dict[str, str]
+    """Names of nights → the files that each finds."""
+
     def snapshot(self, state: State) -> Table:
         """A state that was not seen before.
 
-        No file is in two partitions, neither versions nor claims have a gap, and no claim goes before it is over.
+        No file is in two partitions, neither versions nor claims have a gap, no claim goes before it is over, and who
+        ends one wants a file of it.
         """
         found = Table(state)
         for name in sorted(name for name in state if name.startswith((f"{VERSIONS}/", f"{CLAIMS}/"))):
@@ -161,12 +180,23 @@ class Shared(Invariants):
         for partition, number, file in set().union(*held) - (held[-1] if held else set()):
             over = found.newest.get(f"{VERSIONS}/{partition}", 0) >= number
             demand(over, f"the claim of {partition} to {file} is gone before it is over")
+        self._check_bars(found, set().union(*held))
         return found
+
+    def _check_bars(self, found: Table, held: set[tuple[str, int, str]]) -> None:
+        for name, data in found.kept.items():
+            if name.startswith(f"{VERSIONS}/") and (commit := orjson.loads(data)["commit"])["bars"]:
+                who = commit["stage"].rpartition("-")[2][0]
+                ended = {file for *of, file in held if of == [commit["partition"], commit["version"]]}
+                wanted = {claims._digest((letter, 1, "")) for letter in self.asked[who]}
+                demand(not ended or bool(ended & wanted), f"{who} ends a claim to files that it does not want")
 
     def check_step(self, before: Snapshot, after: Snapshot) -> None:
         """What no step may do: change what was decided or claimed, or uncover a file."""
         assert isinstance(before, Table) and isinstance(after, Table)
-        demand(before.kept.items() <= after.kept.items(), "a version or a file of claims has changed or is gone")
+        for name, data in before.kept.items():
+            spent = name.startswith(f"{CLAIMS}/") and after.kept.get(name) == b"" and name < _last(after)
+            demand(spent or after.kept.get(name) == data, "a version or a file of claims has changed or is gone")
         for folder, files in before.inputs.items():
             lost = files - after.inputs[folder]
             demand(not lost, f"{folder} does not cover {set(lost)} any more")
@@ -201,9 +231,13 @@ class Shared(Invariants):
 
 def _claims(data: bytes) -> set[tuple[str, int, str]]:
     """(partition, version, file) of a file of claims."""
-    return {
-        (each["partition"], each["number"], file) for each in orjson.loads(data)["claims"] for file in each["files"]
-    }
+    said = orjson.loads(data)["claims"] if data else []
+    return {(each["partition"], each["number"], file) for each in said for file in each["files"]}
+
+
+def _last(table: Table) -> str:
+    """The newest file of claims."""
+    return f"{CLAIMS}/{table.newest[CLAIMS]:08d}.json"
 
 
 def _twice(inputs: dict[str, frozenset[str]]) -> set[str]:
@@ -218,12 +252,13 @@ class Sharing(Explorer):
     it is asked for labels and rejects, which are none here. To create a version or a file of claims makes one.
     """
 
-    def __init__(self, scenario: Scenario, later: Process, files: str) -> None:
-        """`later` is a night after all others, that finds all files."""
+    def __init__(self, scenario: Scenario, later: Process, files: str, asked: dict[str, str]) -> None:
+        """`later` is a night after all others, that finds all files; `asked` says what each night finds."""
         super().__init__(scenario)
         self._later, self._files_there = later, set(files)
         self._replay = Nights(scenario.files, scenario.forgets)
         self._holds: Shared = Shared(scenario.files, self._replay, scenario.content)
+        self._holds.asked = {**asked, later.name: files}
 
     def _makes_no_difference(self, snapshot: Snapshot, node: Node) -> bool:
         assert node.call is not None and isinstance(snapshot, Table)

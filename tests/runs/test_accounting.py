@@ -1,11 +1,13 @@
 """What became of the input, in rows and bytes by file, and when it is too much."""
 
 import hashlib
+import threading
 from typing import Any
 
 import pytest
 
 from seqcls_beam.config.classify import LossOptions
+from seqcls_beam.reading.formats.pieces import Piece
 from seqcls_beam.runs.accounting import by_file, is_file, lost, named, refuse, unbounded, unreadable, without_rows
 from seqcls_beam.runs.run import RunError
 
@@ -229,3 +231,13 @@ def test_pieces_of_a_file_that_was_touched_are_read_again(tmp_path):
     path.unlink()
     with pytest.raises(RunError, match=r"a\.jsonl was changed"):
         by_file(first)
+    assert [each["rows"] for each in by_file(first, checked=True)] == [2]  # no file is looked at
+
+
+def test_pieces_that_are_read_again_are_read_several_at_once(monkeypatch):
+    """Of one file and of several: each waits for the others."""
+    together = threading.Barrier(4, timeout=20)
+    monkeypatch.setattr(Piece, "compare", lambda piece, reads: together.wait())
+    seen = [{"state": state, "reads": [[0, 1, "ab"]]} for state in ("1", "2")]
+    by_file([{**piece(name, rows=1), "seen": each} for name in "ab" for each in seen])
+    assert not together.broken

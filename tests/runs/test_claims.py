@@ -3,6 +3,8 @@
 import itertools
 import random
 import threading
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -37,6 +39,17 @@ def published(run: Run, files) -> None:
     publish_files(run, {**NOTHING, "run_id": run.run_id, "kind": run.kind, "inputs": inputs}, [])
 
 
+def told(out: str, files) -> list[str]:
+    """What a file of claims calls some files: as it stands in one, of another output."""
+    take(night(f"{out}-other", "2026-01-01"), files)
+    return [digest for each in said(f"{out}-other", 1) for digest in each["files"]]
+
+
+def said(out: str, number: int) -> list[dict[str, Any]]:
+    claimed: list[dict[str, Any]] = orjson.loads(storage.read(f"{out}/{claims.FOLDER}/{number:08d}.json"))["claims"]
+    return claimed
+
+
 def passed(monkeypatch, seconds: float) -> None:
     clock = lease.clock
     monkeypatch.setattr(lease, "clock", lambda store: clock(store) + seconds)
@@ -63,9 +76,7 @@ def test_what_was_published_is_covered_and_claims_of_it_are_over(out):
     published(monday, FILES[:2])
     tuesday = take(night(out, "2026-11-24"))
     assert tuesday.files == [False, False, True, True] and not tuesday.held
-    newest = max(name for name in store_of(out).names(claims.FOLDER))
-    said = orjson.loads(storage.read(f"{out}/{claims.FOLDER}/{newest}"))["claims"]
-    assert [each["partition"] for each in said] == ["run_date=2026-11-24"], "the first one is not kept for ever"
+    assert [each["partition"] for each in said(out, 2)] == ["run_date=2026-11-24"], "the first one is not kept for ever"
 
 
 def test_a_night_that_is_dead_loses_its_files_and_cannot_publish_when_it_wakes(out, monkeypatch):
@@ -80,6 +91,131 @@ def test_a_night_that_is_dead_loses_its_files_and_cannot_publish_when_it_wakes(o
         published(halted, FILES)
     published(later, FILES)
     assert take(night(out, "2026-11-23")).files == [False] * 4
+
+
+def test_a_dead_night_is_left_alone_by_one_that_wants_none_of_its_files(out, monkeypatch):
+    """As of a dated inbox: the 21st failed, and is started again after the 22nd."""
+    failed = night(out, "2026-11-21")
+    take(failed, FILES[:2])
+    passed(monkeypatch, lease.EXPIRES + 60)
+    for day, files in ((22, FILES[2:3]), (23, FILES[2:])):
+        later = night(out, f"2026-11-{day}")
+        take(later, files)
+        published(later, files[-1:])
+    assert not store_of(out).names(f"_versions/{failed.partition}")
+    again = night(out, "2026-11-21")
+    assert again.follows == 0 and take(again).files == [True, True, False, False]
+    published(failed, FILES[:2])  # nobody took its files, so it may also wake
+    assert take(night(out, "2026-11-24"), FILES[:2]).files == [False, False]
+
+
+def test_a_second_start_with_other_files_is_refused_while_the_first_lives(out, monkeypatch):
+    take(night(out, "2026-11-23"), FILES[:2])
+    second = night(out, "2026-11-23")
+    for files in (FILES[2:], []):
+        with pytest.raises(RunError, match=r"another start of run_date=2026-11-23 labels other files .* wait for it"):
+            take(second, files)
+    assert store_of(out).names(claims.FOLDER) == ["00000001.json"]
+    assert take(second, FILES[1:]).files == [True, False, False], "it is given the files of the first, as far as asked"
+    passed(monkeypatch, lease.EXPIRES + 60)
+    assert take(second, FILES[2:]).files == [True, True]
+
+
+def test_a_start_that_failed_and_ended_makes_way_at_once_and_one_that_was_killed_does_not(out, monkeypatch):
+    """As where a file that was damaged has been repaired: it is another one then."""
+    first = night(out, "2026-11-23")
+    take(first, FILES[:1])
+    begin(first, [], {})
+    again, repaired = night(out, "2026-11-23"), [("in/a.jsonl", 11, "2")]
+    with pytest.raises(ZeroDivisionError), lease.alive(first):
+        with pytest.raises(RunError, match="another start of run_date=2026-11-23"):
+            take(again, repaired)
+        raise ZeroDivisionError
+    assert take(again, repaired).fresh
+    with pytest.raises(RunError, match="another start of run_date=2026-11-23"):
+        take(again, [("in/a.jsonl", 9, "0")])  # while that one is planned
+    begin(first, [], {})
+    storage.put(first.lease, b"")  # as who is killed leaves it
+    third = [("in/a.jsonl", 12, "3")]
+    with pytest.raises(RunError, match="another start of run_date=2026-11-23"):
+        take(again, third)
+    passed(monkeypatch, lease.EXPIRES + 60)
+    assert take(again, third).fresh
+
+
+def test_a_look_asks_for_the_time_once(out, monkeypatch):
+    for day in range(1, 7):
+        take(night(out, f"2026-11-{day:02}"), [(f"in/{day}", 1, "")])
+    asked = []
+    clock = lease.clock
+
+    def counted(store: Any) -> float:
+        asked.append(store)
+        return clock(store)
+
+    monkeypatch.setattr(lease, "clock", counted)
+    taken = take(night(out, "2026-11-20"), [(f"in/{day}", 1, "") for day in range(1, 7)])
+    assert sum(taken.held.values()) == 6 and len(asked) == 1
+
+
+def spoken(out: str) -> dict[str, bool]:
+    """Files of claims, and whether they say anything."""
+    return {path.name: path.stat().st_size > 0 for path in sorted(Path(out, claims.FOLDER).iterdir())}
+
+
+def test_claims_that_are_over_are_emptied_and_their_numbers_are_never_free_again(out):
+    for day in range(1, 7):
+        run = night(out, f"2026-11-{day:02}")
+        take(run, [(f"in/{day}", 1, "")])
+        published(run, [(f"in/{day}", 1, "")])
+    living = night(out, "2026-11-10")
+    take(living, FILES[:2])
+    store = store_of(out)
+    assert len(claims.spent(store)) == 7 - claims.KEPT
+    claims.empty(store)
+    assert not claims.spent(store)
+    assert spoken(out) == {f"{number:08d}.json": number > 7 - claims.KEPT for number in range(1, 8)}
+    late = night(out, "2026-11-11")  # as one who was halted when the first one was the newest
+    assert not claims._write(store, 2, (claims._Claim(late.partition, 1, 0.0, ("x",)),))
+    assert take(late).held == {living.partition: 2}
+
+
+def test_who_looked_at_a_file_that_was_emptied_since_looks_again(out, monkeypatch):
+    first = night(out, "2026-11-01")
+    take(first, FILES[:1])
+    newest, store = claims._newest, store_of(out)
+    looks = []
+
+    def halted(store: Any) -> int:
+        number = newest(store)
+        looks.append(number)
+        if len(looks) == 1:
+            for day in range(2, 6):
+                take(night(out, f"2026-11-{day:02}"), [(f"in/{day}", 1, "")])
+            claims.empty(store)
+        return number
+
+    monkeypatch.setattr(claims, "_newest", halted)
+    assert take(night(out, "2026-11-10")).held == {first.partition: 1} and looks[0] == 1 < looks[-1]
+    assert not spoken(out)["00000001.json"] and store.names(claims.FOLDER)[-1] == "00000006.json"
+
+
+def test_the_newest_file_of_claims_that_is_empty_is_told(out):
+    storage.put(f"{out}/{claims.FOLDER}/00000001.json", b"")
+    with pytest.raises(RunError, match=r"00000001\.json says no claims"):
+        take(night(out, "2026-11-23"))
+
+
+@pytest.mark.parametrize("gone", [[1], [2], [1, 2, 3]])
+def test_files_of_claims_that_somebody_removed_hide_none_behind_them(out, gone):
+    nights = [night(out, f"2026-11-{day:02}") for day in range(1, 5)]
+    for run, file in zip(nights, FILES, strict=True):
+        take(run, [file])
+    for number in gone:
+        storage.remove(f"{out}/{claims.FOLDER}/{number:08d}.json")
+    taken = take(night(out, "2026-11-10"), [*FILES, ("in/e.jsonl", 10, "1")])
+    assert taken.held == {run.partition: 1 for run in nights} and taken.files == [False] * 4 + [True]
+    assert len(said(out, 5)) == 5
 
 
 def test_a_sign_of_life_keeps_the_files(out, monkeypatch):
@@ -173,7 +309,8 @@ def test_a_file_that_says_no_claims_is_told_and_nothing_is_written(tmp_path, out
 
 
 def test_a_claim_for_a_version_that_is_not_the_next_is_told_and_nothing_is_written(out):
-    said = {"claims": [{"partition": "run_date=x", "number": 7, "since": 0.0, "files": []}]}
+    (digest,) = told(out, FILES[:1])
+    said = {"claims": [{"partition": "run_date=x", "number": 7, "since": 0.0, "files": [digest]}]}
     storage.put(f"{out}/{claims.FOLDER}/00000001.json", orjson.dumps(said))
     with pytest.raises(RunError, match="has a claim for version 7 of run_date=x, of which 0 is the newest"):
         take(night(out, "2026-11-23"))

@@ -8,7 +8,7 @@ import pytest
 from seqcls_beam.runs import claims, lease
 from tests.runs.explorer import Scenario
 from tests.runs.invariants import Violation
-from tests.runs.nightly import Bucket, Disk, Sharing, night
+from tests.runs.nightly import Bucket, Disk, Sharing, cleaner, night
 from tests.runs.test_explorer import changed, published
 
 
@@ -19,15 +19,18 @@ def time_stands_still(monkeypatch):
 
 
 def scenario(files: Disk | Bucket, who: str, before: str = "", **how: Any) -> Sharing:
-    """`who` names nights, as 1a2: of date 1, that finds file a and may start twice."""
+    """`who` names nights, as 1a2: of date 1, that finds file a and may start twice; C is one who empties claims."""
+    asked: dict[str, str] = {}
 
     def nights(which: str, names: str) -> list[Any]:
-        found = zip(names, re.findall(r"(\d)([a-z]+)(\d)", which), strict=False)
+        found = list(zip(names, re.findall(r"(\d)([a-z]+)(\d)", which), strict=False))
+        asked.update({name: keys for name, (_, keys, _) in found})
         return [night(name, date, keys, published, int(starts)) for name, (date, keys, starts) in found]
 
-    there = "".join(sorted(set(re.sub(r"\d", "", who + before))))
-    what = Scenario(files, tuple(nights(who, "abc")), lambda *_: b"", tuple(nights(before, "z")), **how)
-    return Sharing(what, night("y", "9", there, published), there)
+    there = "".join(sorted(set(re.sub(r"[^a-z]", "", who + before))))
+    processes = (*nights(who, "abc"), *([cleaner("k")] if "C" in who else []))
+    what = Scenario(files, processes, lambda *_: b"", tuple(nights(before, "zxw")), **how)
+    return Sharing(what, night("y", "9", there, published), there, asked)
 
 
 def explore(what: Sharing) -> Sharing:
@@ -56,6 +59,13 @@ def test_a_night_killed_at_every_step_starts_again(files, who):
     explore(scenario(files, who))
 
 
+@FILES
+@pytest.mark.parametrize("who", ["1d1 C", pytest.param("1d1 2d1 C", marks=pytest.mark.slow)])
+def test_files_of_claims_are_emptied_meanwhile(files, who, monkeypatch):
+    monkeypatch.setattr(claims, "KEPT", 1)
+    explore(scenario(files, who, "3a1 4b1 5c1"))
+
+
 def test_a_creation_whose_answer_was_lost():
     explore(scenario(Bucket(loses_answers=True), "1a1 2a1"))
 
@@ -80,7 +90,9 @@ def test_what_a_process_forgets_makes_no_difference(files, who):
     assert explore(scenario(files, who)).files() == explore(scenario(files, who, forgets=False)).files()
 
 
-ASKED = """    if _end_dead(store, open_, ours):
+ASKED = """    now = lease.clock(store) if open_ else 0.0
+        _refuse_beside(store, open_, ours, set(digests), now)
+        if _end_dead(store, open_, ours, set(digests), now):
             continue
         known = covered()"""
 BROKEN = {
@@ -111,8 +123,8 @@ BROKEN = {
     ),
     "files of a dead one that is not barred": (
         "take",
-        "if _end_dead(store, open_, ours):\n            continue",
-        "open_ = tuple(each for each in open_ if (each.partition, each.number) == ours or _lives(store, each))",
+        "if _end_dead(store, open_, ours, set(digests), now):\n            continue",
+        "open_ = tuple(each for each in open_ if (each.partition, each.number) == ours or _lives(store, each, now))",
         "is gone before it is over",
     ),
     "claims of decided versions that are kept": (
@@ -127,6 +139,12 @@ BROKEN = {
         "dead = [each for each in claims if False] and [",
         "does not get",
     ),
+    "claims to files that nobody asked for": (
+        "_end_dead",
+        " and not asked.isdisjoint(each.files)",
+        "",
+        "does not want",
+    ),
 }
 
 
@@ -139,3 +157,18 @@ def test_a_broken_protocol_is_found(what, monkeypatch):
             for files in (Disk(), Bucket()):
                 scenario(files, who).explore()
     print(f"\n{found.value}")
+
+
+CLEANED_TOO_WELL = {
+    "a file that is removed": ("empty", 'storage.put(store.uri(name), b"")', "storage.remove(store.uri(name))"),
+    "the newest file": ("spent", "_newest(store) - KEPT", "_newest(store)"),
+}
+
+
+@pytest.mark.parametrize("what", CLEANED_TOO_WELL)
+def test_claims_that_are_cleaned_too_well_are_found(what, monkeypatch):
+    monkeypatch.setattr(claims, "KEPT", 1)
+    changed(monkeypatch, claims, *CLEANED_TOO_WELL[what])
+    with pytest.raises(Violation):
+        for files in (Disk(), Bucket()):
+            scenario(files, "1d1 C", "3a1 4b1 5c1").explore()

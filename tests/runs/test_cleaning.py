@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import clean
 from seqcls_beam import open_labels, storage
-from seqcls_beam.runs import cleaning, lease
+from seqcls_beam.runs import claims, cleaning, lease
 from seqcls_beam.runs.covered import Covered
 from seqcls_beam.runs.publication import follow, publish
 from seqcls_beam.runs.run import Run, RunError, finished_units, open_attempt, verified_record
@@ -200,6 +200,24 @@ def test_the_command_lists_and_with_remove_removes(tmp_path, capsys):
     assert "removed 1 of 1" in capsys.readouterr().err and not Path(dead.attempt).exists()
     assert clean.main([str(tmp_path)]) == 0
     assert "nothing to clean" in capsys.readouterr().err
+
+
+def test_what_nights_claimed_that_are_over_is_emptied_and_the_living_keep_theirs(tmp_path, capsys):
+    def take(day: int) -> claims.Taken:
+        run = follow(Run(str(tmp_path), f"{day:032}", partition=f"run_date=2026-11-{day:02}"))
+        return claims.take(run, [(f"in/{day}", 1, "")], lambda: Covered(store_of(str(tmp_path)), {}))
+
+    published(tmp_path, "a", partition=DAY)
+    for day in range(1, claims.KEPT + 3):
+        take(day)
+    folder = tmp_path / claims.FOLDER
+    names, size = sorted(folder.iterdir()), sum(path.stat().st_size for path in sorted(folder.iterdir())[:2])
+    assert [(each.name, each.files, each.bytes) for each in cleaning.look(str(tmp_path))] == [(claims.FOLDER, 2, size)]
+    assert clean.main([str(tmp_path), "--remove"]) == 0
+    assert "what nights claimed that are over" in " ".join(capsys.readouterr().out.split())
+    assert [path.stat().st_size > 0 for path in sorted(folder.iterdir())] == [False] * 2 + [True] * claims.KEPT
+    assert sorted(folder.iterdir()) == names and cleaning.look(str(tmp_path)) == []
+    assert take(1).files == [True] and len(list(folder.iterdir())) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One table of many nights: which columns go together, what a further night writes, and what readers find."""
 
+import datetime
 import hashlib
 import json
 import shutil
@@ -33,8 +34,22 @@ ROWS = 2
 def write(run: Run, keep: pa.Schema, values: dict[str, list[Any]], problem: str = "single_label") -> int:
     """Publish a run of one unit of two rows with these kept columns; the number of the version."""
     run = run if run.follows is not None else follow(run)
-    batch = predictions(0, 1, range(ROWS), last=True, rows=ROWS)
-    kept = [pa.array(values.get(each.name, [None] * ROWS), each.type) for each in keep]
+    record(run, keep, values, 0, 1, problem)
+    return publish(run, [verified_record(run, 0)])
+
+
+def record(
+    run: Run,
+    keep: pa.Schema,
+    values: dict[str, list[Any]],
+    unit: int,
+    units: int,
+    problem: str = "single_label",
+    count: int = ROWS,
+) -> None:
+    """Write and record a unit of rows with these kept columns."""
+    batch = predictions(unit, units, range(count), last=True, rows=count)
+    kept = [pa.array(values.get(each.name, [None] * count), each.type) for each in keep]
     struct = pa.StructArray.from_arrays(kept, fields=list(keep))
     mark = Mark.of(batch)
     at = batch.schema.get_field_index("keep")
@@ -44,10 +59,9 @@ def write(run: Run, keep: pa.Schema, values: dict[str, list[Any]], problem: str 
         labels = pa.array([["negative"], []], pa.list_(pa.string()))
         batch = mark.on(batch.drop_columns(["label", "score"]).append_column("labels", labels))
     writer = UnitWriter(run.attempt, mark.on(batch))
-    record = writer.write(mark.on(batch))
-    assert record is not None
-    save_record(run, record)
-    return publish(run, [verified_record(run, 0)])
+    made = writer.write(mark.on(batch))
+    assert made is not None
+    save_record(run, made)
 
 
 def night(out: Path, day: str, field: pa.Field | None = None, values: Any = (1, 2), **kind: str) -> int:
@@ -93,6 +107,76 @@ WIDER = {
 @pytest.mark.parametrize("pair", WIDER)
 def test_types_go_together_either_way_round_or_not(pair):
     assert columns.wider(*pair) == columns.wider(*pair[::-1]) == WIDER[pair]
+
+
+EMPTY: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "integers": (pa.int64(), [1, -2]),
+    "truths": (pa.bool_(), [True, False]),
+    "times": (pa.timestamp("us", "UTC"), [datetime.datetime(2026, 11, day, tzinfo=datetime.UTC) for day in (1, 2)]),
+    "lists": (pa.list_(pa.int64()), [[1], [2, 3]]),
+    "structs": (pa.struct([("a", pa.string())]), [{"a": "x"}, {"a": None}]),
+}
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("case", EMPTY)
+@pytest.mark.parametrize("written", [pa.string(), pa.int8()], ids=str)
+def test_a_column_without_a_value_goes_with_any_type_whatever_it_was_written_as(tmp_path, case, written, turn):
+    """As a night of JSON lines without a value, which is written as strings."""
+    kind, values = EMPTY[case]
+    days = (FIRST, SECOND, THIRD)[::turn]
+    night(tmp_path, days[0], pa.field("x", written), [None, None])
+    night(tmp_path, days[1], pa.field("x", kind), values)
+    night(tmp_path, days[2], pa.field("x", written), [None, None])
+    found = open_labels(str(tmp_path))
+    assert found.schema.field("x").type == kind
+    nothing = [None, None]
+    assert found.to_table()["x"].to_pylist() == [*nothing, *values, *nothing]
+    assert found.to_table(filter=pyarrow.dataset.field("x").is_valid())["x"].to_pylist() == values
+    assert found.to_table()["id"].to_pylist() == [1, 2] * 3
+
+
+def test_two_columns_with_values_do_not_go_together_for_one_without(tmp_path):
+    night(tmp_path, FIRST, pa.field("x", pa.string()), [None, None])
+    night(tmp_path, SECOND, pa.field("x", pa.int64()))
+    with pytest.raises(RunError, match=f"column 'x' is int64 in {SECOND}, and double in {THIRD}"):
+        night(tmp_path, THIRD, pa.field("x", pa.float64()))
+
+
+def test_a_table_without_any_value_keeps_the_type_that_was_written(tmp_path):
+    for day in (FIRST, SECOND):
+        night(tmp_path, day, pa.field("x", pa.string()), [None, None])
+    found = open_labels(str(tmp_path))
+    assert found.schema.field("x").type == pa.string() and found.to_table()["x"].to_pylist() == [None] * 4
+
+
+def test_a_column_is_without_a_value_where_no_unit_has_one(tmp_path):
+    keep = pa.schema([("id", pa.int64()), ("x", pa.string()), ("y", pa.string())])
+    run = follow(Run(str(tmp_path), "a" * 32, partition=FIRST))
+    values: list[list[Any]] = [[None, None], [None, "a"]]
+    for unit, y in enumerate(values):
+        record(run, keep, {"id": [1, 2], "y": y}, unit, 2)
+    publish(run, [verified_record(run, unit) for unit in range(2)])
+    manifest = table.read_manifest(str(tmp_path), FIRST) or {}
+    assert [each["name"] for each in manifest["columns"] if each.get("empty")] == ["x"]
+    others: list[Any] = [[7], [{"empty": True}], [None]]
+    for odd in others:
+        with pytest.raises(RunError, match="which this program did not write"):
+            columns.of_all([manifest["columns"], odd])
+
+
+@pytest.mark.parametrize("other", ["multi_label", "regression"])
+def test_a_night_without_rows_decides_neither_columns_nor_the_kind_of_model(tmp_path, other):
+    keep = pa.schema([("id", pa.int64()), ("x", pa.int64())])
+    for day in (FIRST, THIRD):
+        empty = follow(Run(str(tmp_path), hashlib.blake2b(day.encode(), digest_size=16).hexdigest(), partition=day))
+        record(empty, keep, {}, 0, 1, count=0)
+        publish(empty, [verified_record(empty, 0)])
+    assert open_labels(str(tmp_path)).count_rows() == 0
+    night(tmp_path, SECOND, pa.field("x", pa.string()), ["a", "b"], problem=other)
+    found = open_labels(str(tmp_path))
+    assert found.to_table()["x"].to_pylist() == ["a", "b"]
+    assert ("labels" in found.schema.names) == (other == "multi_label") != ("label" in found.schema.names)
 
 
 TYPES: dict[str, tuple[pa.DataType, list[Any], pa.DataType, list[Any]]] = {
@@ -266,6 +350,38 @@ def test_a_plan_refuses_what_cannot_be_and_says_what_to_do(tmp_path, planned):
     assert planned(FIRST, given, overwrite=True).layout.keep.field("x").type == pa.string()
 
 
+@pytest.mark.parametrize("values", [[1, 2], ["a", "b"], [[1.5], []], [True, None]], ids=str)
+def test_a_night_after_one_without_a_value_is_planned_as_it_is(tmp_path, planned, values):
+    first = planned(FIRST, [{"text": "a", "x": None}] * 3)
+    assert first.layout.keep.field("x").type == pa.string()
+    write(first.run, first.layout.keep, {"text": ["a", "a"]})
+    second = planned(SECOND, [{"text": "a", "x": each} for each in values])
+    assert not any("'x'" in said for said in second.remarks)
+    write(second.run, second.layout.keep, {"text": ["a", "a"], "x": values})
+    assert open_labels(str(tmp_path / "out")).to_table()["x"].to_pylist() == [None, None, *values]
+    third = planned(THIRD, [{"text": "a", "x": None}] * 3)
+    assert third.layout.keep.field("x").type == second.layout.keep.field("x").type
+    write(third.run, third.layout.keep, {"text": ["a", "a"]})
+    assert open_labels(str(tmp_path / "out")).count_rows() == 6
+    again = planned(FIRST, [{"text": "a", "x": None}] * 3)
+    assert again.run.run_id == first.run.run_id, "what is published stays what it is"
+
+
+def test_a_table_of_many_is_not_made_one_of_another_kind_and_one_partition_may_be(tmp_path, planned, models):
+    """They are replaced one by one, and in between it would be of two kinds."""
+    job = planned(FIRST, rows())
+    write(job.run, job.layout.keep, {"text": ["one", "two"]})
+    assert planned(FIRST, rows(), model="several", overwrite=True).layout.keep.names == ["text"]
+    other = planned(SECOND, rows())
+    write(other.run, other.layout.keep, {"text": ["one", "two"]})
+    with pytest.raises(RunError) as error:
+        planned(FIRST, rows(), model="several", overwrite=True)
+    assert str(error.value).endswith(
+        f"{SECOND} has rows of a single_label model, and this run of a multi_label one; a table has rows of one kind, "
+        "also while it is labelled again: label all of it into another folder"
+    )
+
+
 def test_columns_that_only_one_side_has_are_told_in_a_line(tmp_path, planned):
     night(tmp_path / "out", FIRST, pa.field("x", pa.int32()))
     job = planned(SECOND, rows(y=pa.array([1, 2]), z=pa.array([1, 2])))
@@ -314,6 +430,22 @@ READERS = {
         ).fetchall()
     ],
 }
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("case", ["integers", "lists"])
+def test_plain_readers_and_what_was_written_as_a_string_for_want_of_a_value(tmp_path, case, reader):
+    """As docs/architecture.md says it."""
+    kind, values = EMPTY[case]
+    night(tmp_path, FIRST, pa.field("x", pa.string()), [None, None])
+    night(tmp_path, SECOND, pa.field("x", kind), values)
+    if case == "lists" and reader != "DuckDB":
+        with pytest.raises(pa.ArrowNotImplementedError):
+            READERS[reader](tmp_path)
+        return
+    found = [None if isinstance(each, float) and np.isnan(each) else each for each in READERS[reader](tmp_path)]
+    as_text = reader == "DuckDB" and case == "integers"
+    assert found == [None, None, *(map(str, values) if as_text else values)]
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_what_is_no_publication(tmp_path):
     assert asked(tmp_path, "2026-11-15") == ["10", "11", "12", "14", "15"]
 
 
+def test_a_part_is_there_by_its_name_as_for_the_night_itself(tmp_path):
+    """What `new_files` takes for whole would come up every night, and be left as it is."""
+    part = "labels/run_date=2026-11-14/part-00000-of-00001-v1-00000000.parquet"
+    published(tmp_path, 14, parts=[{"path": part, "bytes": 9, "rows": 1}])
+    (tmp_path / part).parent.mkdir(parents=True)
+    (tmp_path / part).write_bytes(b"short")
+    assert asked(tmp_path, "2026-11-15") == ["15"]
+    (tmp_path / part).unlink()
+    assert asked(tmp_path, "2026-11-15") == ["14", "15"]
+
+
 @pytest.fixture
 def inbox(tmp_path, monkeypatch):
     """Files of some days."""
@@ -61,7 +73,7 @@ def inbox(tmp_path, monkeypatch):
     return tmp_path
 
 
-def found(*patterns: str, exclude: tuple[str, ...] = (), date: str | None = "2026-11-17", **run) -> str:
+def found(*patterns: str, exclude: tuple[str, ...] = (), date: str | None = "2026-11-17", **run: Any) -> str:
     options = RunOptions(output="out", run_date=date, **run)
     files = find_dated(ReadOptions(input=patterns, exclude=exclude), options).files["path"].to_pylist()
     return "".join(os.path.basename(each)[0] for each in files)
@@ -77,7 +89,7 @@ def test_a_night_looks_into_its_own_folder(inbox):
 def test_and_into_those_of_earlier_nights_that_are_published(inbox):
     for day in (13, 14, 16):
         published(inbox / "out", day)
-    night = {"only_new": True, "catch_up": 7}
+    night: dict[str, Any] = {"only_new": True, "catch_up": 7}
     assert found("inbox/{date}/*.txt", **night) == "deca", "not that of the 15th, which is a night of its own"
     assert found("inbox/{date}/*.txt", "inbox/always/*", **night) == "defca"
     assert found("inbox/{date}/*.txt", only_new=True, catch_up=1) == "dec"

@@ -235,6 +235,23 @@ def test_what_a_process_forgets_makes_no_difference(files):
     assert explore(what).files() == explore(Scenario(files, what.processes, content, forgets=False)).files()
 
 
+def test_of_two_that_are_about_to_decide_either_may_be_first():
+    first: set[int] = set()
+
+    class Watched(Explorer):
+        def _moves(self, snapshot: Any, nodes: Any) -> Any:
+            deciding = all(node.call and node.call.operation == "link" for node in nodes)
+            for step in super()._moves(snapshot, nodes):
+                if deciding:
+                    first.update(
+                        at for at, (one, other) in enumerate(zip(nodes, step[1][1], strict=True)) if one != other
+                    )
+                yield step
+
+    Watched(scenario(Disk(), "labels", "R1S1")).explore()
+    assert first == {0, 1}
+
+
 RECOVERED = "replace(run, follows=commit.recover(store, run.partition))"
 BROKEN = {
     "nothing is carried out": (commit, "publish", "carry_out(store, decided)", "[]"),

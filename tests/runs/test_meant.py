@@ -95,6 +95,17 @@ def test_nothing_of_another_kind_no_version_and_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name", ["", "/labels/run_date=2026-11-20", "/_versions/00000001.json", "/_versions/x.json", "/report.json"]
+)
+def test_no_sentence_has_a_password(name):
+    with pytest.raises(RunError) as said:
+        labelling(f"memory://user:secret@host/out{name}")
+    assert "memory://host/out" in str(said.value) and "secret" not in str(said.value)
+    cause = said.value.__cause__
+    assert cause is None and said.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         lambda text: text[:100],

@@ -1,0 +1,177 @@
+"""A night → why it is not for consumers: its rejects, its drift, and what its model is worth."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from seqcls_beam import storage
+from seqcls_beam.config.compare import DriftOptions
+from seqcls_beam.evaluation import gates
+from seqcls_beam.evaluation.comparison import compared, failures
+from seqcls_beam.evaluation.document import NAME
+from seqcls_beam.evaluation.sample import Sample
+from seqcls_beam.runs.approval import Approval
+from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.shapes import checked
+from seqcls_beam.runs.store import Store, store_of
+from seqcls_beam.runs.table import Published, partitions, read_newest
+from seqcls_beam.runs.versions import newest, read_version
+from seqcls_beam.schema import WINDOW
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `pipelines.evaluate` said of a model."""
+
+    folder: str
+    digest: str
+    threshold: float | None  # of a model that may give several labels
+    gates: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found of a night."""
+
+    why: list[str]  # why it does not pass, a sentence each; none: it passes
+    comparison: dict[str, Any] | None  # as `comparison.compared`; None where there is nothing to compare with
+
+
+def evaluation(folder: str) -> Evaluation:
+    """Read an evaluation. Raises `ValueError` for one that cannot decide anything."""
+    shown = storage.without_password(folder)
+    try:
+        found = orjson.loads(storage.read(storage.join(storage.absolute(folder), NAME)))
+    except FileNotFoundError:
+        raise ValueError(f"--evaluation={shown} holds no {NAME}: name an output of pipelines.evaluate") from None
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"--evaluation={shown}: {NAME} is damaged ({error})") from error
+    if not isinstance(found, dict) or found.get("kind") != "evaluate" or not _are_gates(found.get("gates")):
+        raise ValueError(f"--evaluation={shown} is no output of pipelines.evaluate")
+    model, threshold = found.get("model"), found.get("threshold")
+    if model is None:
+        raise ValueError(f"--evaluation={shown} is of rows that had their answers, and of no model: evaluate --input")
+    if not isinstance(model, dict) or not isinstance(model.get("digest"), str):
+        raise ValueError(f"--evaluation={shown} is no output of pipelines.evaluate")
+    if not isinstance(threshold, int | float | None):
+        raise ValueError(f"--evaluation={shown} is no output of pipelines.evaluate")
+    if not found["gates"]:
+        raise ValueError(f"--evaluation={shown} was made without a gate: evaluate with --min_f1=0.8, say")
+    return Evaluation(shown, model["digest"], threshold, found["gates"])
+
+
+def _are_gates(said: Any) -> bool:
+    """Whether they are as `gates.judged` has them."""
+    return isinstance(said, list) and all(
+        isinstance(each, dict)
+        and {"gate", "metric", "limit", "value", "ci"} <= each.keys()
+        and isinstance(each.get("passed"), bool)
+        for each in said
+    )
+
+
+def nights(output: str, known: Approval, asked: Collection[str] | None) -> list[Published]:
+    """What is to be judged, by name: the newest versions of the partitions `asked`, or else of those not `known`.
+
+    Only these are read, so that a night costs no more for those before it than the question what their newest version
+    is. Raises `RunError` where there are no labels of files, or none of what was asked for.
+    """
+    store, shown = store_of(storage.absolute(output)), storage.without_password(output)
+    names = partitions(store)
+    if any(name.startswith(f"{WINDOW}=") for name in names):
+        raise RunError(f"{shown} holds windows of a stream, which change as messages come: nothing is approved")
+    if asked is not None:
+        names = [name for name in names if name in asked]
+    numbers = storage.each(lambda name: newest(store, name), names)
+    told = {name: number for name, number in zip(names, numbers, strict=True) if number}
+    new = [name for name, number in told.items() if asked is not None or not known.knows(name, number)]
+    found = [each for each in storage.each(lambda name: labels(store, name), new) if each]
+    if not found and len(new) == len(told):  # else what is there was judged
+        last = last_night(store)
+        if last is None:
+            raise RunError(f"{shown} holds nothing that was published")
+        if asked is not None:
+            date = last.version.partition or "without a date"
+            raise RunError(f"{shown} has no such night; the last one that is published is {date}")
+    return found
+
+
+def labels(store: Store, partition: str) -> Published | None:
+    """The newest version of a partition; None where nothing is. Raises `RunError` where that holds no labels."""
+    found = read_newest(store, partition)
+    if found is None:
+        return None
+    where = storage.without_password(store.uri(found.version.name))
+    if found.manifest["kind"] != "classify":
+        raise RunError(f"{where} is of no labels, but of the output of pipelines.{found.manifest['kind']}")
+    checked(found.manifest, where)
+    return found
+
+
+def last_night(store: Store) -> Published | None:
+    """The newest version of the last partition in which anything is published."""
+    return next((each for name in reversed(partitions(store)) if (each := labels(store, name))), None)
+
+
+def before(known: Approval, run: Published) -> Published | None:
+    """The last version before this one that passed and has rows; its manifest alone, where it was replaced since.
+
+    Of an earlier partition; of a table without any, an earlier version.
+    """
+    partition, number = run.version.partition, run.version.number
+    for name in sorted(known.passed, reverse=True):
+        if name < partition or (not partition and known.passed[name] < number):
+            version, manifest = read_version(run.store, name, known.passed[name])
+            if manifest["kind"] == "classify" and manifest["rows"]["labeled"]:
+                return Published(run.store, version, manifest)
+    return None
+
+
+def judge(
+    night: Sample,
+    reference: Sample | None,
+    evaluations: list[Evaluation],
+    max_rejected: float,
+    limits: DriftOptions,
+) -> Judgement:
+    """Put a night to the gates. One without rows passes."""
+    rows = night.rows["in"]
+    if not rows:
+        return Judgement([], None)
+    why = []
+    bad = night.rows["rejected"] + night.rows["lost"]
+    if bad > max_rejected * rows:
+        why.append(f"--max_rejected={max_rejected:g}: {bad:,} of {rows:,} rows are rejected or lost ({bad / rows:.2%})")
+    comparison = None
+    if reference is not None:
+        comparison = compared(reference, [night], limits)
+        why += [each for run in comparison["runs"] for each in failures(run)]
+    if evaluations and not night.models:
+        why.append("--evaluation: nobody wrote down which model labelled the night")
+    if evaluations:
+        why += [each for model in night.models for each in _measured(model, evaluations)]
+    return Judgement(why, comparison)
+
+
+def _measured(model: dict[str, Any], evaluations: list[Evaluation]) -> list[str]:
+    """Why the gates say nothing good of a model."""
+    of_model = [each for each in evaluations if each.digest == model["digest"]]
+    if not of_model:
+        others = ", ".join(f"{each.folder} ({each.digest[:12]})" for each in evaluations)
+        return [
+            f"--evaluation: the night is labelled by model {(model['digest'] or '')[:12]}, and measured is {others}"
+        ]
+    alike = [each for each in of_model if each.threshold is None or each.threshold == model["threshold"]]
+    if not alike:
+        return [
+            f"--evaluation={of_model[0].folder}: measured with --threshold={of_model[0].threshold:g}, and the night is "
+            f"labelled with {model['threshold']}"
+        ]
+    return [
+        f"--evaluation={each.folder}: {gates.sentence(gate)}"
+        for each in alike
+        for gate in each.gates
+        if not gate["passed"]
+    ]
