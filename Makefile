@@ -8,7 +8,7 @@ SPARK := pyspark==4.3.0 py4j==0.10.9.9
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check test-slow test-services test-streams clean
+.PHONY: help demo test quick check test-slow test-services test-streams test-nights test-deploy clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
@@ -17,6 +17,8 @@ help:
 	@echo "make check      ruff and mypy"
 	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
+	@echo "make test-nights  ten nights in a row, with all that goes wrong in them (under 15 minutes on 2 cores)"
+	@echo "make test-deploy  the tests that need shellcheck, systemd and a root user"
 	@echo "make test-slow  the tests that take minutes each, and the model's with the oldest torch and transformers"
 
 demo: .venv/.demo
@@ -26,7 +28,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy"
 
 test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
@@ -37,6 +39,12 @@ test-services: .venv/.test .venv-spark/.test
 
 test-streams: .venv/.test
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "streams and not slow"
+
+test-nights: .venv/.test
+	$(BIN)/python -m pytest -q -m nights
+
+test-deploy: .venv/.test
+	$(BIN)/python -m pytest -q -m deploy
 
 check: .venv/.test
 	$(BIN)/ruff check .

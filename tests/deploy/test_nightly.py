@@ -1,0 +1,208 @@
+"""deploy/nightly.sh: what it calls, and how it ends."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from pipelines import approve, classify, evaluate
+from pipelines.options import parser
+from seqcls_beam.config import ModelOptions
+from seqcls_beam.config.evaluate import TAKEN
+from seqcls_beam.config.option import option_fields
+from tests.deploy.scripted import NIGHTLY
+
+LABEL = ["classify", "--only_new", "--catch_up=7", "--run_date=2026-11-20"]
+STRANGE = [
+    "--input=a b/*.jsonl",
+    "--input=gs://corpus/{date:%Y/%m/%d}/[ab]?.jsonl",
+    "--id_column=it's",
+    '--text_column="$HOME" $(id) `id` \\ ; & | > x',
+    "--keep_columns=",
+    "--delimiter",
+    "\t",
+    "--quote",
+    "",
+    "--model=größe\nnext",
+]
+
+
+def test_a_night_is_labelled_and_judged(script):
+    done = script.run("2026-11-20", "--input=in/*.jsonl", "--output=out")
+    assert done.returncode == 0, done.stderr
+    assert script.calls() == [[*LABEL, "--input=in/*.jsonl", "--output=out"], ["approve", "out"]]
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "nightly: the night of 2026-11-20",
+        "nightly: pipelines.classify",
+        "nightly: pipelines.classify ended with code 0",
+        "nightly: pipelines.approve",
+        "nightly: pipelines.approve ended with code 0",
+    ]
+
+
+def test_nights_are_passed_on_as_a_range(script):
+    assert script.run("2026-11-18..2026-11-20", "--output=out").returncode == 0
+    assert script.calls()[0][3] == "--run_date=2026-11-18..2026-11-20"
+
+
+def test_words_are_passed_on_untouched(script):
+    (script.folder / "a b").mkdir()
+    (script.folder / "a b" / "1.jsonl").touch()
+    done = script.run("2026-11-20", *STRANGE, "--output=o p*", "--gates", *STRANGE, "--gold", *STRANGE)
+    assert done.returncode == 0, done.stderr
+    model = "--model=größe\nnext"
+    assert script.calls() == [
+        [*LABEL, *STRANGE, "--output=o p*"],
+        ["evaluate", "--overwrite", "--output=o p*-gold", model, *STRANGE],
+        ["approve", "o p*", "--evaluation=o p*-gold", *STRANGE],
+    ]
+
+
+@pytest.mark.parametrize("output", [["--output=out/"], ["--output", "out/"], ["--output=other", "--output", "out/"]])
+def test_the_output_is_known_however_it_is_written(script, output):
+    assert script.run("2026-11-20", *output, "--gold", "--input=g").returncode == 0
+    labelled, measured, judged = script.calls()
+    assert labelled[4:] == output
+    assert measured == ["evaluate", "--overwrite", "--output=out-gold", "--input=g"]
+    assert judged == ["approve", "out/", "--evaluation=out-gold"]
+
+
+def test_sections_come_in_any_order(script):
+    assert (
+        script.run("2026-11-20", "--output=out", "--gold", "--input=g", "--gates", "--max_rejected=0").returncode == 0
+    )
+    assert script.calls()[1:] == [
+        ["evaluate", "--overwrite", "--output=out-gold", "--input=g"],
+        ["approve", "out", "--evaluation=out-gold", "--max_rejected=0"],
+    ]
+
+
+def test_the_evaluation_lies_where_it_is_put(script):
+    assert script.run("2026-11-20", "--output=out", "--gold", "--output", "worth", "--input=g").returncode == 0
+    assert script.calls()[1:] == [
+        ["evaluate", "--overwrite", "--output=worth", "--output", "worth", "--input=g"],
+        ["approve", "out", "--evaluation=worth"],
+    ]
+
+
+@pytest.mark.parametrize("gold", [[], ["--gold", "--output=gs://labels/gold"]])
+def test_a_whole_bucket_is_an_output(script, gold):
+    assert script.run("2026-11-20", "--output=gs://labels", *gold).returncode == 0
+    assert script.calls()[-1] == ["approve", "gs://labels", *(["--evaluation=gs://labels/gold"] if gold else [])]
+
+
+MODEL = {each.name: f"{each.name} 1" for each in option_fields(ModelOptions) if each.type is not bool}
+
+
+@pytest.mark.parametrize("source", ["input", "data"])
+def test_the_model_that_labels_is_the_one_that_is_measured(script, source):
+    """All that makes its answers, as far as it says something of these rows; however it is written."""
+    given = [word for n, (name, value) in enumerate(MODEL.items()) for word in written(name, value, apart=n % 2 == 0)]
+    assert script.run("2026-11-20", "--output=out", *given, "--gold", f"--{source}=g").returncode == 0
+    words = script.calls()[1]
+    assert words[:3] == ["evaluate", "--overwrite", "--output=out-gold"] and words[-1] == f"--{source}=g"
+    names = TAKEN[source].get("model", tuple(MODEL))
+    assert sorted(words[3:-1]) == sorted(f"--{name}={value}" for name, value in MODEL.items() if name in names)
+
+
+def written(name: str, value: str, apart: bool) -> list[str]:
+    return [f"--{name}", value] if apart else [f"--{name}={value}"]
+
+
+def test_what_the_script_gives_are_options_that_exist(script):
+    """And what is given wins: the last of two values counts."""
+    assert script.run("2026-11-20", "--input=i", "--output=o", "--catch_up=0", "--gold", "--input=g").returncode == 0
+    for command, words in zip((classify, evaluate, approve), script.calls(), strict=True):
+        parsed, unknown = parser("p", "", "", command.GROUPS).parse_known_args(words[1:])
+        assert not unknown
+        if command is classify:
+            assert (parsed.catch_up, parsed.run_date, parsed.only_new) == (0, "2026-11-20", True)
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "commands"),
+    [
+        ({}, 0, "classify evaluate approve"),
+        ({"CLASSIFY": "1"}, 1, "classify evaluate approve"),
+        ({"CLASSIFY": "1", "APPROVE": "3"}, 1, "classify evaluate approve"),
+        ({"CLASSIFY": "1", "APPROVE": "2"}, 2, "classify evaluate approve"),
+        ({"CLASSIFY": "2"}, 2, "classify"),
+        ({"CLASSIFY": "130"}, 130, "classify"),
+        ({"CLASSIFY": "143"}, 143, "classify"),
+        ({"CLASSIFY": "killed"}, 137, "classify"),
+        ({"EVALUATE": "3"}, 3, "classify evaluate approve"),
+        ({"EVALUATE": "3", "APPROVE": "3"}, 3, "classify evaluate approve"),
+        ({"EVALUATE": "3", "CLASSIFY": "1"}, 1, "classify evaluate approve"),
+        ({"EVALUATE": "1"}, 1, "classify evaluate"),
+        ({"EVALUATE": "2"}, 2, "classify evaluate"),
+        ({"EVALUATE": "killed"}, 137, "classify evaluate"),
+        ({"APPROVE": "3"}, 3, "classify evaluate approve"),
+        ({"APPROVE": "1"}, 1, "classify evaluate approve"),
+        ({"APPROVE": "2"}, 2, "classify evaluate approve"),
+        ({"APPROVE": "killed"}, 137, "classify evaluate approve"),
+    ],
+)
+def test_a_night_ends_with_the_code_that_says_most(script, codes, code, commands):
+    done = script.run("2026-11-20", "--output=out", "--gold", "--input=g", **codes)
+    assert (done.returncode, [each[0] for each in script.calls()]) == (code, commands.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which night?"),
+        (["--output=out"], "which night?"),
+        (["2026-11-20", "2026-11-21", "--output=out"], "2026-11-20 2026-11-21"),
+        (["2026-11-20", "--job=nightly-29700000", "--output=out"], "which night?"),
+        (["20261120", "--output=out"], "20261120: expected a night as YYYY-MM-DD"),
+        (["2026-11-20..", "--output=out"], "2026-11-20..: expected a night"),
+        (["2026-11-20", "--input=in"], "--output is missing"),
+        (["2026-11-20", "--output"], "--output is missing"),
+        (["2026-11-20", "--output=out", "--run_date=2026-11-21"], "--run_date=2026-11-21: the night is named first"),
+        (["2026-11-20", "--output=out", "--run_date", "2026-11-21"], "--run_date: the night is named first"),
+        (["2026-11-20", "--output=out", "--days_before=1"], "--days_before=1 is for --job"),
+        (["--output=out", "--job"], "which night?"),
+        (["2026-11-20", "--output=gs://labels", "--gold"], "--output is a whole bucket"),
+        (["2026-11-20", "--output", "gs://labels/", "--gold"], "--output is a whole bucket"),
+    ],
+)
+def test_a_night_that_is_not_clear_is_refused(script, words, said):
+    done = script.run(*words, TZ="Europe/Berlin")
+    assert (done.returncode, script.calls()) == (2, [])
+    assert done.stderr.startswith("nightly: ") and said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_python_that_is_not_there_is_said(script):
+    done = script.run("2026-11-20", "--output=out", PYTHON="/nowhere/python")
+    assert done.returncode == 2 and "/nowhere/python is not there" in done.stderr
+
+
+def test_the_environment_beside_the_folder_is_taken(script):
+    """And where there is none, python3."""
+    (script.folder / "deploy").mkdir()
+    copy = shutil.copy(NIGHTLY, script.folder / "deploy" / "nightly.sh")
+    commands = script.folder / "commands"
+    commands.mkdir()
+    (commands / "python3").symlink_to(script.python)
+    path = f"{commands}:{script.environ({})['PATH']}"
+    assert script.run("2026-11-20", "--output=out", script=copy, PYTHON="", PATH=path, CLASSIFY="5").returncode == 5
+    beside = script.folder / ".venv" / "bin"
+    beside.mkdir(parents=True)
+    (beside / "python").symlink_to(script.python)
+    assert script.run("2026-11-20", "--output=out", script=copy, PYTHON="", CLASSIFY="6").returncode == 6
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["2026-11-20", "--output=out", "--help"]])
+def test_help_names_what_there_is(script, words):
+    done = script.run(*words)
+    assert done.returncode == 0 and not script.calls()
+    for word in ("DATE", "FROM..TO", "--job", "--days_before", "--gates", "--gold", "PYTHON", "exit codes"):
+        assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+@pytest.mark.deploy
+def test_shellcheck_finds_nothing():
+    done = subprocess.run(["shellcheck", "--severity=style", str(NIGHTLY)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
