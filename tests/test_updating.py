@@ -176,3 +176,9 @@ def test_a_file_system_without_locks_and_conditions_is_refused(tmp_path):
     with pytest.raises(OSError, match=r"cannot write a file only where nobody else has: put it on a disk"):
         storage.update(uri, lambda there: b"2")
     assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_link_that_leads_nowhere_is_told_at_once(tmp_path):
+    (tmp_path / "file").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OSError, match="file is a link that leads nowhere: remove it"):
+        storage.update(str(tmp_path / "file"), lambda _: b"new")

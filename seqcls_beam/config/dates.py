@@ -29,8 +29,11 @@ def parse_date(name: str, value: str) -> datetime.date:
 def parse_dates(name: str, value: str) -> list[datetime.date]:
     """The dates, in order, of an option that is one date, or FROM..TO. Raises `ValueError` where it is neither."""
     first, dots, last = value.partition("..")
-    begin = parse_date(name, first)
-    end = parse_date(name, last) if dots else begin
+    try:
+        begin = parse_date(name, first)
+        end = parse_date(name, last) if dots else begin
+    except ValueError:
+        raise ValueError(f"--{name}={value}: expected a date such as 2026-11-20, or two, FROM..TO") from None
     if not 0 <= (end - begin).days < _MOST:
         why = "it ends before it begins" if end < begin else f"these are more than {_MOST:,} nights"
         raise ValueError(f"--{name}={value}: {why}")

@@ -1,5 +1,6 @@
 """A night → why it is not for consumers: its rejects, its drift, and what its model is worth."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,9 @@ from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.table import Published, partitions, read_newest
 from seqcls_beam.runs.versions import newest, read_version
-from seqcls_beam.schema import WINDOW
+from seqcls_beam.schema import PARTITION, WINDOW
+
+_NIGHT = re.compile(rf"{PARTITION}=\d{{4}}-\d{{2}}-\d{{2}}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,7 @@ def nights(output: str, known: Approval, asked: Collection[str] | None) -> list[
     names = partitions(store)
     if any(name.startswith(f"{WINDOW}=") for name in names):
         raise RunError(f"{shown} holds windows of a stream, which change as messages come: nothing is approved")
-    if asked is not None:
-        names = [name for name in names if name in asked]
+    names = [name for name in names if (_is_night(name) if asked is None else name in asked)]
     numbers = storage.each(lambda name: newest(store, name), names)
     told = {name: number for name, number in zip(names, numbers, strict=True) if number}
     new = [name for name, number in told.items() if asked is not None or not known.knows(name, number)]
@@ -112,7 +114,13 @@ def labels(store: Store, partition: str) -> Published | None:
 
 def last_night(store: Store) -> Published | None:
     """The newest version of the last partition in which anything is published."""
-    return next((each for name in reversed(partitions(store)) if (each := labels(store, name))), None)
+    names = filter(_is_night, reversed(partitions(store)))
+    return next((each for name in names if (each := labels(store, name))), None)
+
+
+def _is_night(partition: str) -> bool:
+    """Whether a partition is one, or all of a table without any: a folder may also be somebody's copy."""
+    return not partition or bool(_NIGHT.fullmatch(partition))
 
 
 def before(known: Approval, run: Published) -> Published | None:
@@ -124,7 +132,10 @@ def before(known: Approval, run: Published) -> Published | None:
     for name in sorted(known.passed, reverse=True):
         if name < partition or (not partition and known.passed[name] < number):
             version, manifest = read_version(run.store, name, known.passed[name])
-            if manifest["kind"] == "classify" and manifest["rows"]["labeled"]:
+            if manifest["kind"] != "classify":
+                continue
+            checked(manifest, storage.without_password(run.store.uri(version.name)))
+            if manifest["rows"].get("labeled"):
                 return Published(run.store, version, manifest)
     return None
 
@@ -137,11 +148,12 @@ def judge(
     limits: DriftOptions,
 ) -> Judgement:
     """Put a night to the gates. One without rows passes."""
-    rows = night.rows["in"]
+    rows, bad = night.rows["in"], night.rows["rejected"] + night.rows["lost"]
+    if rows != night.rows["labeled"] + bad:
+        return Judgement([f"of {rows:,} rows {night.rows['labeled']:,} are labelled and {bad:,} are not"], None)
     if not rows:
         return Judgement([], None)
     why = []
-    bad = night.rows["rejected"] + night.rows["lost"]
     if bad > max_rejected * rows:
         why.append(f"--max_rejected={max_rejected:g}: {bad:,} of {rows:,} rows are rejected or lost ({bad / rows:.2%})")
     comparison = None

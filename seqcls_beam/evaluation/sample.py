@@ -67,7 +67,7 @@ def sample(name: str, run: Published) -> Sample:
 
 
 def _count(value: Any, key: str, uri: str) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < 2**63:
         raise RunError(f"{uri}: {key} is {value!r:.80}, which no command wrote; name another run")
     return value
 

@@ -1,6 +1,7 @@
 """Which nights are to be made, and which folders of a dated inbox each of them looks into."""
 
 import datetime
+import os
 import re
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from seqcls_beam import storage
 from seqcls_beam.config.classify import ReadOptions, RunOptions
 from seqcls_beam.config.dates import filled, for_any_date, has_date, parse_dates
 from seqcls_beam.reading.files import Listing, find
-from seqcls_beam.reading.matching import match
+from seqcls_beam.reading.matching import match, split
 from seqcls_beam.runs.commit import locate
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import FOLDER, Version, newest, published_files, read_version
@@ -54,10 +55,25 @@ def find_dated(read: ReadOptions, run: RunOptions) -> Listing:
         may_be_idle={filled(pattern, day) for day in nights for pattern in dated} if run.only_new else (),
     )
     listing = listing._replace(unused=tuple(each for each in listing.unused if each in read.exclude))
+    for pattern in listing.idle:
+        _refuse_lost(pattern)
     for pattern in dated:
         if all(filled(pattern, day) in listing.idle for day in nights):
             _refuse_misspelled(pattern, night)
     return listing
+
+
+def _refuse_lost(pattern: str) -> None:
+    """Raise `FileNotFoundError` where a pattern finds nothing because its folder is none: a disk may be gone."""
+    path = storage.absolute(pattern)
+    if not storage.is_local(path):
+        return
+    folder = split(storage.local_path(path))[0].rstrip("/")
+    while folder and not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if folder and not os.path.isdir(folder):
+        what = "is a link that leads nowhere" if os.path.islink(folder) else "is no folder"
+        raise FileNotFoundError(f"--input={pattern} finds nothing: {storage.named(folder)} {what}")
 
 
 def _refuse_misspelled(pattern: str, night: datetime.date) -> None:

@@ -127,6 +127,8 @@ def passed(output: str) -> Iterator[Published]:
                 f"{name or output} passed as version {judged.passed[name]}, and was replaced since by version "
                 f"{run.version.number}, which {did}: python -m pipelines.approve judges it"
             )
+        if run is None and not newest(store, name):
+            raise FileNotFoundError(f"{store.uri(name)} passed, and its versions are gone: put them back")
         if run is not None:
             yield run
 

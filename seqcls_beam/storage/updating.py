@@ -53,6 +53,8 @@ def _on_disk(uri: str, change: Change, _: Any, path: str) -> tuple[bool, bytes |
     try:
         file = os.open(path, os.O_RDWR)  # NFS locks for writing only what is open for writing
     except FileNotFoundError:
+        if os.path.islink(path):
+            raise OSError(f"{uri} is a link that leads nowhere: remove it") from None
         new = change(None)
         return new is None or put_if_absent(uri, new), new
     with _closing(file):

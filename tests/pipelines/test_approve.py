@@ -1,6 +1,7 @@
 """The command that judges nights: by rejects, by drift and by what the model is worth."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,52 @@ def test_a_night_of_which_parts_are_gone_does_not_pass(capsys):
     (Path("out") / part).parent.mkdir(parents=True)
     (Path("out") / part).write_bytes(b"PAR")
     assert approve.main(["out", "--run_date=2026-11-19"]) == 0 and state() == ("19", ["19"], [])
+
+
+def rows(**given: int) -> dict[str, Any]:
+    return {
+        "rows": {"in": 10_000, "labeled": 10_000, "rejected": 0, "rejected_by_reason": {}, "lost": 0, **given},
+    }
+
+
+@pytest.mark.parametrize("given", [{"in": 0}, {"in": 10}, {"in": 10**9}, {"in": 10**9, "rejected": 9000}])
+def test_rows_that_do_not_add_up_do_not_pass(given, capsys):
+    made(19, ODD, more=rows(**given))
+    assert approve.main(["out"]) == 3
+    assert f"of {given['in']:,} rows 10,000 are labelled and" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [{"rows": {}}, {"rows": None}, {"label_counts": []}, rows(labeled=2**63)])
+def test_a_reference_that_was_damaged_since_is_told(more, capsys):
+    made(19, EVEN)
+    assert approve.main(["out"]) == 0
+    manifest = Path("out/_versions/run_date=2026-11-19/00000001.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **more}))
+    made(20, EVEN)
+    assert approve.main(["out"]) in ((0, 1) if more == {"rows": {}} else (1,))
+
+
+@pytest.mark.parametrize("name", ["zzz=1", "run_date=2026-11-20.bak", "run_date=2026-11-20 ", "run_date=2026-11-2\n0"])
+def test_a_copy_of_a_night_is_none(name):
+    made(19, EVEN)
+    shutil.copytree("out/_versions/run_date=2026-11-19", f"out/_versions/{name}")
+    assert approve.main(["out"]) == 0 and state() == ("19", ["19"], [])
+
+
+def test_a_link_that_leads_nowhere_in_its_place(capsys):
+    made(19, EVEN)
+    Path("out/_APPROVED.json").symlink_to("/nonexistent/x")
+    assert approve.main(["out"]) == 1
+    assert "out/_APPROVED.json" in capsys.readouterr().err
+
+
+def test_a_night_that_is_gone_is_not_passed_over_by_readers():
+    made(18, EVEN)
+    made(19, EVEN)
+    assert approve.main(["out"]) == 0
+    Path("out/_versions/run_date=2026-11-19").rename("gone")
+    with pytest.raises(FileNotFoundError, match="run_date=2026-11-19 passed, and its versions are gone"):
+        open_labels("out", approved=True)
 
 
 @pytest.mark.engine

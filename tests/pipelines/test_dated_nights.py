@@ -127,3 +127,25 @@ def test_a_quiet_night_has_the_rows_that_it_must_have(model, capsys):
 def test_a_range_that_is_wrong_usage_in_every_night_ends_so(model):
     flags = [f"--model={model}", "--input=inbax/{date}/*.jsonl", "--output=out", "--only_new"]
     assert classify.main([*flags, "--run_date=2026-11-19..2026-11-20"]) == 2
+
+
+def test_a_day_whose_folder_is_none_is_not_quiet(model, capsys):
+    arrive(19, "a")
+    assert night(model, "2026-11-19") == 0
+    Path("inbox/2026-11-20").symlink_to("/mnt/not-there/2026-11-20")
+    assert night(model, "2026-11-20") == 2
+    assert "2026-11-20 is a link that leads nowhere" in capsys.readouterr().err
+    write_jsonl(Path("inbox/2026-11-21"), [{"id": "x", "text": "a film"}])
+    assert night(model, "2026-11-21") == 2
+    assert "2026-11-21 is no folder" in capsys.readouterr().err
+    Path("inbox/2026-11-20").unlink()
+    assert night(model, "2026-11-20") == 0
+
+
+def test_a_poisoned_night_does_not_hold_up_the_next(model, tmp_path):
+    for day, name in ((19, "a"), (20, "b"), (21, "c")):
+        arrive(day, name)
+    poisoned = Path("inbox/2026-11-20/b.jsonl")
+    write_jsonl(poisoned, [{"id": f"b{i}", "text": "unembeddable unembeddable"} for i in range(40)])
+    assert night(tiny.raising(tmp_path / "raising"), "2026-11-19..2026-11-21") == 1
+    assert files() == {"19": "a", "21": "c"}
