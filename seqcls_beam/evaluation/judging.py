@@ -43,11 +43,13 @@ class Judgement:
 
 
 def evaluation(folder: str) -> Evaluation:
-    """Read an evaluation. Raises `ValueError` for one that cannot decide anything."""
+    """Read an evaluation. Raises `ValueError` for one that cannot decide anything, `RunError` while it is replaced."""
     shown = storage.without_password(folder)
     try:
         found = orjson.loads(storage.read(storage.join(storage.absolute(folder), NAME)))
     except FileNotFoundError:
+        if newest(store_of(storage.absolute(folder)), ""):
+            raise RunError(f"--evaluation={shown} has no {NAME} at this moment: it is replaced; start again") from None
         raise ValueError(f"--evaluation={shown} holds no {NAME}: name an output of pipelines.evaluate") from None
     except orjson.JSONDecodeError as error:
         raise ValueError(f"--evaluation={shown}: {NAME} is damaged ({error})") from error

@@ -239,6 +239,9 @@ def test_an_evaluation_that_decides_nothing(more, said, capsys):
     assert said in capsys.readouterr().err and not Path("out/_APPROVED.json").exists()
     assert approve.main(["out", "--evaluation=nowhere"]) == 2
     assert "--evaluation=nowhere holds no evaluation.json" in capsys.readouterr().err
+    write_version(Path("replaced"), {"kind": "evaluate"})
+    assert approve.main(["out", "--evaluation=replaced"]) == 1, "a code that is tried again"
+    assert "it is replaced; start again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
