@@ -17,7 +17,7 @@ help:
 	@echo "make check      ruff and mypy"
 	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
-	@echo "make test-nights  ten nights in a row, with all that goes wrong in them (under 15 minutes on 2 cores)"
+	@echo "make test-nights  nights by deploy/nightly.sh, ten in a row with all that goes wrong (under 15 minutes on 2 cores)"
 	@echo "make test-deploy  the tests that need shellcheck, systemd and a root user"
 	@echo "make test-slow  the tests that take minutes each, and the model's with the oldest torch and transformers"
 

@@ -16,7 +16,7 @@ from tests import tiny
 from tests.corpora import write_jsonl
 from tests.deploy.scripted import NIGHTLY, REAL
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.nights, pytest.mark.timeout(280)]
 GOOD = ["I love this book", "a wonderful film", "the soup was cold", "they never answered"]
 
 

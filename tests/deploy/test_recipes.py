@@ -67,7 +67,7 @@ def test_the_codes_are_those_of_the_script(script):
     assert told == helped | {137}
 
 
-@pytest.mark.engine
+@pytest.mark.nights
 def test_the_recipe_runs_as_it_stands(tmp_path):
     (tmp_path / "deploy").symlink_to(DEPLOY)
     (tmp_path / "inbox" / "2026-11-20").mkdir(parents=True)
