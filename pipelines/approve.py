@@ -58,6 +58,9 @@ def _main(argv: list[str]) -> int:
             raise UsageError("which folder? python -m pipelines.approve OUT")
         options, limits = ApproveOptions(**given["approve"]), DriftOptions(**given["drift"])
         tell = TellOptions(**given["tell"])
+        output = storage.absolute(options.output)
+        if tell.json not in (None, "-") and storage.lies_in(storage.absolute(str(tell.json)), output):
+            raise UsageError(f"--json={tell.json} lies in {options.output}, where only what is published stands")
         reference = None if options.reference is None else _sample(options.reference, labelling(options.reference))
         evaluations = [evaluation(folder) for folder in options.evaluation]
         known = approval(store_of(storage.absolute(options.output)))

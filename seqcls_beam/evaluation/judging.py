@@ -1,6 +1,5 @@
 """A night → why it is not for consumers: its rejects, its drift, and what its model is worth."""
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import orjson
 
 from seqcls_beam import storage
 from seqcls_beam.config.compare import DriftOptions
+from seqcls_beam.config.dates import parse_date
 from seqcls_beam.evaluation import gates
 from seqcls_beam.evaluation.comparison import compared, failures
 from seqcls_beam.evaluation.document import NAME
@@ -20,8 +20,6 @@ from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.table import Published, partitions, read_newest
 from seqcls_beam.runs.versions import newest, read_version
 from seqcls_beam.schema import PARTITION, WINDOW
-
-_NIGHT = re.compile(rf"{PARTITION}=\d{{4}}-\d{{2}}-\d{{2}}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,11 @@ def last_night(store: Store) -> Published | None:
 
 def _is_night(partition: str) -> bool:
     """Whether a partition is one, or all of a table without any: a folder may also be somebody's copy."""
-    return not partition or bool(_NIGHT.fullmatch(partition))
+    key, _, date = partition.partition("=")
+    try:
+        return not partition or (key == PARTITION and bool(parse_date(key, date)))
+    except ValueError:
+        return False
 
 
 def before(known: Approval, run: Published) -> Published | None:

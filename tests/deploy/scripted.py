@@ -15,6 +15,13 @@ NIGHTLY = DEPLOY / "nightly.sh"
 REAL = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(DEPLOY.parent), "TZ": "Europe/Berlin"}
 """An environment in which the script runs the commands of this project, by this very Python."""
 
+
+def _minding_signals() -> None:
+    """A script cannot catch what was ignored when it started, as SIGHUP is where tests run under nohup."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 _PYTHON = """\
 #!{python} -SE
 import json, os, signal, sys, time
@@ -76,6 +83,7 @@ class Script:
             env=self.environ(environ),
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_minding_signals,
         )
         try:
             for _ in range(2000):

@@ -257,6 +257,7 @@ def test_an_evaluation_that_decides_nothing(more, said, capsys):
         (["out", "--run_date=yesterday"], 2, "expected a date"),
         (["out", "--max_rejected=2"], 2, "expected at most 1"),
         (["out", "--reference=nowhere"], 1, "nowhere holds no published run"),
+        (["out", "--json=out/_APPROVED.json"], 2, "--json=out/_APPROVED.json lies in out"),
         (["out", "--only_new"], 2, "unknown flag --only_new"),
     ],
 )
@@ -310,7 +311,7 @@ def test_a_reference_that_was_damaged_since_is_told(more, capsys):
     assert approve.main(["out"]) in ((0, 1) if more == {"rows": {}} else (1,))
 
 
-@pytest.mark.parametrize("name", ["zzz=1", "run_date=2026-11-20.bak", "run_date=2026-11-20 ", "run_date=2026-11-2\n0"])
+@pytest.mark.parametrize("name", ["zzz=1", "run_date=2026-11-20.bak", "run_date=2026-13-45", "run_date=2026-11-2\n0"])
 def test_a_copy_of_a_night_is_none(name):
     made(19, EVEN)
     shutil.copytree("out/_versions/run_date=2026-11-19", f"out/_versions/{name}")

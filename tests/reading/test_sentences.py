@@ -31,6 +31,7 @@ OF_OTHERS = {
     "pipelines.evaluate": {
         "keep_columns",  # of `classify`, which made the answers that lack a column
         "problem",  # where it is given or not, as forms.py asks, and where there are too many labels
+        "evaluation",  # of `approve`, which reads what `evaluate` made
     }
 }
 """What sentences of the other rooms name that a command does not have, and why."""
