@@ -4,7 +4,9 @@ from typing import Any
 
 import pyarrow as pa
 from fsspec import AbstractFileSystem
-from pyarrow.fs import FSSpecHandler, PyFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+from pyarrow.fs import LocalFileSystem as ArrowDisk
 
 
 class _Handler(FSSpecHandler):
@@ -19,6 +21,12 @@ class _Handler(FSSpecHandler):
         return pa.PythonFile(self.fs.open(path, "rb", cache_type="none"), mode="r")
 
 
-def arrow_files(fs: AbstractFileSystem) -> PyFileSystem:
-    """The files of `fs`, to be opened by Arrow."""
+def arrow_files(fs: AbstractFileSystem) -> FileSystem:
+    """The files of `fs`, to be opened by Arrow.
+
+    Those of a disk it opens itself: by way of Python a thread of its own may still close one when Python has ended,
+    which ends the process with SIGABRT.
+    """
+    if isinstance(fs, LocalFileSystem):
+        return ArrowDisk()
     return PyFileSystem(_Handler(fs))
