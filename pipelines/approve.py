@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.command import exit_code, planning, say, write_json
-from pipelines.options import UsageError, parse_alone, parser
+from pipelines.options import UsageError, parse_folder
 from pipelines.terminal import compare as terminal
 from seqcls_beam import storage
 from seqcls_beam.config.approve import ApproveOptions
@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        given = parse_alone(parser("pipelines.approve", (__doc__ or "").strip(), EPILOG, GROUPS), argv, GROUPS)
-        if "output" not in given["approve"]:
-            raise UsageError("which folder? python -m pipelines.approve OUT")
+        given = parse_folder("approve", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options, limits = ApproveOptions(**given["approve"]), DriftOptions(**given["drift"])
         tell = TellOptions(**given["tell"])
         output = storage.absolute(options.output)
@@ -63,7 +61,7 @@ def _main(argv: list[str]) -> int:
             raise UsageError(f"--json={tell.json} lies in {options.output}, where only what is published stands")
         reference = None if options.reference is None else _sample(options.reference, labelling(options.reference))
         evaluations = [evaluation(folder) for folder in options.evaluation]
-        known = approval(store_of(storage.absolute(options.output)))
+        known = approval(store_of(output))
         names = None
         if options.run_date is not None:
             names = {f"{PARTITION}={date}" for date in parse_dates("run_date", options.run_date)}

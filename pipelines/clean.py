@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        options = CleanOptions(**parse_folder("clean", (__doc__ or "").strip(), EPILOG, argv, GROUPS))
+        given = parse_folder("clean", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
+        options = CleanOptions(**given["clean"])
         found = cleaning.look(options.output, options.before)
     if not found:
         return say("nothing to clean: versions name all that is there", 0)

@@ -71,13 +71,13 @@ def parse_alone(
 
 def parse_folder(
     command: str, description: str, epilog: str, argv: Sequence[str], groups: dict[str, type]
-) -> dict[str, Any]:
-    """The values given for a command whose one group, called as it is, begins with the folder it looks after.
+) -> dict[str, dict[str, Any]]:
+    """As `parse_alone`, for a command whose first group, called as it is, begins with the folder it looks after.
 
     Raises `UsageError` where that is missing, too.
     """
-    given = parse_alone(parser(f"pipelines.{command}", description, epilog, groups), argv, groups)[command]
-    if "output" not in given:
+    given = parse_alone(parser(f"pipelines.{command}", description, epilog, groups), argv, groups)
+    if "output" not in given[command]:
         raise UsageError(f"which folder? python -m pipelines.{command} OUT")
     return given
 

@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        options = SealOptions(**parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS))
+        given = parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
+        options = SealOptions(**given["seal"])
     done = []
     try:
         windows = due(options.output, options.until_microseconds)

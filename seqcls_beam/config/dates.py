@@ -5,7 +5,6 @@ Imports nothing else of the project.
 
 import datetime
 import re
-from collections.abc import Iterator
 
 _PLACE = re.compile(r"\{date(?::([^{}]*))?\}")
 _SIGN = re.compile(r"%(.?)", re.DOTALL)
@@ -37,13 +36,7 @@ def parse_dates(name: str, value: str) -> list[datetime.date]:
     if not 0 <= (end - begin).days < _MOST:
         why = "it ends before it begins" if end < begin else f"these are more than {_MOST:,} nights"
         raise ValueError(f"--{name}={value}: {why}")
-    return list(days(begin, end))
-
-
-def days(first: datetime.date, last: datetime.date) -> Iterator[datetime.date]:
-    """All dates from the first to the last."""
-    for number in range(first.toordinal(), last.toordinal() + 1):
-        yield datetime.date.fromordinal(number)
+    return [datetime.date.fromordinal(number) for number in range(begin.toordinal(), end.toordinal() + 1)]
 
 
 def has_date(pattern: str) -> bool:
