@@ -5,10 +5,10 @@ from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.runs.columns import Shape, shape
-from seqcls_beam.runs.commit import recovered
+from seqcls_beam.runs.commit import locate, recovered
 from seqcls_beam.runs.store import Store
 from seqcls_beam.runs.table import TRIES, called, partitions
-from seqcls_beam.runs.versions import newest, published_files
+from seqcls_beam.runs.versions import Version, newest, published_files
 
 Key = tuple[str, int, str]
 """A file as it was read: path without a password, size in bytes, version."""
@@ -78,15 +78,19 @@ def _look(store: Store, partition: str) -> tuple[dict[str, Any], str | None] | N
         if (found := recovered(store, partition)) is None:
             return None
         version, manifest = found
-        part = _missing(store, manifest)
+        part = missing(store, version, manifest)
         if part is None or newest(store, partition) == version.number:
             return manifest, part
     return manifest, None  # each time it was replaced by another one, which took the parts away
 
 
-def _missing(store: Store, manifest: dict[str, Any]) -> str | None:
-    """A part that a version names and that is not there."""
+def missing(store: Store, version: Version, manifest: dict[str, Any]) -> str | None:
+    """A part that a version names and that is nowhere; one that a listing lacks is asked for by its name."""
     named = {each["path"] for each in published_files(manifest)}
     folders = {path.rpartition("/")[0] for path in named}
     listed = {f"{folder}/{name}" for folder in folders for name in store.names(folder)}
-    return next((path for path in sorted(named - listed) if not store.exists(path)), None)
+    if not (lacking := sorted(named - listed)):
+        return None
+    elsewhere = locate(store, version)
+    there = storage.each(store.exists, [elsewhere.get(path, path) for path in lacking])
+    return next((path for path, is_there in zip(lacking, there, strict=True) if not is_there), None)

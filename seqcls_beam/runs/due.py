@@ -4,16 +4,15 @@ import datetime
 import os
 import re
 from dataclasses import replace
-from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ReadOptions, RunOptions
 from seqcls_beam.config.dates import filled, for_any_date, has_date, parse_dates
 from seqcls_beam.reading.files import Listing, find
 from seqcls_beam.reading.matching import match, split
-from seqcls_beam.runs.commit import locate
+from seqcls_beam.runs.covered import missing
 from seqcls_beam.runs.store import Store, store_of
-from seqcls_beam.runs.versions import FOLDER, Version, newest, published_files, read_version
+from seqcls_beam.runs.versions import FOLDER, newest, read_version
 from seqcls_beam.schema import PARTITION
 
 _NIGHT = re.compile(rf"{PARTITION}=(\d{{4}}-\d{{2}}-\d{{2}})", re.ASCII)
@@ -109,16 +108,4 @@ def _is_published(store: Store, day: datetime.date, whole: bool = False) -> bool
     version, manifest = read_version(store, partition, number)
     if manifest["kind"] == "nothing":
         return bool(manifest.get("inputs"))
-    return not whole or _is_whole(store, version, manifest)
-
-
-def _is_whole(store: Store, version: Version, manifest: dict[str, Any]) -> bool:
-    """Whether every part is there; one that a listing lacks is asked for by its name, or where it lay before."""
-    named = {each["path"] for each in published_files(manifest)}
-    listed = {
-        f"{folder}/{name}" for folder in {each.rpartition("/")[0] for each in named} for name in store.names(folder)
-    }
-    if not (lacking := sorted(named - listed)):
-        return True
-    elsewhere = locate(store, version)
-    return all(storage.each(store.exists, [elsewhere.get(path, path) for path in lacking]))
+    return not whole or missing(store, version, manifest) is None

@@ -59,7 +59,7 @@ def test_each_version_is_read_once_for_what_is_covered_and_for_columns(tmp_path,
 
 def test_a_partition_that_is_replaced_during_the_look_is_not_told_to_be_gone(tmp_path, monkeypatch):
     night(tmp_path, DAYS[0])
-    missing = covered._missing
+    missing = covered.missing
     replaced = iter("bc")
 
     def late(*of: Any) -> Any:
@@ -67,7 +67,7 @@ def test_a_partition_that_is_replaced_during_the_look_is_not_told_to_be_gone(tmp
             night(tmp_path, DAYS[0], letter)
         return missing(*of)
 
-    monkeypatch.setattr(covered, "_missing", late)
+    monkeypatch.setattr(covered, "missing", late)
     found = Covered(store_of(str(tmp_path)), {})
     assert found.gone == {} and found.files == {("corpus.jsonl", 9, "1"): True}
     assert next(replaced, None) is None
