@@ -4,7 +4,6 @@ import gc
 import gzip
 import hashlib
 import json
-import threading
 import time
 
 import fsspec
@@ -20,7 +19,7 @@ from seqcls_beam.storage.arrow import arrow_files
 from tests import gcs, tiny
 from tests.corpora import part_digests, texts, write_jsonl
 from tests.prepared import labelled, sentences
-from tests.test_storage import remove_only_what_was_seen
+from tests.test_storage import let_one_of_many_create, remove_only_what_was_seen
 
 pytestmark = pytest.mark.engine
 
@@ -52,19 +51,7 @@ def test_the_files_of_a_dataset_end_without_a_word(bucket, caplog):
 
 
 def test_one_of_many_creates(bucket):
-    won: list[int] = []
-
-    def create(i: int) -> None:
-        if storage.put_if_absent(f"{bucket}/race/intent", b"%d" % i):
-            won.append(i)
-
-    threads = [threading.Thread(target=create, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert storage.read(f"{bucket}/race/intent") == b"%d" % won[0]
+    let_one_of_many_create(f"{bucket}/race/intent")
 
 
 def test_only_the_generation_that_was_seen_is_removed(bucket):

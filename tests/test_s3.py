@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import fsspec
@@ -24,7 +23,7 @@ from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import s3, tiny
 from tests.corpora import texts, write_jsonl
 from tests.prepared import labelled, sentences
-from tests.test_storage import remove_only_what_was_seen
+from tests.test_storage import let_one_of_many_create, remove_only_what_was_seen
 
 pytestmark = pytest.mark.engine
 
@@ -41,19 +40,7 @@ def model(tmp_path_factory):
 
 
 def test_one_of_many_creates(bucket):
-    won: list[int] = []
-
-    def create(i: int) -> None:
-        if storage.put_if_absent(f"{bucket}/race/intent", b"%d" % i):
-            won.append(i)
-
-    threads = [threading.Thread(target=create, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert storage.read(f"{bucket}/race/intent") == b"%d" % won[0]
+    let_one_of_many_create(f"{bucket}/race/intent")
 
 
 def test_only_the_version_that_was_seen_is_removed(bucket):

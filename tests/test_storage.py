@@ -89,6 +89,23 @@ def test_a_copy_replaces_the_target(folder):
         storage.copy(storage.join(folder, "none"), storage.join(folder, "to", "there"))
 
 
+def let_one_of_many_create(uri: str) -> None:
+    """Of threads that create a file of a store at once one does, and its bytes are there."""
+    won: list[int] = []
+
+    def create(i: int) -> None:
+        if storage.put_if_absent(uri, b"%d" % i):
+            won.append(i)
+
+    threads = [threading.Thread(target=create, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert storage.read(uri) == b"%d" % won[0]
+
+
 def remove_only_what_was_seen(uri: str) -> None:
     """Of a file of a store the version that was seen, and no later one, is removed."""
     storage.put(uri, b"seen")
