@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from rich.text import Text
 
+from pipelines.called import as_called
 from pipelines.terminal import screen
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
@@ -49,7 +50,7 @@ of them failed), 2 wrong usage
 
 def say(message: str, code: int) -> int:
     """One sentence to the user; the exit code, for `return say(…)`."""
-    print(f"seqcls_beam: {_harmless(message)}", file=sys.stderr, flush=True)
+    print(f"seqcls_beam: {as_called(_harmless(message))}", file=sys.stderr, flush=True)
     return code
 
 

@@ -54,7 +54,7 @@ def _main(argv: list[str]) -> int:
 def _given(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """What runs are named, the reference first, and the values given for each group. Raises `UsageError`."""
     made = parser("pipelines.compare", (__doc__ or "").strip(), EPILOG, GROUPS)
-    made.usage = "python -m pipelines.compare REFERENCE RUN [RUN ...] [options]"
+    made.usage = f"{made.prog} REFERENCE RUN [RUN ...] [options]"
     made.add_argument(
         "runs",
         nargs="*",

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pydoc import locate
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
+from pipelines.called import as_called
 from seqcls_beam.config.option import flag, option_fields
+from seqcls_beam.version import __version__
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -32,14 +34,16 @@ def parser(
 
     `instead` has other defaults of this command, by the field's name.
     """
+    program = as_called(f"python -m {program}")
     made = _Parser(
-        prog=f"python -m {program}",
-        usage=f"python -m {program} [options]",
-        description=description,
-        epilog=epilog,
+        prog=program,
+        usage=f"{program} [options]",
+        description=as_called(description),
+        epilog=as_called(epilog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    made.add_argument("--version", action="version", version=f"seqcls_beam {__version__}", help="show it and end")
     for group in groups.values():
         title = (group.__doc__ or "").rstrip(".").lower()
         section = made.add_argument_group(title)

@@ -167,6 +167,7 @@ Read from the top: a room imports only rooms above it.
       stream.py        … and of messages, with other ends
       prepare.py       preparing as a PTransform
       evaluate.py      evaluating as PTransforms
+    __main__.py      the commands by one name
 
 The commands are in `pipelines/`. What is public stands in the doors of the rooms, and in docs/library.md.
 """

@@ -25,6 +25,7 @@ FLOORS = [
     {"preparation"},
     {"evaluation"},
     {"finetuning", "transforms"},
+    {"__main__"},
 ]
 # Who may know what: a file, or a folder and all that is in it. Whoever imports the engine imports torch.
 KNOWS = {
@@ -35,6 +36,7 @@ KNOWS = {
 }
 # Of the commands, too.
 ORDER = [
+    "called",
     "options",
     "terminal",
     "command",

@@ -12,6 +12,7 @@ from functools import partial
 from rich.console import Console
 from rich.text import Text
 
+from pipelines.called import as_called
 from pipelines.terminal import live, screen
 from seqcls_beam.runs.flow import Flow
 
@@ -103,5 +104,6 @@ def summary(flow: Flow, acknowledged: int, seconds: float, output: str) -> None:
         facts.add_row("duplicates", f"{flow.duplicates:,} dropped")
     facts.add_row("output", Text(output))
     if flow.open:
-        facts.add_row("then", Text(f"python -m pipelines.seal {shlex.quote(output)} seals the windows that are open"))
+        seal = as_called(f"python -m pipelines.seal {shlex.quote(output)}")
+        facts.add_row("then", Text(f"{seal} seals the windows that are open"))
     screen.console().print(facts)

@@ -1,0 +1,72 @@
+"""The commands by one name: `seqcls-beam classify …`, or `python -m seqcls_beam classify …`, in any folder.
+
+`python -m pipelines.classify` is the same, but where a folder of one's own is called pipelines Python finds that one.
+"""
+
+import ast
+import difflib
+import importlib
+import io
+import sys
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+
+from seqcls_beam.version import __version__
+
+BESIDE = Path(__file__).parents[1]
+"""Where this package lies, and the package of the commands beside it."""
+
+COMMANDS = ("classify", "prepare", "finetune", "evaluate", "seal", "compare", "approve", "clean")
+
+_NAME = "seqcls-beam"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that is named first; its exit code, and 2 where there is none of that name."""
+    command, *rest = [*(sys.argv[1:] if argv is None else argv)] or [""]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever a terminal can show
+    if command in ("--help", "-h"):
+        print(_help())
+        return 0
+    if command == "--version":
+        print(f"{_NAME} {__version__}")
+        return 0
+    if command not in COMMANDS:
+        print(_refusal(command), file=sys.stderr)
+        return 2
+    sys.argv[0] = _NAME  # which is how the commands know what they are called
+    _load_commands()
+    return int(importlib.import_module(f"pipelines.{command}").main(rest))
+
+
+def _load_commands() -> None:
+    """Import `pipelines` from beside this package, whatever else has that name on Python's path."""
+    found = PathFinder.find_spec("pipelines", [str(BESIDE)])
+    if found is None or found.loader is None:
+        raise ModuleNotFoundError(f"the commands are not beside this package, in {BESIDE}: install seqcls_beam again")
+    sys.modules["pipelines"] = module = module_from_spec(found)
+    found.loader.exec_module(module)
+
+
+def _help() -> str:
+    lines = [f"usage: {_NAME} COMMAND [options]", ""]
+    for name in COMMANDS:
+        said = ast.get_docstring(ast.parse((BESIDE / "pipelines" / f"{name}.py").read_text()))
+        lines.append(f"  {name:9} {(said or '').partition(chr(10))[0]}")
+    return "\n".join([*lines, "", f"{_NAME} COMMAND --help lists the options of one; {_NAME} --version"])
+
+
+def _refusal(command: str) -> str:
+    known = f"{', '.join(COMMANDS)}; {_NAME} --help says what each does"
+    if not command:
+        return f"seqcls_beam: which command? {known}"
+    near = difflib.get_close_matches(command, COMMANDS, 1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"seqcls_beam: there is no command {command!r}{meant}: {known}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

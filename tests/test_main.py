@@ -1,0 +1,72 @@
+"""The commands by one name."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines import clean
+from pipelines.called import as_called
+from seqcls_beam import __version__
+from seqcls_beam.__main__ import BESIDE, COMMANDS, main
+
+
+def seqcls_beam(*words, cwd, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "seqcls_beam", *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_lists_every_command_there_is(capsys, word):
+    assert main([word]) == 0
+    shown = capsys.readouterr().out
+    ends = 'if __name__ == "__main__":'
+    there = {path.stem for path in (BESIDE / "pipelines").glob("*.py") if ends in path.read_text()}
+    assert {line.split()[0] for line in shown.splitlines() if line.startswith("  ")} == there == set(COMMANDS)
+    assert "  clean     List what an output folder has that no version names" in shown
+
+
+def test_its_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"seqcls-beam {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_one_too(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        __import__(f"pipelines.{command}", fromlist=["main"]).main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"seqcls_beam {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which command? classify, prepare, "),
+        (["clasify", "--input=a"], "there is no command 'clasify' (did you mean classify?): classify, prepare, "),
+        (["--input=a"], "there is no command '--input=a': classify, prepare, "),
+    ],
+)
+def test_what_is_no_command_is_refused(words, said, capsys):
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith(f"seqcls_beam: {said}") and shown.err.count("\n") == 1
+
+
+def test_a_folder_called_pipelines_does_not_hide_them(tmp_path):
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("raise SystemExit('these are mine')\n")
+    done = seqcls_beam("clean", str(tmp_path), cwd=tmp_path, PYTHONPATH=f".:{BESIDE}")
+    assert done.stderr.startswith(f"seqcls_beam: {tmp_path} holds nothing that a command published")
+    assert done.returncode == 1
+
+
+def test_a_command_speaks_of_commands_as_it_was_called(tmp_path, monkeypatch, capsys):
+    assert clean.main([]) == 2
+    assert "which folder? python -m pipelines.clean OUT" in capsys.readouterr().err
+    done = seqcls_beam("clean", cwd=tmp_path, PYTHONPATH=str(BESIDE))
+    assert "which folder? seqcls-beam clean OUT" in done.stderr
+    helped = seqcls_beam("clean", "--help", cwd=tmp_path, PYTHONPATH=str(BESIDE)).stdout
+    assert helped.startswith("usage: seqcls-beam clean ") and "\nseqcls-beam clean OUT --remove\n" in helped
+    assert "python -m" not in helped and as_called("python -m pipelines.x") == "python -m pipelines.x"
