@@ -8,17 +8,19 @@ SPARK := pyspark==4.3.0 py4j==0.10.9.9
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check test-slow test-services test-streams test-nights test-deploy clean
+.PHONY: help demo test quick check test-slow test-services test-streams test-nights test-deploy test-package image-test clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
 	@echo "make test       all tests (under 15 minutes on 2 cores)"
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
-	@echo "make check      ruff and mypy"
+	@echo "make check      ruff, mypy and hadolint"
 	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
 	@echo "make test-nights  nights by deploy/nightly.sh, ten in a row with all that goes wrong (under 15 minutes on 2 cores)"
 	@echo "make test-deploy  the tests that need shellcheck, systemd and a root user"
+	@echo "make test-package  the wheel in an empty environment of each Python there is, and each extra"
+	@echo "make image-test  build the image and run it (needs buildah, debootstrap, Go and a root user; under 15 minutes)"
 	@echo "make test-slow  the tests that take minutes each, and the model's with the oldest torch and transformers"
 
 demo: .venv/.demo
@@ -28,7 +30,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image"
 
 test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
@@ -46,9 +48,17 @@ test-nights: .venv/.test
 test-deploy: .venv/.test
 	$(BIN)/python -m pytest -q -m deploy
 
+test-package: .venv/.test
+	$(BIN)/python -m pytest -q -m package
+
+image-test: .venv/.test
+	@for each in buildah debootstrap go unshare; do command -v $$each >/dev/null || { echo "$$each is not installed: the image cannot be built and tried here (Debian: apt-get install buildah debootstrap golang)" >&2; exit 1; }; done
+	$(BIN)/python -m pytest -q -m image
+
 check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/mypy
 
 clean:
