@@ -15,7 +15,7 @@ nightly.sh (DATE | FROM..TO | --job=NAME [--days_before=N]) --input=PATTERN --ou
   --days_before  so many days before that day (default: 0)
   --gates        what follows is for pipelines.approve
   --gold         what follows is for pipelines.evaluate, which measures the model on rows with known labels; options of
-                 the model are those of pipelines.classify, --output is OUT-gold
+                 the model are those of pipelines.classify, --output is a folder for that model in OUT-gold
 
 Commands, one after the other, run by PYTHON (default: that of .venv beside this folder, else python3):
   pipelines.classify --only_new --catch_up=7 --run_date=DATE and what is given, which wins
@@ -81,6 +81,23 @@ check_zone() { # date takes a zone that it does not know for UTC, without a word
         refuse "TZ='${TZ-}' is no time zone of $folder: set TZ=Europe/Berlin, say; without the folder install tzdata"
 }
 
+gold_of() { # OUT MODEL REVISION: a folder for that model beside OUT, so that nights of several models keep their own
+    local base=$1 name sum
+    while [[ ($base == */ && $base != *://) || $base == */. ]]; do
+        base=${base%/*}
+    done
+    [[ $base != . ]] || base=$(pwd -P)
+    case $base in
+        '' | / | .. | */..) refuse "--output=$1: give --gold an --output of its own, for there is no OUT-gold" ;;
+    esac
+    [[ ! $base =~ ^[^/]+://[^/]*$ ]] ||
+        refuse "--output is a whole bucket, and OUT-gold would be another one: give --gold an --output of its own"
+    name=${2%"${2##*[!/]}"} name=${name##*/}
+    name=$(printf '%s' "${name:-default}" | LC_ALL=C tr -c 'A-Za-z0-9._-' _ | cut -c 1-60)
+    sum=$(printf '%s\n' "$2" "$3" | cksum) # models of one name may come from several places
+    printf '%s' "$base-gold/$name-${sum%% *}"
+}
+
 day_of() { # JOB DAYS: the day so many days before the one for which the Job was due
     local minutes=${1##*-} day
     # No Job was due before 2020: smaller numbers are dates that somebody wrote, such as 20261120.
@@ -128,10 +145,10 @@ night=${nights[0]} date='[0-9]{4}-[0-9]{2}-[0-9]{2}'
 output=$(last --output "${classify[@]}")
 [[ -n $output ]] || refuse "--output is missing"
 evaluation=$(last --output "${gold[@]}")
-if [[ -n $with_gold && -z $evaluation && $output =~ ^[^/]+://[^/]+/?$ ]]; then
-    refuse "--output is a whole bucket, and OUT-gold would be another one: give --gold an --output of its own"
+if [[ -n $with_gold && -z $evaluation ]]; then
+    model=$(last --model "${classify[@]}" "${gold[@]}")
+    evaluation=$(gold_of "$output" "$model" "$(last --revision "${classify[@]}" "${gold[@]}")")
 fi
-evaluation=${evaluation:-${output%/}-gold}
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}

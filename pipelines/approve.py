@@ -5,6 +5,7 @@ python -m pipelines.approve OUT --max_label_shift=0.1 --evaluation=gold-evaluati
 python -m pipelines.approve OUT --run_date=2026-11-20 --max_label_shift=1 --max_label_psi=inf
 """
 
+import datetime
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +43,7 @@ approved. The file says {partition, version, labels, run_id} of the last night t
 version of each other one; it never goes back to an earlier date
 
 exit codes: 0 all that was judged passed, or nothing was to be judged; 1 failed; 2 wrong usage; 3 a gate did not pass,
-now or when the last night was judged
+now or when the last night was judged, or a night stays open, because no --evaluation is of its model
 """
 
 
@@ -66,12 +67,15 @@ def _main(argv: list[str]) -> int:
         if options.run_date is not None:
             names = {f"{PARTITION}={date}" for date in parse_dates("run_date", options.run_date)}
         asked = nights(options.output, known, names)
+        if tell.json not in (None, "-"):
+            _ensure_written(str(tell.json))
     found = []
     while asked:
         night, *asked = asked
         own, beside, judged = _judged(night, known, reference, evaluations, options.max_rejected, limits)
-        known = record(night.store, night.version, judged.why)
-        if not known.knows(night.version.partition, night.version.number):
+        if not judged.open:
+            known = record(night.store, night.version, judged.said)
+        if not judged.open and not known.knows(night.version.partition, night.version.number):
             now = labels(night.store, night.version.partition)
             if now is not None and now.version.number <= night.version.number:
                 raise RunError(
@@ -82,12 +86,21 @@ def _main(argv: list[str]) -> int:
             asked = [*filter(None, [now]), *asked]
             continue
         _tell(own, beside, judged, aside=tell.json == "-")
-        if judged.why and not known.refuses(night.version.partition, night.version.number):
+        if judged.said and known.passed.get(night.version.partition) == night.version.number:
             say(f"{own.name} passed before, and stays approved", 0)
-        found.append({**_told(night), "passed": not judged.why, "why": judged.why, "comparison": judged.comparison})
+        found.append({**_told(night, judged), "passed": not judged.said, "recorded": not judged.open})
     if tell.json is not None:
         write_json(tell.json, {"format_version": 1, "kind": "approve", "nights": found})
     return _end(options.output, known, [each for each in found if each["why"]], judged=bool(found))
+
+
+def _ensure_written(file: str) -> None:
+    """Raise `RunError` where the document could not be written: nobody judges twice."""
+    try:
+        storage.ensure_puts(storage.absolute(file))
+    except OSError as error:
+        shown = storage.without_password(file)
+        raise RunError(f"--json={shown} cannot be written: {error}; nothing was judged") from error
 
 
 def _judged(
@@ -116,16 +129,16 @@ def _judged(
 def _tell(night: Sample, reference: Sample | None, found: Judgement, aside: bool) -> None:
     """Say what was found of a night; where it did not pass, with the numbers that it was compared by."""
     rows = night.rows
-    if not rows["in"] and not found.why:
+    if not rows["in"] and not found.said:
         say(f"{night.name} passed: it has no rows", 0)
         return
     beside = f"beside {reference.name}" if reference else "with nothing before it to compare with"
     bad = (rows["rejected"] + rows["lost"]) / max(rows["in"], 1)
-    verdict = "did not pass" if found.why else "passed"
+    verdict = "is not judged yet" if found.open else "did not pass" if found.why else "passed"
     say(f"{night.name} {verdict}: {rows['in']:,} rows, {bad:.2%} rejected or lost, {beside}", 0)
     if found.why and found.comparison is not None:
         terminal.compared(found.comparison, aside)
-    for why in found.why:
+    for why in found.said:
         say(why, 3)
 
 
@@ -138,12 +151,14 @@ def _name(night: Published) -> str:
     return night.version.partition or f"version {night.version.number}"
 
 
-def _told(night: Published) -> dict[str, Any]:
+def _told(night: Published, found: Judgement) -> dict[str, Any]:
     return {
         "partition": night.version.partition,
         "version": night.version.number,
         "run_id": night.version.run_id,
         "rows": night.manifest["rows"],
+        "why": found.said,
+        "comparison": found.comparison,
     }
 
 
@@ -154,11 +169,23 @@ def _end(output: str, known: Approval, failed: list[dict[str, Any]], judged: boo
     else:
         said = f"approved up to {known.last or f'version {known.passed[known.last]}'}"
     say(f"{'' if judged else 'nothing new to judge; '}{storage.without_password(output)}: {said}", 0)
+    if known.last and _has_not_come(known.last):
+        say(
+            f"{known.last} has not come yet by this machine's clock, and no night before it will be the last one that "
+            f"passed: docs/nights.md says how {NAME} is made anew",
+            0,
+        )
     newest = last_night(store_of(storage.absolute(output)))
     if newest is not None and not failed and known.refuses(newest.version.partition, newest.version.number):
         why = "; ".join(known.failed[newest.version.partition][1])
         return say(f"{_name(newest)} did not pass when it was judged: {why}", 3)
     return 3 if failed else 0
+
+
+def _has_not_come(partition: str) -> bool:
+    """Whether a night is of a day that has begun nowhere."""
+    _, _, date = partition.partition("=")
+    return date > str((datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=14)).date())
 
 
 if __name__ == "__main__":

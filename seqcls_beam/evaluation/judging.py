@@ -1,7 +1,7 @@
 """A night → why it is not for consumers: its rejects, its drift, and what its model is worth."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,12 +13,12 @@ from seqcls_beam.evaluation import gates
 from seqcls_beam.evaluation.comparison import compared, failures
 from seqcls_beam.evaluation.document import NAME
 from seqcls_beam.evaluation.sample import Sample
-from seqcls_beam.runs.approval import Approval
+from seqcls_beam.runs.approval import Approval, judged
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.table import Published, partitions, read_newest
-from seqcls_beam.runs.versions import newest, read_version
+from seqcls_beam.runs.versions import newest
 from seqcls_beam.schema import PARTITION, WINDOW
 
 
@@ -36,8 +36,19 @@ class Evaluation:
 class Judgement:
     """What was found of a night."""
 
-    why: list[str]  # why it does not pass, a sentence each; none: it passes
+    why: list[str]  # why it does not pass, a sentence each
     comparison: dict[str, Any] | None  # as `comparison.compared`; None where there is nothing to compare with
+    unmeasured: list[str] = field(default_factory=list)  # which of its models no evaluation is of
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing speaks against it, and not all was asked that is to be: it neither passes nor fails."""
+        return bool(self.unmeasured and not self.why)
+
+    @property
+    def said(self) -> list[str]:
+        """All that keeps it from passing; none: it passes."""
+        return [*self.why, *self.unmeasured]
 
 
 def evaluation(folder: str) -> Evaluation:
@@ -135,7 +146,7 @@ def before(known: Approval, run: Published) -> Published | None:
     partition, number = run.version.partition, run.version.number
     for name in sorted(known.passed, reverse=True):
         if name < partition or (not partition and known.passed[name] < number):
-            version, manifest = read_version(run.store, name, known.passed[name])
+            version, manifest = judged(run.store, name, known.passed[name])
             if manifest["kind"] != "classify":
                 continue
             checked(manifest, storage.without_password(run.store.uri(version.name)))
@@ -151,7 +162,7 @@ def judge(
     max_rejected: float,
     limits: DriftOptions,
 ) -> Judgement:
-    """Put a night to the gates. One without rows passes."""
+    """Put a night to the gates. One without rows passes, and one of whose model no evaluation is stays open."""
     rows, bad = night.rows["in"], night.rows["rejected"] + night.rows["lost"]
     if rows != night.rows["labeled"] + bad:
         return Judgement([f"of {rows:,} rows {night.rows['labeled']:,} are labelled and {bad:,} are not"], None)
@@ -164,30 +175,43 @@ def judge(
     if reference is not None:
         comparison = compared(reference, [night], limits)
         why += [each for run in comparison["runs"] for each in failures(run)]
-    if evaluations and not night.models:
+    if evaluations and not (night.models and all(model["digest"] for model in night.models)):
         why.append("--evaluation: nobody wrote down which model labelled the night")
-    if evaluations:
-        why += [each for model in night.models for each in _measured(model, evaluations)]
-    return Judgement(why, comparison)
+    unmeasured: list[str] = []
+    for model in night.models if evaluations else ():
+        if of_model := _of(model, evaluations):
+            why += _failures(of_model)
+        elif model["digest"]:
+            unmeasured.append(_unmeasured(model, evaluations))
+    return Judgement(why, comparison, unmeasured)
 
 
-def _measured(model: dict[str, Any], evaluations: list[Evaluation]) -> list[str]:
-    """Why the gates say nothing good of a model."""
-    of_model = [each for each in evaluations if each.digest == model["digest"]]
-    if not of_model:
-        others = ", ".join(f"{each.folder} ({each.digest[:12]})" for each in evaluations)
-        return [
-            f"--evaluation: the night is labelled by model {(model['digest'] or '')[:12]}, and measured is {others}"
-        ]
-    alike = [each for each in of_model if each.threshold is None or each.threshold == model["threshold"]]
-    if not alike:
-        return [
-            f"--evaluation={of_model[0].folder}: measured with --threshold={of_model[0].threshold:g}, and the night is "
-            f"labelled with {model['threshold']}"
-        ]
+def _of(model: dict[str, Any], evaluations: list[Evaluation]) -> list[Evaluation]:
+    """Those of a model, as it labels."""
+    return [
+        each for each in evaluations if each.digest == model["digest"] and each.threshold in (None, model["threshold"])
+    ]
+
+
+def _failures(evaluations: list[Evaluation]) -> list[str]:
     return [
         f"--evaluation={each.folder}: {gates.sentence(gate)}"
-        for each in alike
+        for each in evaluations
         for gate in each.gates
         if not gate["passed"]
     ]
+
+
+def _unmeasured(model: dict[str, Any], evaluations: list[Evaluation]) -> str:
+    """Why no evaluation says anything of a model, and what would."""
+    alike = [each for each in evaluations if each.digest == model["digest"]]
+    if alike:
+        return (
+            f"--evaluation={alike[0].folder}: measured with --threshold={alike[0].threshold:g}, and the night is "
+            f"labelled with {model['threshold']}: give an evaluation with that one"
+        )
+    others = ", ".join(f"{each.folder} ({each.digest[:12]})" for each in evaluations)
+    return (
+        f"--evaluation: the night is labelled by model {model['digest'][:12]}, and measured is {others}: give "
+        "an evaluation of that model"
+    )

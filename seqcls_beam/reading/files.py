@@ -14,16 +14,17 @@ from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading import standard_input
 from seqcls_beam.reading.formats import detect
-from seqcls_beam.reading.matching import Found, match, regex
+from seqcls_beam.reading.matching import Found, links, match, regex
 from seqcls_beam.schema import UNIT
 
 
 class Listing(NamedTuple):
     """The files of an input, and what was found beside them."""
 
-    files: pa.RecordBatch  # UNIT rows of whole files: pattern by pattern, within a pattern by name, each file once
+    files: pa.RecordBatch  # UNIT rows of whole files: pattern by pattern, within a pattern by name, each file once,
+    # by a name that takes no link if one of the patterns finds it by such a one
     skipped: tuple[str, ...]  # known to be no data; a folder ends in /
-    repeated: tuple[str, ...]  # other names, links among them, of what is read already
+    repeated: tuple[str, ...]  # other names of what is read: links, hard links, folders that are mounted twice
     excluded: int  # files that `exclude` leaves out
     unused: tuple[str, ...]  # patterns of `exclude` that leave out nothing
     idle: tuple[str, ...] = ()  # patterns that find nothing, of those that may
@@ -52,35 +53,34 @@ def find(options: ReadOptions, option: str = "input", may_be_idle: Container[str
         raise ValueError("--exclude names nothing (an unset variable?): leave it out")
     options = standard_input.taken(options, option)
     leave_out = _Excludes(options.exclude)
-    rows: dict[str, dict[str, Any]] = {}  # by the file itself
+    excluded: set[str] = set()
+    found = [(pattern, _sorted_out(pattern, option, leave_out, excluded)) for pattern in options.input]
+    best = _best([each for _, those in found for each in those], options)
+    rows: list[dict[str, Any]] = []
     skipped: dict[str, None] = {}
     repeated: dict[str, None] = {}
-    excluded: set[str] = set()
     foreign: list[tuple[str, str]] = []
     none: list[str] = []
-    for pattern in options.input:
-        found = _sorted_out(pattern, option, leave_out, excluded)
-        own: dict[str, Found] = {}  # of several names of a file one that takes no link
-        for each in sorted(found, key=_links_last):
-            own.setdefault(each.real, each)
-        idle = [each for each in own.values() if each.info is None]
-        if len(idle) == len(own):
+    for pattern, those in found:
+        if not any(each.info for each in those):
             if pattern not in may_be_idle:
+                idle = list({each.real: each for each in those}.values())
                 raise FileNotFoundError(_nothing(pattern, option, idle, leave_out))
             none.append(pattern)
-        for each in found:
-            if own[each.real] is not each:
-                repeated[storage.named(each.link)] = None
+        for each in those:
+            if best[each.real] is not each:
+                if each.path != best[each.real].path:  # else several patterns find it
+                    repeated[storage.named(each.link or each.below)] = None
             elif each.info is None:
                 skipped[storage.named(each.below)] = None
-            elif each.real not in rows:
+            else:
                 try:
-                    rows[each.real] = _row(each, options)
+                    rows.append(_row(each, options))
                 except ValueError as error:
                     foreign.append(("" if _is(each, pattern) else each.below, str(error)))
     if foreign:
         raise ValueError(_refusal(foreign))
-    files = pa.RecordBatch.from_pylist(list(rows.values()), UNIT)
+    files = pa.RecordBatch.from_pylist(rows, UNIT)
     return Listing(files, tuple(skipped), tuple(repeated), len(excluded), leave_out.unused(), tuple(none))
 
 
@@ -144,8 +144,22 @@ class _Excludes:
         return tuple(pattern for pattern in self._patterns if pattern not in self.used)
 
 
-def _links_last(file: Found) -> tuple[bool, str]:
-    return bool(file.link), file.path
+def _best(found: list[Found], options: ReadOptions) -> dict[str, Found]:
+    """Of several names of a file one that says a format, and takes the fewest links; of these the first."""
+    best: dict[str, Found] = {}
+    for each in found:
+        other = best.setdefault(each.real, each)
+        if other.path != each.path and _rank(each, options) < _rank(other, options):
+            best[each.real] = each
+    return best
+
+
+def _rank(file: Found, options: ReadOptions) -> tuple[bool, int]:
+    try:
+        detect(file.path, options.input_format, options.txt)
+    except ValueError:  # as of what a link of the Hugging Face cache leads to
+        return True, links(file.path)
+    return False, links(file.path)
 
 
 def _nothing(pattern: str, option: str, idle: list[Found], leave_out: _Excludes) -> str:

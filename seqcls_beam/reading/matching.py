@@ -30,7 +30,7 @@ class Found(NamedTuple):
     below: str  # the path below what the pattern names outright, or where that is the file its name; a folder ends in /
     info: dict[str, Any] | None  # fsspec's, of what a link leads to; None where it is no file to be read …
     why: str = ""  # … because it cannot be, with the reason; or "": it is known to be no data
-    real: str = ""  # the file itself, whatever links lead there
+    real: str = ""  # the same of all names of a file, whatever links lead there
     link: str = ""  # `below` of the link by way of which it was found, of several the first
 
 
@@ -64,6 +64,13 @@ def split(path: str) -> tuple[str, list[str]]:
     sign = _SIGNS.search(path)
     end = path.rfind("/", 0, sign.start() if sign else len(path)) + 1
     return path[:end], path[end:].split("/")
+
+
+def links(uri: str) -> int:
+    """How many of the names in a path are links; 0 elsewhere than on the disk."""
+    path = storage.local_path(uri) if storage.is_local(uri) else ""
+    ends = [at for at, sign in enumerate(f"{path}/") if sign == "/"]
+    return sum(os.path.islink(path[:end]) for end in ends if end)
 
 
 @lru_cache(1024)
@@ -179,7 +186,8 @@ def _file(path: str, below: str, real: str, link: str) -> Found:
     info = _DISK.info(path)
     if info["type"] != "file":
         return Found(storage.named(path), below, None, _NO_FILE, real, link)
-    return Found(storage.named(path), below, info, "", real, link)
+    uri = storage.named(path)
+    return Found(uri, below, info, "", storage.itself(uri) or real, link)
 
 
 def _dangling(path: str, below: str) -> Found:

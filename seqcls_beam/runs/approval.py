@@ -52,14 +52,17 @@ class Approval:
 
 
 def approval(store: Store) -> Approval:
-    """What of an output folder was judged. Raises `RunError` for a file of that name that is none of this program's."""
-    return _parsed(store.read(NAME), _shown(store))
+    """What of an output folder was judged. Raises `RunError` for what has that name and is none of this program's."""
+    data = store.read(NAME)
+    if data is None and store.exists(NAME) and (data := store.read(NAME)) is None:  # else it came in between
+        raise RunError(f"{_shown(store)} is a link that leads nowhere: remove it")
+    return _parsed(data, _shown(store))
 
 
 def record(store: Store, version: Version, why: list[str]) -> Approval:
     """Write down a judgement, unless the version was replaced meanwhile; what stands there then.
 
-    Raises `RunError` as `approval` does, and where the file system has no compare-and-swap.
+    Raises `RunError` as `approval` and `judged` do, and where the file system has no compare-and-swap.
     """
     shown = _shown(store)
 
@@ -72,8 +75,22 @@ def record(store: Store, version: Version, why: list[str]) -> Approval:
 
     try:
         return _parsed(storage.update(store.uri(NAME), change), shown)
+    except storage.StoreError:
+        raise
     except OSError as error:
         raise RunError(f"{shown} cannot be written: {storage.without_password(str(error))}") from error
+
+
+def judged(store: Store, partition: str, number: int) -> tuple[Version, dict[str, Any]]:
+    """A version that was judged, as `read_version` has it. Raises `RunError` saying what to do where it is gone."""
+    name = version_name(partition, number)
+    if not store.exists(name):
+        where = storage.without_password(store.uri(name))
+        raise RunError(
+            f"{where} is gone, and {NAME} says that it passed: put it back, or move {NAME} away and judge the nights "
+            "again"
+        )
+    return read_version(store, partition, number)
 
 
 def _shown(store: Store) -> str:
@@ -101,7 +118,7 @@ def _document(store: Store, known: Approval) -> bytes:
         "partition": last,
         "version": None if last is None else version_name(last, number),
         "labels": None if last is None else label_folders(last)[0],
-        "run_id": None if last is None else read_version(store, last, number)[0].run_id,
+        "run_id": None if last is None else judged(store, last, number)[0].run_id,
     }
     failed = {name: {"version": number, "why": why} for name, (number, why) in sorted(known.failed.items())}
     said |= {"passed": dict(sorted(known.passed.items())), "failed": failed}

@@ -116,7 +116,8 @@ def at_work(run: Run) -> bool:
 
 
 def _digest(key: Key) -> str:
-    return hashlib.blake2b(orjson.dumps(key), digest_size=12).hexdigest()
+    path, *more = key
+    return hashlib.blake2b(orjson.dumps((storage.resolved(path), *more)), digest_size=12).hexdigest()
 
 
 def spent(store: Store) -> dict[str, int]:

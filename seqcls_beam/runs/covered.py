@@ -1,6 +1,7 @@
 """What the versions of a table say, each read once: their input, their columns, and which name parts that are gone."""
 
-from functools import partial
+from collections.abc import Iterable
+from functools import cached_property, partial
 from typing import Any
 
 from seqcls_beam import storage
@@ -14,6 +15,35 @@ Key = tuple[str, int, str]
 """A file as it was read: path without a password, size in bytes, version."""
 
 _KEPT = ("id_column", "keep_columns", "keep_source")
+
+
+class Names:
+    """Files by the names under which they are known: on a disk one file has many, links among them."""
+
+    def __init__(self, known: Iterable[Key]) -> None:
+        self._known = dict.fromkeys(known)
+        self._found: dict[tuple[int, str], dict[str, Key]] = {}
+
+    def of(self, key: Key) -> Key:
+        """The name under which a file is known; its own where it is not, or where that name leads to it no more."""
+        alike = key[1:]
+        # Only what has its size and time is looked at: a look costs something on a disk of the network.
+        if key in self._known or not (others := self._alike.get(alike)) or not (mine := _itself(key)):
+            return key
+        if alike not in self._found:
+            self._found[alike] = {_itself(each): each for each in reversed(others)}
+        return self._found[alike].get(mine, key)
+
+    @cached_property
+    def _alike(self) -> dict[tuple[int, str], list[Key]]:
+        found: dict[tuple[int, str], list[Key]] = {}
+        for key in self._known:
+            found.setdefault(key[1:], []).append(key)
+        return found
+
+
+def _itself(key: Key) -> str:
+    return "" if key[0] == "-" else storage.itself(key[0])  # - is what was read from the standard input
 
 
 class Covered:
@@ -44,9 +74,11 @@ class Covered:
                 self.by_path[file["path"]] = partition
                 if file.get("rows_lost") and not file["rows"]:
                     self.unread.add(key)
+        self.names = Names(self.files)
 
     def __contains__(self, key: Key) -> bool:
-        return self.files.get(key, False)
+        """Whether a file needs no other look, whatever name it has here."""
+        return self.files.get(self.names.of(key), False)
 
 
 def key_of(file: dict[str, Any]) -> Key:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from seqcls_beam import storage
 from seqcls_beam.runs import claims
 from seqcls_beam.runs.columns import Shape
-from seqcls_beam.runs.covered import Covered, Key, key_of
+from seqcls_beam.runs.covered import Covered, Key, Names, key_of
 from seqcls_beam.runs.publication import current, unpublishable, writing
 from seqcls_beam.runs.run import Run, RunError
 from seqcls_beam.runs.store import store_of
@@ -34,21 +35,23 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
     """
     store, keys = store_of(run.output), [key_of(row) for row in files.to_pylist()]
     before = made_of(run)
+    names = Names(before)
+    there = {name for key in keys for name in (key, names.of(key))}
     done = bool(before)
     if done and not run.overwrite:
         known = Covered(store, read)
         if run.partition not in known.gone:
             new = sum(key not in known for key in keys)
             return Night(run, files.slice(0, 0), False, (*_late(run, new), *_gone(known)), known.shapes)
-        _refuse_partial(run, known.gone[run.partition], before, set(keys))
+        _refuse_partial(run, known.gone[run.partition], before, there)
         run = replace(run, overwrite=True)
     if reason := unpublishable(run):
         raise RunError(reason)
     with writing(run.output):
         taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
     known = taken.covered
-    said = [*_again(keys, taken.files, known), *_changed(keys, taken.files, known), *_gone(known), *_held(taken.held)]
-    there = set(keys)
+    said = [*_again(keys, taken.files, known), *_changed(keys, taken.files, known), *_known(keys, taken.files, known)]
+    said += [*_gone(known), *_held(taken.held)]
     lacking = [key[0] for key in before if key not in there] if run.overwrite else []
     if lacking:
         said.append(
@@ -106,7 +109,9 @@ def _held(held: dict[str, int]) -> Iterator[str]:
 
 def _again(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
     """What is said of files that an earlier run could not read whole, and that are read otherwise now."""
-    again = [key for key, ours in zip(keys, taken, strict=True) if ours and key in known.files]
+    again = [
+        name for key, ours in zip(keys, taken, strict=True) if ours and (name := known.names.of(key)) in known.files
+    ]
     unread = [key[0] for key in again if key in known.unread]
     if unread:
         yield f"{_count(len(unread))} of which nothing could be read before, such as {unread[0]}: tried again"
@@ -119,16 +124,34 @@ def _again(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
 
 
 def _changed(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
-    """What is said of files that have the name of one that was labelled, and another size or version."""
-    paths = [
-        key[0]
+    """What is said of files that are called as one that was labelled, and have another size or version."""
+    changed = [
+        (key[0], partition)
         for key, ours in zip(keys, taken, strict=True)
-        if ours and key not in known.files and key[0] in known.by_path
+        if ours
+        and known.names.of(key) not in known.files
+        and (partition := known.by_path.get(key[0]) or known.by_path.get(storage.resolved(key[0])))
     ]
-    if paths:
+    if changed:
+        path, partition = changed[0]
         yield (
-            f"{_count(len(paths))} that an earlier run labelled changed since, such as {paths[0]} (labelled in "
-            f"{known.by_path[paths[0]]}): labelled whole again; the rows of before stay where they are"
+            f"{_count(len(changed))} that an earlier run labelled changed since, such as {path} (labelled in "
+            f"{partition}): labelled whole again; the rows of before stay where they are"
+        )
+
+
+def _known(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
+    """What is said of files that an earlier run labelled under another name."""
+    others = [
+        (key[0], name)
+        for key, ours in zip(keys, taken, strict=True)
+        if not ours and (name := known.names.of(key)) != key
+    ]
+    if others:
+        path, name = others[0]
+        yield (
+            f"{_count(len(others))} left out that an earlier run labelled under another name, such as {path}, which is "
+            f"{name[0]} (labelled in {known.by_path[name[0]]})"
         )
 
 

@@ -18,7 +18,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 from seqcls_beam import storage
 from seqcls_beam.runs import pieces, unsealed
-from seqcls_beam.runs.approval import approval, repeated
+from seqcls_beam.runs.approval import NAME, approval, repeated
 from seqcls_beam.runs.columns import File, Shape, problem_of, shape, unified
 from seqcls_beam.runs.commit import carry_out, locate
 from seqcls_beam.runs.run import RunError
@@ -128,7 +128,11 @@ def passed(output: str) -> Iterator[Published]:
                 f"{run.version.number}, which {did}: python -m pipelines.approve judges it"
             )
         if run is None and not newest(store, name):
-            raise FileNotFoundError(f"{store.uri(name)} passed, and its versions are gone: put them back")
+            gone = store.uri("/".join(filter(None, [FOLDER, name])))
+            raise FileNotFoundError(
+                f"{name or output} passed, and its versions are gone: put {gone} back, or move {NAME} away and judge "
+                "the nights again"
+            )
         if run is not None:
             yield run
 

@@ -27,6 +27,7 @@ from seqcls_beam.storage.faults import MissingPackage as MissingPackage
 from seqcls_beam.storage.faults import Replaced as Replaced
 from seqcls_beam.storage.faults import StoreError as StoreError
 from seqcls_beam.storage.identity import identity as identity
+from seqcls_beam.storage.identity import itself as itself
 from seqcls_beam.storage.identity import packing as packing
 from seqcls_beam.storage.identity import proves as proves
 from seqcls_beam.storage.identity import state as state
@@ -39,11 +40,14 @@ from seqcls_beam.storage.names import join as join
 from seqcls_beam.storage.names import lies_in as lies_in
 from seqcls_beam.storage.names import local_path as local_path
 from seqcls_beam.storage.names import named as named
+from seqcls_beam.storage.names import resolved as resolved
 from seqcls_beam.storage.names import without_password as without_password
 from seqcls_beam.storage.remote import Remote
 from seqcls_beam.storage.stores import connect as connect
 from seqcls_beam.storage.updating import update as update
 from seqcls_beam.storage.writing import creating as creating
+from seqcls_beam.storage.writing import ensure_file as ensure_file
+from seqcls_beam.storage.writing import ensure_puts as ensure_puts
 from seqcls_beam.storage.writing import make_folder as make_folder
 from seqcls_beam.storage.writing import put as put
 from seqcls_beam.storage.writing import put_if_absent as put_if_absent
@@ -83,8 +87,10 @@ def version_of(uri: str) -> str | None:
 
 
 def read(uri: str) -> bytes:
-    """The bytes of a file; raises `FileNotFoundError`."""
+    """The bytes of a file; raises `FileNotFoundError`, and `StoreError` for what is no file."""
     fs, path = connect(uri)
+    if is_local(uri):
+        ensure_file(uri)
     return bytes(fs.cat_file(path))
 
 

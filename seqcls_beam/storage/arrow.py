@@ -1,5 +1,8 @@
 """A file system of fsspec as Arrow's datasets take it."""
 
+import atexit
+import threading
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -7,6 +10,61 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 from pyarrow.fs import LocalFileSystem as ArrowDisk
+
+_QUIET = 0.2  # seconds without a call after which threads of Arrow have come to rest
+_LONGEST = 60.0  # seconds that Python waits for them when it ends
+
+
+class _Calls:
+    """Calls of Arrow's own threads into Python, which must be over before Python ends: else it waits for ever.
+
+    Who reads the first rows of a dataset has others read ahead of them, and nobody to wait for these.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open, self._last = 0, 0.0
+        self._awaited = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._open += 1
+            if not self._awaited:
+                self._awaited = True
+                atexit.register(self.rest)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._open, self._last = self._open - 1, time.monotonic()
+
+    def rest(self) -> None:
+        """Wait until no call is under way and none has been for a moment."""
+        over = time.monotonic() + _LONGEST
+        while (now := time.monotonic()) < over and (self._open or now - self._last < _QUIET):
+            time.sleep(_QUIET / 10)
+
+
+_CALLS = _Calls()
+
+
+class _File:
+    """An open file that tells when it is read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, *size: int) -> Any:
+        """The next bytes."""
+        with _CALLS:
+            return self._file.read(*size)
+
+    def close(self) -> None:
+        """Close it."""
+        with _CALLS:
+            self._file.close()
 
 
 class _Handler(FSSpecHandler):
@@ -18,7 +76,8 @@ class _Handler(FSSpecHandler):
 
     def open_input_file(self, path: str) -> Any:
         """An open file that may be read at any place."""
-        return pa.PythonFile(self.fs.open(path, "rb", cache_type="none"), mode="r")
+        with _CALLS:
+            return pa.PythonFile(_File(self.fs.open(path, "rb", cache_type="none")), mode="r")
 
 
 def arrow_files(fs: AbstractFileSystem) -> FileSystem:

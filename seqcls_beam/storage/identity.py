@@ -42,6 +42,22 @@ def packing(info: dict[str, Any]) -> str:
     return ", ".join(names)
 
 
+def itself(uri: str) -> str:
+    """What all names of a file of a disk have in common; "" elsewhere, and where there is none or the disk says none.
+
+    These are links, hard links, and names in a folder that is mounted at two places. It holds as long as nothing is
+    done to the file.
+    """
+    if not is_local(uri):
+        return ""
+    try:
+        facts = os.stat(local_path(uri))
+    except OSError:
+        return ""
+    # Some file systems have no numbers of files, or use them again.
+    return f"{facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_ctime_ns}" if facts.st_ino else ""
+
+
 def state(uri: str) -> str:
     """What a disk says of the last change of a file; "" elsewhere.
 

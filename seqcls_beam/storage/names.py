@@ -74,7 +74,15 @@ def local_path(uri: str) -> str:
     path = make_path_posix(path)
     if not path.startswith("/"):  # a name that begins with ~ and is no user's
         path = f"{os.getcwd()}/{path}"
-    return path.rstrip("/") or "/"
+    path = path.rstrip("/") or "/"
+    return (
+        f"/{path.lstrip('/')}" if path.startswith("//") else path
+    )  # which POSIX leaves open, and no system tells apart
+
+
+def resolved(uri: str) -> str:
+    """An absolute name of the local disk without the links in it; any other as it is."""
+    return named(os.path.realpath(local_path(uri))) if uri.startswith(("/", "bytes://")) else uri
 
 
 def join(folder: str, *names: str) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from seqcls_beam.storage.faults import StoreError
 from seqcls_beam.storage.names import is_local, without_password
 from seqcls_beam.storage.stores import connect
-from seqcls_beam.storage.writing import put, put_if_absent
+from seqcls_beam.storage.writing import ensure_file, put, put_if_absent
 
 Change = Callable[[bytes | None], bytes | None]
 
@@ -51,10 +52,11 @@ def update(uri: str, change: Change) -> bytes | None:
 def _on_disk(uri: str, change: Change, _: Any, path: str) -> tuple[bool, bytes | None]:
     """One try on a disk: whether it came to an end, and what is there then."""
     try:
+        ensure_file(uri)
         file = os.open(path, os.O_RDWR)  # NFS locks for writing only what is open for writing
     except FileNotFoundError:
         if os.path.islink(path):
-            raise OSError(f"{uri} is a link that leads nowhere: remove it") from None
+            raise StoreError(f"{uri} is a link that leads nowhere: remove it") from None
         new = change(None)
         return new is None or put_if_absent(uri, new), new
     with _closing(file):

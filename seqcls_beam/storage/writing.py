@@ -2,11 +2,13 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from seqcls_beam.storage.names import is_local
+from seqcls_beam.storage.faults import StoreError
+from seqcls_beam.storage.names import is_local, local_path
 from seqcls_beam.storage.stores import connect
 
 
@@ -18,6 +20,30 @@ def make_folder(uri: str) -> None:
             os.makedirs(path, exist_ok=True)
             return
     os.makedirs(path, exist_ok=True)
+
+
+def ensure_file(uri: str) -> None:
+    """Raise `StoreError` for a name of a disk that is no file's: a pipe would be waited for, without an end.
+
+    `FileNotFoundError` where there is nothing.
+    """
+    kind = os.stat(local_path(uri)).st_mode
+    if not stat.S_ISREG(kind):
+        what = "a folder" if stat.S_ISDIR(kind) else "a pipe, a socket or a device"
+        raise StoreError(f"{uri} is {what}, where a file is due: move it away")
+
+
+def ensure_puts(uri: str) -> None:
+    """Make the folder of a file, and raise `OSError` where `put` would not write that file."""
+    path = connect(uri)[1]
+    if is_local(uri):
+        with suppress(FileNotFoundError):
+            ensure_file(uri)
+        os.unlink(_write_aside(path, b"", None))
+        return
+    probe = f"{uri}.probe-{secrets.token_hex(8)}"
+    put(probe, b"probe")
+    connect(uri)[0].rm_file(connect(probe)[1])
 
 
 def _has(fs: Any, path: str, size: int) -> bool:

@@ -1,5 +1,7 @@
 """deploy/nightly.sh: what it calls, and how it ends."""
 
+import os
+import re
 import shutil
 import subprocess
 
@@ -27,6 +29,10 @@ STRANGE = [
 ]
 
 
+DEFAULT = "default-3518178554"
+"""What the folder of an evaluation is called where no model was named: 3518178554 is POSIX' cksum of two empty lines."""
+
+
 def test_a_night_is_labelled_and_judged(script):
     done = script.run("2026-11-20", "--input=in/*.jsonl", "--output=out")
     assert done.returncode == 0, done.stderr
@@ -52,10 +58,12 @@ def test_words_are_passed_on_untouched(script):
     done = script.run("2026-11-20", *STRANGE, "--output=o p*", "--gates", *STRANGE, "--gold", *STRANGE)
     assert done.returncode == 0, done.stderr
     model = "--model=größe\nnext"
+    gold = script.calls()[1][2].removeprefix("--output=")
+    assert re.fullmatch(r"o p\*-gold/gr____e_next-\d+", gold)
     assert script.calls() == [
         [*LABEL, *STRANGE, "--output=o p*"],
-        ["evaluate", "--overwrite", "--output=o p*-gold", model, *STRANGE],
-        ["approve", "o p*", "--evaluation=o p*-gold", *STRANGE],
+        ["evaluate", "--overwrite", f"--output={gold}", model, *STRANGE],
+        ["approve", "o p*", f"--evaluation={gold}", *STRANGE],
     ]
 
 
@@ -64,8 +72,8 @@ def test_the_output_is_known_however_it_is_written(script, output):
     assert script.run("2026-11-20", *output, "--gold", "--input=g").returncode == 0
     labelled, measured, judged = script.calls()
     assert labelled[4:] == output
-    assert measured == ["evaluate", "--overwrite", "--output=out-gold", "--input=g"]
-    assert judged == ["approve", "out/", "--evaluation=out-gold"]
+    assert measured == ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--input=g"]
+    assert judged == ["approve", "out/", f"--evaluation=out-gold/{DEFAULT}"]
 
 
 def test_sections_come_in_any_order(script):
@@ -73,8 +81,8 @@ def test_sections_come_in_any_order(script):
         script.run("2026-11-20", "--output=out", "--gold", "--input=g", "--gates", "--max_rejected=0").returncode == 0
     )
     assert script.calls()[1:] == [
-        ["evaluate", "--overwrite", "--output=out-gold", "--input=g"],
-        ["approve", "out", "--evaluation=out-gold", "--max_rejected=0"],
+        ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--input=g"],
+        ["approve", "out", f"--evaluation=out-gold/{DEFAULT}", "--max_rejected=0"],
     ]
 
 
@@ -92,6 +100,55 @@ def test_a_whole_bucket_is_an_output(script, gold):
     assert script.calls()[-1] == ["approve", "gs://labels", *(["--evaluation=gs://labels/gold"] if gold else [])]
 
 
+def gold_of(script, *words: str) -> str:
+    """Where the model of a night is measured."""
+    before = len(script.calls())
+    done = script.run("2026-11-20", *words)
+    assert done.returncode == 0, done.stderr
+    _, measured, judged = script.calls()[before:]
+    assert judged[2] == f"--evaluation={measured[2].removeprefix('--output=')}"
+    return measured[2].removeprefix("--output=")
+
+
+def test_each_model_is_measured_in_a_folder_of_its_own(script):
+    out, gold = "--output=out", ("--gold", "--input=g")
+    mine = gold_of(script, out, "--model=models/small/", *gold)
+    assert re.fullmatch(r"out-gold/small-\d+", mine)
+    assert mine == gold_of(script, out, "--model", "models/small/", "--max_length=8", *gold, "--min_f1=0.8")
+    others = [
+        gold_of(script, out, *gold),
+        gold_of(script, out, "--model=other/small/", *gold),
+        gold_of(script, out, "--model=models/small/", "--revision=2", *gold),
+        gold_of(script, out, "--model=models/small/", *gold, "--model=models/large"),
+        gold_of(script, out, "--model=..", *gold),
+        gold_of(script, out, "--model=gs://models/" + "x" * 300, *gold),
+    ]
+    assert len({mine, *others}) == 7
+    assert all(re.fullmatch(r"out-gold/[A-Za-z0-9._-]{1,80}", each) for each in others)
+
+
+@pytest.mark.parametrize("output", [".", "./", "././", "{here}", "{here}//", "{here}/.", "../{name}/"])
+def test_the_evaluation_of_the_working_folder_lies_beside_it(script, output):
+    here = os.path.realpath(script.folder)
+    gold = gold_of(script, f"--output={output.format(here=here, name=script.folder.name)}", "--gold", "--input=g")
+    assert os.path.normpath(os.path.join(here, gold)) == f"{here}-gold/{DEFAULT}"
+
+
+@pytest.mark.parametrize(
+    ("output", "base"), [("x//", "x"), ("a/b/./", "a/b"), ("gs://b/x//", "gs://b/x"), ("a/.b", "a/.b"), ("x.", "x.")]
+)
+def test_slashes_at_the_end_of_an_output_mean_nothing(script, output, base):
+    assert gold_of(script, f"--output={output}", "--gold", "--input=g") == f"{base}-gold/{DEFAULT}"
+
+
+@pytest.mark.parametrize("output", ["/", "//", "/.", "..", "../", "a/..", "file:///"])
+def test_an_output_beside_which_nothing_can_lie_needs_a_place_for_the_evaluation(script, output):
+    done = script.run("2026-11-20", f"--output={output}", "--gold", "--input=g")
+    assert (done.returncode, script.calls()) == (2, []) and "give --gold an --output of its own" in done.stderr
+    done = script.run("2026-11-20", f"--output={output}", "--gold", "--input=g", "--output=gold")
+    assert done.returncode == 0 and script.calls()[-1] == ["approve", output, "--evaluation=gold"]
+
+
 MODEL = {each.name: f"{each.name} 1" for each in option_fields(ModelOptions) if each.type is not bool}
 
 
@@ -101,7 +158,11 @@ def test_the_model_that_labels_is_the_one_that_is_measured(script, source):
     given = [word for n, (name, value) in enumerate(MODEL.items()) for word in written(name, value, apart=n % 2 == 0)]
     assert script.run("2026-11-20", "--output=out", *given, "--gold", f"--{source}=g").returncode == 0
     words = script.calls()[1]
-    assert words[:3] == ["evaluate", "--overwrite", "--output=out-gold"] and words[-1] == f"--{source}=g"
+    assert (
+        words[:2] == ["evaluate", "--overwrite"]
+        and words[2].startswith("--output=out-gold/model_1-")
+        and words[-1] == f"--{source}=g"
+    )
     names = TAKEN[source].get("model", tuple(MODEL))
     assert sorted(words[3:-1]) == sorted(f"--{name}={value}" for name, value in MODEL.items() if name in names)
 

@@ -1,13 +1,14 @@
 """The command that judges nights: by rejects, by drift and by what the model is worth."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import approve, classify, evaluate
+from pipelines import approve, classify, clean, compare, evaluate
 from seqcls_beam import open_labels
 from seqcls_beam.evaluation.judging import judge
 from seqcls_beam.runs.run import RunError
@@ -201,13 +202,9 @@ def test_an_evaluation_is_of_the_model_that_labelled_the_night(capsys):
     made(19, EVEN)
     ours, other = "d" * 64, "e" * 64
     bad = {"gate": "min_f1", "metric": "macro_f1", "limit": 0.8, "value": 0.7, "ci": None, "passed": False}
-    assert approve.main(["out", evaluated("other", other)]) == 3
-    assert "labelled by model dddddddddddd, and measured is other (eeeeeeeeeeee)" in capsys.readouterr().err
     named = "--run_date=2026-11-19"
-    assert approve.main(["out", named, evaluated("bad", ours, gates=[bad])]) == 3
+    assert approve.main(["out", evaluated("bad", ours, gates=[bad]), evaluated("other", other)]) == 3
     assert "--evaluation=bad: --min_f1=0.8: macro_f1 is 0.7000" in capsys.readouterr().err
-    assert approve.main(["out", named, evaluated("third", ours, threshold=0.3)]) == 3
-    assert "measured with --threshold=0.3, and the night is labelled with None" in capsys.readouterr().err
     assert state() == (None, [], ["19"])
     assert approve.main(["out", named, "--evaluation", "other", evaluated("good", ours)[13:]]) == 0
     assert state() == ("19", ["19"], [])
@@ -220,6 +217,37 @@ def test_an_evaluation_is_of_the_model_that_labelled_the_night(capsys):
     assert approve.main(["out", "--evaluation=good"]) == 3
     assert "--evaluation: nobody wrote down which model labelled the night" in capsys.readouterr().err
     assert state() == ("21", ["19", "21"], ["20"])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"model": {"digest": "e" * 64}}, "labelled by model dddddddddddd, and measured is other (eeeeeeeeeeee): give"),
+        ({"threshold": 0.3}, "measured with --threshold=0.3, and the night is labelled with None: give an evaluation"),
+    ],
+)
+def test_a_night_of_a_model_that_nobody_measured_is_left_to_the_next_judge(more, said, capsys):
+    made(19, EVEN)
+    assert approve.main(["out", evaluated("other", "d" * 64, **more), "--json=said.json"]) == 3
+    told = capsys.readouterr().err
+    assert "run_date=2026-11-19 is not judged yet: 10,000 rows" in told and said in told
+    assert "out: no night of it has passed" in told and not Path("out/_APPROVED.json").exists()
+    (document,) = json.loads(Path("said.json").read_text())["nights"]
+    assert (document["passed"], document["recorded"]) == (False, False) and said in document["why"][0]
+    made(20, EVEN, more={"model": {"digest": "f" * 64}})
+    assert approve.main(["out", evaluated("new", "f" * 64)]) == 3, "as long as a night is open"
+    assert state() == ("20", ["20"], [])
+    assert approve.main(["out", evaluated("right", "d" * 64), "--evaluation=new"]) == 0
+    assert state() == ("20", ["19", "20"], [])
+
+
+def test_a_night_that_drifted_is_refused_whoever_measured_its_model(capsys):
+    made(19, EVEN)
+    assert approve.main(["out"]) == 0
+    made(20, ODD, more={"model": {"digest": "f" * 64}})
+    assert approve.main(["out", evaluated("other", "d" * 64)]) == 3
+    why = json.loads(Path("out/_APPROVED.json").read_text())["failed"]["run_date=2026-11-20"]["why"]
+    assert any("label_shift" in each for each in why) and any("labelled by model ffffffffffff" in each for each in why)
 
 
 @pytest.mark.parametrize(
@@ -318,20 +346,101 @@ def test_a_copy_of_a_night_is_none(name):
     assert approve.main(["out"]) == 0 and state() == ("19", ["19"], [])
 
 
-def test_a_link_that_leads_nowhere_in_its_place(capsys):
+def folder_at(path: Path) -> None:
+    path.mkdir()
+
+
+def pipe_at(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link_at(path: Path) -> None:
+    path.symlink_to("/nonexistent/x")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (folder_at, "is a folder, where a file is due: move it away"),
+        (pipe_at, "is a pipe, a socket or a device, where a file is due: move it away"),
+        (link_at, "is a link that leads nowhere: remove it"),
+    ],
+)
+def test_what_is_no_file_in_its_place(make, said, capsys):
     made(19, EVEN)
-    Path("out/_APPROVED.json").symlink_to("/nonexistent/x")
+    make(Path("out/_APPROVED.json"))
+    here = Path.cwd()
     assert approve.main(["out"]) == 1
-    assert "out/_APPROVED.json" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"seqcls_beam: {here}/out/_APPROVED.json {said}\n"
+    with pytest.raises((RunError, OSError), match=said):
+        open_labels("out", approved=True)
 
 
-def test_a_night_that_is_gone_is_not_passed_over_by_readers():
+@pytest.mark.parametrize("make", [folder_at, pipe_at])
+def test_what_is_no_file_in_place_of_a_version(make, capsys):
+    version = Path("out/_versions/run_date=2026-11-19/00000001.json")
+    version.parent.mkdir(parents=True)
+    make(version)
+    for command in (
+        lambda: approve.main(["out"]),
+        lambda: clean.main(["out"]),
+        lambda: compare.main(["out", "out"]),
+        lambda: compare.main([str(version), str(version)]),
+    ):
+        assert command() == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and f"{version} is a " in said and "where a file is due: move it away" in said
+
+
+def test_a_document_that_cannot_be_written_is_told_before_anything_is_judged(capsys):
+    made(19, EVEN)
+    os.mkfifo("pipe")
+    Path("file").touch()
+    for name in ("pipe", "out/..", "file/said.json", "/dev/null"):
+        assert approve.main(["out", f"--json={name}"]) == 1, name
+        said = capsys.readouterr().err
+        assert f"--json={name} cannot be written: " in said and said.endswith("; nothing was judged\n")
+    assert not Path("out/_APPROVED.json").exists()
+    assert approve.main(["out", "--json=new/said.json"]) == 0
+    assert [each.name for each in Path("new").iterdir()] == ["said.json"]
+    Path("new/said.json").unlink()
+    Path("new/said.json").symlink_to("nowhere")
+    assert approve.main(["out", "--json=new/said.json"]) == 0 and not Path("new/said.json").is_symlink()
+
+
+def test_a_night_of_a_day_that_has_not_come_is_told_for_as_long_as_it_is_the_last(capsys):
+    made(19, EVEN)
+    assert approve.main(["out"]) == 0
+    assert "has not come" not in capsys.readouterr().err
+    made(0, EVEN, partition="run_date=9999-11-20")
+    for _ in range(2):
+        assert approve.main(["out"]) == 0
+        assert "run_date=9999-11-20 has not come yet by this machine's clock" in capsys.readouterr().err
+    # As docs/nights.md says.
+    Path("out/_APPROVED.json").rename("away.json")
+    shutil.rmtree("out/_versions/run_date=9999-11-20")
+    assert approve.main(["out"]) == 0 and state() == ("19", ["19"], [])
+    assert "has not come" not in capsys.readouterr().err
+
+
+def test_a_night_that_is_gone_is_not_passed_over(capsys):
     made(18, EVEN)
     made(19, EVEN)
     assert approve.main(["out"]) == 0
     Path("out/_versions/run_date=2026-11-19").rename("gone")
-    with pytest.raises(FileNotFoundError, match="run_date=2026-11-19 passed, and its versions are gone"):
+    do = "put .*out/_versions/run_date=2026-11-19 back, or move _APPROVED.json away and judge the nights again"
+    with pytest.raises(FileNotFoundError, match=f"run_date=2026-11-19 passed, and its versions are gone: {do}"):
         open_labels("out", approved=True)
+    made(20, EVEN)
+    assert approve.main(["out"]) == 1
+    said = capsys.readouterr().err
+    assert "_versions/run_date=2026-11-19/00000001.json is gone, and _APPROVED.json says that it passed: put it" in said
+    made(17, EVEN)
+    Path("out/_versions/run_date=2026-11-20").rename("gone-too")
+    assert approve.main(["out"]) == 1, "a judgement that takes nothing of it repeats what it says"
+    assert "00000001.json is gone, and _APPROVED.json says that it passed" in capsys.readouterr().err
+    Path("gone").rename("out/_versions/run_date=2026-11-19")
+    assert approve.main(["out"]) == 0 and state() == ("19", ["17", "18", "19"], [])
 
 
 @pytest.mark.engine

@@ -71,6 +71,17 @@ def test_missed_nights_are_caught_up_and_late_files_are_taken(model, capsys):
     assert files() == {"19": "a", "20": "bl", "22": "c"}, "what is older than the table is none of its business"
 
 
+@pytest.mark.parametrize("more", [[], ["--catch_up=7"]])
+def test_a_day_that_is_a_link_to_another_one_is_a_quiet_night(model, inbox, capsys, more):
+    arrive(19, "a")
+    (inbox / "2026-11-20").symlink_to("2026-11-19")
+    assert night(model, "2026-11-19..2026-11-20", *more) == 0
+    assert files() == {"19": "a"}
+    said = capsys.readouterr().err
+    known = f"such as {inbox}/2026-11-20/a.jsonl, which is {inbox}/2026-11-19/a.jsonl (labelled in run_date="
+    assert (known in said) is (not more), "else it is found by its own name, too"
+
+
 def test_a_night_that_fails_holds_none_up_and_is_made_when_it_is_mended(model, capsys):
     arrive(19, "a")
     assert night(model, "2026-11-19", "--catch_up=7") == 0
