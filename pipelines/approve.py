@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.command import exit_code, planning, say, write_json
+from pipelines.command import ensure_json, exit_code, planning, say, write_json
 from pipelines.options import UsageError, parse_folder
 from pipelines.terminal import compare as terminal
 from seqcls_beam import storage
@@ -67,8 +67,7 @@ def _main(argv: list[str]) -> int:
         if options.run_date is not None:
             names = {f"{PARTITION}={date}" for date in parse_dates("run_date", options.run_date)}
         asked = nights(options.output, known, names)
-        if tell.json not in (None, "-"):
-            _ensure_written(str(tell.json))
+        ensure_json(tell.json)
     found = []
     while asked:
         night, *asked = asked
@@ -92,15 +91,6 @@ def _main(argv: list[str]) -> int:
     if tell.json is not None:
         write_json(tell.json, {"format_version": 1, "kind": "approve", "nights": found})
     return _end(options.output, known, [each for each in found if each["why"]], judged=bool(found))
-
-
-def _ensure_written(file: str) -> None:
-    """Raise `RunError` where the document could not be written: nobody judges twice."""
-    try:
-        storage.ensure_puts(storage.absolute(file))
-    except OSError as error:
-        shown = storage.without_password(file)
-        raise RunError(f"--json={shown} cannot be written: {error}; nothing was judged") from error
 
 
 def _judged(

@@ -54,6 +54,16 @@ def say(message: str, code: int) -> int:
     return code
 
 
+def ensure_json(file: str | None) -> None:
+    """Raise `RunError` where `write_json` could not write: before the work, so that nobody does it twice."""
+    if file in (None, "-"):
+        return
+    try:
+        storage.ensure_puts(storage.absolute(str(file)))
+    except OSError as error:
+        raise RunError(f"--json={storage.without_password(str(file))} cannot be written: {error}") from error
+
+
 def write_json(file: str, found: dict[str, Any]) -> None:
     """Write a document into a file, or where that is - to the standard output."""
     data = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.command import exit_code, planning, say, write_json
+from pipelines.command import ensure_json, exit_code, planning, say, write_json
 from pipelines.options import UsageError, parser
 from pipelines.terminal import compare as terminal
 from seqcls_beam import storage
@@ -41,6 +41,7 @@ def _main(argv: list[str]) -> int:
         names, given = _given(argv)
         limits, tell = DriftOptions(**given["drift"]), TellOptions(**given["tell"])
         first, *others = storage.each(_sample, names)
+        ensure_json(tell.json)
     found = compared(first, others, limits)
     if tell.json is not None:
         write_json(tell.json, found)

@@ -19,7 +19,7 @@ from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims
 from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.columns import Shape, fit, shape
-from seqcls_beam.runs.covered import key_of
+from seqcls_beam.runs.covered import Key, Names, key_of
 from seqcls_beam.runs.due import find_dated
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import new_files
@@ -69,7 +69,8 @@ def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
         if before is None or before.manifest.get("model", {}).get("digest") in (checkpoint.digest, None):
             continue
         made_of = [key_of(each) for each in before.manifest["inputs"]]
-        gone = [key[0] for key in made_of if key not in rows]
+        places = _places(rows, made_of)
+        gone = [key[0] for key in made_of if key not in places]
         then, now = before.manifest.get("read") or {}, how_read(config.read)
         if other := [name for name in now if then.get(name) != now[name]]:
             yield (
@@ -80,11 +81,19 @@ def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
             lacking = f"of the {len(made_of):,} files that it was made of {len(gone):,}, such as {gone[0]},"
             yield partition, f"{lacking} changed since or are not among --input"
         elif made_of:
-            files = listing.files.take(pa.array([rows[key] for key in made_of], pa.int64()))
+            files = listing.files.take(pa.array([places[key] for key in made_of], pa.int64()))
             try:
                 yield partition, _job(config, checkpoint, run, listing._replace(files=files), there)
             except (RunError, InputChanged, ValueError) as error:
                 yield partition, str(error)
+
+
+def _places(rows: dict[Key, int], made_of: list[Key]) -> dict[Key, int]:
+    """Where files stand in a listing that may have them under other names than those they were read by."""
+    if all(key in rows for key in made_of):
+        return rows
+    names = Names(made_of)
+    return {names.of(key): at for key, at in rows.items()}
 
 
 def _model(config: ClassifyConfig) -> Checkpoint:

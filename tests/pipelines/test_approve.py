@@ -399,7 +399,7 @@ def test_a_document_that_cannot_be_written_is_told_before_anything_is_judged(cap
     for name in ("pipe", "out/..", "file/said.json", "/dev/null"):
         assert approve.main(["out", f"--json={name}"]) == 1, name
         said = capsys.readouterr().err
-        assert f"--json={name} cannot be written: " in said and said.endswith("; nothing was judged\n")
+        assert f"--json={name} cannot be written: " in said and said.count("\n") == 1
     assert not Path("out/_APPROVED.json").exists()
     assert approve.main(["out", "--json=new/said.json"]) == 0
     assert [each.name for each in Path("new").iterdir()] == ["said.json"]

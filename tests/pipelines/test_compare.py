@@ -68,6 +68,15 @@ def test_what_is_not_told_is_said_below_the_table(capsys, tmp_path):
     assert "not told" in shown and shown.endswith("lengths, PSI: earlier did not count them\n")
 
 
+@pytest.mark.parametrize("name", ["pipe", "first", "first/_versions/00000001.json/said.json", "/dev/null"])
+def test_a_document_that_cannot_be_written_is_told_before_anything_is_compared(capsys, name):
+    Path("pipe").unlink(missing_ok=True)
+    os.mkfifo("pipe")
+    assert compare.main(["first", "other", f"--json={name}"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and f"--json={name} cannot be written: " in shown.err and shown.err.count("\n") == 1
+
+
 def test_what_is_measured_as_json(capsys):
     assert compare.main(["first", "other", "--json=drift/found.json"]) == 3
     written = json.loads(Path("drift/found.json").read_text())
@@ -102,7 +111,7 @@ def test_a_run_beside_what_it_replaced(capsys, nights):
         (["first", ""], 2, "an empty name is no file"),
         (["first", "missing"], 1, "missing holds no published run"),
         (["missing", "like"], 1, "missing holds no published run"),
-        (["first", "like", "--json=first"], 1, "Is a directory"),
+        (["first", "like", "--json=first"], 1, "first is a folder, where a file is due"),
         (["first", "nosuch://bucket/out"], 2, "nosuch"),
     ],
 )

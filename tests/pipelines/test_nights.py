@@ -3,9 +3,6 @@
 import gzip
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +20,7 @@ from seqcls_beam.runs.plan import plan
 from seqcls_beam.runs.run import begin
 from seqcls_beam.runs.store import Disk
 from seqcls_beam.runs.table import open_labels, read_manifest
-from tests import tiny
+from tests import halt, tiny
 from tests.corpora import plain_scores, texts, write_jsonl
 
 pytestmark = pytest.mark.engine
@@ -156,6 +153,16 @@ def test_a_night_whose_rows_were_taken_away_has_nothing_to_do_and_its_files_stay
     assert ids(inbox) == [*(("2026-11-19", f"a{i}") for i in range(10)), *(("2026-11-20", f"b{i}") for i in range(5))]
 
 
+def test_relabel_finds_a_file_that_is_called_otherwise_now(tmp_path, model, newer, inbox, capsys):
+    arrive(inbox, "a", 10, 19)
+    arrive(inbox, "b", 10, 20)
+    (tmp_path / "mounted").symlink_to(inbox)
+    assert night(model, tmp_path / "mounted", "2026-11-19", f"--output={tmp_path / 'out'}") == 0
+    assert classify.main(flags(newer, inbox, "--relabel")) == 0
+    assert "run_date=2026-11-19 is labelled again" in capsys.readouterr().err
+    assert [name for _, name in ids(inbox)] == sorted(f"{name}{i}" for name in "ab" for i in range(10))
+
+
 def test_relabel_of_what_holds_no_labels_fails(tmp_path, model, inbox, capsys):
     arrive(inbox, "a", 10, 1)
     assert classify.main(flags(model, inbox, "--relabel")) == 1
@@ -200,36 +207,37 @@ def test_a_file_that_changed_is_labelled_again_and_said(model, inbox, capsys):
     assert [date for date, _ in ids(inbox)] == ["2026-11-19"] * 10 + ["2026-11-20"] * 12
 
 
-Start = Callable[..., subprocess.Popen[str]]
+def _impatient(argv: list[str]) -> int:
+    """A night in a process of its own, which takes another one for dead after four seconds without a sign of life."""
+    lease.RENEWED, lease.EXPIRES = 0.5, 4.0
+    return halt.command("classify", argv)
+
+
+Start = Callable[..., halt.Process]
 
 
 @pytest.fixture
-def start(model, inbox) -> Iterator[Start]:
-    """Starts a night of a date as a process of its own, by Python code where it is given; none outlives the test."""
-    jobs: list[subprocess.Popen[str]] = []
+def start(tmp_path, model, inbox) -> Iterator[Start]:
+    """Starts a night of a date as a process of its own; none outlives the test."""
+    jobs: list[halt.Process] = []
 
-    def started(date: str, *first: str) -> subprocess.Popen[str]:
-        command = flags(model, inbox, "--only_new", f"--run_date={date}")
-        code = "; ".join(
-            ["import sys", "from pipelines import classify", *first, f"sys.exit(classify.main({command!r}))"]
-        )
-        jobs.append(
-            subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        )
+    def started(date: str, *, impatient: bool = False) -> halt.Process:
+        argv = flags(model, inbox, "--only_new", f"--run_date={date}")
+        do = (_impatient, argv) if impatient else (halt.command, "classify", argv)
+        jobs.append(halt.Process(*do, log=tmp_path / f"{len(jobs)}.log"))
         return jobs[-1]
 
     yield started
     for job in jobs:
-        with job:
-            job.kill()  # also where it was halted
+        job.kill()  # also where it was halted
 
 
-def begun(out: Path, job: subprocess.Popen[str]) -> None:
+def begun(out: Path, job: halt.Process) -> None:
     """Wait until a night has begun to work."""
     deadline = time.monotonic() + 120
     while not list(out.glob("_attempts/*/*/plan.parquet")):
         assert time.monotonic() < deadline, "the night has not begun after two minutes"
-        assert job.poll() is None, f"the night ended with {job.returncode} before it began: {job.communicate()[1]}"
+        assert job.runs(), f"the night ended before it began: {job.said()}"
         time.sleep(0.02)
 
 
@@ -238,8 +246,7 @@ def test_two_nights_at_once_label_each_file_once(inbox, start, dates):
     for i in range(12):
         arrive(inbox, f"f{i}.", 5, i)
     jobs = [start(date) for date in dates]
-    said = [job.communicate(timeout=180)[1] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0], said
+    assert [job.code() for job in jobs] == [0, 0], [job.said() for job in jobs]
     assert sorted(name for _, name in ids(inbox)) == sorted(f"f{i}.{row}" for i in range(12) for row in range(5))
 
 
@@ -247,8 +254,7 @@ def test_a_night_that_is_killed_goes_on_with_its_own_files(tmp_path, model, inbo
     arrive(inbox, "a", 4_000, 1)
     job = start("2026-11-19")
     begun(tmp_path / "out", job)
-    job.send_signal(signal.SIGKILL)
-    job.communicate()
+    job.kill()
     assert not (tmp_path / "out" / "_versions").exists()
     arrive(inbox, "b", 10, 2)
     assert night(model, inbox, "2026-11-20") == 0  # takes what the other one, which may be alive, has not
@@ -262,19 +268,15 @@ def test_a_night_that_is_killed_goes_on_with_its_own_files(tmp_path, model, inbo
 
 
 def test_a_night_that_is_halted_until_another_one_took_its_files_publishes_nothing(tmp_path, model, inbox, start):
-    short = "from seqcls_beam.runs import lease", "lease.RENEWED, lease.EXPIRES = 0.5, 4.0"
     arrive(inbox, "a", 3_000, 1)
-    halted = start("2026-11-19", *short)
+    halted = start("2026-11-19", impatient=True)
     begun(tmp_path / "out", halted)
-    halted.send_signal(signal.SIGSTOP)
+    halted.halt()
     time.sleep(5)
-    other = start("2026-11-20", *short)
-    said = other.communicate(timeout=120)[1]
-    assert other.returncode == 0, said
-    halted.send_signal(signal.SIGCONT)
-    said = halted.communicate(timeout=120)[1]
-    assert halted.returncode == 1 and "was taken for dead" in said, said
-    assert "Traceback" not in said
+    other = start("2026-11-20", impatient=True)
+    assert other.code() == 0, other.said()
+    assert halted.wake().code() == 1 and "was taken for dead" in halted.said(), halted.said()
+    assert "Traceback" not in halted.said()
     assert ids(inbox) == sorted(("2026-11-20", f"a{i}") for i in range(3_000))
     assert night(model, inbox, "2026-11-19") == 0  # has nothing to do any more, and says so
     assert len(ids(inbox)) == 3_000
@@ -289,7 +291,7 @@ def test_what_cannot_be_shared_is_said(model, inbox, capsys):
     said = capsys.readouterr().err
     size = (inbox / "big.jsonl.gz").stat().st_size
     assert f"big.jsonl.gz ({size / 1000:.1f} kB) is most of the run and cannot be cut: it is one unit" in said
-    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=3"]
+    workers = ["--direct_running_mode=multi_threading", "--direct_num_workers=3"]
     assert classify.main([*flags(model, inbox), *workers, f"--output={inbox.parent}/other"]) == 0
     said = capsys.readouterr().err
     assert "3 workers have 1 unit (a smaller --unit_bytes makes more): 2 of them have nothing to do" in said
