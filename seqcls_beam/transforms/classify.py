@@ -106,7 +106,7 @@ class Classify(beam.PTransform[Batches, Batches]):
 
         from seqcls_beam.transforms.handler import ClassifierHandler
 
-        handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first)
+        handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first).with_no_batching()
         gather = beam.ParDo(Gather(self.options)).with_output_types(Gathered)
         return tokens | "Gather" >> gather | RunInference(handler).with_output_types(pa.RecordBatch)
 

@@ -92,7 +92,7 @@ def test_the_handler_works_in_a_users_own_run_inference_with_beams_metrics(model
     pipeline = beam.Pipeline(runner=FnApiRunner())
     records = pipeline | ReadRecords(ReadOptions(input=(str(corpus),), batch_rows=16))
     tokens = records | Tokenize(checkpoint, OPTIONS)
-    predictions = tokens | RunInference(ClassifierHandler(checkpoint, OPTIONS))
+    predictions = tokens | RunInference(ClassifierHandler(checkpoint, OPTIONS).with_no_batching())
     predictions | beam.Map(collect)
     result = pipeline.run()
     result.wait_until_finish()

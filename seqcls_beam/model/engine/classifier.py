@@ -114,6 +114,10 @@ class Classifier:
             )
         return logits_NL
 
+    def what_runs(self) -> dict[str, Any]:
+        """`facts`, for another process, to which only methods can be given."""
+        return self.facts
+
     def _wider(self) -> "Classifier":
         """The same model in a precision that does not overflow, read when it is first needed."""
         with self._widening:
