@@ -1,4 +1,4 @@
-"""Kill or fail a process at its n-th step on disk: run as `python -m tests.crash`, in an interpreter of its own.
+"""Kill or fail a process at its n-th step on disk.
 
 Python raises an audit event before it opens for writing, renames, links, removes or makes a name. A hook on them
 counts those below one folder, and at the n-th either kills the process outright (SIGKILL, nothing is flushed or
@@ -11,6 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+from tests.halt import Process, command, output_of
 
 STEPS = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
@@ -58,14 +61,22 @@ def in_child(do: Callable[[], None], step: int, folder: str, how: str) -> str:
     return {0: "done", 4: "survived"}.get(os.WEXITSTATUS(status), "failed")
 
 
-def run_interrupted(main: Callable[[list[str]], int]) -> None:
-    """Run a command as a script does, with the arguments STEP kill|fail FOLDER FLAGS; end the process with its code.
+def command_interrupted(name: str, step: str, how: str, argv: list[str]) -> int:
+    """Run a command of this project, in a process of its own, as far as a step below its output; its exit code.
 
-    STEP is a number, or one with what the steps are counted from, as in publish-9.
+    `step` is a number, or one with what the steps are counted from, as in publish-9. Where there are fewer this is
+    said at the end of the standard error.
     """
-    since, _, step = sys.argv[1].rpartition("-")
-    interrupted = interrupt_at(int(step), sys.argv[3], sys.argv[2], f"{since}-" if since else "")
-    code = main(sys.argv[4:])
+    since, _, number = step.rpartition("-")
+    interrupted = interrupt_at(int(number), output_of(argv), how, f"{since}-" if since else "")
+    code = command(name, argv)
     if not interrupted():
         print("there are fewer steps", file=sys.stderr)
-    sys.exit(code)
+    return code
+
+
+def interrupted(name: str, step: int | str, how: str, argv: list[str], log: Path) -> Process:
+    """The same in a process that has ended; what it said is in `log`."""
+    process = Process(command_interrupted, name, str(step), how, argv, log=log)
+    process.code()
+    return process

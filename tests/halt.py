@@ -109,6 +109,15 @@ class Process:
         assert self._process.pid is not None
         return is_halted(self._process.pid)
 
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
+    def halt(self) -> None:
+        """Halt it where it is."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
     def wake(self) -> "Process":
         """Let it go on."""
         assert self._process.pid is not None
@@ -156,6 +165,7 @@ def halting(do: Do, *args: Any, step: str, output: Path | str, log: Path, **envi
 
 
 def _child(do: Do, args: tuple[Any, ...], log: str, step: str, output: str, environ: dict[str, str]) -> None:
+    os.environ.clear()  # it was forked off a process that another test may have started
     os.environ.update(environ)
     opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor in (1, 2):

@@ -30,7 +30,7 @@ STRANGE = [
 
 
 DEFAULT = "default-3518178554"
-"""What the folder of an evaluation is called where no model was named: 3518178554 is POSIX' cksum of two empty lines."""
+"""The folder of an evaluation where no model was named: 3518178554 is POSIX' cksum of two empty lines."""
 
 
 def test_a_night_is_labelled_and_judged(script):

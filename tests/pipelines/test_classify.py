@@ -4,7 +4,6 @@ import gzip
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import duckdb
@@ -16,7 +15,7 @@ import pytest
 
 from pipelines import classify, command
 from seqcls_beam.runs.table import open_labels, read_manifest
-from tests import tiny
+from tests import halt, tiny
 from tests.corpora import labels, part_digests, plain_scores, rejects, texts, write_jsonl
 
 pytestmark = pytest.mark.engine
@@ -110,16 +109,9 @@ def test_every_engine_makes_the_same_bytes(tmp_path, model, corpus, mode, reques
         how = ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"]
     else:
         how = [f"--direct_running_mode={mode}", "--direct_num_workers=2"]
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.classify",
-        f"--model={model}",
-        f"--output={tmp_path}/out",
-        "--threads=1",
-    ]
-    done = subprocess.run([*command, *flags, *how], capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    argv = [f"--model={model}", f"--output={tmp_path}/out", "--threads=1", *flags, *how]
+    done = halt.Process(halt.command, "classify", argv, log=tmp_path / "log")
+    assert done.code() == 0, done.said()[-3000:]
     assert part_digests(tmp_path / "out") == part_digests(expected)
     assert len(part_digests(expected)) > 5
 
@@ -413,23 +405,16 @@ def test_an_input_of_only_empty_files_is_published_empty(tmp_path, model):
 @pytest.mark.parametrize("same", [False, True], ids=["different", "same"])
 def test_two_runs_at_once_publish_one(tmp_path, model, corpus, same):
     flags = [f"--model={model}", f"--output={tmp_path}/out", "--threads=1", f"--input={corpus}/*"]
-    command = [sys.executable, "-m", "pipelines.classify", *flags]
     variants = [[], [] if same else ["--max_length=16"]]
-    done: list[subprocess.CompletedProcess[str]] = []
-
-    def start(extra: list[str]) -> None:
-        done.append(subprocess.run([*command, *extra], capture_output=True, text=True, timeout=200, check=False))
-
-    threads = [threading.Thread(target=start, args=(extra,)) for extra in variants]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    codes = sorted(each.returncode for each in done)
+    both = [
+        halt.Process(halt.command, "classify", [*flags, *extra], log=tmp_path / f"{number}.log")
+        for number, extra in enumerate(variants)
+    ]
+    codes = sorted(each.code() for each in both)
     # The second of two equal runs may come so late that it finds itself published, which is no failure.
-    assert codes == [0, 1] or (same and codes == [0, 0]), [each.stderr[-800:] for each in done]
-    for loser in done:
-        assert "Traceback" not in loser.stderr
+    assert codes == [0, 1] or (same and codes == [0, 0]), [each.said()[-800:] for each in both]
+    for each in both:
+        assert "Traceback" not in each.said()
     out = tmp_path / "out"
     manifest = manifest_of(out)
     assert set(part_digests(out)) == {part["path"] for part in [*manifest["parts"], *manifest["rejects"]]}

@@ -14,6 +14,7 @@ from pipelines import classify
 from seqcls_beam.runs.table import read_manifest
 from tests import tiny
 from tests.corpora import part_digests, texts, version_digests
+from tests.crash import interrupted
 
 pytestmark = pytest.mark.engine
 
@@ -64,27 +65,18 @@ def interrupt(folder: Path, job: tuple[list[str], dict[str, str]], how: str, ste
     """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
     flags, expected = job
     out = folder / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "tests.pipelines.crash_classify",
-        str(step),
-        how,
-        str(out),
-        *flags,
-        f"--output={out}",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    folder.mkdir(exist_ok=True)
+    done = interrupted("classify", step, how, [*flags, f"--output={out}"], folder / "log")
     published = read_manifest(str(out)) is not None
-    assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]
+    assert done.code() in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.said()[-2000:]
     listed = {name for name in seen_by_listing(out) if name.startswith("labels/")}
     assert listed in (set(), {name for name in expected if name.startswith("labels/")})
     assert not published or version_digests(out) == expected, "decided is published, wherever the files lie by then"
-    assert done.returncode != 0 or part_digests(out) == expected, "what it said was true"
+    assert done.code() != 0 or part_digests(out) == expected, "what it said was true"
     assert classify.main([*flags, f"--output={out}"]) == 0
     assert part_digests(out) == expected
     assert not (out / "_attempts").exists()
-    return "there are fewer steps" not in done.stderr
+    return "there are fewer steps" not in done.said()
 
 
 def test_finished_units_are_kept(tmp_path, job, capsys):

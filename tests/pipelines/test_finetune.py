@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from pipelines import classify, finetune
 from seqcls_beam.runs.table import read_manifest
-from tests import prepared, tiny
+from tests import halt, prepared, tiny
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl
 from tests.finetuning.attention import attend
@@ -247,12 +247,12 @@ def test_packed_training_comes_to_what_padded_training_does(gentle, data, base, 
 LONG = ("--epochs=10", "--eval_steps=20", "--learning_rate=1e-4")
 
 
-def wait_for(job, folder, pattern):
-    """Wait until a process has left a file."""
+def wait_for(runs, folder, pattern):
+    """Wait until a process that `runs` has left a file."""
     for _ in range(1200):
         if list(folder.glob(pattern)):
             return
-        assert job.poll() is None, job.communicate()[0]
+        assert runs(), "it ended before"
         time.sleep(0.05)
     raise AssertionError(f"{pattern} did not come")
 
@@ -260,7 +260,7 @@ def wait_for(job, folder, pattern):
 def test_a_process_that_is_killed_ends_the_job_and_the_next_start_goes_on(data, base, tmp_path):
     out = tmp_path / "model"
     with torchrun(data, base, out, *LONG) as job:
-        wait_for(job, out, "_attempts/*/checkpoint-*/trainer_state.json")
+        wait_for(lambda: job.poll() is None, out, "_attempts/*/checkpoint-*/trainer_state.json")
         ranks = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True)
         os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
         said = job.communicate(timeout=100)[0]
@@ -281,10 +281,10 @@ def test_a_training_that_was_killed_comes_to_the_same_weights(data, base, tmp_pa
     shutil.copyfile(base / "tokenizer.json", dropping / "tokenizer.json")
     assert run(data, dropping, tmp_path / "whole", *LONG) == 0
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "pipelines.finetune", f"--data={data}", f"--model={dropping}", f"--output={out}"]
-    with subprocess.Popen([*command, *QUICK, *LONG], cwd=ROOT, stderr=subprocess.DEVNULL) as job:
-        wait_for(job, out, "_attempts/*/checkpoint-*/trainer_state.json")
-        job.kill()
+    argv = [f"--data={data}", f"--model={dropping}", f"--output={out}", *QUICK, *LONG]
+    job = halt.Process(halt.command, "finetune", argv, log=tmp_path / "log")
+    wait_for(job.runs, out, "_attempts/*/checkpoint-*/trainer_state.json")
+    job.kill()
     assert not list(out.rglob("_versions/*.json"))
     assert run(data, dropping, out, *LONG) == 0
     assert losses(out) == losses(tmp_path / "whole")

@@ -17,7 +17,7 @@ from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.runs import lease
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import plan
-from seqcls_beam.runs.run import begin
+from seqcls_beam.runs.run import RunError, begin
 from seqcls_beam.runs.store import Disk
 from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import halt, tiny
@@ -282,7 +282,7 @@ def test_a_night_that_is_halted_until_another_one_took_its_files_publishes_nothi
     assert len(ids(inbox)) == 3_000
 
 
-def test_what_cannot_be_shared_is_said(model, inbox, capsys):
+def test_what_cannot_be_shared_is_said(model, inbox, capsys, monkeypatch):
     lines = "".join(json.dumps({"id": f"z{i}", "text": text}) + "\n" for i, text in enumerate(texts(400)))
     (inbox / "big.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     arrive(inbox, "a", 20, 1)
@@ -291,8 +291,13 @@ def test_what_cannot_be_shared_is_said(model, inbox, capsys):
     said = capsys.readouterr().err
     size = (inbox / "big.jsonl.gz").stat().st_size
     assert f"big.jsonl.gz ({size / 1000:.1f} kB) is most of the run and cannot be cut: it is one unit" in said
-    workers = ["--direct_running_mode=multi_threading", "--direct_num_workers=3"]
-    assert classify.main([*flags(model, inbox), *workers, f"--output={inbox.parent}/other"]) == 0
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=3"]
+
+    def built(*_: Any) -> None:
+        raise RunError("that is enough")  # it is said before a worker starts
+
+    monkeypatch.setattr(classify, "build", built)
+    assert classify.main([*flags(model, inbox), *workers, f"--output={inbox.parent}/other"]) == 1
     said = capsys.readouterr().err
     assert "3 workers have 1 unit (a smaller --unit_bytes makes more): 2 of them have nothing to do" in said
 

@@ -1,8 +1,6 @@
 """Prepare, killed or failing anywhere: nothing half-published counts, and the next start makes the same bytes."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.plan import plan
 from seqcls_beam.runs.table import read_manifest
 from tests.corpora import version_digests, write_jsonl
+from tests.crash import interrupted
 from tests.prepared import digests, labelled, lasting, sentences
 
 pytestmark = pytest.mark.engine
@@ -62,27 +61,18 @@ def interrupt(folder: Path, job: tuple, how: str, step: int | str) -> bool:
     """Interrupt a run at a step, check what is seen, run it again, compare; whether it had so many steps."""
     flags, expected, told = job
     out = folder / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "tests.pipelines.crash_prepare",
-        str(step),
-        how,
-        str(out),
-        *flags,
-        f"--output={out}",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    folder.mkdir(exist_ok=True)
+    done = interrupted("prepare", step, how, [*flags, f"--output={out}"], folder / "log")
     published = read_manifest(str(out)) is not None
-    assert done.returncode in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.stderr[-2000:]
+    assert done.code() in ((-signal.SIGKILL, 0) if how == "kill" else (0, 1)), done.said()[-2000:]
     assert not (out / "data").is_dir() or digests(out) == expected, "the folder appears with all its files"
     assert not published or lasting(out) == told
     assert not published or shards_of_version(out) == expected, "decided is published, wherever the files lie by then"
-    assert done.returncode != 0 or digests(out) == expected, "what it said was true"
+    assert done.code() != 0 or digests(out) == expected, "what it said was true"
     assert prepare.main([*flags, f"--output={out}"]) == 0
     assert digests(out) == expected and lasting(out) == told
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "_rejects", "_versions", "data"]
-    return "there are fewer steps" not in done.stderr
+    return "there are fewer steps" not in done.said()
 
 
 def shards_of_version(out: Path) -> dict[str, str]:
@@ -150,17 +140,7 @@ def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
     out = tmp_path / "out"
     given, _ = parse(parser("p", "", "", prepare.GROUPS), [*flags, f"--output={out}"], prepare.GROUPS)
     planned = plan(prepare.configured(given))[0]
-    argv = [
-        sys.executable,
-        "-m",
-        "tests.pipelines.crash_prepare",
-        step,
-        "kill",
-        str(out),
-        *flags,
-        f"--output={out}",
-    ]
-    subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert interrupted("prepare", step, "kill", [*flags, f"--output={out}"], tmp_path / "log").code() == -signal.SIGKILL
     assert tasks.finish(planned) == f"{out}/_versions/00000001.json"
     assert digests(out) == expected and lasting(out) == told
 
@@ -187,10 +167,10 @@ def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
     assert prepare.main([*flags, f"--output={out}", "--seed=1"]) == 0
     before = digests(out)
     command = [*flags, f"--output={out}", "--overwrite"]
-    argv = [sys.executable, "-m", "tests.pipelines.crash_prepare", f"publish-{step}", how, str(out), *command]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    done = interrupted("prepare", f"publish-{step}", how, command, tmp_path / "log")
+    assert done.code() in ((-signal.SIGKILL,) if how == "kill" else (0, 1)), done.said()[-2000:]
     assert shards_of_version(out) in (before, expected)
-    assert done.returncode != 0 or digests(out) == expected, "what it said was true"
+    assert done.code() != 0 or digests(out) == expected, "what it said was true"
     assert not (out / "data").is_dir() or digests(out) in (before, expected), "one run or the other, never some of both"
     assert prepare.main(command) == 0
     assert digests(out) == expected
