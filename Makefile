@@ -53,6 +53,7 @@ test-package: .venv/.test
 
 image-test: .venv/.test
 	@for each in buildah debootstrap go unshare; do command -v $$each >/dev/null || { echo "$$each is not installed: the image cannot be built and tried here (Debian: apt-get install buildah debootstrap golang)" >&2; exit 1; }; done
+	@[ "$$(id -u)" = 0 ] || { echo "the image is built and tried in namespaces, which takes a root user" >&2; exit 1; }
 	$(BIN)/python -m pytest -q -m image
 
 check: .venv/.test

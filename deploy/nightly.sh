@@ -81,7 +81,7 @@ check_zone() { # date takes a zone that it does not know for UTC, without a word
         refuse "TZ='${TZ-}' is no time zone of $folder: set TZ=Europe/Berlin, say; without the folder install tzdata"
 }
 
-gold_of() { # OUT MODEL REVISION: a folder for that model beside OUT, so that nights of several models keep their own
+gold_of() { # OUT MODEL REVISION THRESHOLD: a folder for that model beside OUT, so that nights of several keep their own
     local base=$1 name sum
     while [[ ($base == */ && $base != *://) || $base == */. ]]; do
         base=${base%/*}
@@ -94,7 +94,7 @@ gold_of() { # OUT MODEL REVISION: a folder for that model beside OUT, so that ni
         refuse "--output is a whole bucket, and OUT-gold would be another one: give --gold an --output of its own"
     name=${2%"${2##*[!/]}"} name=${name##*/}
     name=$(printf '%s' "${name:-default}" | LC_ALL=C tr -c 'A-Za-z0-9._-' _ | cut -c 1-60)
-    sum=$(printf '%s\n' "$2" "$3" | cksum) # models of one name may come from several places
+    sum=$(printf '%s\n' "$2" "$3" "$4" | cksum) # models of one name may come from several places
     printf '%s' "$base-gold/$name-${sum%% *}"
 }
 
@@ -147,7 +147,8 @@ output=$(last --output "${classify[@]}")
 evaluation=$(last --output "${gold[@]}")
 if [[ -n $with_gold && -z $evaluation ]]; then
     model=$(last --model "${classify[@]}" "${gold[@]}")
-    evaluation=$(gold_of "$output" "$model" "$(last --revision "${classify[@]}" "${gold[@]}")")
+    revision=$(last --revision "${classify[@]}" "${gold[@]}") threshold=$(last --threshold "${classify[@]}" "${gold[@]}")
+    evaluation=$(gold_of "$output" "$model" "$revision" "$threshold")
 fi
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.called import as_called
 from pipelines.command import ensure_json, exit_code, planning, say, write_json
 from pipelines.options import UsageError, parser
 from pipelines.terminal import compare as terminal
@@ -60,9 +61,9 @@ def _given(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
         "runs",
         nargs="*",
         metavar="RUN",
-        help="output folder of pipelines.classify, where it has no partitions or one; a folder of labels such as "
-        "OUT/labels/run_date=2026-11-20; or a manifest, OUT/_versions/…/00000001.json. The first is what the others "
-        "are compared with",
+        help=as_called("output folder of pipelines.classify")
+        + ", where it has no partitions or one; a folder of labels such as OUT/labels/run_date=2026-11-20; or a "
+        "manifest, OUT/_versions/…/00000001.json. The first is what the others are compared with",
     )
     parsed = made.parse_intermixed_args(argv)  # so that options may stand between runs
     if len(parsed.runs) < 2:

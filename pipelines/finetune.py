@@ -1,7 +1,7 @@
 """Fine-tune a sequence classifier on prepared data, and publish a checkpoint that `pipelines.classify` takes.
 
 python -m pipelines.finetune --data=prepared --model=base --output=model
-torchrun --standalone --nproc_per_node=2 -m pipelines.finetune --data=prepared --model=base --output=model
+torchrun --standalone --nproc_per_node=2 -m seqcls_beam finetune --data=prepared --model=base --output=model
 """
 
 import sys
@@ -34,7 +34,7 @@ GROUPS: dict[str, type] = {
 
 EPILOG = """\
 several processes, one a GPU (or more than one on a CPU), train the same model on the same batches:
-  torchrun --standalone --nproc_per_node=N -m pipelines.finetune ...
+  torchrun --standalone --nproc_per_node=N -m seqcls_beam finetune ...
 
 a training that was killed goes on from its last evaluation when the same command is run again
 

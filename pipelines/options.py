@@ -144,7 +144,7 @@ def _beam_options(rest: list[str]) -> "PipelineOptions":
 
 def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
     facts = each.metadata
-    text = facts["help"].replace("%", "%%")
+    text = as_called(facts["help"]).replace("%", "%%")
     if facts["minimum"] is not None and facts["maximum"] is not None:
         text += f"; {_number(facts['minimum'])} to {_number(facts['maximum'])}"
     if shown is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):

@@ -32,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if command == "--version":
-        print(f"{_NAME} {__version__}")
+        print(f"seqcls_beam {__version__}")
         return 0
     if command not in COMMANDS:
         print(_refusal(command), file=sys.stderr)
         return 2
-    sys.argv[0] = _NAME  # which is how the commands know what they are called
     _load_commands()
+    importlib.import_module("pipelines.called").call_by_script()
     return int(importlib.import_module(f"pipelines.{command}").main(rest))
 
 
@@ -55,7 +55,7 @@ def _help() -> str:
     lines = [f"usage: {_NAME} COMMAND [options]", ""]
     for name in COMMANDS:
         said = ast.get_docstring(ast.parse((BESIDE / "pipelines" / f"{name}.py").read_text()))
-        lines.append(f"  {name:9} {(said or '').partition(chr(10))[0]}")
+        lines.append(f"  {name:9} {(said or '').partition(chr(10))[0].replace('pipelines.', f'{_NAME} ')}")
     return "\n".join([*lines, "", f"{_NAME} COMMAND --help lists the options of one; {_NAME} --version"])
 
 

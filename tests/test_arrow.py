@@ -92,6 +92,23 @@ def test_a_script_that_reads_the_first_rows_of_a_table_comes_to_its_end(tmp_path
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_nothing_more_is_read_of_a_slow_store_when_a_script_ends(tmp_path):
+    """60 parts, half a second a read: the rest of them would take a good ten seconds of two threads or more."""
+    out = labelled(tmp_path / "out", parts=60)
+    slow = (
+        f"{_BY_PYTHON}\nimport time\nread = arrow._File.read\n"
+        "def late(self, *size):\n    time.sleep(0.5)\n    return read(self, *size)\narrow._File.read = late\n"
+    )
+    script = (
+        f"{slow}from seqcls_beam import open_labels\nrows = next(open_labels({str(out)!r}).to_batches())\n"
+        "print(len(rows), time.monotonic(), flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    rows, read = done.stdout.split()
+    assert (done.returncode, done.stderr, rows) == (0, "", "1")
+    assert time.monotonic() - float(read) < 5
+
+
 def test_what_ends_waits_for_a_call_that_is_under_way():
     calls = arrow._Calls()
     times = []
@@ -107,6 +124,8 @@ def test_what_ends_waits_for_a_call_that_is_under_way():
     calls.rest()
     assert times, "it was waited for"
     thread.join()
+    with pytest.raises(OSError, match="at its end"), calls:
+        pass
     atexit.unregister(calls.rest)
     began = time.monotonic()
     arrow._Calls().rest()

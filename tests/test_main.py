@@ -29,7 +29,7 @@ def test_help_lists_every_command_there_is(capsys, word):
 
 def test_its_version(capsys):
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"seqcls-beam {__version__}\n"
+    assert capsys.readouterr().out == f"seqcls_beam {__version__}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -70,3 +70,10 @@ def test_a_command_speaks_of_commands_as_it_was_called(tmp_path, monkeypatch, ca
     helped = seqcls_beam("clean", "--help", cwd=tmp_path, PYTHONPATH=str(BESIDE)).stdout
     assert helped.startswith("usage: seqcls-beam clean ") and "\nseqcls-beam clean OUT --remove\n" in helped
     assert "python -m" not in helped and as_called("python -m pipelines.x") == "python -m pipelines.x"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_help_of_it_names_a_module(command, tmp_path):
+    words = [command, "--help"] if command else ["--help"]
+    shown = seqcls_beam(*words, cwd=tmp_path, PYTHONPATH=str(BESIDE)).stdout
+    assert "seqcls-beam" in shown and "pipelines." not in shown

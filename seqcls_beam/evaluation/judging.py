@@ -13,7 +13,7 @@ from seqcls_beam.evaluation import gates
 from seqcls_beam.evaluation.comparison import compared, failures
 from seqcls_beam.evaluation.document import NAME
 from seqcls_beam.evaluation.sample import Sample
-from seqcls_beam.runs.approval import Approval, judged
+from seqcls_beam.runs.approval import Approval, read_judged
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import Store, store_of
@@ -146,7 +146,7 @@ def before(known: Approval, run: Published) -> Published | None:
     partition, number = run.version.partition, run.version.number
     for name in sorted(known.passed, reverse=True):
         if name < partition or (not partition and known.passed[name] < number):
-            version, manifest = judged(run.store, name, known.passed[name])
+            version, manifest = read_judged(run.store, name, known.passed[name])
             if manifest["kind"] != "classify":
                 continue
             checked(manifest, storage.without_password(run.store.uri(version.name)))

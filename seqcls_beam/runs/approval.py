@@ -81,7 +81,7 @@ def record(store: Store, version: Version, why: list[str]) -> Approval:
         raise RunError(f"{shown} cannot be written: {storage.without_password(str(error))}") from error
 
 
-def judged(store: Store, partition: str, number: int) -> tuple[Version, dict[str, Any]]:
+def read_judged(store: Store, partition: str, number: int) -> tuple[Version, dict[str, Any]]:
     """A version that was judged, as `read_version` has it. Raises `RunError` saying what to do where it is gone."""
     name = version_name(partition, number)
     if not store.exists(name):
@@ -118,7 +118,7 @@ def _document(store: Store, known: Approval) -> bytes:
         "partition": last,
         "version": None if last is None else version_name(last, number),
         "labels": None if last is None else label_folders(last)[0],
-        "run_id": None if last is None else judged(store, last, number)[0].run_id,
+        "run_id": None if last is None else read_judged(store, last, number)[0].run_id,
     }
     failed = {name: {"version": number, "why": why} for name, (number, why) in sorted(known.failed.items())}
     said |= {"passed": dict(sorted(known.passed.items())), "failed": failed}

@@ -23,9 +23,18 @@ class Names:
     def __init__(self, known: Iterable[Key]) -> None:
         self._known = dict.fromkeys(known)
         self._found: dict[tuple[int, str], dict[str, Key]] = {}
+        self._asked: dict[Key, Key] = {}
 
     def of(self, key: Key) -> Key:
-        """The name under which a file is known; its own where it is not, or where that name leads to it no more."""
+        """The name under which a file is known; its own where it is not, or where that name leads to it no more.
+
+        As it was when this was first asked of it.
+        """
+        if key not in self._asked:
+            self._asked[key] = self._look(key)
+        return self._asked[key]
+
+    def _look(self, key: Key) -> Key:
         alike = key[1:]
         # Only what has its size and time is looked at: a look costs something on a disk of the network.
         if key in self._known or not (others := self._alike.get(alike)) or not (mine := _itself(key)):

@@ -145,7 +145,7 @@ def _known(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
     others = [
         (key[0], name)
         for key, ours in zip(keys, taken, strict=True)
-        if not ours and (name := known.names.of(key)) != key
+        if not ours and key in known and (name := known.names.of(key)) != key
     ]
     if others:
         path, name = others[0]

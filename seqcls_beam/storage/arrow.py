@@ -1,6 +1,7 @@
 """A file system of fsspec as Arrow's datasets take it."""
 
 import atexit
+import os
 import threading
 import time
 from typing import Any
@@ -11,23 +12,30 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 from pyarrow.fs import LocalFileSystem as ArrowDisk
 
-_QUIET = 0.2  # seconds without a call after which threads of Arrow have come to rest
-_LONGEST = 60.0  # seconds that Python waits for them when it ends
+_QUIET = 0.2  # seconds without a call after which threads of Arrow count as being at rest: none says when it is
+_LONGEST = 60.0  # seconds that Python waits for a call when it ends
 
 
 class _Calls:
     """Calls of Arrow's own threads into Python, which must be over before Python ends: else it waits for ever.
 
-    Who reads the first rows of a dataset has others read ahead of them, and nobody to wait for these.
+    Who reads the first rows of a dataset has others read ahead of them, and nobody to wait for these. When Python ends,
+    those under way are waited for, and no other begins.
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a process does that was forked: threads stay with its parent."""
         self._lock = threading.Lock()
         self._open, self._last = 0, 0.0
-        self._awaited = False
+        self._awaited = self._ending = False
 
     def __enter__(self) -> None:
         with self._lock:
+            if self._ending:
+                raise OSError("the program is at its end")
             self._open += 1
             if not self._awaited:
                 self._awaited = True
@@ -38,13 +46,15 @@ class _Calls:
             self._open, self._last = self._open - 1, time.monotonic()
 
     def rest(self) -> None:
-        """Wait until no call is under way and none has been for a moment."""
+        """Begin no call any more, and wait until none is under way and none has been for a moment."""
+        self._ending = True
         over = time.monotonic() + _LONGEST
         while (now := time.monotonic()) < over and (self._open or now - self._last < _QUIET):
             time.sleep(_QUIET / 10)
 
 
 _CALLS = _Calls()
+os.register_at_fork(after_in_child=_CALLS.forget)
 
 
 class _File:

@@ -74,10 +74,8 @@ def local_path(uri: str) -> str:
     path = make_path_posix(path)
     if not path.startswith("/"):  # a name that begins with ~ and is no user's
         path = f"{os.getcwd()}/{path}"
-    path = path.rstrip("/") or "/"
-    return (
-        f"/{path.lstrip('/')}" if path.startswith("//") else path
-    )  # which POSIX leaves open, and no system tells apart
+    # Two slashes at the beginning are one: POSIX leaves it open, and no system tells them apart.
+    return re.sub("^/+", "/", path.rstrip("/") or "/")
 
 
 def resolved(uri: str) -> str:

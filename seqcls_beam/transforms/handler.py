@@ -6,6 +6,7 @@ cases what a forward pass gets is decided inside, by length.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from inspect import signature
 from itertools import groupby
 from typing import Any
 
@@ -28,6 +29,7 @@ BATCH_TEXTS = 8192
 _COUNTED = MAX_HELD // BATCH_TEXTS  # characters of a text that count as one text of a batch
 
 
+# One class for texts and TOKENS batches: which of them come is known by the elements alone.
 class ClassifierHandler(ModelHandler[Any, Any, Any]):
     """Texts → a `PredictionResult` each, or TOKENS batches → as many PREDICTION batches, for `RunInference`.
 
@@ -53,10 +55,11 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
     `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`): given to every
     worker, so that all have the same model.
 
-    Raises `ValueError` when it is made for int8 without them. On the worker `load_model` raises `EngineError` where the
-    device or the precision of `options` cannot be had and `CheckpointError` where the weights do not load,
-    `run_inference` `RuntimeError` where more than 16 rows of a batch fail and `ValueError` for options that the
-    checkpoint cannot meet, and `update_model_path` `ValueError`: a handler has one checkpoint.
+    Raises `ValueError` when it is made for int8 without them, and `TypeError` for an argument that Beam does not know.
+    On the worker `load_model` raises `EngineError` where the device or the precision of `options` cannot be had and
+    `CheckpointError` where the weights do not load, `run_inference` `RuntimeError` where more than 16 rows of a batch
+    fail and `ValueError` for options that the checkpoint cannot meet, and `update_model_path` `ValueError`: a handler
+    has one checkpoint.
     """
 
     def __init__(
@@ -105,6 +108,11 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
             alike = groupby(batch, key=lambda each: each.schema.names)
             return [made for _, some in alike for made in self._predictions(list(some), engine)]
         return self._results(batch, engine)
+
+    def validate_inference_args(self, inference_args: dict[str, Any] | None) -> None:
+        """Raise `ValueError` for any: options are the handler's."""
+        if inference_args:
+            raise ValueError(f"inference_args={inference_args}: this handler takes none, its options are ModelOptions")
 
     def get_num_bytes(self, batch: Any) -> int:
         """Bytes of a batch, of texts in UTF-8; Beam's default would pickle it to find out."""
@@ -178,8 +186,12 @@ def _batches(batch: pa.RecordBatch | Gathered) -> list[pa.RecordBatch]:
 def _batching(asked: dict[str, Any]) -> dict[str, Any]:
     """Arguments of Beam's `ModelHandler`, with sizes for those that nobody asked for.
 
-    One size, where Beam would try several and look which is fastest: what a forward pass gets does not depend on it.
+    Where none is, one size: Beam would try several and look which is fastest, and what a forward pass gets does not
+    depend on it. Raises `TypeError` for a name that Beam does not know, which it would pass over.
     """
+    known = {*signature(ModelHandler.__init__).parameters, "env_vars"} - {"self", "kwargs"}
+    if unknown := [name for name in asked if name not in known]:
+        raise TypeError(f"{unknown[0]} is no argument of a ModelHandler; Beam's are {', '.join(sorted(known))}")
     largest = asked.get("max_batch_size")
     least = asked.get("min_batch_size", BATCH_TEXTS if largest is None else largest)
     sizes = {"min_batch_size": least, "max_batch_size": max(least, BATCH_TEXTS) if largest is None else largest}

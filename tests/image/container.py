@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,9 @@ mount -t proc proc "$FILES/proc"
 mount --rbind /dev "$FILES/dev"
 mount --bind /etc/hosts "$FILES/etc/hosts"
 for each in $VOLUMES; do mount --bind "$each" "$FILES$each"; done
-exec chroot --userspec="$USERSPEC" --groups= "$FILES" env -i "$@"
+# Not exec: with this shell, which is still root's, all others end.
+chroot --userspec="$USERSPEC" --groups= "$FILES" env -i "$@"
+exit $?
 """
 
 
@@ -65,9 +66,7 @@ class Image:
             try:
                 yield process
             finally:
-                # With the first process of a space of its own all others end.
-                for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                    os.kill(int(child), signal.SIGKILL)
+                process.kill()
 
     def _how(
         self,
@@ -79,7 +78,7 @@ class Image:
     ) -> tuple[list[str], dict[str, str]]:
         variables = [f"{name}={value}" for name, value in {**self.env, **(env or {})}.items()]
         inside = [*variables, "/bin/sh", "-c", 'cd "$0" && exec "$@"', self.workdir, *words]
-        space = ["unshare", "--mount", "--pid", "--fork", "/bin/sh", "-c", _INSIDE, "inside"]
+        space = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", _INSIDE, "inside"]
         outer = {
             "PATH": os.environ["PATH"],
             "FILES": str(self.files),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+CONSTRAINTS = (ROOT / "constraints.txt").read_text()
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -22,3 +23,9 @@ def arguments() -> dict[str, str]:
             key, _, value = shlex.split(rest)[0].partition("=")
             found[key] = re.sub(r"\$\{(\w+)\}", lambda match: found[match[1]], value)
     return found
+
+
+def pinned(package: str) -> str:
+    """The version of a package in `constraints.txt`."""
+    (found,) = re.findall(rf"^{package}==(.*)$", CONSTRAINTS, re.M)
+    return str(found)

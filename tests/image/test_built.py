@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -16,11 +15,11 @@ import pytest
 
 import seqcls_beam
 from tests import tiny
-from tests.image.names import ROOT
+from tests.image.names import ROOT, arguments, pinned
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
-SITE = "/opt/venv/lib/python3.11/site-packages"
+SITE = f"/opt/venv/lib/python{arguments()['PYTHON']}/site-packages"
 SAMPLE = ROOT / "seqcls_beam" / "sample" / "reviews.jsonl"
 POOL = "127.0.0.1:50000"  # where boot's own pool of workers listens
 
@@ -55,8 +54,8 @@ def test_it_has_the_versions_of_the_constraints(image):
         "print(json.dumps(['%d.%d' % sys.version_info[:2], v('apache-beam'), v('torch'), v('seqcls_beam')]))"
     )
     told = json.loads(image.run("python", "-c", ask).stdout)
-    mine = [f"{sys.version_info.major}.{sys.version_info.minor}", version("apache-beam"), version("torch")]
-    assert told == [*mine, seqcls_beam.__version__]
+    wanted = [arguments()["PYTHON"], *map(pinned, ("apache-beam", "torch"))]
+    assert [each.partition("+")[0] for each in told] == [*wanted, seqcls_beam.__version__]
 
 
 def test_it_has_nothing_but_the_packages(image):
@@ -127,6 +126,8 @@ def test_the_build_for_gpus_has_what_they_need(image):
 @pytest.fixture
 def pool(image, volume):
     """The image as Beam's worker: its entry point, as a container of a cluster is started with it."""
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", 50000)), "another pool is there"
     with image.running(*image.entrypoint, "--worker_pool", volumes=[volume], read_only=True):
         _wait_for(POOL)
         yield

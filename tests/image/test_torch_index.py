@@ -1,6 +1,7 @@
 """What the build argument TORCH_INDEX does, with an index on this machine in place of pytorch.org's."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -46,7 +47,8 @@ def test_torch_is_taken_from_it(index):
     words = ["--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--report=-", "torch"]
     for more, expected in (([f"--extra-index-url={url}"], version), ([], version.partition("+")[0])):
         pip = [sys.executable, "-m", "pip", "install", f"--constraint={ROOT / 'constraints.txt'}", *more, *words]
-        done = subprocess.run(pip, capture_output=True, text=True)
+        env = {name: value for name, value in os.environ.items() if name != "PIP_EXTRA_INDEX_URL"}
+        done = subprocess.run(pip, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         (chosen,) = json.loads(done.stdout)["install"]
         assert chosen["metadata"]["version"] == expected

@@ -60,5 +60,5 @@ def test_it_installs_from_a_repository(tmp_path, sources):
     own = environment(tmp_path / "own")
     own.install("--no-deps", f"seqcls_beam @ git+file://{sources}")
     done = own.run("seqcls-beam", "--version", cwd=tmp_path)
-    assert done.stdout == f"seqcls-beam {seqcls_beam.__version__}\n"
+    assert done.stdout == f"seqcls_beam {seqcls_beam.__version__}\n"
     assert (ROOT / "LICENSE").read_text() in [path.read_text() for path in own.folder.rglob("licenses/LICENSE")]

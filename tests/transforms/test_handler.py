@@ -272,3 +272,12 @@ def test_a_watch_for_models_is_refused_where_it_finds_another(name, checkpoint):
 def test_int8_needs_sequences_to_be_fitted_to(checkpoint):
     with pytest.raises(ValueError, match="--dtype=int8 is fitted to the first rows of a corpus"):
         ClassifierHandler(checkpoint, ModelOptions(dtype="int8"))
+
+
+def test_an_argument_that_nobody_knows_is_refused(checkpoint):
+    with pytest.raises(TypeError, match=r"max_batch_sise is no argument of .*Beam's are .*max_batch_size"):
+        ClassifierHandler(checkpoint, max_batch_sise=4)
+    with pytest.raises(ValueError, match="this handler takes none"):
+        asked = RunInference(ClassifierHandler(checkpoint), inference_args={"max_length": 8})
+        beam.Pipeline(runner=FnApiRunner()) | beam.Create(TEXTS) | asked
+    assert ClassifierHandler(checkpoint, max_batch_size=4).batch_elements_kwargs()["max_batch_size"] == 4
