@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,9 @@ def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callab
         if isinstance(stream, io.TextIOWrapper):  # None where it is closed
             stream.reconfigure(errors="backslashreplace")  # whatever names are shown, and whatever a terminal can show
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises, too
+    if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        # The first process of a container ends by no signal that it does not handle.
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         return command(argv)
     except _NotPlanned as end:
@@ -153,6 +157,8 @@ def finish(run: Run, begin: Callable[[], None], work: Callable[[], None]) -> dic
         with alive(run):
             work()
     except Exception as error:
+        if str(error).startswith("KeyboardInterrupt"):  # Beam names the step it came in
+            raise KeyboardInterrupt from error
         if not _became_something(run):
             raise explained(error) from error
         say("another process published this same run meanwhile", 0)

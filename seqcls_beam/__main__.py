@@ -6,12 +6,13 @@
 import ast
 import difflib
 import importlib
-import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
+from typing import TextIO
 
 from seqcls_beam.version import __version__
 
@@ -26,20 +27,30 @@ _NAME = "seqcls-beam"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that is named first; its exit code, and 2 where there is none of that name."""
     command, *rest = [*(sys.argv[1:] if argv is None else argv)] or [""]
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # whatever a terminal can show
     if command in ("--help", "-h"):
-        print(_help())
-        return 0
+        return _show(_help(), sys.stdout, 0)
     if command == "--version":
-        print(f"seqcls_beam {__version__}")
-        return 0
+        return _show(f"seqcls_beam {__version__}", sys.stdout, 0)
     if command not in COMMANDS:
-        print(_refusal(command), file=sys.stderr)
-        return 2
+        return _show(_refusal(command), sys.stderr, 2)
+    # Workers that this process starts do not take modules of the working folder for Python's own, or for Beam's.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     _load_commands()
     importlib.import_module("pipelines.called").call_by_script()
     return int(importlib.import_module(f"pipelines.{command}").main(rest))
+
+
+def _show(text: str, stream: TextIO | None, code: int) -> int:
+    """Print on what may be closed, full, or unable to show every sign; the code, which that does not change."""
+    if stream is None:
+        return code
+    signs = stream.encoding or "utf-8"
+    try:
+        print(text.encode(signs, errors="backslashreplace").decode(signs), file=stream, flush=True)
+    except OSError:
+        # Python would try once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
 
 
 def _load_commands() -> None:
@@ -54,7 +65,7 @@ def _load_commands() -> None:
 def _help() -> str:
     lines = [f"usage: {_NAME} COMMAND [options]", ""]
     for name in COMMANDS:
-        said = ast.get_docstring(ast.parse((BESIDE / "pipelines" / f"{name}.py").read_text()))
+        said = ast.get_docstring(ast.parse((BESIDE / "pipelines" / f"{name}.py").read_text(encoding="utf-8")))
         lines.append(f"  {name:9} {(said or '').partition(chr(10))[0].replace('pipelines.', f'{_NAME} ')}")
     return "\n".join([*lines, "", f"{_NAME} COMMAND --help lists the options of one; {_NAME} --version"])
 

@@ -77,3 +77,38 @@ def test_no_help_of_it_names_a_module(command, tmp_path):
     words = [command, "--help"] if command else ["--help"]
     shown = seqcls_beam(*words, cwd=tmp_path, PYTHONPATH=str(BESIDE)).stdout
     assert "seqcls-beam" in shown and "pipelines." not in shown
+
+
+def test_help_needs_no_locale_and_no_screen(tmp_path):
+    command = [sys.executable, "-m", "seqcls_beam"]
+    env = {"PYTHONPATH": str(BESIDE), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*command, "--help"], cwd=tmp_path, env=env, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"") and rb"text records in files \u2192 labelled" in done.stdout
+    with open("/dev/full", "w") as full:
+        for words, code in (["--help"], 0), (["--version"], 0), (["nothing"], 2):
+            how = {"stdout": full, "stderr": full} if code else {"stdout": full, "stderr": subprocess.PIPE}
+            ended = subprocess.run([*command, *words], cwd=tmp_path, env=env, timeout=60, **how)
+            assert ended.returncode == code and not ended.stderr
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["tokenize.py", "apache_beam/__init__.py", "torch.py"])
+def test_workers_take_no_module_of_the_working_folder(name, tmp_path):
+    """Those of Beam are started as `python -m`, which looks there first."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("raise SystemExit('this one is mine')\n")
+    script = tmp_path / "elsewhere" / "seqcls-beam"  # as pip writes it
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom seqcls_beam.__main__ import main\nsys.exit(main())\n")
+    (tmp_path / "corpus.txt").write_text("I love this book\nThe soup was cold\n")
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    done = subprocess.run(
+        [sys.executable, script, "classify", "--input=corpus.txt", "--output=out", *workers],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(BESIDE), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and "mine" not in done.stderr
+    assert "2 in, 2 labelled" in done.stdout

@@ -24,6 +24,7 @@ class Names:
         self._known = dict.fromkeys(known)
         self._found: dict[tuple[int, str], dict[str, Key]] = {}
         self._asked: dict[Key, Key] = {}
+        self._gone: dict[tuple[int, str], Key | None] = {}
 
     def of(self, key: Key) -> Key:
         """The name under which a file is known; its own where it is not, or where that name leads to it no more.
@@ -42,6 +43,14 @@ class Names:
         if alike not in self._found:
             self._found[alike] = {_itself(each): each for each in reversed(others)}
         return self._found[alike].get(mine, key)
+
+    def moved(self, key: Key) -> Key | None:
+        """A file of the size and time of this one that was known by a name that leads nowhere now."""
+        alike = key[1:]
+        if alike not in self._gone:
+            others = self._alike.get(alike, ())
+            self._gone[alike] = next((each for each in others if storage.is_gone(each[0])), None)
+        return self._gone[alike]
 
     @cached_property
     def _alike(self) -> dict[tuple[int, str], list[Key]]:

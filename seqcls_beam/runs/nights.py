@@ -50,8 +50,8 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
     with writing(run.output):
         taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
     known = taken.covered
-    said = [*_again(keys, taken.files, known), *_changed(keys, taken.files, known), *_known(keys, taken.files, known)]
-    said += [*_gone(known), *_held(taken.held)]
+    of_files = (_again, _changed, _known, _moved)
+    said = [*(each for say in of_files for each in say(keys, taken.files, known)), *_gone(known), *_held(taken.held)]
     lacking = [key[0] for key in before if key not in there] if run.overwrite else []
     if lacking:
         said.append(
@@ -152,6 +152,21 @@ def _known(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
         yield (
             f"{_count(len(others))} left out that an earlier run labelled under another name, such as {path}, which is "
             f"{name[0]} (labelled in {known.by_path[name[0]]})"
+        )
+
+
+def _moved(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
+    """What is said of files that may have been labelled under a name that leads nowhere now."""
+    others = [
+        (key[0], moved[0])
+        for key, ours in zip(keys, taken, strict=True)
+        if ours and key not in known and key[0] not in known.by_path and (moved := known.names.moved(key))
+    ]
+    if others:
+        path, name = others[0]
+        yield (
+            f"{_count(len(others))} labelled that may have been labelled before, such as {path}: it has the size and "
+            f"time of {name} (labelled in {known.by_path[name]}), which is gone, and a file that is moved is a new one"
         )
 
 

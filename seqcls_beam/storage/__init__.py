@@ -34,6 +34,7 @@ from seqcls_beam.storage.identity import state as state
 from seqcls_beam.storage.identity import version as version
 from seqcls_beam.storage.names import STANDARD_INPUT as STANDARD_INPUT
 from seqcls_beam.storage.names import absolute as absolute
+from seqcls_beam.storage.names import is_gone as is_gone
 from seqcls_beam.storage.names import is_local as is_local
 from seqcls_beam.storage.names import is_web as is_web
 from seqcls_beam.storage.names import join as join

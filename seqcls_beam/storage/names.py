@@ -78,6 +78,11 @@ def local_path(uri: str) -> str:
     return re.sub("^/+", "/", path.rstrip("/") or "/")
 
 
+def is_gone(uri: str) -> bool:
+    """Whether an absolute name of the local disk leads nowhere; of a store nothing is asked."""
+    return uri.startswith(("/", "bytes://")) and not os.path.exists(local_path(uri))
+
+
 def resolved(uri: str) -> str:
     """An absolute name of the local disk without the links in it; any other as it is."""
     return named(os.path.realpath(local_path(uri))) if uri.startswith(("/", "bytes://")) else uri

@@ -20,7 +20,7 @@ from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.predictions import Engine, classify
 from seqcls_beam.model.tokens import Sequences, tokenize
 from seqcls_beam.reading.rows import MAX_HELD, Held, row_layout
-from seqcls_beam.reading.values import bare
+from seqcls_beam.reading.values import bare, of_type
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 from seqcls_beam.transforms.overlap import Gathered
@@ -72,7 +72,9 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
         pairs: bool = False,
         **batching: Any,
     ) -> None:
-        options = options or ModelOptions()
+        options = of_type("options", options, ModelOptions, type(None)) or ModelOptions()
+        checkpoint = of_type("checkpoint", checkpoint, Checkpoint)
+        pairs = of_type("pairs", pairs, bool)
         if options.dtype == "int8" and first is None:
             raise ValueError(
                 "--dtype=int8 is fitted to the first rows of a corpus, which a handler does not know: give their "
@@ -104,10 +106,20 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
         engine = model if hasattr(model, "facts") else _Elsewhere(model)
         if isinstance(batch, pa.RecordBatch | Gathered):
             return self._predictions(_batches(batch), engine)
-        if len(batch) and isinstance(batch[0], pa.RecordBatch):
+        if not isinstance(batch, list | tuple | np.ndarray):
+            raise TypeError(
+                f"{_shown(batch)} is no batch: with_no_batching() is for TOKENS batches, and for lists of texts"
+            )
+        tokens = [isinstance(each, pa.RecordBatch) for each in batch]
+        if any(tokens) and not all(tokens):
+            raise TypeError(
+                f"texts and TOKENS batches in one PCollection, such as {_shown(batch[tokens.index(False)])}: give each "
+                "its own RunInference"
+            )
+        if any(tokens):
             alike = groupby(batch, key=lambda each: each.schema.names)
             return [made for _, some in alike for made in self._predictions(list(some), engine)]
-        return self._results(batch, engine)
+        return self._results(list(batch), engine)
 
     def validate_inference_args(self, inference_args: dict[str, Any] | None) -> None:
         """Raise `ValueError` for any: options are the handler's."""
@@ -192,6 +204,10 @@ def _batching(asked: dict[str, Any]) -> dict[str, Any]:
     known = {*signature(ModelHandler.__init__).parameters, "env_vars"} - {"self", "kwargs"}
     if unknown := [name for name in asked if name not in known]:
         raise TypeError(f"{unknown[0]} is no argument of a ModelHandler; Beam's are {', '.join(sorted(known))}")
+    for name in ("min_batch_size", "max_batch_size"):
+        if (size := of_type(name, asked.get(name), int, type(None))) is not None and size < 1:
+            raise ValueError(f"{name}={size}: expected at least 1")
+    asked = {name: value for name, value in asked.items() if value is not None}
     largest = asked.get("max_batch_size")
     least = asked.get("min_batch_size", BATCH_TEXTS if largest is None else largest)
     sizes = {"min_batch_size": least, "max_batch_size": max(least, BATCH_TEXTS) if largest is None else largest}
@@ -205,6 +221,10 @@ def _weight(example: Any, most: int) -> int:
     rows = sum(len(each) for each in parts if isinstance(each, pa.RecordBatch))
     letters = sum(len(each) for each in parts if isinstance(each, str))
     return min(most, max(1, rows, -(-letters // _COUNTED)))
+
+
+def _shown(value: Any) -> str:
+    return f"{repr(value)[:40]} ({type(value).__name__})"
 
 
 def _bytes(example: Any) -> int:

@@ -42,10 +42,10 @@ def parts(output):
     return [file.read_bytes() for file in sorted((output / "labels").rglob("*.parquet"))]
 
 
-def outside(*words):
-    """A command of the clone."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
+def outside(*words, tree=ROOT):
+    """A command of the clone, or of another tree."""
+    env = {**os.environ, "PYTHONPATH": str(tree)}
+    return subprocess.run([sys.executable, *words], cwd=tree, env=env, capture_output=True, text=True, timeout=200)
 
 
 def test_it_has_the_versions_of_the_constraints(image):
@@ -128,7 +128,8 @@ def pool(image, volume):
     """The image as Beam's worker: its entry point, as a container of a cluster is started with it."""
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", 50000)), "another pool is there"
-    with image.running(*image.entrypoint, "--worker_pool", volumes=[volume], read_only=True):
+    mine = f"{os.getuid()}:{os.getgid()}"  # it writes into folders that the launcher made
+    with image.running(*image.entrypoint, "--worker_pool", volumes=[volume], read_only=True, user=mine):
         _wait_for(POOL)
         yield
 
@@ -168,7 +169,7 @@ def test_workers_of_a_run_outside_have_the_project_of_the_image(pool, image, vol
         done = outside("-m", "tests.image.where", str(volume / "corpus.jsonl"), str(told), *runner, *EXTERNAL)
     assert done.returncode == 0, done.stderr[-3000:]
     worker = json.loads(told.read_text())
-    assert worker["rows"] == 197 and worker["user"] == int(image.user.partition(":")[0])
+    assert worker["rows"] == 197
     assert "seqcls_beam.model.engine.classifier" in worker["files"] and len(worker["files"]) > 20
     elsewhere = {name: file for name, file in worker["files"].items() if not file.startswith(f"{SITE}/")}
     assert not elsewhere
@@ -183,6 +184,19 @@ def test_a_command_outside_publishes_what_workers_of_the_image_made(pool, volume
     near = outside(*words, f"--output={volume}/near")
     assert near.returncode == 0, near.stderr
     assert parts(volume / "far") == parts(volume / "near") != []
+
+
+def test_a_launcher_of_another_version_is_told(pool, volume, tmp_path):
+    newer = tmp_path / "newer"
+    for name in ("seqcls_beam", "pipelines"):
+        shutil.copytree(ROOT / name, newer / name, ignore=shutil.ignore_patterns("__pycache__"))
+    version = newer / "seqcls_beam" / "version.py"
+    version.write_text(version.read_text().replace(seqcls_beam.__version__, "99.9"))
+    words = ["-m", "pipelines.classify", f"--input={volume}/corpus.jsonl", f"--output={volume}/out"]
+    with job_service(volume) as runner:
+        done = outside(*words, *runner, *EXTERNAL, tree=newer)
+    assert done.returncode == 1 and not (volume / "out" / "_versions").exists()
+    assert "launched by seqcls_beam 99.9, and this worker (" in done.stderr.splitlines()[-1]
 
 
 def test_a_checkpoint_is_baked_in(store, image, tmp_path):

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines import classify
 from seqcls_beam.model.checkpoints import CheckpointError, resolve
 from seqcls_beam.model.checkpoints.checkpoint import _local
 from seqcls_beam.model.checkpoints.files import needed
+from seqcls_beam.version import __version__
 from tests import tiny, web
 
 
@@ -588,3 +590,9 @@ def test_an_index_that_names_no_files_is_refused_in_a_sentence(weight_map, folde
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     assert "weight_map in model.safetensors.index.json" in refused(folder, capsys)
+
+
+def test_a_worker_of_another_version_than_the_launcher_is_told(folder):
+    sent = replace(resolve(folder), program="99.9")
+    with pytest.raises(CheckpointError, match=rf"launched by seqcls_beam 99\.9, and this worker .* has {__version__}"):
+        sent.local()

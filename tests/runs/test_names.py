@@ -1,6 +1,7 @@
 """A file that a version knows is known by all its names."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,26 @@ def test_only_files_of_the_same_size_and_time_are_looked_at(monkeypatch):
     assert names.of(("/21/b", 2, "1")) == ("/19/b", 2, "1")
     assert sorted(looked) == ["/18/b", "/19/b", "/20/b", "/21/b"], "each once"
     assert names.of(("/20/z", 2, "1")) == ("/20/z", 2, "1")
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "rotated"])
+def test_a_file_whose_old_name_is_gone_is_labelled_and_that_is_said(inbox, how):
+    publish(night(19, "inbox/19/*.jsonl"))
+    if how == "moved":
+        (inbox / "19" / "a.jsonl").rename(inbox / "20" / "a.jsonl")
+    elif how == "copied":
+        shutil.copy2(inbox / "19" / "a.jsonl", inbox / "20" / "b.jsonl")
+    else:
+        os.link(inbox / "19" / "a.jsonl", inbox / "20" / "a.jsonl")
+    (inbox / "19" / "a.jsonl").unlink(missing_ok=True)
+    _, found = night(20, "inbox/20/*.jsonl")
+    assert len(found.files) == 1
+    (said,) = [each for each in found.said if "may have been labelled before" in each]
+    assert said.startswith("1 file labelled") and f"{inbox}/19/a.jsonl (labelled in run_date=2026-11-19)" in said
+
+
+def test_nothing_is_said_of_a_copy_beside_its_file(inbox):
+    publish(night(19, "inbox/19/*.jsonl"))
+    shutil.copy2(inbox / "19" / "a.jsonl", inbox / "20" / "b.jsonl")
+    _, found = night(20, "inbox/20/*.jsonl")
+    assert len(found.files) == 1 and not [each for each in found.said if "may have been" in each]

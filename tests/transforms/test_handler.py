@@ -281,3 +281,34 @@ def test_an_argument_that_nobody_knows_is_refused(checkpoint):
         asked = RunInference(ClassifierHandler(checkpoint), inference_args={"max_length": 8})
         beam.Pipeline(runner=FnApiRunner()) | beam.Create(TEXTS) | asked
     assert ClassifierHandler(checkpoint, max_batch_size=4).batch_elements_kwargs()["max_batch_size"] == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size=0: expected at least 1"),
+        ({"min_batch_size": "8"}, "min_batch_size='8' is a str: expected int or None"),
+        ({"pairs": "yes"}, "pairs='yes' is a str: expected bool"),
+        ({"options": {"max_length": 8}}, r"options=.* is a dict: expected ModelOptions or None"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_when_it_is_made(checkpoint, how, why):
+    with pytest.raises((TypeError, ValueError), match=why):
+        ClassifierHandler(checkpoint, **how)
+    with pytest.raises(TypeError, match="checkpoint='sentiment' is a str: expected Checkpoint"):
+        ClassifierHandler("sentiment")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", ["good film", b"good", {"a": "b"}, None])
+def test_what_is_no_batch_is_refused_and_not_taken_letter_by_letter(checkpoint, batch):
+    handler = ClassifierHandler(checkpoint, OPTIONS)
+    with pytest.raises(TypeError, match=r"is no batch: with_no_batching\(\) is for TOKENS batches"):
+        handler.run_inference(batch, handler.load_model())
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_texts_and_batches_in_one_are_refused(checkpoint, order):
+    handler = ClassifierHandler(checkpoint, OPTIONS)
+    tokens = tokenize(tiny.records(TEXTS[:2]), checkpoint, OPTIONS)
+    with pytest.raises(TypeError, match="texts and TOKENS batches in one PCollection, such as 'a text'"):
+        handler.run_inference(["a text", tokens][::order], handler.load_model())

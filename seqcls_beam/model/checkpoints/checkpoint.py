@@ -15,6 +15,7 @@ from seqcls_beam.model.checkpoints.description import describe, describe_base, d
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 from seqcls_beam.model.checkpoints.fetching import Pick, fetched, from_hub
 from seqcls_beam.model.checkpoints.files import check_folder, digest, digests, needed, tokenizer_files
+from seqcls_beam.version import __version__
 
 PACKAGED = {"sentiment": Path(__file__).parents[2] / "sentiment"}
 """Name → folder of the checkpoints that come with the package."""
@@ -44,6 +45,7 @@ class Checkpoint:
     reads: str  # digest of what its tokenizer makes of texts, whatever files say so
     reading: str = ""  # which `problem` was taken, and why, where there was a choice: for people
     contested: bool = False  # something in the config says another `problem`
+    program: str = __version__  # the version of this package that resolved it
 
     @property
     def remark(self) -> str:
@@ -58,7 +60,8 @@ class Checkpoint:
     def local(self) -> Path:
         """The folder on this machine, fetched once into the cache if need be and verified once per process.
 
-        Raises `CheckpointError` where it cannot be had, or its files are not those of `digest`.
+        Raises `CheckpointError` where it cannot be had, its files are not those of `digest`, or this process has
+        another version of the package than the launcher.
         """
         return _local(self)
 
@@ -131,6 +134,11 @@ def _on_hub(model: str) -> bool:
 
 @functools.cache
 def _local(checkpoint: Checkpoint) -> Path:
+    if checkpoint.program != __version__:
+        raise CheckpointError(
+            f"the run was launched by seqcls_beam {checkpoint.program}, and this worker ({os.uname().nodename}) has "
+            f"{__version__}: give both the same"
+        )
     name, location, files = checkpoint.name, checkpoint.location, list(checkpoint.files)
     if "://" in location:
         with locked(checkpoint.digest) as folder:
