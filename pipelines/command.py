@@ -157,7 +157,7 @@ def finish(run: Run, begin: Callable[[], None], work: Callable[[], None]) -> dic
         with alive(run):
             work()
     except Exception as error:
-        if str(error).startswith("KeyboardInterrupt"):  # Beam names the step it came in
+        if _INTERRUPTED.match(str(error)):
             raise KeyboardInterrupt from error
         if not _became_something(run):
             raise explained(error) from error
@@ -194,6 +194,10 @@ _OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?(\w+Error: \[Errno \d+\] .*?)"
 """What a disk or a file system says, which needs no traceback to be understood."""
 
 
+_INTERRUPTED = re.compile(r"(?:RuntimeError: )?KeyboardInterrupt\b")
+"""The last line of a traceback where somebody pressed Ctrl-C; Beam names the step it came in."""
+
+
 def log_to_stderr() -> None:
     """Show warnings, but not what a worker logs of an error that the command itself will say in a sentence."""
     logging.basicConfig()
@@ -203,7 +207,8 @@ def log_to_stderr() -> None:
 
 def _unexpected(record: logging.LogRecord) -> bool:
     text = logging.Formatter().format(record)
-    return not _EXPECTED.search(text) and not _OF_THE_SYSTEM.search(text.rstrip().rpartition("\n")[2])
+    last = text.rstrip().rpartition("\n")[2]
+    return not (_EXPECTED.search(text) or _OF_THE_SYSTEM.search(last) or _INTERRUPTED.match(last))
 
 
 def explained(error: Exception) -> Exception:

@@ -126,8 +126,7 @@ def test_the_build_for_gpus_has_what_they_need(image):
 @pytest.fixture
 def pool(image, volume):
     """The image as Beam's worker: its entry point, as a container of a cluster is started with it."""
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", 50000)), "another pool is there"
+    _wait_for(POOL, there=False)  # one that was killed takes a moment
     mine = f"{os.getuid()}:{os.getgid()}"  # it writes into folders that the launcher made
     with image.running(*image.entrypoint, "--worker_pool", volumes=[volume], read_only=True, user=mine):
         _wait_for(POOL)
@@ -150,14 +149,14 @@ def job_service(folder):
             process.wait()
 
 
-def _wait_for(address):
+def _wait_for(address, there=True):
     host, port = address.split(":")
     for _ in range(300):
         with socket.socket() as probe:
-            if probe.connect_ex((host, int(port))) == 0:
+            if (probe.connect_ex((host, int(port))) == 0) == there:
                 return
         time.sleep(0.1)
-    raise AssertionError(f"nothing listens at {address}")
+    raise AssertionError(f"{'nothing' if there else 'something'} listens at {address}")
 
 
 EXTERNAL = ["--environment_type=EXTERNAL", f"--environment_config={POOL}"]
