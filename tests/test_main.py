@@ -92,11 +92,11 @@ def test_help_needs_no_locale_and_no_screen(tmp_path):
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", ["tokenize.py", "apache_beam/__init__.py", "torch.py"])
-def test_workers_take_no_module_of_the_working_folder(name, tmp_path):
+def test_workers_take_no_module_of_the_working_folder(tmp_path):
     """Those of Beam are started as `python -m`, which looks there first."""
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("raise SystemExit('this one is mine')\n")
+    for name in ("tokenize.py", "apache_beam/__init__.py", "torch.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('this one is mine')\n")
     script = tmp_path / "elsewhere" / "seqcls-beam"  # as pip writes it
     script.parent.mkdir()
     script.write_text("import sys\nfrom seqcls_beam.__main__ import main\nsys.exit(main())\n")

@@ -35,6 +35,7 @@ class _Calls:
     def __enter__(self) -> None:
         with self._lock:
             if self._ending:
+                self._last = time.monotonic()  # whoever asked may ask for another file at once
                 raise OSError("the program is at its end")
             self._open += 1
             if not self._awaited:
