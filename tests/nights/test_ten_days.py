@@ -105,22 +105,20 @@ def test_ten_days(tmp_path, models, disk):
     assert list(oracle.look(first))[-1] == partition("2026-03-29")
 
     # A new model from here on, and it is measured before its nights are judged. Of the night before, which was killed
-    # before it was judged, that says nothing, for the old model labelled it: an operator judges it. A file grows while
-    # it is read.
+    # before it was judged, that says nothing, for the old model labelled it: it stays open until an operator judges it.
+    # A file grows while it is read.
     files.day("2026-03-31/", 4_000, 31)
     answers = np.array(NAMES)[oracle.scorer.scores(first, reviews(300, 7)).argmax(1)]
     gold = [{"text": text, "label": str(label)} for text, label in zip(reviews(300, 7), answers, strict=True)]
     write_jsonl(tmp_path / "gold.jsonl", gold)
     measured = ["--gold", f"--input={tmp_path}/gold.jsonl", "--min_accuracy=0.95", "--threads=1"]
-    watch.refused = {partition("2026-03-29")}
     with files.growing("2026-03-31/unended.jsonl", 310) as grow:
         night = scheduler.night(*nightly("2026-03-31"), b, *measured)
         wait_for(night, lambda: any(tmp_path.glob("out/_attempts/run_date=2026-03-31/*/plan.parquet")))
         grow()
         assert "unended.jsonl had " in night.demand(1)
     assert list(oracle.look(second))[-1] == watch.newest["partition"] == partition("2026-03-30")
-    assert list(watch.newest["failed"]) == [partition("2026-03-29")]
-    watch.refused = set()
+    assert not watch.newest["failed"] and partition("2026-03-29") not in watch.newest["passed"]
     scheduler.by_hand("approve", "--run_date=2026-03-29").demand(0)
     assert watch.newest["partition"] == partition("2026-03-30") and not watch.newest["failed"]
 
