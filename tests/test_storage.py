@@ -22,19 +22,25 @@ def folder(request, tmp_path):
         storage.remove(f"memory://{tmp_path.name}")
 
 
-def test_put_if_absent_lets_one_of_many_win(folder):
-    uri = storage.join(folder, "a", "intent.json")
-    won = []
+def race(uri: str, threads: int) -> list[int]:
+    """Which of so many threads, each with its number to write, created a file at once."""
+    won: list[int] = []
 
-    def race(i: int) -> None:
+    def create(i: int) -> None:
         if storage.put_if_absent(uri, b"%d" % i):
             won.append(i)
 
-    threads = [threading.Thread(target=race, args=(i,)) for i in range(8)]
-    for thread in threads:
+    started = [threading.Thread(target=create, args=(i,)) for i in range(threads)]
+    for thread in started:
         thread.start()
-    for thread in threads:
+    for thread in started:
         thread.join()
+    return won
+
+
+def test_put_if_absent_lets_one_of_many_win(folder):
+    uri = storage.join(folder, "a", "intent.json")
+    won = race(uri, 8)
     if folder.startswith("memory"):
         assert won  # fsspec's memory store does not lock; what is left must be what a winner wrote
     else:
@@ -91,17 +97,7 @@ def test_a_copy_replaces_the_target(folder):
 
 def let_one_of_many_create(uri: str) -> None:
     """Of threads that create a file of a store at once one does, and its bytes are there."""
-    won: list[int] = []
-
-    def create(i: int) -> None:
-        if storage.put_if_absent(uri, b"%d" % i):
-            won.append(i)
-
-    threads = [threading.Thread(target=create, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    won = race(uri, 6)
     assert len(won) == 1
     assert storage.read(uri) == b"%d" % won[0]
 

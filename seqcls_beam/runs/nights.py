@@ -118,7 +118,7 @@ def _again(keys: list[Key], taken: list[bool], known: Covered) -> Iterator[str]:
     paths = [key[0] for key in again if key not in known.unread]
     if paths:
         yield (
-            f"{len(paths):,} file{'s' * (len(paths) > 1)} of which an earlier run lost rows, such as {paths[0]}, "
+            f"{_count(len(paths))} of which an earlier run lost rows, such as {paths[0]}, "
             "are read otherwise now, and whole: rows of them that it labelled are labelled again"
         )
 
