@@ -5,7 +5,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from seqcls_beam.model.checkpoints.description import describe, describe_base, d
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 from seqcls_beam.model.checkpoints.fetching import Pick, fetched, from_hub
 from seqcls_beam.model.checkpoints.files import check_folder, digest, digests, needed, tokenizer_files
+from seqcls_beam.model.checkpoints.latest import LATEST, version_in
 from seqcls_beam.version import __version__
 
 PACKAGED = {"sentiment": Path(__file__).parents[2] / "sentiment"}
 """Name → folder of the checkpoints that come with the package."""
+
+_FOLLOWED = 3
+"""Times that LATEST is read, where what it named is gone and it names something else."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -33,7 +37,7 @@ class Checkpoint:
     """
 
     name: str  # as the user gave it: "sentiment", a folder, a URI or a Hub id
-    location: str  # the absolute folder, the URI or the Hub id
+    location: str  # the absolute folder, the URI or the Hub id; where LATEST was followed that of the version
     revision: str | None  # the resolved commit of a Hub id, None for all others
     digest: str  # sha256 over the sorted (file name, sha256 of its bytes) of `files`
     files: dict[str, str] = field(hash=False)  # file name → sha256
@@ -69,11 +73,25 @@ class Checkpoint:
 def resolve(model: str | Path, revision: str | None = None, problem_type: str | None = None) -> Checkpoint:
     """Name → Checkpoint: fetch, digest and validate, without loading weights.
 
-    `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; `revision` is for Hub ids only. `problem_type` is
-    what the outputs are, as transformers names it, where the config does not say it or is wrong.
+    `model` is a key of PACKAGED, a folder, an fsspec URI or a Hub id; a folder or URI with a file LATEST means the
+    folder in it that this names. `revision` is for Hub ids only. `problem_type` is what the outputs are, as
+    transformers names it, where the config does not say it or is wrong.
     Raises `CheckpointError` with the first thing that is wrong.
     """
     return _resolve(model, revision, needed, functools.partial(describe, problem_type=problem_type))
+
+
+def resolve_copy(model: str, problem_type: str | None = None) -> Checkpoint:
+    """As `resolve`, of a folder or a URI whose files may change: what was looked at is kept in this machine's cache.
+
+    So a later `local` gives these files, whatever became of theirs. Raises `CheckpointError`, also for a name that is
+    neither folder nor URI.
+    """
+    if model in PACKAGED or _on_hub(model):
+        raise CheckpointError(f"{model}: no folder here ({Path(model).absolute()}) and no URI")
+    location = model if "://" in model else f"file://{Path(model).expanduser().absolute()}"
+    described = functools.partial(describe, problem_type=problem_type)
+    return replace(_resolve(location, None, needed, described), name=model)
 
 
 def resolve_tokenizer(model: str | Path, revision: str | None = None) -> Checkpoint:
@@ -101,14 +119,41 @@ def _resolve(
         raise CheckpointError("--model= names nothing (an unset variable?); the working folder is .")
     if revision is not None and not _on_hub(model):
         raise CheckpointError(f"revision {revision!r} is for Hub ids, and {model!r} is none: leave it out")
+    followed = "://" in model or not (model in PACKAGED or _on_hub(model))
+    where = model if "://" in model else storage.named(str(Path(model).expanduser().absolute()))
+    version = version_in(where) if followed else None
+    for _ in range(_FOLLOWED):
+        try:
+            return _found(model, version, revision, pick, description)
+        except (CheckpointError, OSError) as error:
+            if version is None:
+                raise
+            now = version_in(where)
+            if now == version:
+                passing = getattr(error, "passing", False)
+                raise CheckpointError(f"{error} ({where}/{LATEST} names {version})", passing) from error
+            version = now  # what it named may have been removed since
+    raise CheckpointError(f"{model}: its {LATEST} names another version at every look, now {version}", passing=True)
+
+
+def _found(
+    model: str,
+    version: str | None,
+    revision: str | None,
+    pick: Pick,
+    description: Callable[[Path, str], dict[str, Any]],
+) -> Checkpoint:
+    """`version`: the folder in it that is meant."""
+    below = [] if version is None else [version]
     with contextlib.ExitStack() as stack:
         location = model
         if "://" in model:
-            folder = stack.enter_context(fetched(model, pick))
+            location = storage.join(model, *below) if below else model
+            folder = stack.enter_context(fetched(location, pick))
         elif _on_hub(model):
             folder, revision = from_hub(model, revision, pick)
         else:
-            folder = PACKAGED.get(model) or Path(model).expanduser().absolute()
+            folder = (PACKAGED.get(model) or Path(model).expanduser().absolute()).joinpath(*below)
             location = str(folder)
         check_folder(folder, model)
         files = digests(folder, pick(each.name for each in folder.iterdir()))

@@ -31,7 +31,8 @@ def fetched(uri: str, pick: Pick) -> Iterator[Path]:
             raise
         except Exception as error:
             shown, said = storage.without_password(uri), storage.without_password(str(error))
-            raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {said})") from error
+            passing = isinstance(error, storage.StoreError)
+            raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {said})", passing) from error
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
