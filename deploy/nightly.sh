@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # One night: label what is new, measure the model where there are gold rows, judge what was published.
 set -euo pipefail
-((BASH_VERSINFO[0] >= 5)) || { echo "nightly: bash 5 or newer is needed, and this is $BASH_VERSION" >&2 && exit 2; }
-shopt -s inherit_errexit
+# shellcheck source-path=SCRIPTDIR source=commands.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/commands.sh"
 
 usage() {
     cat <<'END'
@@ -27,51 +27,6 @@ exit codes: 0 published, and all gates passed; 1 failed, but what a failed pipel
 END
 }
 
-say() { printf 'nightly: %s\n' "$*" >&2; }
-
-refuse() {
-    say "$*"
-    exit 2
-}
-
-child='' stop=''
-# shellcheck disable=SC2317 # called by traps
-pass_on() { # NAME NUMBER of a signal
-    stop=$((128 + $2))
-    say "SIG$1 is passed on; waiting for the end"
-    [[ -z $child ]] || kill -s "$1" "$child" 2>/dev/null || true
-}
-
-run() { # MODULE WORDS: leaves the command's exit code in $code; does not come back where a signal asked for the end
-    say "$1"
-    set -m # in a group of its own it does not ignore SIGINT, as other background processes of a script do
-    "$python" -m "$@" &
-    child=$!
-    set +m
-    [[ -z $stop ]] || kill -s TERM "$child" 2>/dev/null || true # the signal came before the child
-    while :; do
-        code=0
-        wait "$child" 2>/dev/null || code=$?
-        kill -0 "$child" 2>/dev/null || break # there still: a signal ended the waiting, not the child
-    done
-    child=''
-    say "$1 ended with code $code"
-    [[ -z $stop ]] || exit "$stop"
-}
-
-last() { # FLAG WORDS: the last value that --flag=value or --flag value gives
-    local flag=$1 found=''
-    shift
-    while (($#)); do
-        case $1 in
-            "$flag="*) found=${1#*=} ;;
-            "$flag") found=${2-} ;;
-        esac
-        shift
-    done
-    printf '%s' "$found"
-}
-
 check_zone() { # date takes a zone that it does not know for UTC, without a word
     local folder=${TZDIR:-/usr/share/zoneinfo} magic=''
     if [[ ${TZ-} =~ ^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$ && -f $folder/$TZ ]]; then
@@ -82,20 +37,12 @@ check_zone() { # date takes a zone that it does not know for UTC, without a word
 }
 
 gold_of() { # OUT MODEL REVISION THRESHOLD: a folder for that model beside OUT, so that nights of several keep their own
-    local base=$1 name sum
-    while [[ ($base == */ && $base != *://) || $base == */. ]]; do
-        base=${base%/*}
-    done
-    [[ $base != . ]] || base=$(pwd -P)
-    case $base in
-        '' | / | .. | */..) refuse "--output=$1: give --gold an --output of its own, for there is no OUT-gold" ;;
-    esac
-    [[ ! $base =~ ^[^/]+://[^/]*$ ]] ||
-        refuse "--output is a whole bucket, and OUT-gold would be another one: give --gold an --output of its own"
+    local base name sum
+    base=$(beside --output "$1" OUT)
     name=${2%"${2##*[!/]}"} name=${name##*/}
     name=$(printf '%s' "${name:-default}" | LC_ALL=C tr -c 'A-Za-z0-9._-' _ | cut -c 1-60)
     sum=$(printf '%s\n' "$2" "$3" "$4" | cksum) # models of one name may come from several places
-    printf '%s' "$base-gold/$name-${sum%% *}"
+    printf '%s' "$base/$name-${sum%% *}"
 }
 
 day_of() { # JOB DAYS: the day so many days before the one for which the Job was due
@@ -111,10 +58,6 @@ day_of() { # JOB DAYS: the day so many days before the one for which the Job was
     # By days of the calendar, at noon UTC: not every day has 24 hours.
     date --utc --date="$day 12:00 $2 days ago" +%F
 }
-
-trap 'pass_on HUP 1' HUP
-trap 'pass_on INT 2' INT
-trap 'pass_on TERM 15' TERM
 
 section=classify classify=() gates=() gold=() nights=() job='' days_before='' with_gold=''
 while (($#)); do
@@ -151,10 +94,7 @@ if [[ -n $with_gold && -z $evaluation ]]; then
     evaluation=$(gold_of "$output" "$model" "$revision" "$threshold")
 fi
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python=${PYTHON:-python3}
-[[ -n ${PYTHON-} || ! -x $here/../.venv/bin/python ]] || python=$here/../.venv/bin/python
-command -v "$python" >/dev/null || refuse "$python is not there: name in PYTHON the Python that has seqcls_beam"
+find_python
 
 say "the night of $night"
 run pipelines.classify --only_new --catch_up=7 --run_date="$night" "${classify[@]}"

@@ -60,6 +60,8 @@ def _main(argv: list[str]) -> int:
     with planning():
         made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS)
         job = plan(configured(parse_alone(made, argv, GROUPS)))
+        if job.config.machine.only_check:
+            return say("the options, the data and the base go together", 0)
     try:
         return _follow(job) if processes()[0] > 0 else _lead(job)
     except (RunError, CheckpointError) as error:

@@ -133,10 +133,22 @@ class ReportOptions(LossOptions):
         "fraction of rows that may have no gold label; above it the command fails", default=1.0, minimum=0, maximum=1
     )
 
+    promote: bool = option(
+        "where every gate passes, name the checkpoint in LATEST, a file in the folder that it lies in: who takes that "
+        "folder as --model takes this one from then on",
+        default=False,
+    )
+    only_check: bool = option(
+        "look whether the options are right and the rows are there, and end: the model need not be there yet",
+        default=False,
+    )
+
     def __post_init__(self) -> None:
         check(self)
         if self.overwrite and self.output is None:
             raise ValueError("--overwrite is for --output")
+        if self.promote and self.output is None:
+            raise ValueError("--promote needs --output: what speaks for the model is published first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +164,7 @@ class EvaluateConfig:
     report: ReportOptions
 
 
-_WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled")
+_WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled", "only_check")
 """Of the report, where no files are read that may be damaged."""
 
 TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
@@ -164,7 +176,7 @@ TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
             *("model", "revision", "problem_type", "threshold"),
             *("device", "dtype", "threads", "batch_tokens", "compile"),
         ),
-        "report": _WITHOUT_FILES,
+        "report": (*_WITHOUT_FILES, "promote"),
     },
     "labeled": {
         "read": ("text_column", "text_pair_column", "id_column", "batch_rows", "unit_bytes"),

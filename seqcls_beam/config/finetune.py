@@ -122,6 +122,9 @@ class MachineOptions:
         choices=("auto", "cpu", "cuda"),
     )
     threads: int = option("CPU threads per process (0: all cores, divided by the processes here)", default=0, minimum=0)
+    only_check: bool = option(
+        "look whether the options, the data and the base go together, and end: nothing is trained", default=False
+    )
 
     def __post_init__(self) -> None:
         check(self)

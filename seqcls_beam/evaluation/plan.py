@@ -1,12 +1,12 @@
 """An evaluation before it starts: options → the rows and the model, found and checked to fit."""
 
 from seqcls_beam.config.evaluate import EvaluateConfig
-from seqcls_beam.evaluation import parquet
+from seqcls_beam.evaluation import gates, parquet
 from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.sources import labeled, prepared, rows
 from seqcls_beam.model import predictions
 from seqcls_beam.model.tokens import Sequences
-from seqcls_beam.reading.files import list_files
+from seqcls_beam.reading.files import find, list_files
 from seqcls_beam.reading.records import read_unit
 from seqcls_beam.reading.units import plan_units
 
@@ -19,6 +19,20 @@ def plan(config: EvaluateConfig, threshold: float | None = None) -> Job:
     if config.answers.data is not None:
         return prepared.plan(config, config.answers.data)
     return labeled.plan(config, threshold) if config.answers.labeled else rows.plan(config)
+
+
+def look(config: EvaluateConfig) -> None:
+    """Find the rows, and see that gates are for such as far as the rows tell, before there is a model.
+
+    Raises as `plan` does.
+    """
+    if config.answers.data is not None:
+        there, _ = prepared.found(config, config.answers.data)
+        gates.check(config.gates, gates.Kind(there.problem, len(there.labels)))
+    elif config.answers.labeled:
+        gates.check(config.gates, plan(config).kind)
+    else:
+        find(config.read)
 
 
 def first_sequences(job: Job) -> Sequences | None:

@@ -1,4 +1,4 @@
-"""deploy/nightly.sh as a process, with a stand-in for Python that records what it is called with."""
+"""A script of deploy/ as a process, with a stand-in for Python that records what it is called with."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 NIGHTLY = DEPLOY / "nightly.sh"
+FINETUNE = DEPLOY / "finetune.sh"
 REAL = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(DEPLOY.parent), "TZ": "Europe/Berlin"}
 """An environment in which the script runs the commands of this project, by this very Python."""
 
@@ -26,8 +27,10 @@ _PYTHON = """\
 #!{python} -SE
 import json, os, signal, sys, time
 
-folder, module = {folder!r}, sys.argv[2]
-do = os.environ.get(module.removeprefix("pipelines.").upper(), "0")
+folder, words = {folder!r}, sys.argv[1:]
+if words[1] == "torch.distributed.run":  # which runs what it is given
+    words = words[words.index("-m", 2):]
+do = os.environ.get("CHECK" * ("--only_check" in words) + words[1].removeprefix("pipelines.").upper(), "0")
 
 def say(file, what):
     with open(os.path.join(folder, file), "a") as opened:
@@ -64,7 +67,10 @@ class Script:
         self.python.chmod(0o755)
 
     def run(self, *words: str, script: Path = NIGHTLY, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run it to its end. CLASSIFY, EVALUATE and APPROVE say what a command does: an exit code, or `killed`."""
+        """Run it to its end. Variables such as CLASSIFY say what that command does: an exit code, or `killed`.
+
+        CHECKEVALUATE and the like are of a command that only looks whether it is called well.
+        """
         return subprocess.run(
             [str(script), *words],
             cwd=self.folder,
@@ -75,10 +81,12 @@ class Script:
         )
 
     @contextmanager
-    def started(self, *words: str, before: tuple[str, ...] = (), **environ: str) -> Iterator[subprocess.Popen[str]]:
+    def started(
+        self, *words: str, script: Path = NIGHTLY, before: tuple[str, ...] = (), **environ: str
+    ) -> Iterator[subprocess.Popen[str]]:
         """Start it, and wait until a command waits in it: one that is to `wait`, or to `tidy` up at SIGTERM."""
         process = subprocess.Popen(
-            [*before, str(NIGHTLY), *words],
+            [*before, str(script), *words],
             cwd=self.folder,
             env=self.environ(environ),
             stderr=subprocess.PIPE,

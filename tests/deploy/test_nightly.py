@@ -243,6 +243,7 @@ def test_the_environment_beside_the_folder_is_taken(script):
     """And where there is none, python3."""
     (script.folder / "deploy").mkdir()
     copy = shutil.copy(NIGHTLY, script.folder / "deploy" / "nightly.sh")
+    shutil.copy(NIGHTLY.with_name("commands.sh"), script.folder / "deploy")
     commands = script.folder / "commands"
     commands.mkdir()
     (commands / "python3").symlink_to(script.python)
@@ -265,5 +266,7 @@ def test_help_names_what_there_is(script, words):
 
 @pytest.mark.deploy
 def test_shellcheck_finds_nothing():
-    done = subprocess.run(["shellcheck", "--severity=style", str(NIGHTLY)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout
+    for name in ("nightly.sh", "finetune.sh", "commands.sh"):
+        command = ["shellcheck", "--external-sources", "--severity=style", str(NIGHTLY.with_name(name))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout

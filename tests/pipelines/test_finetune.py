@@ -584,6 +584,15 @@ def test_what_cannot_be_is_said_in_a_sentence(flags, said, data, base, model, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_a_call_is_looked_at_and_nothing_is_trained(data, base, tmp_path, capsys):
+    out = tmp_path / "model"
+    assert run(data, base, out, "--only_check") == 0
+    assert "the options, the data and the base go together" in capsys.readouterr().err
+    assert run(tmp_path, base, out, "--only_check") == 2
+    assert "nothing is published there" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_recipe_holds_numbers_and_nothing_else(data, base, tmp_path, capsys):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"epochs": 1, "dropout": 0, "learning_rate": 0.003}')

@@ -9,21 +9,27 @@ from seqcls_beam.evaluation.gold import Gold
 from seqcls_beam.evaluation.job import Job, asked, total_bytes
 from seqcls_beam.evaluation.parquet import Files, listed
 from seqcls_beam.model.checkpoints import resolve
-from seqcls_beam.preparation.prepared import check_tokenizer, open_prepared
+from seqcls_beam.preparation.prepared import Prepared, check_tokenizer, open_prepared
 from seqcls_beam.reading.footers import schema_of
+
+
+def found(config: EvaluateConfig, data: str) -> tuple[Prepared, str]:
+    """Prepared data, and which split of them is meant; raises `ValueError` where there is none."""
+    prepared = open_prepared(data)
+    splits = [name for name in ("test", "validation", "train") if prepared.has(name)]
+    split = config.answers.split or next((name for name in splits if name != "train"), None)
+    if split is None:
+        raise ValueError(
+            f"--data={prepared.folder} holds neither test nor validation rows; name the split with --split"
+        )
+    if split not in splits:
+        raise ValueError(f"--split={split}: {prepared.folder} holds {', '.join(splits)}")
+    return prepared, split
 
 
 def plan(config: EvaluateConfig, data: str) -> Job:
     """Find the shards of a folder and the model; raises `ValueError` for what cannot be used."""
-    prepared = open_prepared(data)
-    splits = [name for name in ("test", "validation", "train") if prepared.has(name)]
-    split = config.answers.split or next((name for name in splits if name != "train"), None)
-    if split not in splits:
-        raise ValueError(
-            f"--split={split}: {prepared.folder} holds {', '.join(splits)}"
-            if split is not None
-            else f"--data={prepared.folder} holds neither test nor validation rows; name the split with --split"
-        )
+    prepared, split = found(config, data)
     checkpoint = resolve(config.model.model, config.model.revision, config.model.problem_type)
     check_tokenizer(prepared, checkpoint)
     if prepared.problem != checkpoint.problem:
