@@ -155,7 +155,7 @@ def record(keep: pa.Schema, pair: bool) -> pa.Schema:
                has what class numbers are called in its metadata (`classes_of`)
     reject     null in a good row
 
-    Behind these stands PAYLOAD where rows come as messages.
+    Behind these stands PAYLOAD where rows come as messages, and ATTRIBUTES where rejected ones are published.
     """
     return pa.schema(
         [
@@ -174,6 +174,9 @@ PAYLOAD = pa.field("payload", pa.binary())
 
 A message that is acknowledged exists nowhere else, and its text is not all of it.
 """
+
+ATTRIBUTES = pa.field("attributes", pa.map_(pa.string(), pa.string()))
+"""All attributes of a message, in every row: who mends a rejected message publishes it again as it was."""
 
 TOKENS = [
     # A row's windows, each one sequence for the model, special tokens included: one, or with `--overflow=window` as
@@ -194,8 +197,8 @@ PREDICTION = [
 ]
 """What Classify adds for a single-label or regression checkpoint, null in a rejected row.
 
-Before these stand `source`, `position`, `keep` and `reject` of RECORD, `tokens` and `truncated` of TOKENS, and no more:
-the texts and the ids are dropped.
+Before these stand `source`, `position`, `keep` and `reject` of RECORD, `tokens` and `truncated` of TOKENS, ATTRIBUTES
+where RECORD has it, and no more: the texts and the ids are dropped.
 """
 
 PREDICTION_MULTI_LABEL = [

@@ -60,13 +60,21 @@ class _Meter:
         age = "" if waiting is None else f", the oldest in hand {max(0.0, time.time() - waiting / 1e6):,.0f} s old"
         return (
             f"{rate:,.0f} messages/s{age}{away}; {flow.rows - flow.rejected:,} labelled, {flow.rejected:,} rejected; "
-            f"windows: {len(flow.open):,} open, {_sealed(flow)}"
+            f"{_told(flow, '; ')}windows: {len(flow.open):,} open, {_sealed(flow)}"
         )
 
 
 def _sealed(flow: Flow) -> str:
     more = f", {flow.amendments:,} amendment{'s'[: flow.amendments != 1]}" if flow.amendments else ""
     return f"{flow.sealed:,} sealed{more}"
+
+
+def _told(flow: Flow, end: str = "") -> str:
+    """What topics have; nothing where none have anything."""
+    if not flow.sent + flow.dead_lettered + flow.too_large:
+        return ""
+    large = f", {flow.too_large:,} too large" if flow.too_large else ""
+    return f"{flow.sent:,} published, {flow.dead_lettered:,} to the dead letters{large}{end}"
 
 
 @contextmanager
@@ -98,6 +106,8 @@ def summary(flow: Flow, acknowledged: int, seconds: float, output: str) -> None:
     facts = screen.facts()
     rate = f" in {seconds:,.0f} s ({flow.rows / seconds:,.0f}/s)" if seconds else ""
     facts.add_row("messages", f"{flow.rows - flow.rejected:,} labelled, {flow.rejected:,} rejected{rate}")
+    if told := _told(flow):
+        facts.add_row("topics", told)
     facts.add_row("acknowledged", f"{acknowledged:,}")
     facts.add_row("windows", f"{_sealed(flow)}, {len(flow.open):,} open")
     if flow.duplicates:

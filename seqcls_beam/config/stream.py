@@ -7,6 +7,7 @@ from seqcls_beam.config.classify import ModelOptions, ReadOptions, RunOptions
 from seqcls_beam.config.option import check, option
 
 _SUBSCRIPTION = re.compile(r"projects/[^/\s]+/subscriptions/[A-Za-z][\w.~+%-]{2,254}")
+_TOPIC = re.compile(r"projects/[^/\s]+/topics/[A-Za-z][\w.~+%-]{2,254}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,58 @@ class WindowOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopicOptions:
+    """Topics of Pub/Sub that a stream tells what became of its messages."""
+
+    output_topic: str | None = option(
+        "topic that gets every labelled row as JSON, at least once, projects/PROJECT/topics/NAME (default: none)",
+        default=None,
+        metavar="PATH",
+    )
+    dead_letter_topic: str | None = option(
+        "topic that gets every rejected message as it came, at least once, with the reason in its attributes "
+        "(default: none)",
+        default=None,
+        metavar="PATH",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("output_topic", "dead_letter_topic"):
+            topic = getattr(self, name)
+            if topic is not None and not _TOPIC.fullmatch(topic):
+                raise ValueError(
+                    f"--{name}={topic}: expected projects/PROJECT/topics/NAME, as `gcloud pubsub topics list` shows it"
+                )
+        if self.output_topic is not None and self.output_topic == self.dead_letter_topic:
+            raise ValueError(
+                f"--output_topic and --dead_letter_topic are both {self.output_topic}: who reads it could not tell "
+                "a row from a message that was rejected; name two topics"
+            )
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Flag → topic, of those that were named."""
+        each = {"output_topic": self.output_topic, "dead_letter_topic": self.dead_letter_topic}
+        return {name: topic for name, topic in each.items() if topic is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """A new model while a stream runs."""
+
+    watch_model: str | None = option(
+        "in place of --model, a folder or URI of a checkpoint, or of one that its file LATEST names: what is new there "
+        "is taken while the stream runs, if it has the same labels and answers what is at hand",
+        default=None,
+        metavar="NAME",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EndOptions:
     """When a stream ends by itself (on this machine)."""
 
@@ -109,3 +162,5 @@ class StreamConfig:
     windows: WindowOptions
     end: EndOptions
     run: RunOptions
+    topics: TopicOptions = TopicOptions()
+    watch: WatchOptions = WatchOptions()

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.tokens import Sequences, add_tokens, reject
-from seqcls_beam.schema import PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, Mark
+from seqcls_beam.schema import ATTRIBUTES, PREDICTION, PREDICTION_MULTI_LABEL, REJECT_VALUE, Mark
 
 Array = npt.NDArray[Any]
 
@@ -89,7 +89,7 @@ def _answered(
         tokens = reject(tokens, "classify", failures)
     absent = np.ones(len(tokens), bool)
     absent[rows] = False
-    predictions = tokens.select(_KEPT)
+    predictions = tokens.select([*_KEPT, *([ATTRIBUTES.name] if ATTRIBUTES.name in tokens.schema.names else [])])
     if absent.any():
         for name in ("tokens", "truncated"):
             at = predictions.schema.get_field_index(name)
@@ -124,6 +124,19 @@ def probabilities(
     for row, error in failures.items():
         raise ValueError(f"the model fails on text {row}: {error}") from error
     return scores
+
+
+def scored(
+    records: pa.RecordBatch, checkpoint: Checkpoint, classifier: Engine, options: ModelOptions
+) -> npt.NDArray[np.float32]:
+    """RECORD → float32 [rows, labels], as `scores` of PREDICTION; NaN where the tokenizer or the model raises on a row.
+
+    Raises what `tokenize` and `classify` raise.
+    """
+    found = np.full((len(records), len(checkpoint.labels)), np.nan, np.float32)
+    rows, scores, _ = _scores(add_tokens(records, checkpoint, options), classifier, checkpoint, options, len(records))
+    found[rows] = scores
+    return found
 
 
 def first_sequences(records: Iterable[pa.RecordBatch], checkpoint: Checkpoint, options: ModelOptions) -> Sequences:

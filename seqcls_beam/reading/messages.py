@@ -20,7 +20,7 @@ from seqcls_beam.reading.formats.columns import Layout, invalid_rows, nulled, pi
 from seqcls_beam.reading.formats.encodings import UTF8, of
 from seqcls_beam.reading.formats.jsonl import Parser
 from seqcls_beam.reading.formats.lines import Lines, too_large
-from seqcls_beam.schema import MESSAGE, MESSAGE_KEY, PAYLOAD, PUBSUB, Mark, record, renamed
+from seqcls_beam.schema import ATTRIBUTES, MESSAGE, MESSAGE_KEY, PAYLOAD, PUBSUB, Mark, record, renamed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # ms of the years 1 to 9999, which calendars have
@@ -50,14 +50,16 @@ class MessageLayout:
     payload: Layout  # what is read of a payload
     source: SourceOptions
     keep: pa.Schema  # all that is kept: columns of the payload, then attributes, then of the message itself
+    attributed: bool = False  # rows have ATTRIBUTES
 
     @property
     def schema(self) -> pa.Schema:
         """RECORD."""
-        return record(self.keep, self.payload.options.text_pair_column is not None).append(PAYLOAD)
+        schema = record(self.keep, self.payload.options.text_pair_column is not None).append(PAYLOAD)
+        return schema.append(ATTRIBUTES) if self.attributed else schema
 
 
-def message_layout(read: ReadOptions, source: SourceOptions) -> MessageLayout:
+def message_layout(read: ReadOptions, source: SourceOptions, attributed: bool = False) -> MessageLayout:
     """Options → MessageLayout. A column to keep without a type is a string: its value as it is written.
 
     A column or attribute that is named like one of a message itself, or like another one, is renamed as by
@@ -84,7 +86,8 @@ def message_layout(read: ReadOptions, source: SourceOptions) -> MessageLayout:
     own = [*MESSAGE, *([MESSAGE_KEY] if source.id_attribute is not None else [])]
     attributes = [pa.field(name, pa.string()) for name in source.attributes or ()]
     named = renamed([*attributes, *layout.keep], [each.name for each in [*MESSAGE, MESSAGE_KEY]])
-    return MessageLayout(layout, source, pa.schema([*named[len(attributes) :], *named[: len(attributes)], *own]))
+    kept = pa.schema([*named[len(attributes) :], *named[: len(attributes)], *own])
+    return MessageLayout(layout, source, kept, attributed)
 
 
 def to_record(messages: Sequence[Message], layout: MessageLayout) -> pa.RecordBatch:
@@ -119,8 +122,10 @@ def to_record(messages: Sequence[Message], layout: MessageLayout) -> pa.RecordBa
         rows=len(messages),
         bytes=sum([len(message.data) for message in messages]),
     )
-    payload = pa.array([message.data for message in messages], PAYLOAD.type)
-    return mark.on(pa.RecordBatch.from_arrays([source, *columns.columns, payload], schema=layout.schema))
+    whole = [pa.array([message.data for message in messages], PAYLOAD.type)]
+    if layout.attributed:
+        whole.append(pa.array([[*message.attributes.items()] for message in messages], ATTRIBUTES.type))
+    return mark.on(pa.RecordBatch.from_arrays([source, *columns.columns, *whole], schema=layout.schema))
 
 
 def _unreadable(payloads: list[bytes]) -> Rejects:

@@ -1,6 +1,6 @@
 """Calls to Pub/Sub's subscriber service, by the client that is generated from it; tried again as long as it may help.
 
-Knows the service and its answers, no messages.
+Knows the service and its answers, no messages. How it is reached, `connected`, holds for its publisher service, too.
 """
 
 import logging
@@ -44,6 +44,31 @@ _DELETED = "_deleted-topic_"  # of a subscription that has outlived its topic
 _log = logging.getLogger(__name__)
 
 
+def connected(transport: Any, who: str) -> Any:
+    """A connection for a generated client, by its class of transports for gRPC; no call is made.
+
+    PUBSUB_EMULATOR_HOST leads elsewhere, as it does all clients of Google. Raises `InputFailed` where nobody says which
+    account asks: `who`, a subscription or a topic, and what is done with it.
+    """
+    import grpc
+    from google.auth.exceptions import DefaultCredentialsError
+
+    elsewhere = os.environ.get("PUBSUB_EMULATOR_HOST")
+    if elsewhere:
+        return transport(channel=grpc.insecure_channel(elsewhere, CHANNEL))
+
+    def channel(host: str, **how: Any) -> grpc.Channel:
+        return transport.create_channel(host, **{**how, "options": CHANNEL})
+
+    try:
+        return transport(channel=channel)
+    except DefaultCredentialsError as error:
+        raise InputFailed(
+            f"{who}: nobody says which account does so: run `gcloud auth application-default login`, or set "
+            f"GOOGLE_APPLICATION_CREDENTIALS ({error})"
+        ) from error
+
+
 class About(NamedTuple):
     """What the service says of a subscription."""
 
@@ -76,14 +101,9 @@ class Service:
         self._failing: set[str] = set()  # what is tried again
 
     def connect(self) -> None:
-        """Prepare calls; none is made. Raises `ImportError` naming the extra, `InputFailed` where nobody says who asks.
-
-        PUBSUB_EMULATOR_HOST leads elsewhere, as it does all clients of Google.
-        """
+        """Prepare calls; none is made. Raises `ImportError` naming the extra, and else as `connected`."""
         try:
-            import grpc
             from google.api_core.gapic_v1.routing_header import to_grpc_metadata
-            from google.auth.exceptions import DefaultCredentialsError
             from google.pubsub_v1 import types
             from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
         except ImportError as error:
@@ -93,21 +113,7 @@ class Service:
             ) from error
         self._types = types
         self._metadata = [to_grpc_metadata({"subscription": self.subscription})]
-        elsewhere = os.environ.get("PUBSUB_EMULATOR_HOST")
-        if elsewhere:
-            self._transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(elsewhere, CHANNEL))
-            return
-
-        def channel(host: str, **how: Any) -> grpc.Channel:
-            return SubscriberGrpcTransport.create_channel(host, **{**how, "options": CHANNEL})
-
-        try:
-            self._transport = SubscriberGrpcTransport(channel=channel)
-        except DefaultCredentialsError as error:
-            raise InputFailed(
-                f"{self.subscription}: nobody says which account pulls from it: run `gcloud auth application-default "
-                f"login`, or set GOOGLE_APPLICATION_CREDENTIALS ({error})"
-            ) from error
+        self._transport = connected(SubscriberGrpcTransport, f"{self.subscription} is to be pulled from")
 
     def about(self) -> About:
         """What it says of the subscription, asked once; as `call`."""

@@ -83,6 +83,8 @@ class Flow:
         self.rows = self.rejected = 0  # written, as often as they were
         self.open: set[str] = set()  # windows that have pieces, as far as is known
         self.sealed = self.amendments = self.duplicates = 0  # first versions, later ones; rows left out
+        self.passed = 0  # rows of batches of which topics were told what they are to be told
+        self.sent = self.dead_lettered = self.too_large = 0  # messages to topics; what is in the folder alone
 
     def pulled(self, puller: int, events: pa.Array, published: pa.Array) -> int | None:
         """The event time of a puller after messages with these times, in microseconds since 1970.
@@ -114,6 +116,14 @@ class Flow:
                 self.rejected += rejected
                 self.open.add(window)
                 self._new.add(window)
+
+    def told(self, rows: int, sent: int, dead_lettered: int, too_large: int) -> None:
+        """Topics have what they get of a batch of so many rows."""
+        with self._lock:
+            self.passed += rows
+            self.sent += sent
+            self.dead_lettered += dead_lettered
+            self.too_large += too_large
 
     def looking(self) -> None:
         """Windows that are over are looked for, and sealed; `published` and `left` say what comes of it."""

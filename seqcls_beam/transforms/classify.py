@@ -71,14 +71,18 @@ class Tokenize(beam.PTransform[Batches, Batches]):
     the tokenizer raises is rejected. Where the worker has a GPU for the model, batches are tokenised while that
     computes those before them, some megabytes ahead. In the worker raises `ValueError` for options that the checkpoint
     cannot meet, and `CheckpointError` where files of it are not those it was resolved from.
+
+    `watched`, of streams: newer models at the checkpoint's name, a folder or a URI, take its place between two batches
+    (`model.watching`). Classify must be told the same.
     """
 
     checkpoint: Checkpoint
     options: ModelOptions = field(default_factory=ModelOptions)
+    watched: bool = False
 
     def expand(self, records: Batches) -> Batches:
         """One step."""
-        ahead = beam.ParDo(TokenizeAhead(self.checkpoint, self.options))
+        ahead = beam.ParDo(TokenizeAhead(self.checkpoint, self.options, self.watched))
         return records | "Ahead" >> ahead.with_output_types(pa.RecordBatch)
 
 
@@ -91,13 +95,14 @@ class Classify(beam.PTransform[Batches, Batches]):
     where the weights do not load, and `RuntimeError` where more than 16 rows a batch fail: then it is the model.
 
     `progress` is a folder of this machine for `runs.progress`. `first`, which int8 needs, are sequences of the corpus:
-    `model.predictions.first_sequences`.
+    `model.predictions.first_sequences`. `watched` as for Tokenize.
     """
 
     checkpoint: Checkpoint
     options: ModelOptions = field(default_factory=ModelOptions)
     progress: str | None = None
     first: Sequences | None = None
+    watched: bool = False
 
     def expand(self, tokens: Batches) -> Batches:
         """Gather, then RunInference, whose output type Beam cannot tell."""
@@ -106,9 +111,10 @@ class Classify(beam.PTransform[Batches, Batches]):
 
         from seqcls_beam.transforms.handler import ClassifierHandler
 
-        handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first).with_no_batching()
+        handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first, watched=self.watched)
         gather = beam.ParDo(Gather(self.options)).with_output_types(Gathered)
-        return tokens | "Gather" >> gather | RunInference(handler).with_output_types(pa.RecordBatch)
+        infer = RunInference(handler.with_no_batching()).with_output_types(pa.RecordBatch)
+        return tokens | "Gather" >> gather | "RunInference" >> infer
 
 
 @dataclass

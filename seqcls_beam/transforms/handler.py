@@ -19,11 +19,12 @@ from seqcls_beam.model.answers import answers
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.predictions import Engine, classify
 from seqcls_beam.model.tokens import Sequences, tokenize
+from seqcls_beam.model.watching import Watch
 from seqcls_beam.reading.rows import MAX_HELD, Held, row_layout
 from seqcls_beam.reading.values import bare, of_type
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
-from seqcls_beam.transforms.overlap import Gathered
+from seqcls_beam.transforms.overlap import Gathered, watch_of
 
 BATCH_TEXTS = 8192
 _COUNTED = MAX_HELD // BATCH_TEXTS  # characters of a text that count as one text of a batch
@@ -53,13 +54,14 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
     pipeline, until a pipeline loads another one (Beam holds it, too). With `large_model=True`, in `batching`, the
     processes of a machine share the one that the first of them loads. `progress` is a folder of this machine for
     `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`): given to every
-    worker, so that all have the same model.
+    worker, so that all have the same model. `watched`, of streams: newer models at the checkpoint's name, a folder or a
+    URI, take its place between two batches, which are marked with the one that labelled them (`model.watching`).
 
-    Raises `ValueError` when it is made for int8 without them, and `TypeError` for an argument that Beam does not know.
-    On the worker `load_model` raises `EngineError` where the device or the precision of `options` cannot be had and
-    `CheckpointError` where the weights do not load, `run_inference` `RuntimeError` where more than 16 rows of a batch
-    fail and `ValueError` for options that the checkpoint cannot meet, and `update_model_path` `ValueError`: a handler
-    has one checkpoint.
+    Raises `ValueError` when it is made for int8 without them or `watched` as a `large_model`, and `TypeError` for an
+    argument that Beam does not know. On the worker `load_model` raises `EngineError` where the device or the precision
+    of `options` cannot be had and `CheckpointError` where the weights do not load, `run_inference` `RuntimeError` where
+    more than 16 rows of a batch fail and `ValueError` for options that the checkpoint cannot meet, and
+    `update_model_path` `ValueError`: a handler has one checkpoint.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
         first: Sequences | None = None,
         *,
         pairs: bool = False,
+        watched: bool = False,
         **batching: Any,
     ) -> None:
         options = of_type("options", options, ModelOptions, type(None)) or ModelOptions()
@@ -80,18 +83,28 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
                 "--dtype=int8 is fitted to the first rows of a corpus, which a handler does not know: give their "
                 "sequences as `first`, or take bfloat16 or float32"
             )
+        if of_type("watched", watched, bool) and batching.get("large_model"):
+            raise ValueError("watched and large_model: a model that processes share is not replaced; leave one out")
         super().__init__(**_batching(batching))
         self._checkpoint = checkpoint
         self._options = options
         self._progress = progress
         self._first = first
+        self._watched = watched
         self._layout = row_layout("text", "text_pair" if pairs else None, (), "texts", {})
 
     def load_model(self) -> Any:
-        """Load the checkpoint as a `Classifier`; device, dtype and threads are decided here, on the worker."""
+        """Load the checkpoint as a `Classifier`; device, dtype and threads are decided here, on the worker.
+
+        Of a handler that is `watched` the `Watch` of this process, when it has loaded what stands there now.
+        """
         # Here and not above: building a pipeline must not import torch.
         from seqcls_beam.model.engine import loaded
 
+        if self._watched:
+            watch = watch_of(self._checkpoint, self._options)
+            watch.begin()
+            return watch
         # Beam shares a model between the threads of one transform, and lets it go with that; a stream's next pipeline
         # has another transform.
         return loaded(self._checkpoint, self._options, self._first)
@@ -103,7 +116,7 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
         which Beam counts by its rows. A list is returned, not a generator: only so does RunInference count a failing
         batch.
         """
-        engine = model if hasattr(model, "facts") else _Elsewhere(model)
+        engine = model if isinstance(model, Watch) or hasattr(model, "facts") else _Elsewhere(model)
         if isinstance(batch, pa.RecordBatch | Gathered):
             return self._predictions(_batches(batch), engine)
         if not isinstance(batch, list | tuple | np.ndarray):
@@ -144,16 +157,25 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
                 "labels, tokenizer and length are those of one checkpoint, so make a new pipeline with the other"
             )
 
-    def _predictions(self, batches: list[pa.RecordBatch], engine: Engine) -> list[pa.RecordBatch]:
+    def _predictions(self, batches: list[pa.RecordBatch], engine: Engine | Watch) -> list[pa.RecordBatch]:
         if self._progress:
             size = sum(Mark.of(each).bytes for each in batches)
             progress.report(self._progress, begun_rows=sum(map(len, batches)), begun_bytes=size)
-        return classify(batches, engine, self._checkpoint, self._options, self._advance if self._progress else None)
+        advance = self._advance if self._progress else None
+        if not isinstance(engine, Watch):
+            return classify(batches, engine, self._checkpoint, self._options, advance)
+        with engine.working() as work:
+            read = [engine.read_by(each, work.checkpoint) for each in batches]
+            return classify(read, work.engine, work.checkpoint, self._options, advance)
 
-    def _results(self, texts: Sequence[Any], engine: Engine) -> list[PredictionResult]:
+    def _results(self, texts: Sequence[Any], engine: Engine | Watch) -> list[PredictionResult]:
         inferences: list[dict[str, Any]] = []
         for records in self._records(texts):
-            (predictions,) = self._predictions([tokenize(records, self._checkpoint, self._options)], engine)
+            if isinstance(engine, Watch):
+                tokens = engine.tokenized(records)
+            else:
+                tokens = tokenize(records, self._checkpoint, self._options)
+            (predictions,) = self._predictions([tokens], engine)
             inferences += answers(predictions).append_column("reject", predictions["reject"]).to_pylist()
         return [PredictionResult(*each, each[1]["model"]) for each in zip(texts, inferences, strict=True)]
 

@@ -19,6 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import tokenize
+from seqcls_beam.model.watching import Watch
 
 AHEAD_BATCHES = 16
 """That are tokenised ahead: of short texts a million tokens or two, half a second of a GPU's work."""
@@ -36,6 +37,21 @@ def overlaps(options: ModelOptions) -> bool:
     return on_gpu(options.device)
 
 
+def watch_of(checkpoint: Checkpoint, options: ModelOptions) -> Watch:
+    """The model of a stream in this process."""
+    # Here and not above: building a pipeline must not import torch.
+    from seqcls_beam.model.engine.watched import watch_of
+
+    return watch_of(checkpoint, options)
+
+
+def forget_model(checkpoint: Checkpoint, options: ModelOptions) -> None:
+    """The stream of `watch_of` is over in this process."""
+    from seqcls_beam.model.engine.watched import forget
+
+    forget(checkpoint, options)
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where an element stands in time, which what comes of it shares."""
@@ -51,14 +67,19 @@ class _Place:
 class TokenizeAhead(beam.DoFn):
     """RECORD → TOKENS, row for row and in order; on a GPU's worker ahead of the steps behind."""
 
-    def __init__(self, checkpoint: Checkpoint, options: ModelOptions) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, watched: bool = False) -> None:
+        """`watched`: by the checkpoint at work, which is `checkpoint` at first (`model.watching`)."""
         self._checkpoint = checkpoint
         self._options = options
+        self._watched = watched
+        self._watch: Watch | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[_Tokenizing] = deque()
 
     def setup(self) -> None:
         """Decide."""
+        if self._watched:
+            self._watch = watch_of(self._checkpoint, self._options)
         if overlaps(self._options):
             self._pool = ThreadPoolExecutor(1, "tokenize")
 
@@ -77,9 +98,9 @@ class TokenizeAhead(beam.DoFn):
     ) -> Iterator[Any]:
         """Begin with a batch; hand on those for which there is no room any more."""
         if self._pool is None:
-            yield tokenize(batch, self._checkpoint, self._options)
+            yield self._tokenized(batch)
             return
-        begun = self._pool.submit(tokenize, batch, self._checkpoint, self._options)
+        begun = self._pool.submit(self._tokenized, batch)
         self._ahead.append(_Tokenizing(begun, batch.nbytes, _Place(timestamp, window, pane)))
         while len(self._ahead) > AHEAD_BATCHES or (
             len(self._ahead) > 1 and sum(each.bytes for each in self._ahead) > HELD_BYTES
@@ -95,6 +116,11 @@ class TokenizeAhead(beam.DoFn):
         """Leave no thread behind."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _tokenized(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._watch is not None:
+            return self._watch.tokenized(batch)
+        return tokenize(batch, self._checkpoint, self._options)
 
 
 @dataclass(frozen=True)

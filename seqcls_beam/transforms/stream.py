@@ -1,14 +1,15 @@
 """Streams as PTransforms: messages in, pieces of windows out. The steps between are those of files.
 
-    PullMessages ─ Tokenize ─ Classify ─ AppendWindows ┄ (bundle done: acknowledge)
+    PullMessages ─ Tokenize ─ Classify ─ AppendWindows ─ (PublishRows) ┄ (bundle done: acknowledge)
 
 All of it is one fused stage, so a bundle is done when its pieces are durable, and only then are its messages
-acknowledged. Nothing may shuffle in between: the acknowledgement would come before the piece.
+acknowledged. Nothing may shuffle in between: the acknowledgement would come before the piece. Dataflow, which keeps
+messages itself, has a source of its own: `messages.py`.
 """
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,14 +24,13 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.runners.worker import statesampler
 from apache_beam.transforms.core import RestrictionProvider
-from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.reading.messages import Message, MessageLayout, own_time, to_record
 from seqcls_beam.reading.subscription import opened
-from seqcls_beam.runs.flow import MAX_BYTES, Took, flow_of
+from seqcls_beam.runs.flow import Took, flow_of
 from seqcls_beam.runs.pieces import append
 from seqcls_beam.schema import Mark
 
@@ -40,9 +40,6 @@ _RESTRICTION = beam.DoFn.RestrictionParam()  # of the DoFn itself, which knows h
 _WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
 
 _SAMPLING_MS = 10
-
-_Plain = tuple[str, int, dict[str, str], bytes]
-"""A `Message` as Beam's coders know it."""
 
 
 @dataclass
@@ -75,39 +72,8 @@ class PullMessages(beam.PTransform[PBegin, Batches]):
 
 
 @dataclass
-class ReadMessages(beam.PTransform[PBegin, Batches]):
-    """A subscription → the RECORD batches of PullMessages, by the source of Dataflow's own.
-
-    Dataflow acknowledges a message when it has stored it, after its first fused stage, and keeps it itself from there
-    on. Messages are gathered for half of `max_latency` at most. Their event time is found by the layout and not by the
-    source, which would try a message with a bad one for ever. No `id_label` is passed: Dataflow drops what is delivered
-    again by Pub/Sub's id itself, and which of two publishings with one key stays is for sealing to decide; a source
-    that dropped by key would keep whichever came first, and lose a mended message that follows a malformed one.
-    Groups have no bound in bytes before they are cut into batches.
-    """
-
-    source: SourceOptions
-    layout: MessageLayout
-    batch_rows: int = 8192
-
-    def expand(self, root: PBegin) -> Batches:
-        """Read, then gather in Beam's state."""
-        # Here and not above: Beam's module imports Google's client, which takes seconds.
-        from apache_beam.io.gcp.pubsub import ReadFromPubSub
-
-        keyed = beam.typehints.Tuple[bytes, _Plain]
-        return (
-            root
-            | "Read" >> ReadFromPubSub(subscription=self.source.subscription, with_attributes=True)
-            | "Plain" >> beam.ParDo(_ToPlain()).with_output_types(keyed)
-            | "Group" >> GroupIntoBatches.WithShardedKey(self.batch_rows, self.source.max_latency / 2)
-            | "Batch" >> beam.FlatMap(gathered, self.layout).with_output_types(pa.RecordBatch)
-        )
-
-
-@dataclass
-class AppendWindows(beam.PTransform[Batches, PCollection[str]]):
-    """PREDICTION batches → a durable piece in every window that they have rows of; yields the windows' names.
+class AppendWindows(beam.PTransform[Batches, Batches]):
+    """PREDICTION batches → the same, when there is a durable piece in every window that they have rows of.
 
     `output` is the folder, `window` the seconds of event time in a window. `subscription` names the `runs.flow.Flow` of
     this process that is told. Raises what `runs.pieces.append` does.
@@ -117,9 +83,9 @@ class AppendWindows(beam.PTransform[Batches, PCollection[str]]):
     window: int
     subscription: str = ""
 
-    def expand(self, predictions: Batches) -> PCollection[str]:
+    def expand(self, predictions: Batches) -> Batches:
         """One step."""
-        return predictions | "Append" >> beam.ParDo(_Append(self)).with_output_types(str)
+        return predictions | "Append" >> beam.ParDo(_Append(self)).with_output_types(pa.RecordBatch)
 
 
 @contextmanager
@@ -191,18 +157,8 @@ class _Pull(beam.DoFn, RestrictionProvider):
         return int(restriction.size())
 
 
-class _ToPlain(beam.DoFn):
-    """Messages as Beam has them → as plain tuples, under one key, which Beam shards."""
-
-    def process(self, message: Any, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[tuple[bytes, _Plain]]:
-        """One each."""
-        published = message.publish_time
-        micros = timestamp.micros if published is None else int(Timestamp.from_utc_datetime(published).micros)
-        yield b"", (message.message_id, micros, message.attributes or {}, message.data or b"")
-
-
 class _Append(beam.DoFn):
-    """PREDICTION → names of windows."""
+    """PREDICTION → PREDICTION."""
 
     def __init__(self, how: AppendWindows) -> None:
         self._how = how
@@ -212,8 +168,8 @@ class _Append(beam.DoFn):
         self._waited = Metrics.distribution("seqcls_beam.AppendWindows", "milliseconds-since-published")
         self._told: set[bytes] = set()
 
-    def process(self, predictions: pa.RecordBatch) -> Iterator[str]:
-        """Durable when it returns."""
+    def process(self, predictions: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Durable when it yields."""
         begun = time.monotonic()
         pieces = append(self._how.output, predictions, self._how.window, self._told)
         oldest = pc.min(predictions["keep"].field("publish_time").cast(pa.int64())).as_py()
@@ -222,11 +178,11 @@ class _Append(beam.DoFn):
             mark, beside = Mark.of(predictions), time.monotonic() - begun
             took = Took(mark.rows, mark.bytes, sum(mark.seconds.values()), beside)
             flow_of(self._how.subscription).written(pieces, took)
-        for window, rows, rejected in pieces:
+        for _, rows, rejected in pieces:
             self._rows.inc(rows)
             self._rejected.inc(rejected)
             self._pieces.inc()
-            yield window
+        yield predictions
 
 
 def _timed(messages: Sequence[Message], batch: pa.RecordBatch, attribute: str | None) -> pa.Array:
@@ -234,17 +190,3 @@ def _timed(messages: Sequence[Message], batch: pa.RecordBatch, attribute: str | 
     rejected = batch["reject"].is_valid().to_pylist()
     both = zip(messages, rejected, strict=True)
     return pa.array([not bad or own_time(each, attribute) is not None for each, bad in both], pa.bool_())
-
-
-def gathered(group: tuple[Any, Iterable[_Plain]], layout: MessageLayout) -> Iterator[pa.RecordBatch]:
-    """Messages that Beam gathered → batches of 32 MiB of payload at most, or of one message."""
-    held: list[Message] = []
-    size = 0
-    for message in map(Message._make, group[1]):
-        if held and size + len(message.data) > MAX_BYTES:
-            yield to_record(held, layout)
-            held, size = [], 0
-        held.append(message)
-        size += len(message.data)
-    if held:
-        yield to_record(held, layout)

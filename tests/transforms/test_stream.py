@@ -3,7 +3,6 @@
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import apache_beam as beam
@@ -11,15 +10,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
-from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.worker import statesampler
-from apache_beam.testing import test_stream
 from apache_beam.utils.counters import CounterFactory
-from google import pubsub_v1
 
 from pipelines import classify, streaming
 from pipelines.options import UsageError
@@ -32,9 +27,9 @@ from seqcls_beam.reading import subscription as subscriptions
 from seqcls_beam.reading.messages import Message, message_layout, to_record
 from seqcls_beam.runs.flow import MAX_BYTES, Flow, Pace, Took
 from seqcls_beam.runs.pieces import prepare
-from seqcls_beam.schema import Mark, labeled
+from seqcls_beam.schema import labeled
 from seqcls_beam.transforms import Classify, Tokenize
-from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages, _timed, gathered, prompt_bundles
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, _timed, prompt_bundles
 from tests import broker, tiny
 from tests.corpora import texts
 
@@ -99,19 +94,6 @@ def test_event_time_is_the_greatest_seen_and_the_least_over_pullers():
     assert flow.watermark == 7 * minute
     published = pa.array([13 * minute], pa.timestamp("us", "UTC"))
     assert flow.pulled(1, times(13 * minute), published) == 13 * minute
-
-
-def test_what_beam_gathered_is_bounded_by_its_payload():
-    source = SourceOptions(subscription=NAME, message_format="text")
-    layout = message_layout(ReadOptions(input=()), source)
-    large = b"x" * (MAX_BYTES // 2 + 1)
-    plain: list[tuple[str, int, dict[str, str], bytes]] = [
-        (str(i), 1_000_000 * i, {}, large if i < 3 else b"a text") for i in range(6)
-    ]
-    batches = list(gathered((b"", plain), layout))
-    assert [len(batch) for batch in batches] == [1, 1, 4]
-    assert pa.concat_arrays([batch["position"] for batch in batches]).to_pylist() == [1_000_000 * i for i in range(6)]
-    assert Mark.of(batches[0]).units == 0
 
 
 def test_a_rejected_row_has_an_event_time_unless_its_message_does_not_tell_it():
@@ -181,54 +163,6 @@ def test_each_runner_has_its_source(tmp_path, runner):
     assert pipeline.to_runner_api().components.transforms
 
 
-def test_what_the_service_sends_is_gathered_whole(tmp_path, monkeypatch):
-    """Beam's own source is replaced by messages as it makes them; what is behind it is what Dataflow gets."""
-    sent = [
-        {
-            "data": b'{"text": "number %d"}' % i,
-            "attributes": {"n": str(i)} if i % 2 else {},
-            "message_id": f"{1_000 + i}",
-            "publish_time": datetime(2026, 11, 20, 10, tzinfo=UTC) + timedelta(seconds=i, microseconds=i),
-        }
-        for i in range(25)
-    ]
-    made = [PubsubMessage._from_proto_str(pubsub_v1.types.PubsubMessage.serialize(each)) for each in sent]
-    asked = []
-
-    class Read(beam.PTransform):
-        def __init__(self, **how):
-            super().__init__()
-            asked.append(how)
-
-        def expand(self, root):
-            stream = test_stream.TestStream().add_elements(made)
-            # Time goes on after the last message: what is gathered by then is less than a batch.
-            return root | stream.advance_processing_time(60).advance_watermark_to_infinity()
-
-    monkeypatch.setattr("apache_beam.io.gcp.pubsub.ReadFromPubSub", Read)
-    source = SourceOptions(subscription=NAME, attributes=("n",))
-    layout = message_layout(ReadOptions(input=()), source)
-    with beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"])) as pipeline:
-        told = pipeline | ReadMessages(source, layout, batch_rows=10) | beam.Map(written, str(tmp_path))
-        assert told.element_type is str
-    assert asked == [{"subscription": NAME, "with_attributes": True}]
-    tables: list[pa.Table] = [pa.ipc.open_file(path).read_all() for path in tmp_path.iterdir()]
-    assert sorted(map(len, tables)) == [5, 10, 10]
-    rows = [row for table in tables for row in table.to_pylist()]
-    assert sorted((row["text"], row["keep"]["n"], row["keep"]["message_id"]) for row in rows) == sorted(
-        (f"number {i}", str(i) if i % 2 else None, each["message_id"]) for i, each in enumerate(sent)
-    )
-    for row in rows:
-        assert row["keep"]["publish_time"] == sent[int(row["keep"]["message_id"]) - 1_000]["publish_time"]
-
-
-def written(batch: pa.RecordBatch, folder: str) -> str:
-    path = f"{folder}/{batch['keep'].field('message_id')[0]}"
-    with pa.ipc.new_file(path, batch.schema) as file:
-        file.write_batch(batch)
-    return path
-
-
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -280,7 +214,7 @@ def test_a_source_ends_after_its_pulls_and_acknowledges_what_was_done(tmp_path):
             | Classify(checkpoint, ModelOptions())
             | AppendWindows(out, 3600, name)
         )
-        assert (batches.element_type, kept.element_type) == (pa.RecordBatch, str)
+        assert batches.element_type is kept.element_type is pa.RecordBatch
         result = pipeline.run()
         result.wait_until_finish()
         pieces = [pq.read_table(path, partitioning=None) for path in (tmp_path / "out").rglob("window=*/*.parquet")]

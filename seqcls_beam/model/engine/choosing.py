@@ -29,7 +29,8 @@ from seqcls_beam.model.engine.packed import FAMILIES, Packed
 from seqcls_beam.model.engine.packing import Ints
 from seqcls_beam.model.engine.padded import Padded
 from seqcls_beam.model.engine.static import Static
-from seqcls_beam.model.engine.trial import Trial
+from seqcls_beam.model.engine.trial import Trial, passes
+from seqcls_beam.model.tokens import Sequences
 
 _WORTH_SAYING = 1.1  # times as fast
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -78,7 +79,12 @@ class _Way:
 
 
 def choose(
-    checkpoint: Checkpoint, device: torch.device, options: ModelOptions, tokens: int, longest: int
+    checkpoint: Checkpoint,
+    device: torch.device,
+    options: ModelOptions,
+    tokens: int,
+    longest: int,
+    at_hand: Sequences | None = None,
 ) -> tuple[Executor, dict[str, Any]]:
     """(the executor, facts about it) for passes of `tokens` tokens and sequences of at most `longest`.
 
@@ -86,13 +92,15 @@ def choose(
     the plain padded model in the same precision, and than twice what the precision itself costs that model; or a logit
     x than ten times as much of 1 + |x|, the value of a regression than as much. A precision that `options` leave open
     is refused where it costs the plain model more than 1e-2 (float16) or 3e-2 (bfloat16). int8 begins as float32.
+    Sequences `at_hand` are tried, too; they come with a job that is under way, which gets no advice any more.
     Raises `EngineError` where no way passes or the options do not go together, `CheckpointError` as `load`, and what
     the last way raises.
     """
     if device.type == "cpu":
         keep_freed_memory()
     model: Any = load(checkpoint, device)
-    trial = Trial(model, vocabulary(model), longest, checkpoint.sentence_ids, checkpoint.problem)
+    texts = None if at_hand is None else passes(at_hand, vocabulary(model), longest, tokens)
+    trial = Trial(model, vocabulary(model), longest, checkpoint.sentence_ids, checkpoint.problem, texts or ())
     ways = _ways(model.config.model_type, device, options)
     refused: list[dict[str, str]] = []
     for way in ways:
@@ -102,7 +110,7 @@ def choose(
             facts: dict[str, Any] = way.facts | ({"refused": refused} if refused else {})
             if way.dtype != torch.float32:
                 facts["self_test_cost"] = round(trial.price(way.dtype).answer, 6)
-            elif device.type == "cpu" and options.dtype == "auto" and linear.multiplies_bfloat16():
+            elif at_hand is None and device.type == "cpu" and options.dtype == "auto" and linear.multiplies_bfloat16():
                 _advise(way, checkpoint, found, trial, tokens, longest)
             return found, facts
         _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, found)

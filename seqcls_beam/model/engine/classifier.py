@@ -19,7 +19,7 @@ from torch import Tensor
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.engine.choosing import choose, vocabulary
-from seqcls_beam.model.engine.devices import cores, multiplies_bfloat16, resolve_device
+from seqcls_beam.model.engine.devices import PASS, cores, multiplies_bfloat16, resolve_device
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead, out_of_memory
 from seqcls_beam.model.engine.int8 import quantize
@@ -29,21 +29,27 @@ from seqcls_beam.model.engine.static import Static
 from seqcls_beam.model.tokens import Sequences
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
-_FORWARD = threading.Lock()  # one pass at a time per process: it uses all the threads it may
 _log = logging.getLogger(__name__)
 
 
 class Classifier:
     """A loaded model. Constructing one reads the weights, which takes seconds; make one per process.
 
-    The fastest way to run the model is taken that gives, on a few synthetic sequences, what plain transformers gives;
-    `facts` say which, and which were refused. `first` are the first sequences of the corpus, which int8 is fitted to
-    and judged by: (ids int32 [T], offsets int64 [N + 1], token types int8 [T] or None), as `first_sequences` has them.
+    The fastest way to run the model is taken that gives, on a few synthetic sequences and on those `at_hand`, what
+    plain transformers gives; `facts` say which, and which were refused. `first` are the first sequences of the corpus,
+    which int8 is fitted to and judged by. Both: (ids int32 [T], offsets int64 [N + 1], token types int8 [T] or None),
+    as `first_sequences` has them.
     Raises `CheckpointError` where the weights do not load, `EngineError` where the device or the precision that was
     asked for cannot be had.
     """
 
-    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, first: Sequences | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        options: ModelOptions,
+        first: Sequences | None = None,
+        at_hand: Sequences | None = None,
+    ) -> None:
         device = resolve_device(options.device)
         if options.dtype == "int8" and first is None:
             raise EngineError("--dtype=int8: it is fitted to the first rows of a corpus, and here is none")
@@ -55,7 +61,7 @@ class Classifier:
         self._widening = threading.Lock()
         threads = options.threads or cores()
         torch.set_num_threads(threads)
-        self._executor, chosen = choose(checkpoint, device, options, self._budget, self._longest)
+        self._executor, chosen = choose(checkpoint, device, options, self._budget, self._longest, at_hand)
         self._vocabulary = vocabulary(self._executor.model)
         self.facts: dict[str, Any] = {
             **chosen,
@@ -178,7 +184,7 @@ class Classifier:
         where, offsets_R1 = take(offsets_N1, rows_R)
         types = None if types_T is None else types_T[where]
         try:
-            with _FORWARD, torch.inference_mode():
+            with PASS, torch.inference_mode():
                 return self._executor.forward(ids_T[where], types, np.diff(offsets_R1))
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -191,7 +197,7 @@ class Classifier:
         if len(lengths_R) == 1 and not (static and self._budget > self._longest):
             raise MemoryError(f"one sequence of {lengths_R[0]} tokens does not fit into the memory of this device")
         if self.facts["device"] != "cpu":
-            with _FORWARD:  # not while another thread captures a graph
+            with PASS:  # not while another thread captures a graph
                 torch.cuda.empty_cache()
         tokens = self._budget if static else int(lengths_R.sum())
         self._budget = self.facts["batch_tokens"] = tokens // 2

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,9 @@ from seqcls_beam.model.engine.errors import EngineError
 
 AMPERE = (8, 0)
 """The compute capability from which on a GPU multiplies bfloat16, and runs FlashAttention-2."""
+
+PASS = threading.Lock()
+"""Held for each forward pass, of which a process makes one at a time: it uses all the threads it may."""
 
 _log = logging.getLogger(__name__)
 

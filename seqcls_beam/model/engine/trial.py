@@ -1,4 +1,4 @@
-"""The self-test of a way to run a model: a few synthetic sequences, and how far its answers may be from plain ones.
+"""The self-test of a way to run a model: a few sequences, and how far its answers may be from plain ones.
 
 Two faults are told apart. A precision has a price whatever runs it, which the plain padded model shows against itself
 in float32. A way of running has none: in the same precision it may differ from the plain model by rounding alone.
@@ -7,24 +7,30 @@ Axes in names as in `seqcls_beam.model.engine`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqcls_beam.model.engine.packing import Ints
+from seqcls_beam.model.engine.devices import PASS
+from seqcls_beam.model.engine.packing import Ints, packs, take
 from seqcls_beam.model.engine.padded import Padded
+from seqcls_beam.model.tokens import Sequences
 
+_BREATH = 0.005  # seconds between passes, in which another thread, whose texts wait, may begin one of its own
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)
 _ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
 """Of an answer: what two ways may differ by in one precision, be their rounding ever so small."""
 _PRICE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 """Of an answer: what a precision that nobody asked for may differ by from float32."""
 
+Pass = tuple[Ints, Ints | None, Ints]
+"""Ids [T], types [T] or None, lengths [N] of sequences, one after the other."""
+
 Forward = Callable[[Ints, Ints | None, Ints], Tensor]
-"""Ids [T], types [T] or None, lengths [N] of sequences, one after the other → logits float32 [N, L]."""
+"""The three of a `Pass` → logits float32 [N, L]."""
 
 
 class Distance(NamedTuple):
@@ -44,27 +50,38 @@ class Distance(NamedTuple):
 class Trial:
     """Synthetic sequences of 1 to 144 tokens, and the plain padded model's answers to them, for each precision."""
 
-    def __init__(self, model: Any, vocabulary: int, longest: int, types: bool, problem: str) -> None:
-        """`model` is in float32 and as it was loaded; it is not changed. `problem` is that of a `Checkpoint`."""
+    def __init__(
+        self, model: Any, vocabulary: int, longest: int, types: bool, problem: str, texts: Sequence[Pass] = ()
+    ) -> None:
+        """`model` is in float32 and as it was loaded; it is not changed. `problem` is that of a `Checkpoint`.
+
+        `texts` are tried, too.
+        """
         self._problem = problem
         self._lengths_N = np.minimum(_LENGTHS, longest)
         self._ids_T = np.random.default_rng(0).integers(0, vocabulary, self._lengths_N.sum())
         self._types_T = (self._ids_T % 2).astype(np.int8) if types else None
+        self._passes = [(self._ids_T, self._types_T, self._lengths_N), *texts]
         self._plain = {torch.float32: self.logits(Padded(model).forward)}
 
     def logits(self, forward: Forward) -> Tensor:
         """Float32 [N, L], on the CPU."""
-        with torch.inference_mode():
-            return forward(self._ids_T, self._types_T, self._lengths_N).cpu()
+        return torch.cat([self._pass(forward, each) for each in self._passes])
 
     def seconds(self, forward: Forward) -> float:
         """What a pass takes that is not the first one."""
         took = []
         for _ in range(3):
             began = time.perf_counter()
-            self.logits(forward)
+            self._pass(forward, self._passes[0])
             took.append(time.perf_counter() - began)
         return min(took)
+
+    def _pass(self, forward: Forward, each: Pass) -> Tensor:
+        if len(self._passes) > 1:
+            time.sleep(_BREATH)
+        with PASS, torch.inference_mode():
+            return forward(*each).cpu()
 
     def learn(self, dtype: torch.dtype, load: Callable[[], Any]) -> None:
         """See what the plain model, which is loaded in a precision where that is new, gives in it."""
@@ -110,6 +127,22 @@ class Trial:
         if self._problem == "regression":
             return f"{distance.answer:.2g} of a value"
         return f"{distance.answer:.2g} in a probability, by {distance.logit:.2g} of a logit"
+
+
+def passes(sequences: Sequences, vocabulary: int, longest: int, tokens: int) -> list[Pass]:
+    """Sequences, those that the model can read, in passes of at most so many tokens or of one sequence."""
+    ids_T, offsets_N1, types_T = sequences
+    lengths_N = np.diff(offsets_N1)
+    read = [
+        number
+        for number, (start, length) in enumerate(zip(offsets_N1, lengths_N, strict=False))
+        if 1 <= length <= longest and ids_T[start : start + length].max() < vocabulary
+    ]
+    made: list[Pass] = []
+    for group in packs(lengths_N, np.asarray(read, np.int64), tokens):
+        where, offsets_R1 = take(offsets_N1, group)
+        made.append((ids_T[where], None if types_T is None else types_T[where], np.diff(offsets_R1)))
+    return made
 
 
 def _name(dtype: torch.dtype) -> str:
