@@ -15,6 +15,7 @@ created number N+1 could still do so, and claim what nobody sees.
 
 import hashlib
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,24 +75,39 @@ def take(run: Run, files: list[Key], covered: Callable[[], Covered]) -> Taken:
         _refuse_beside(store, open_, ours, set(digests), now)
         if _end_dead(store, open_, ours, set(digests), now):
             continue
-        known = covered()  # asked after the claims: what was claimed and published in between is in one of them
-        holder = {digest: claim.partition for claim in open_ for digest in claim.files}
-        own = {digest for claim in open_ if (claim.partition, claim.number) == ours for digest in claim.files}
-        new = [key not in known for key in files]
-        mine = [fresh and digest in own for fresh, digest in zip(new, digests, strict=True)]
-        free = [fresh and digest not in holder for fresh, digest in zip(new, digests, strict=True)]
-        held = Counter(
-            holder[digest]
-            for fresh, digest in zip(new, digests, strict=True)
-            if fresh and digest in holder and digest not in own
-        )
-        if any(mine):
-            return Taken(known, mine, held, sum(free), fresh=False)
-        if not any(free):
-            return Taken(known, free, held, 0, fresh=False)
-        claimed = tuple(digest for is_free, digest in zip(free, digests, strict=True) if is_free)
+        # Coverage is asked after the claims: what was claimed and published in between is in one of them.
+        found = _shared(covered(), open_, ours, files, digests)
+        if not found.fresh:
+            return found
+        claimed = tuple(digest for is_ours, digest in zip(found.files, digests, strict=True) if is_ours)
         if _write(store, number + 1, (*open_, _Claim(*ours, lease.clock(store), claimed))):
-            return Taken(known, free, held, 0, fresh=True)
+            return found
+
+
+def look(run: Run, files: list[Key], covered: Callable[[], Covered]) -> Taken:
+    """What `take` would give, for who only asks: nothing is claimed, and dead claims stay. Raises as `take`."""
+    assert run.follows is not None
+    store, ours = store_of(run.output), (run.partition, run.follows + 1)
+    digests, now = [_digest(key) for key in files], time.time()  # the clock of the store is asked by writing a file
+    open_ = _look(store)[1]
+    _refuse_beside(store, open_, ours, set(digests), now)
+    living = tuple(each for each in open_ if (each.partition, each.number) == ours or _lives(store, each, now))
+    return _shared(covered(), living, ours, files, digests)._replace(fresh=False)
+
+
+def _shared(
+    known: Covered, claims: tuple[_Claim, ...], ours: tuple[str, int], files: list[Key], digests: list[str]
+) -> Taken:
+    """Which of the files are ours beside these claims; `fresh` where they are to be claimed."""
+    holder = {digest: claim.partition for claim in claims for digest in claim.files}
+    own = {digest for claim in claims if (claim.partition, claim.number) == ours for digest in claim.files}
+    asked = list(zip((key not in known for key in files), digests, strict=True))
+    mine = [new and digest in own for new, digest in asked]
+    free = [new and digest not in holder for new, digest in asked]
+    held = Counter(holder[digest] for new, digest in asked if new and digest in holder and digest not in own)
+    if any(mine):
+        return Taken(known, mine, held, sum(free), fresh=False)
+    return Taken(known, free, held, 0, fresh=any(free))
 
 
 def give_up(run: Run) -> None:
@@ -185,17 +201,24 @@ def _end_dead(store: Store, claims: tuple[_Claim, ...], ours: tuple[str, int], a
 
 def _lives(store: Store, claim: _Claim, now: float) -> bool:
     """Whether a sign has come lately from any start of a run that works for a version."""
-    signs = [lease.usage(store.uri(each))[2] for each in _attempts(store, claim.partition, claim.number)]
-    return abs(now - max([claim.since, *filter(None, signs)])) < lease.EXPIRES  # a clock may have been put back
+    begun = _attempts_at(store, claim)
+    signs = [(claim.since, None), *((lease.usage(uri)[2] or 0.0, uri) for uri in begun)]
+    return any(lease.is_living(uri, abs(now - sign)) for sign, uri in signs)  # a clock may have been put back
 
 
 def _at_work(store: Store, claim: _Claim, now: float) -> bool:
     """Whether a start of a run for a version renews its lease, or is planned: who has failed and ended does neither."""
-    begun = [store.uri(each) for each in _attempts(store, claim.partition, claim.number)]
-    signs = [sign for each in begun if (sign := lease.renewed(each)) is not None]
+    begun = _attempts_at(store, claim)
+    signs: list[tuple[float, str | None]] = [
+        (sign, each) for each in begun if (sign := lease.renewed(each)) is not None
+    ]
     if all(claim.since > (lease.usage(each)[2] or 0.0) for each in begun):  # nobody has worked by it yet
-        signs.append(claim.since)
-    return any(abs(now - sign) < lease.EXPIRES for sign in signs)
+        signs.append((claim.since, None))
+    return any(lease.is_living(uri, abs(now - sign)) for sign, uri in signs)
+
+
+def _attempts_at(store: Store, claim: _Claim) -> list[str]:
+    return [store.uri(each) for each in _attempts(store, claim.partition, claim.number)]
 
 
 def _attempts(store: Store, partition: str, number: int) -> list[str]:

@@ -138,7 +138,7 @@ def _attempts(store: Store, partition: str, now: float) -> list[Leftover]:
             found.append(Leftover(uri, partition, "not of this program: left alone", files, size, idle, False))
         elif stage and number <= at:
             found.append(Leftover(uri, partition, "can never be published", files, size, idle, True, number))
-        elif idle is not None and idle < lease.EXPIRES:
+        elif idle is not None and lease.is_living(store.uri(uri), idle):
             found.append(Leftover(uri, partition, _AT_WORK, files, size, idle, False, number))
         else:
             found.append(Leftover(uri, partition, "a run that is dead", files, size, idle, True, number))

@@ -9,7 +9,7 @@ from seqcls_beam.runs.columns import Shape, shape
 from seqcls_beam.runs.commit import locate, recovered
 from seqcls_beam.runs.store import Store
 from seqcls_beam.runs.table import TRIES, called, partitions
-from seqcls_beam.runs.versions import Version, newest, published_files
+from seqcls_beam.runs.versions import Version, newest, published_files, read_version
 
 Key = tuple[str, int, str]
 """A file as it was read: path without a password, size in bytes, version."""
@@ -67,10 +67,13 @@ def _itself(key: Key) -> str:
 class Covered:
     """The input of the newest versions of all partitions, when this was made; whatever model labelled it."""
 
-    def __init__(self, store: Store, read: dict[str, Any], leave_out: str | None = None) -> None:
+    def __init__(
+        self, store: Store, read: dict[str, Any], leave_out: str | None = None, carry_out: bool = True
+    ) -> None:
         """`read` says how files are read now; `leave_out` is a partition that is about to be replaced and covers none.
 
-        Versions that were decided and interrupted are carried out first. Raises `RunError` for a file that is none.
+        Versions that were decided and interrupted are carried out first, unless somebody only asks. Raises `RunError`
+        for a file that is none.
         """
         self.shapes: dict[str, Shape] = {}  # partition → what its rows look like, where there are any and that is known
         self.files: dict[Key, bool] = {}  # False: rows of it are missing that may be read now
@@ -78,7 +81,7 @@ class Covered:
         self.by_path: dict[str, str] = {}  # → a partition that has rows of a file of that name
         self.gone: dict[str, str] = {}  # partition → a part that its version names, and that is gone
         names = partitions(store)
-        found = zip(names, storage.each(partial(_look, store), names), strict=True)
+        found = zip(names, storage.each(partial(_look, store, carry_out), names), strict=True)
         for partition, (manifest, part) in ((name, each) for name, each in found if each is not None):
             if (looks := shape(called(partition), manifest)) and not looks.blank:
                 self.shapes[partition] = looks
@@ -119,19 +122,24 @@ def is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:
     return same and bool(file["rows"])
 
 
-def _look(store: Store, partition: str) -> tuple[dict[str, Any], str | None] | None:
+def _look(store: Store, carry_out: bool, partition: str) -> tuple[dict[str, Any], str | None] | None:
     """The manifest of a partition's newest version, and a part that it names and that is gone; None without a version.
 
     On a disk a folder is there before its first version is.
     """
     for _ in range(TRIES):
-        if (found := recovered(store, partition)) is None:
+        if (found := (recovered if carry_out else _newest)(store, partition)) is None:
             return None
         version, manifest = found
         part = missing(store, version, manifest)
         if part is None or newest(store, partition) == version.number:
             return manifest, part
     return manifest, None  # each time it was replaced by another one, which took the parts away
+
+
+def _newest(store: Store, partition: str) -> tuple[Version, dict[str, Any]] | None:
+    number = newest(store, partition)
+    return read_version(store, partition, number) if number else None
 
 
 def missing(store: Store, version: Version, manifest: dict[str, Any]) -> str | None:

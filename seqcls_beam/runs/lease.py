@@ -20,6 +20,10 @@ RENEWED = 20.0
 EXPIRES = 600.0
 """Seconds without any change in its attempt after which a run is taken for dead: a machine may be slow, or halted."""
 
+HANDED_OVER = 5400.0
+"""The same of a run whose job works where nobody renews its lease: it may wait for its machines, and then loads images
+and models before a unit is finished, and each unit that is changes the attempt."""
+
 
 @contextmanager
 def alive(run: Run) -> Iterator[None]:
@@ -50,9 +54,31 @@ def alive(run: Run) -> Iterator[None]:
                 storage.remove_file(run.lease)
 
 
+def hand_over(run: Run) -> None:
+    """Leave a run that has begun to a job that works without this process."""
+    if storage.exists(run.facts):  # else it is published, or removed
+        storage.put(run.lease, b"handed over")
+
+
+def is_living(attempt: str | None, idle: float) -> bool:
+    """Whether a run may be at work in an attempt in which nothing has changed for so many seconds; None: not begun."""
+    return idle < EXPIRES or (attempt is not None and idle < HANDED_OVER and _is_handed_over(attempt))
+
+
+def _is_handed_over(attempt: str) -> bool:
+    try:
+        return storage.read(storage.join(attempt, "lease")) != b""
+    except OSError:  # it has none
+        return False
+
+
 def renewed(attempt: str) -> float | None:
-    """When the lease in an attempt was renewed last, as `usage` tells it; None where all its starts have ended."""
-    return usage(storage.join(attempt, "lease"))[2]
+    """When the lease in an attempt was renewed last, as `usage` tells it; None where all its starts have ended.
+
+    Of a run that was handed over, when anything in its attempt changed last.
+    """
+    sign = usage(storage.join(attempt, "lease"))[2]
+    return usage(attempt)[2] if sign is not None and _is_handed_over(attempt) else sign
 
 
 def clock(store: Store) -> float:

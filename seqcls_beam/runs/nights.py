@@ -26,12 +26,13 @@ class Night(NamedTuple):
     there: dict[str, Shape]  # partition → what its rows look like, for who plans the run
 
 
-def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
+def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any], claim: bool = True) -> Night:
     """Claim the files, UNIT rows, that no version under the output covers and no living run works on.
 
     None is, where the partition was labelled already and is not to be replaced, even if its rows were taken away since:
     a date is labelled once. `read` says how files are read. Raises `RunError`, with nothing claimed, where the run
-    could not be published, or where parts of the partition are gone and files that it was made of are, too.
+    could not be published, or where parts of the partition are gone and files that it was made of are, too. Who only
+    asks does not `claim`, and then nothing is written.
     """
     store, keys = store_of(run.output), [key_of(row) for row in files.to_pylist()]
     before = made_of(run)
@@ -39,7 +40,7 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
     there = {name for key in keys for name in (key, names.of(key))}
     done = bool(before)
     if done and not run.overwrite:
-        known = Covered(store, read)
+        known = Covered(store, read, carry_out=claim)
         if run.partition not in known.gone:
             new = sum(key not in known for key in keys)
             return Night(run, files.slice(0, 0), False, (*_late(run, new), *_gone(known)), known.shapes)
@@ -48,7 +49,8 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any]) -> Night:
     if reason := unpublishable(run):
         raise RunError(reason)
     with writing(run.output):
-        taken = claims.take(run, keys, lambda: Covered(store, read, run.partition if done else None))
+        take = claims.take if claim else claims.look
+        taken = take(run, keys, lambda: Covered(store, read, run.partition if done else None, carry_out=claim))
     known = taken.covered
     of_files = (_again, _changed, _known, _moved)
     said = [*(each for say in of_files for each in say(keys, taken.files, known)), *_gone(known), *_held(taken.held)]

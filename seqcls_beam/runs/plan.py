@@ -1,6 +1,6 @@
 """A labelling before it starts: options → the model, the files and their layout, under which run id."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -23,12 +23,27 @@ from seqcls_beam.runs.covered import Key, Names, key_of
 from seqcls_beam.runs.due import find_dated
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import new_files
-from seqcls_beam.runs.publication import current, follow
+from seqcls_beam.runs.publication import beside, current, follow
 from seqcls_beam.runs.run import Run, RunError, identity
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import partitions, shapes
 from seqcls_beam.schema import PARTITION
 from seqcls_beam.version import __version__
+
+
+def look(config: ClassifyConfig, others: Container[Key] = ()) -> Job:
+    """What `plan` would find, for who only asks: nothing is finished, claimed or written but a model that is fetched.
+
+    Files among `others` are taken by another night. Raises as `plan`.
+    """
+    checkpoint = _model(config)
+    run = beside(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""))
+    listing = _listing(config)
+    if not config.run.only_new:
+        return _job(config, checkpoint, run, listing)
+    left = pa.array([key_of(row) not in others for row in listing.files.to_pylist()], pa.bool_())
+    night = new_files(run, listing.files.filter(left), how_read(config.read), claim=False)
+    return _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, night.said)
 
 
 def plan(config: ClassifyConfig) -> Job:
@@ -53,10 +68,11 @@ def plan(config: ClassifyConfig) -> Job:
         raise
 
 
-def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
+def plan_again(config: ClassifyConfig, following: Callable[[Run], Run] = follow) -> Iterator[tuple[str, Job | str]]:
     """For `relabel`: partitions that another model labelled → the run that replaces each, or why none does.
 
-    A partition is made again of the files that it was made of, all of them. Raises as `plan`.
+    A partition is made again of the files that it was made of, all of them. Who only asks gives `beside` as
+    `following`. Raises as `plan`.
     """
     checkpoint = _model(config)
     store = store_of(storage.absolute(config.run.output))
@@ -64,7 +80,7 @@ def plan_again(config: ClassifyConfig) -> Iterator[tuple[str, Job | str]]:
     rows = {key_of(row): at for at, row in enumerate(listing.files.to_pylist())}
     there = shapes(store)
     for partition in partitions(store):
-        run = follow(replace(_run(config, partition), overwrite=True))
+        run = following(replace(_run(config, partition), overwrite=True))
         before = current(run)
         if before is None or before.manifest.get("model", {}).get("digest") in (checkpoint.digest, None):
             continue

@@ -24,6 +24,7 @@ from seqcls_beam.runs.versions import (
     STAGE,
     Version,
     is_below,
+    newest,
     published_files,
     read_version,
     stage_name,
@@ -72,6 +73,15 @@ def follow(run: Run) -> Run:
     if not run.follows:
         read_newest(store, run.partition)  # refuses an output of an earlier layout
     _tidy(store, run)
+    return run
+
+
+def beside(run: Run) -> Run:
+    """The same, for who only asks: what is half done stays so, nothing is written or removed. Raises as `follow`."""
+    store = store_of(run.output)
+    run = replace(run, follows=newest(store, run.partition))
+    if not run.follows:
+        read_newest(store, run.partition)
     return run
 
 

@@ -165,6 +165,11 @@ def finished_units(run: Run, planned: int) -> int:
     return sum(1 for _ in _finished(run, planned))
 
 
+def done_before(run: Run, planned: int) -> set[int]:
+    """Numbers of the planned units that an earlier start has finished; for who only asks, nothing is tidied."""
+    return set(_finished(run, planned, tidy=False))
+
+
 def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
     """The units of the saved plan that have no record yet, in order. Raises `RunError` where the attempt is gone."""
     facts = read_own(run, run.facts)
@@ -253,11 +258,11 @@ def part_damage(uri: str, part: dict[str, Any]) -> str | None:
     return None if rows == part["rows"] else f"has {rows} rows where {part['rows']} were written"
 
 
-def _finished(run: Run, planned: int) -> Iterator[int]:
+def _finished(run: Run, planned: int, tidy: bool = True) -> Iterator[int]:
     """Numbers of units whose record names parts that are there; what is in those is checked before they are published.
 
-    A record of another plan is removed. The same run may be planned otherwise: a large Parquet file whose footer cannot
-    be read for a moment is not cut.
+    A record of another plan is removed, if `tidy`. The same run may be planned otherwise: a large Parquet file whose
+    footer cannot be read for a moment is not cut.
     """
     there = {
         folder: {uri.rsplit("/", 1)[-1] for uri in storage.files(storage.join(run.attempt, folder))}
@@ -266,7 +271,8 @@ def _finished(run: Run, planned: int) -> Iterator[int]:
     for uri in storage.files(run.records()):
         record = _read_record(run, uri)
         if record["units"] != planned:
-            storage.remove(uri)
+            if tidy:
+                storage.remove(uri)
         elif all(not record.get(folder) or record[folder]["name"] in there[folder] for folder in there):
             yield _unit_number(uri)
 

@@ -93,6 +93,19 @@ def test_a_night_that_is_dead_loses_its_files_and_cannot_publish_when_it_wakes(o
     assert take(night(out, "2026-11-23")).files == [False] * 4
 
 
+def test_a_night_that_was_handed_over_to_a_job_waits_for_machines_longer(out, monkeypatch):
+    sent = night(out, "2026-11-23")
+    take(sent)
+    begin(sent, [], {})
+    lease.hand_over(sent)
+    passed(monkeypatch, lease.EXPIRES + 60)
+    assert take(night(out, "2026-11-24")).held == {sent.partition: 4}
+    with pytest.raises(RunError, match="another start of run_date=2026-11-23 labels other files"):
+        take(night(out, "2026-11-23"), [])
+    passed(monkeypatch, lease.HANDED_OVER)
+    assert take(night(out, "2026-11-24")).files == [True] * 4
+
+
 def test_a_dead_night_is_left_alone_by_one_that_wants_none_of_its_files(out, monkeypatch):
     """As of a dated inbox: the 21st failed, and is started again after the 22nd."""
     failed = night(out, "2026-11-21")

@@ -56,6 +56,16 @@ def test_nothing_is_found_where_all_is_quiet(tmp_path):
     assert cleaning.look(str(tmp_path)) == []
 
 
+def test_an_attempt_of_a_job_that_nobody_waits_for_is_left_alone_for_longer(tmp_path):
+    run = make(tmp_path, "a")
+    storage.put(run.facts, b"{}")
+    lease.hand_over(run)
+    let_pass(run.attempt)
+    assert [each.why for each in cleaning.look(str(tmp_path))] == ["a run at work: left alone"]
+    let_pass(run.attempt, lease.HANDED_OVER + 60)
+    assert [each.why for each in cleaning.look(str(tmp_path))] == ["a run that is dead"]
+
+
 def test_an_attempt_that_changes_is_left_alone_and_one_that_does_not_is_removed(tmp_path):
     published(tmp_path, "a")
     dead, busy = (make(tmp_path, each, overwrite=True) for each in "bc")

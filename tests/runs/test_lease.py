@@ -1,6 +1,7 @@
 """The clock of a store, and signs of life, whatever its file system calls the time of a change."""
 
 import datetime
+import os
 import secrets
 import time
 from pathlib import Path
@@ -107,3 +108,28 @@ def test_a_probe_that_a_run_tidied_away_is_written_again(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "put", tidied)
     assert abs(lease.clock(store_of(str(tmp_path))) - time.time()) < 5
     assert len(written) == 2 and list(tmp_path.rglob("*")) == []
+
+
+def test_a_run_that_was_handed_over_may_be_silent_for_longer(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    begin(run, [], {})
+    with lease.alive(run):
+        assert lease.is_living(run.attempt, lease.EXPIRES - 1) and not lease.is_living(run.attempt, lease.EXPIRES + 1)
+    assert lease.renewed(run.attempt) is None
+    lease.hand_over(run)
+    assert lease.is_living(run.attempt, lease.HANDED_OVER - 1) and not lease.is_living(run.attempt, lease.HANDED_OVER)
+    assert not lease.is_living(None, lease.EXPIRES + 1), "a run that has not begun"
+    then = time.time() - 3000
+    os.utime(run.lease, (then, then))
+    record = Path(run.record(0))
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"{}")
+    assert abs((lease.renewed(run.attempt) or 0) - time.time()) < 60, "a unit that is finished is a sign of life"
+    with lease.alive(run):  # somebody waits for it again
+        assert not lease.is_living(run.attempt, lease.EXPIRES + 1)
+
+
+def test_what_is_published_is_not_handed_over(tmp_path):
+    run = Run(str(tmp_path), "a" * 32)
+    lease.hand_over(run)
+    assert list(tmp_path.iterdir()) == []
