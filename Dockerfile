@@ -3,16 +3,21 @@
 #   docker build -t seqcls-beam --build-arg TORCH_INDEX=URL .            for CPUs: URL is the CPU index of pytorch.org
 #   docker build -t seqcls-beam --build-context model=my-checkpoint .    with a checkpoint, for --model=/opt/model
 #   docker build -t seqcls-beam --target root .                          for Dataflow, which gives files to root
+#   docker build -t seqcls-beam --target template --build-arg LAUNCHER=IMAGE .    for a template of Dataflow
 # Python, Beam and torch are those of constraints.txt.
 ARG PYTHON=3.11
 ARG BEAM=2.77.0
 ARG BASE=python:${PYTHON}-slim-bookworm
 ARG SDK=apache/beam_python${PYTHON}_sdk:${BEAM}
+# Google's image with the launcher of Python templates, which only the stage "template" needs.
+ARG LAUNCHER=scratch
 
 FROM ${SDK} AS sdk
 
 # Empty, unless --build-context names a folder.
 FROM scratch AS model
+
+FROM ${LAUNCHER} AS launcher
 
 FROM ${BASE} AS wheel
 WORKDIR /source
@@ -38,7 +43,7 @@ RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
         apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; \
     fi
 # Whoever builds may be the only one who can read these.
-COPY --chmod=755 deploy/nightly.sh /opt/seqcls_beam/deploy/
+COPY --chmod=755 deploy/commands.sh deploy/finetune.sh deploy/nightly.sh /opt/seqcls_beam/deploy/
 COPY --chmod=755 --from=model / /opt/model/
 # The worker takes the environment that is here, where boot would make one of its own. Drivers lie where Kubernetes
 # and Dataflow put them. Users without a name, as any but root are here, have no home, and torch asks for a name.
@@ -51,6 +56,15 @@ ENV PATH=/opt/venv/bin:${PATH} \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /tmp
 ENTRYPOINT ["/opt/apache/beam/boot"]
+
+# Launcher and workers are one image, so that both have the same packages.
+FROM root AS template
+COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/dataflow/
+COPY --chmod=644 deploy/dataflow/main.py /opt/seqcls_beam/deploy/dataflow/
+# The command that a launch calls: classify, for files and for streams, or prepare.
+ARG COMMAND=classify
+ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/opt/seqcls_beam/deploy/dataflow/main.py \
+    SEQCLS_BEAM_COMMAND=${COMMAND}
 
 FROM root
 USER 65532:0

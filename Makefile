@@ -8,16 +8,18 @@ SPARK := pyspark==4.3.0 py4j==0.10.9.9
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check test-slow test-services test-streams test-nights test-deploy test-package image-test clean
+.PHONY: help demo test quick check generate test-slow test-services test-streams test-dataflow test-nights test-deploy test-package image-test clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
 	@echo "make test       all tests (under 15 minutes on 2 cores)"
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff, mypy and hadolint"
+	@echo "make generate   write anew what is made from the options: templates, Terraform's variables, pages"
 	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
-	@echo "make test-nights  nights by deploy/nightly.sh, ten in a row with all that goes wrong (under 15 minutes on 2 cores)"
+	@echo "make test-dataflow  jobs for Dataflow, sent to a double of it that runs them (under 5 minutes)"
+	@echo "make test-nights  nights by deploy/nightly.sh, ten in a row with all that goes wrong, and fine-tuning (under 15 minutes)"
 	@echo "make test-deploy  the tests that need shellcheck, systemd and a root user"
 	@echo "make test-package  the wheel in an empty environment of each Python there is, and each extra"
 	@echo "make image-test  build the image and run it (needs buildah, debootstrap, Go and a root user; under 15 minutes)"
@@ -30,7 +32,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image and not dataflow"
 
 test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
@@ -41,6 +43,9 @@ test-services: .venv/.test .venv-spark/.test
 
 test-streams: .venv/.test
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "streams and not slow"
+
+test-dataflow: .venv/.test
+	$(BIN)/python -m pytest -q $(TWO) -m dataflow
 
 test-nights: .venv/.test
 	$(BIN)/python -m pytest -q -m nights
@@ -61,6 +66,9 @@ check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/mypy
+
+generate: .venv/.test
+	$(BIN)/python -m deploy.generate
 
 clean:
 	rm -rf .venv .venv-lowest .venv-spark demo-output

@@ -10,15 +10,17 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files as package_files
 from typing import Any
 
 import apache_beam as beam
 import pyarrow.compute as pc
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipelines import streaming
+from pipelines import dataflow, streaming, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
@@ -35,11 +37,15 @@ from pipelines.command import (
     workers,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
+from pipelines.planning import planner
+from pipelines.running import run_pipeline
 from pipelines.terminal import classify as terminal
 from pipelines.terminal.rows import watching
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
+from seqcls_beam.config.dataflow import DataflowOptions
+from seqcls_beam.config.plan import PlanOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims, publication
@@ -55,7 +61,15 @@ from seqcls_beam.runs.table import partitions, published
 from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
-GROUPS = {"read": ReadOptions, "model": ModelOptions, "run": RunOptions, **streaming.GROUPS, "look": LookOptions}
+GROUPS = {
+    "read": ReadOptions,
+    "model": ModelOptions,
+    "run": RunOptions,
+    **streaming.GROUPS,
+    "dataflow": DataflowOptions,
+    "plan": PlanOptions,
+    "look": LookOptions,
+}
 
 _STREAM_EPILOG = """\
 a stream runs until it is told to end: SIGTERM and Ctrl-C finish the batch in hand, seal the windows that are over and
@@ -83,17 +97,39 @@ def _main(argv: list[str]) -> int:
             if "threshold" in given["model"]:
                 raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
             return _look(model, LookOptions(**given["look"]))
+    if given["plan"]:
+        return _tell(given, model, runner, beam_options)
     if any(given[group] for group in streaming.GROUPS):
         return _stream(given, runner, beam_options)
     with planning():
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
+        dataflow.refuse_unseen(runner, input=read.input, output=[run.output])
+        device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), model.device)
+        model = replace(model, device=device)
         config = ClassifyConfig(read=read, model=model, run=run)
         nights = [replace(config, run=replace(run, run_date=str(night))) for night in due(run)] if run.only_new else []
+        if beam_options.view_as(GoogleCloudOptions).template_location and (run.relabel or len(nights) > 1):
+            what = "--relabel" if run.relabel else f"{len(nights):,} nights"
+            raise UsageError(f"{what} may be several jobs, and --template_location is the place of one: name one date")
     if run.relabel:
         return _relabel(config, runner, argv, beam_options)
     if len(nights) > 1:
         return _nights(nights, runner, argv, beam_options)
-    return _label(nights[0] if nights else config, runner, argv, beam_options)
+    # What is launched as a template does not come back here.
+    return _label(nights[0] if nights else config, runner, argv, beam_options) or submitted.nothing(beam_options)
+
+
+def _tell(given: dict[str, dict[str, Any]], model: ModelOptions, runner: str, beam_options: PipelineOptions) -> int:
+    """Say what the run would take; the exit code. A job's project and bucket are not asked for."""
+    with planning():
+        options, gpu = PlanOptions(**given["plan"]), DataflowOptions(**given["dataflow"]).gpu
+        if any(given[group] for group in streaming.GROUPS):
+            raise UsageError(
+                "--plan is for files, which have an end: for a stream plan a file of such texts, and see "
+                "docs/streaming.md, Sizing"
+            )
+        read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
+    return planner.tell(ClassifyConfig(read=read, model=model, run=run), options, gpu, runner, beam_options)
 
 
 def _label(config: ClassifyConfig, runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
@@ -238,10 +274,10 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
 
     def work() -> None:
         ready = replace(job, first=first_sequences(job, units))
-        with watching(size) as folder:
-            pipeline = beam.Pipeline(options=beam_options)
-            build(pipeline, ready, folder)
-            pipeline.run().wait_until_finish()
+        # Workers elsewhere see no folder of this machine.
+        with nullcontext() if dataflow.is_dataflow(runner) else watching(size) as folder:
+            name = submitted.name_of("classify", job.run)
+            run_pipeline(beam_options, partial(build, job=ready, progress=folder), name, "rows-labeled")
 
     return finish(job.run, start, work)
 

@@ -24,7 +24,7 @@ from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed
 from seqcls_beam.runs import publication
-from seqcls_beam.runs.lease import alive
+from seqcls_beam.runs.lease import alive, hand_over
 from seqcls_beam.runs.run import Run, RunError, short
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import store_of
@@ -83,6 +83,10 @@ def _harmless(message: str) -> str:
     return re.sub(r"(\S{300})\S{400,}(\S{300})", r"\1…\2", "".join(signs))
 
 
+class GoesOn(Exception):
+    """A job works on, or waits, without the command that sent it: (sentence, exit code)."""
+
+
 class _NotPlanned(Exception):
     """What ends a command before anything starts: (sentence, exit code)."""
 
@@ -118,6 +122,8 @@ def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callab
         return command(argv)
     except _NotPlanned as end:
         return tell(*end.args)
+    except GoesOn as end:
+        return say(*end.args)
     except storage.MissingPackage as error:
         return tell(str(error), 2)
     except (RunError, storage.StoreError) as error:
@@ -151,11 +157,17 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
 
 
 def finish(run: Run, begin: Callable[[], None], work: Callable[[], None]) -> dict[str, Any]:
-    """Begin a run and do its work; the manifest it published. Raises `RunError` with the sentence behind a failure."""
+    """Begin a run and do its work; the manifest it published. Raises `RunError` with the sentence behind a failure.
+
+    A job that goes on without this command has its run handed over.
+    """
     try:
         begin()
         with alive(run):
             work()
+    except GoesOn:
+        hand_over(run)
+        raise
     except Exception as error:
         if _INTERRUPTED.match(str(error)):
             raise KeyboardInterrupt from error

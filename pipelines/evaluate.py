@@ -9,13 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from pipelines import dataflow
 from pipelines.command import (
     EPILOG,
     LOCAL,
@@ -31,10 +33,12 @@ from pipelines.command import (
     versions,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
+from pipelines.running import run_pipeline
 from pipelines.terminal import evaluate as terminal
 from pipelines.terminal.rows import watching
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.evaluate import (
     TAKEN,
     AnswerOptions,
@@ -46,11 +50,11 @@ from seqcls_beam.config.evaluate import (
     ReportOptions,
 )
 from seqcls_beam.config.option import option_fields
-from seqcls_beam.evaluation import document, gates
+from seqcls_beam.evaluation import document, gates, promotion
 from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.job import Job
-from seqcls_beam.evaluation.plan import first_sequences, plan
+from seqcls_beam.evaluation.plan import first_sequences, look, plan
 from seqcls_beam.evaluation.refusals import doubt, refuse
 from seqcls_beam.runs.run import Run
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize
@@ -64,6 +68,7 @@ GROUPS: dict[str, type] = {
     "measure": MeasureOptions,
     "gates": GateOptions,
     "report": ReportOptions,
+    "dataflow": DataflowOptions,
 }
 UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several workers have some
 _EXIT_CODES = """\
@@ -87,15 +92,28 @@ def _main(argv: list[str]) -> int:
             raise UsageError(f"--output is missing: with --runner={runner} workers need a folder that all of them see")
         for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
             wanted(package)
+        if beam_options.view_as(GoogleCloudOptions).template_location:
+            raise UsageError("--template_location: what is counted becomes an evaluation here, when the job is done")
+        answers, output = config.answers, config.report.output
+        dataflow.refuse_unseen(
+            runner, input=config.read.input, labeled=answers.labeled, data=[answers.data], output=[output]
+        )
+        device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
+        config = replace(config, model=replace(config.model, device=device))
+        if config.report.only_check:
+            look(config)
+            return say("the options are right, and the rows are there", 0)
         job = plan(config, given["model"].get("threshold"))
         gates.check(config.gates, job.kind)
+        wish = promotion.intended(job.checkpoint) if config.report.promote and job.checkpoint is not None else None
     try:
         if job.checkpoint is not None:
             units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
             one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
-        return _launch(job, runner, beam_options)
+        found = _launch(job, runner, beam_options)
     except KeyboardInterrupt:
         return say("interrupted: nothing was written", 130)
+    return _judged(found, wish)
 
 
 def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
@@ -113,7 +131,7 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
         for name in given[group]:
             if name not in names:
                 raise UsageError(f"--{name} does nothing with --{named[0]}: leave it out")
-    return EvaluateConfig(
+    config = EvaluateConfig(
         read=EvaluateReadOptions(**{"input": (), "unit_bytes": UNIT_BYTES, **given["read"]}),
         answers=answers,
         gold=GoldOptions(**given["gold"]),
@@ -122,16 +140,20 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
         gates=GateOptions(**given["gates"]),
         report=ReportOptions(**given["report"]),
     )
+    if config.report.promote and not gates.given(config.gates):
+        raise UsageError("--promote needs a gate, such as --min_accuracy=0.9: else every model passes")
+    return config
 
 
-def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
+def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> dict[str, Any]:
+    """Evaluate, unless that is published already; the content of evaluation.json."""
     log_to_stderr()
     config = job.config
     output = None if config.report.output is None else storage.absolute(config.report.output)
     run = None if output is None else document.run_of(job, output)
     if run is not None:
         if already_published(run, _show):
-            return _judged(document.published(run))
+            return document.published(run)
         document.begin(run)
     facts = _facts(job, runner)
     say(terminal.begun(job), 0)
@@ -146,19 +168,22 @@ def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> int:
     if run is not None:
         document.write(run, found)
     terminal.summary(found, output)
-    return _judged(found)
+    return found
 
 
 def _show(run: Run, _: dict[str, Any]) -> None:
     terminal.summary(document.published(run), run.output)
 
 
-def _judged(found: dict[str, Any]) -> int:
-    """Say which gates did not pass; the exit code."""
+def _judged(found: dict[str, Any], wish: promotion.Promotion | None) -> int:
+    """Say which gates did not pass, and promote what passed all; the exit code."""
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
         say(gates.sentence(gate), 3)
-    return 3 if failed else 0
+    if failed or wish is None:
+        return 3 if failed else 0
+    done, said = promotion.carry_out(wish)
+    return say(said, 0 if done else 3)
 
 
 def build(root: beam.Pipeline, job: Job, uri: str, progress: str | None = None) -> None:
@@ -189,10 +214,9 @@ def _run(job: Job, runner: str, beam_options: PipelineOptions, output: str | Non
         uri = storage.join(folder, "evidence")
         try:
             job = replace(job, first=first_sequences(job))
-            with watching(job.size, "labelled" if job.checkpoint is not None else "scored") as watched:
-                pipeline = beam.Pipeline(options=beam_options)
-                build(pipeline, job, uri, watched)
-                pipeline.run().wait_until_finish()
+            meter = watching(job.size, "labelled" if job.checkpoint is not None else "scored")
+            with nullcontext() if dataflow.is_dataflow(runner) else meter as watched:
+                run_pipeline(beam_options, partial(build, job=job, uri=uri, progress=watched), None, "rows")
         except Exception as error:
             raise explained(error) from error
         return load(uri)

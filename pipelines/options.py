@@ -5,6 +5,7 @@ The only place that knows argparse. Every flag is a field of `seqcls_beam.config
 
 import argparse
 import dataclasses
+import sys
 import types
 from collections.abc import Sequence
 from pydoc import locate
@@ -59,7 +60,7 @@ def parse(
 
     Raises `UsageError` for an unknown flag or a value of the wrong kind.
     """
-    parsed, rest = made.parse_known_args(argv)
+    parsed, rest = made.parse_known_args(_plain(argv, groups))
     return _given(parsed, groups), _beam_options(rest)
 
 
@@ -67,7 +68,7 @@ def parse_alone(
     made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
 ) -> dict[str, dict[str, Any]]:
     """As `parse`, for a command that runs no pipeline and so takes none of Beam's options."""
-    parsed, rest = made.parse_known_args(argv)
+    parsed, rest = made.parse_known_args(_plain(argv, groups))
     if rest:
         raise UsageError(f"unknown flag {' '.join(rest)}: --help lists the flags")
     return _given(parsed, groups)
@@ -84,6 +85,19 @@ def parse_folder(
     if "output" not in given[command]:
         raise UsageError(f"which folder? python -m pipelines.{command} OUT")
     return given
+
+
+def _plain(argv: Sequence[str], groups: dict[str, type]) -> list[str]:
+    """argv with `--flag=true` and `--flag=false` as `--flag` and nothing: templates of Dataflow give each a value."""
+    switches = {f"--{flag(each)}" for group in groups.values() for each in option_fields(group) if each.type is bool}
+    plain = []
+    for word in argv:
+        name, _, value = word.partition("=")
+        if name not in switches or value.lower() not in ("true", "false"):
+            plain.append(word)
+        elif value.lower() == "true":
+            plain.append(name)
+    return plain
 
 
 def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dict[str, Any]]:
@@ -134,7 +148,13 @@ def _beam_options(rest: list[str]) -> "PipelineOptions":
     known = Strict(allow_abbrev=False)
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(known)
-    _, unknown = known.parse_known_args(rest)
+    read, unknown = known.parse_known_args(rest)
+    if unknown and read.template_location:
+        # The launcher of a template adds flags of its own, and checks those of its users itself.
+        print(
+            f"seqcls_beam: left out, since neither this command nor Beam has it: {' '.join(unknown)}", file=sys.stderr
+        )
+        return PipelineOptions([word for word in rest if word not in unknown])
     if unknown:
         raise UsageError(
             f"unknown flag {' '.join(unknown)}: neither this command nor Beam has it; --help lists the flags"

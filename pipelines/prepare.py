@@ -7,12 +7,16 @@ python -m pipelines.prepare --input_train train.tsv --input_test test.tsv --outp
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines import dataflow, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
@@ -26,7 +30,9 @@ from pipelines.command import (
     versions,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
+from pipelines.running import run_pipeline
 from pipelines.terminal import prepare as terminal
+from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,
     LabelOptions,
@@ -65,9 +71,13 @@ def _main(argv: list[str]) -> int:
         made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, unit_bytes=UNIT_BYTES)
         given, beam_options = parse(made, argv, GROUPS)
         runner = name_runner(beam_options)
-        job, units, size = plan(configured(given), threads_per_worker(beam_options))
+        config = configured(given)
+        inputs = {"input": config.read.input, **asdict(config.inputs), "decontaminate": config.clean.decontaminate}
+        dataflow.refuse_unseen(runner, **inputs, output=[config.output.output])
+        dataflow.configure(beam_options, runner, DataflowOptions())
+        job, units, size = plan(config, threads_per_worker(beam_options))
     if already_published(job.run, terminal.summary):
-        return 0
+        return submitted.nothing(beam_options)
     terminal.summary(job.run, _launch(job, units, size, runner, beam_options))
     return 0
 
@@ -109,10 +119,8 @@ def _launch(
         say(terminal.begun(job, size, begin(job, units, _facts(job, runner))), 0)
 
     def work() -> None:
-        with terminal.watching(job):
-            pipeline = beam.Pipeline(options=beam_options)
-            build(pipeline, job)
-            pipeline.run().wait_until_finish()
+        with nullcontext() if dataflow.is_dataflow(runner) else terminal.watching(job):
+            run_pipeline(beam_options, partial(build, job=job), submitted.name_of("prepare", job.run), "")
 
     return finish(job.run, start, work)
 

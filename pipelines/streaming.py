@@ -14,43 +14,55 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+from pipelines import dataflow, submitted
 from pipelines.command import LOCAL, explained, log_to_stderr, planning, say, sentence
-from pipelines.options import UsageError
+from pipelines.running import run_pipeline
 from pipelines.sealer import Sealer
+from pipelines.stream_flags import refuse
 from pipelines.terminal import screen
 from pipelines.terminal import stream as terminal
 from pipelines.terminal.signals import asking_to_end
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
-from seqcls_beam.config.option import flag, option_fields
-from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, WindowOptions
+from seqcls_beam.config.dataflow import DataflowOptions
+from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, TopicOptions, WatchOptions, WindowOptions
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
+from seqcls_beam.model.newer import find
 from seqcls_beam.model.tokens import check
 from seqcls_beam.reading import subscription
 from seqcls_beam.reading.formats.pieces import InputFailed
 from seqcls_beam.reading.messages import MessageLayout, message_layout
 from seqcls_beam.runs import flow as flows
+from seqcls_beam.runs import publisher
 from seqcls_beam.runs.pieces import check as check_folder
 from seqcls_beam.runs.pieces import prepare
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import labeled
 from seqcls_beam.transforms import Classify, Tokenize
-from seqcls_beam.transforms.stream import AppendWindows, PullMessages, ReadMessages, prompt_bundles
+from seqcls_beam.transforms.messages import ReadMessages
+from seqcls_beam.transforms.overlap import forget_model
+from seqcls_beam.transforms.publish import PublishRows
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, prompt_bundles
 
-GROUPS = {"source": SourceOptions, "windows": WindowOptions, "end": EndOptions}
+GROUPS = {
+    "source": SourceOptions,
+    "windows": WindowOptions,
+    "end": EndOptions,
+    "topics": TopicOptions,
+    "watch": WatchOptions,
+}
 
 EPOCH_PULLS = 2000
 """Of each puller in one pipeline: some 50 MB that Beam's local runner keeps until it is over."""
-_READ = ("text_column", "text_pair_column", "id_column", "keep_columns", "batch_rows")
-_RUN = ("output", "max_rejected")
 _FAILURES = 6
 """Epochs in a row that fail without writing a row: then it is not the weather."""
 _ENOUGH_TO_JUDGE = 100
@@ -83,7 +95,7 @@ class Stream:
 
 def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> Stream:
     """Flags → a stream. Raises `ValueError` for what cannot be, and `OSError` where the output cannot be written."""
-    _refuse(given, runner, beam_options)
+    refuse(given, GROUPS, runner, beam_options)
     config = StreamConfig(
         read=ReadOptions(input=(), **given["read"]),
         model=ModelOptions(**given["model"]),
@@ -91,10 +103,21 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
         windows=WindowOptions(**given["windows"]),
         end=EndOptions(**given["end"]),
         run=RunOptions(**given["run"]),
+        topics=TopicOptions(**given["topics"]),
+        watch=WatchOptions(**given["watch"]),
     )
-    checkpoint = resolve(config.model.model, config.model.revision, config.model.problem_type)
+    watched = config.watch.watch_model
+    dataflow.refuse_unseen(runner, output=[config.run.output], watch_model=[watched])
+    workers = DataflowOptions(**given.get("dataflow", {}))
+    device = dataflow.configure(beam_options, runner, workers, config.model.device)
+    config = replace(config, model=replace(config.model, device=device, model=watched or config.model.model))
+    checkpoint = (
+        find(watched, config.model.problem_type)
+        if watched
+        else resolve(config.model.model, config.model.revision, config.model.problem_type)
+    )
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
-    layout = message_layout(config.read, config.source)
+    layout = message_layout(config.read, config.source, attributed=config.topics.dead_letter_topic is not None)
     stream = Stream(config, checkpoint, layout, storage.absolute(config.run.output), runner)
     check_folder(stream.output, config.windows.window, stream.columns, config.source)
     if checkpoint.remark:
@@ -102,73 +125,25 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
     return stream
 
 
-def _refuse(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> None:
-    if "subscription" not in given["source"]:
-        first = next(
-            flag(each) for name, group in GROUPS.items() for each in option_fields(group) if each.name in given[name]
-        )
-        raise UsageError(f"--{first} is of a stream: it needs --subscription")
-    for group, meant in (("read", _READ), ("run", _RUN)):
-        for name in given[group]:
-            if name not in meant:
-                raise UsageError(
-                    f"--{name} is of files, and --subscription reads messages: of the options of files a stream takes "
-                    + ", ".join(f"--{each}" for each in meant)
-                )
-    if "output" not in given["run"]:
-        raise UsageError("--output is missing: the folder that the windows are published into")
-    if given["model"].get("dtype") == "int8":
-        raise UsageError("--dtype=int8 is fitted to the first rows of a corpus, which a stream has not")
-    if runner != LOCAL:
-        _refuse_remote(given, runner)
-        return
-    direct = beam_options.view_as(DirectOptions)
-    if direct.direct_running_mode != "in_memory" or direct.direct_num_workers != 1:
-        raise UsageError(
-            "--direct_running_mode and --direct_num_workers do nothing for a stream, which runs in one process; start "
-            "the command several times, with the same --subscription and --output, and they share the messages"
-        )
-
-
-def _refuse_remote(given: dict[str, dict[str, Any]], runner: str) -> None:
-    """Options that a runner elsewhere has no use for."""
-    if given["end"]:
-        raise UsageError(f"--for and --until_idle are of a stream on this machine; {runner} has its own ways to end")
-    if "allowed_lateness" in given["windows"]:
-        raise UsageError(
-            f"--allowed_lateness is of a stream on this machine; with --runner={runner} pipelines.seal publishes the "
-            "windows, up to the time that its --until says"
-        )
-    if "max_rejected" in given["run"]:
-        raise UsageError(
-            f"--max_rejected is of a stream on this machine; with --runner={runner} Beam's counters tell what was "
-            "rejected"
-        )
-    if _dataflow(runner):
-        for name in ("pullers", "max_outstanding"):
-            if name in given["source"]:
-                raise UsageError(f"--{name} does nothing with --runner={runner}, whose own source pulls: leave it out")
-
-
-def _dataflow(runner: str) -> bool:
-    return "dataflow" in runner.lower()
-
-
 def build(root: beam.Pipeline, stream: Stream, pulls: int | None = None) -> None:
-    """The pipeline: one fused stage from the messages to the pieces. Dataflow has a source of its own."""
+    """The pipeline: one fused stage from the messages to the pieces and topics. Dataflow has a source of its own."""
     config, checkpoint = stream.config, stream.checkpoint
+    watched = config.watch.watch_model is not None
+    # A running job is updated by these names, so they are not left to what the classes are called.
     source = (
-        ReadMessages(config.source, stream.layout, config.read.batch_rows)
-        if _dataflow(stream.runner)
-        else PullMessages(config.source, stream.layout, config.read.batch_rows, pulls)
+        "ReadMessages" >> ReadMessages(config.source, stream.layout, config.read.batch_rows)
+        if dataflow.is_dataflow(stream.runner)
+        else "PullMessages" >> PullMessages(config.source, stream.layout, config.read.batch_rows, pulls)
     )
-    (
+    durable = (
         root
         | source
-        | Tokenize(checkpoint, config.model)
-        | Classify(checkpoint, config.model)
-        | AppendWindows(stream.output, config.windows.window, config.source.subscription)
+        | "Tokenize" >> Tokenize(checkpoint, config.model, watched)
+        | "Classify" >> Classify(checkpoint, config.model, watched=watched)
+        | "AppendWindows" >> AppendWindows(stream.output, config.windows.window, config.source.subscription)
     )
+    if config.topics.named:
+        _ = durable | "PublishRows" >> PublishRows(config.topics, config.windows.window, config.source.subscription)
 
 
 def run(stream: Stream, beam_options: PipelineOptions) -> int:
@@ -176,7 +151,10 @@ def run(stream: Stream, beam_options: PipelineOptions) -> int:
     log_to_stderr()
     with planning(), _answered():  # an extra may be missing
         source = subscription.opened(stream.config.source, pulling=False)
+        for flag, topic in stream.config.topics.named.items():
+            publisher.opened(flag, topic).check(permission=stream.runner == LOCAL)  # elsewhere, another account works
     if stream.runner != LOCAL:
+        publisher.close_all()
         with _answered():
             _begin(stream, source.topic())
     if stream.runner == LOCAL:
@@ -184,8 +162,8 @@ def run(stream: Stream, beam_options: PipelineOptions) -> int:
         return _Local(stream, beam_options).run()
     subscription.forget(stream.config.source, 0)
     beam_options.view_as(StandardOptions).streaming = True
-    with beam.Pipeline(options=beam_options) as pipeline:
-        build(pipeline, stream)
+    name = submitted.stream_name(stream.output, stream.config.source.subscription)
+    run_pipeline(beam_options, partial(build, stream=stream), name, "rows")
     return say(f"the stream ended; python -m pipelines.seal {stream.output} publishes its windows", 0)
 
 
@@ -199,8 +177,14 @@ def _answered() -> Iterator[None]:
 
 
 def _begin(stream: Stream, topic: str | None) -> None:
-    """Make the folder one of this stream, as `prepare` does."""
+    """Make the folder one of this stream, as `prepare` does. Raises `RunError` for a topic that is its own source."""
     source = stream.config.source
+    for flag, to in stream.config.topics.named.items():
+        if to == topic:
+            raise RunError(
+                f"--{flag}={to} is the topic that {source.subscription} is of: what is published would be labelled "
+                "again, without an end; name another topic"
+            )
     if not prepare(stream.output, stream.config.windows.window, stream.columns, topic, source):
         say(terminal.unknown(source.subscription, topic, stream.output), 0)
 
@@ -247,13 +231,21 @@ class _Local:
             self._failure = error
         finally:
             self._close()
+            publisher.close_all()
+            if self._stream.config.watch.watch_model is not None:
+                forget_model(self._stream.checkpoint, self._stream.config.model)
+
+    @property
+    def _done(self) -> int:
+        """Rows of which all is done that is to be."""
+        return self._flow.passed if self._stream.config.topics.named else self._flow.rows
 
     def _epochs(self) -> None:
         """Raises `RunError` where nothing is written any more."""
         failures, begun = 0, False
         while not self._flow.stopping.is_set():
             gc.collect()  # what the last pipeline leaves is full of cycles, and Python would find them much later
-            before = self._flow.rows
+            before = self._done
             try:
                 self._source = subscription.opened(self._stream.config.source, pulling=False)
                 # Whoever stops it sets the flow first, and then looks for a source to stop.
@@ -267,7 +259,7 @@ class _Local:
                 failures = 0
             except Exception as error:
                 self._close()
-                failures = 1 if self._flow.rows > before else failures + 1
+                failures = 1 if self._done > before else failures + 1
                 if _HOPELESS.search(f"{type(error).__name__}: {error}"):
                     raise explained(error) from error
                 why = sentence(error)

@@ -9,6 +9,8 @@ Read from the top: a room imports only rooms above it.
       dates.py         dates of nights in options and patterns
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
       compare.py, approve.py   likewise
+      plan.py          those of what a run would take
+      dataflow.py      workers of Dataflow, for all commands that have some
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named, and what of a name may be published
@@ -37,6 +39,7 @@ Read from the top: a room imports only rooms above it.
       values.py        values that Python has → Arrow arrays
       rows.py          rows that a program holds → RECORD batches
       messages.py      messages of a stream → RECORD
+      packs.py         messages as they travel before they are read
       pubsub.py        calls to Pub/Sub, tried again as long as it may help
       subscription.py  a subscription as this process has it
     model/           RECORD → PREDICTION
@@ -46,6 +49,8 @@ Read from the top: a room imports only rooms above it.
       engine/          token ids → logits; with finetuning/ the only place that knows torch
       predictions.py   TOKENS → PREDICTION
       answers.py       PREDICTION → what a program reads of it
+      newer.py         what stands at a model's name now, and how it differs from what was before
+      watching.py      a stream's model, replaced by a newer one between two batches
 
     notebook.py      labelling in plain Python
     runs/            a run is a transaction
@@ -70,6 +75,8 @@ Read from the top: a room imports only rooms above it.
       meant.py         what a person calls a labelling → the version that is meant
       manifest.py      records of all units → the manifest of a labelling
       publication.py   a run's files → a version, or why not
+      letters.py       PREDICTION of a stream → messages for topics
+      publisher.py     a topic as this process publishes to it
       gathering.py     rows of pieces → parts of a window
       sealing.py       the pieces of a window → a version
       flow.py          a stream in this process: how much at a time, how far event time is
@@ -143,6 +150,7 @@ Read from the top: a room imports only rooms above it.
       comparison.py    labellings beside each other, and whether that is within limits
       judging.py       a night → why it is not for consumers
       document.py      a finished evaluation: evaluation.json and its page
+      promotion.py     a checkpoint that passed → LATEST
       formatting.py, plots.py, report.py   what people see
 
     finetuning/      prepared shards + a base → a checkpoint
@@ -165,6 +173,8 @@ Read from the top: a room imports only rooms above it.
       rows.py          rows of anybody's pipeline, in and out
       classify.py      classifying as PTransforms
       stream.py        … and of messages, with other ends
+      publish.py       what became of messages, to topics
+      messages.py      messages from the source of Dataflow's own
       prepare.py       preparing as a PTransform
       evaluate.py      evaluating as PTransforms
     __main__.py      the commands by one name

@@ -1,8 +1,9 @@
 """Images built by buildah, without a Docker engine, and processes in them, without a runtime.
 
 What a registry would give is stood in for: the base by a Debian that debootstrap makes, with its Python; Beam's image
-by `boot`, built from Beam's Go module in the Dockerfile's version. A process gets what a runtime would give it: the
-image's files, read-only if asked for, its variables and working directory, a /tmp, a user, the machine's network.
+by `boot`, built from Beam's Go module in the Dockerfile's version; the launcher of templates by a script that starts
+what Google's starts. A process gets what a runtime would give it: the image's files, read-only if asked for, its
+variables and working directory, a /tmp, a user, the machine's network.
 """
 
 import json
@@ -32,6 +33,15 @@ for each in $VOLUMES; do mount --bind "$each" "$FILES$each"; done
 # Not exec: with this shell, which is still root's, all others end.
 chroot --userspec="$USERSPEC" --groups= "$FILES" env -i "$@"
 exit $?
+"""
+
+
+LAUNCHER = "launcher.example/python-template-launcher-base:1"
+START = "/opt/google/dataflow/python_template_launcher"
+_LAUNCHER = """\
+#!/bin/sh
+# Parameters come as they are in the launch; what follows is Dataflow's.
+exec python3 "$FLEX_TEMPLATE_PYTHON_PY_FILE" "$@" --runner=DataflowRunner --template_location="$TEMPLATE_LOCATION"
 """
 
 
@@ -115,7 +125,15 @@ class Store:
         (beam / "container").rename(beam / "boot")
         shutil.copy(source / "LICENSE", beam / "LICENSE")
         (beam / "NOTICE").write_text("of the image that is stood in for\n")
-        for name, folder in ((f"docker.io/library/{wanted['BASE']}", base), (f"docker.io/{wanted['SDK']}", sdk)):
+        launcher = self._folder / "launcher"
+        (launcher / START.lstrip("/")).parent.mkdir(parents=True)
+        (launcher / START.lstrip("/")).write_text(_LAUNCHER)
+        (launcher / START.lstrip("/")).chmod(0o755)
+        for name, folder in (
+            (f"docker.io/library/{wanted['BASE']}", base),
+            (f"docker.io/{wanted['SDK']}", sdk),
+            (LAUNCHER, launcher),
+        ):
             container = self.buildah("from", "scratch")
             self.buildah("add", "--quiet", container, folder, "/")
             self.buildah("commit", "--quiet", "--rm", container, name)

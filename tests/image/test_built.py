@@ -15,6 +15,7 @@ import pytest
 
 import seqcls_beam
 from tests import tiny
+from tests.image.container import LAUNCHER, START
 from tests.image.names import ROOT, arguments, pinned
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
@@ -211,3 +212,22 @@ def test_a_checkpoint_is_baked_in(store, image, tmp_path):
 
 def test_dataflow_gets_its_root(store, image):
     assert (image.user, store.build("seqcls-beam-root", "--target=root").user) == ("65532:0", "")
+
+
+@pytest.mark.parametrize("command", ["classify", "prepare"])
+def test_a_template_starts_its_command_with_its_parameters(store, image, command):
+    made = store.build(
+        f"seqcls-beam-template-{command}",
+        "--target=template",
+        f"--build-arg=LAUNCHER={LAUNCHER}",
+        f"--build-arg=COMMAND={command}",
+    )
+    assert made.user == "", "Dataflow gives files to root"
+    assert made.entrypoint == image.entrypoint, "and it is the workers' image"
+    parameters = ["--input=gs://corpus/a b.jsonl", "--output=gs://labels/a", "--overwrite=true"]
+    where = {"TEMPLATE_LOCATION": "gs://staging/job_object"}
+    done = made.run(START, *parameters, read_only=True, env=where)
+    # Nothing was said of a project: the command itself says so, before anything else.
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "--runner=DataflowRunner needs --project=" in done.stderr
+    assert made.run(START, "--help", env=where).stdout.startswith(f"usage: seqcls-beam {command} ")

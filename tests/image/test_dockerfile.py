@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.names import CONSTRAINTS, ROOT, arguments, instructions, pinned
+from deploy.generate.templates import TEMPLATES
+from seqcls_beam.__main__ import COMMANDS
+from tests.image.names import CONSTRAINTS, DOCKERFILE, ROOT, arguments, instructions, pinned
 
 
 def test_beam_python_and_torch_are_those_of_the_constraints():
@@ -30,7 +32,7 @@ def test_every_image_it_is_made_from_has_a_version():
             image = re.sub(r"\$\{(\w+)\}", lambda match: arguments()[match[1]], image)
             assert image in {"scratch", *stages} or re.search(r":\d[\w.-]*$", image), image
             stages.add(stage)
-    assert stages == {"sdk", "model", "wheel", "root", ""}
+    assert stages == {"sdk", "model", "launcher", "wheel", "root", "template", ""}
 
 
 def stage(name):
@@ -38,6 +40,14 @@ def stage(name):
     all_of_them = instructions()
     (start,) = [at for at, (word, rest) in enumerate(all_of_them) if word == "FROM" and rest.endswith(f" AS {name}")]
     return list(takewhile(lambda each: each[0] != "FROM", all_of_them[start + 1 :]))
+
+
+def test_scripts_have_what_they_source():
+    (copied,) = [rest.split() for name, rest in stage("root") if name == "COPY" and "deploy/" in rest]
+    scripts = [word for word in copied if word.endswith(".sh")]
+    for script in scripts:
+        sourced = re.findall(r"^\. .*/(\w+\.sh)", (ROOT / script).read_text(), re.M)
+        assert {f"deploy/{name}" for name in sourced} <= set(scripts), script
 
 
 def test_there_is_one_layer_of_packages_and_the_checkpoint_above_it():
@@ -49,6 +59,28 @@ def test_there_is_one_layer_of_packages_and_the_checkpoint_above_it():
 def test_it_starts_boot_as_a_number_that_is_not_root():
     assert stage("root")[-1] == ("ENTRYPOINT", '["/opt/apache/beam/boot"]')
     assert instructions()[-2:] == [("FROM", "root"), ("USER", "65532:0")]
+
+
+def test_a_template_is_the_image_of_workers_with_a_launcher():
+    taken, main, *_ = [rest for name, rest in stage("template") if name in ("COPY", "RUN")]
+    launcher = "/opt/google/dataflow/python_template_launcher"
+    assert [name for name, _ in stage("template")] == ["COPY", "COPY", "ARG", "ENV"], "nothing is installed"
+    assert taken.split()[:2] == ["--from=launcher", launcher] and launcher.startswith(taken.split()[2])
+    source, place = main.split()[-2:]
+    assert f"FLEX_TEMPLATE_PYTHON_PY_FILE={place}{Path(source).name} " in f"{stage('template')[-1][1]} "
+    assert (ROOT / source).is_file()
+    assert ("FROM", "root AS template") in instructions() and arguments()["LAUNCHER"] == "scratch"
+    # What workers would install is in the image.
+    assert (
+        "FLEX_TEMPLATE_PYTHON_REQUIREMENTS_FILE" not in DOCKERFILE
+        and "FLEX_TEMPLATE_PYTHON_SETUP_FILE" not in DOCKERFILE
+    )
+
+
+def test_a_template_calls_a_command_that_there_is():
+    commands = {each.command for each in TEMPLATES.values()}
+    assert arguments()["COMMAND"] in commands <= set(COMMANDS)
+    assert stage("template")[-1][1].endswith("SEQCLS_BEAM_COMMAND=${COMMAND}")
 
 
 def test_hadolint_finds_nothing():
@@ -73,7 +105,8 @@ def test_the_context_is_what_is_copied():
     wanted = {line.removeprefix("!") for line in taken[:-1]}
     assert all(line.startswith("!") for line in taken[:-1]) and all((ROOT / each).exists() for each in wanted)
     assert wanted == {
-        "LICENSE", "README.md", "constraints.txt", "deploy/nightly.sh", "pipelines", "pyproject.toml", "seqcls_beam",
+        "LICENSE", "README.md", "constraints.txt", "pipelines", "pyproject.toml", "seqcls_beam",
+        "deploy/commands.sh", "deploy/dataflow/main.py", "deploy/finetune.sh", "deploy/nightly.sh",
     }  # fmt: skip
     files = [each for name in wanted for each in (ROOT / name, *(ROOT / name).rglob("*")) if each.is_file()]
     assert 15e6 < sum(each.stat().st_size for each in files if "__pycache__" not in each.parts) < 25e6

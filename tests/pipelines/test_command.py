@@ -108,7 +108,7 @@ def test_an_evaluation_has_them_where_it_runs_a_model(tmp_path, monkeypatch, fla
 
     def noted(job, runner, options):
         found.append(options.view_as(DirectOptions).direct_num_workers)
-        return 0
+        return {"gates": []}
 
     monkeypatch.setattr(command, "gpus", lambda: 4)
     monkeypatch.setattr(evaluate, "_launch", noted)

@@ -900,7 +900,7 @@ def test_a_missing_package_is_one_sentence(corpus, monkeypatch, capsys):
 
 
 def test_an_interruption_writes_nothing(tmp_path, model, corpus, monkeypatch, capsys):
-    def interrupted(*_: Any) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evaluate, "build", interrupted)

@@ -293,7 +293,7 @@ def test_what_cannot_be_shared_is_said(model, inbox, capsys, monkeypatch):
     assert f"big.jsonl.gz ({size / 1000:.1f} kB) is most of the run and cannot be cut: it is one unit" in said
     workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=3"]
 
-    def built(*_: Any) -> None:
+    def built(*_: Any, **__: Any) -> None:
         raise RunError("that is enough")  # it is said before a worker starts
 
     monkeypatch.setattr(classify, "build", built)
@@ -346,7 +346,7 @@ def test_a_night_that_was_taken_for_dead_while_it_was_planned_ends_before_it_wor
         with monkeypatch.context() as later:
             later.setattr(lease, "clock", lambda store: clock(store) + lease.EXPIRES + 60)
             assert night(model, inbox, "2026-11-20") == 0
-        monkeypatch.setattr(classify, "build", lambda *_: pytest.fail("it works"))
+        monkeypatch.setattr(classify, "build", lambda *_, **__: pytest.fail("it works"))
         begin(*what)
 
     monkeypatch.setattr("pipelines.classify.begin", late)

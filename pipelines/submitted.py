@@ -1,0 +1,250 @@
+"""A job on Dataflow: sent, watched until it ends, and told apart by how it ended.
+
+Beam's own way of waiting prints a traceback for every answer that is missing, waits for the next one for up to an hour,
+and says of a job that failed what its last message happened to be. Here the service is asked every few seconds; an
+answer that is missing is no news of the job, which works on by itself.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import apache_beam as beam
+import tenacity
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+
+from pipelines.command import GoesOn, explained, say, sentence
+from pipelines.terminal import job as terminal
+from seqcls_beam.runs.run import Run, RunError
+
+POLL_SECONDS = 5.0
+PATIENCE = 600.0
+"""Seconds without an answer after which the job is left to itself."""
+_BUSY_SECONDS = 300.0
+"""That a job is offered again for where the service takes no more requests."""
+_LAST_WORDS = 30.0
+"""Seconds after a job failed in which its messages may still come to say why."""
+_QUIET = ("apache_beam.runners.dataflow", "apache_beam.utils.retry", "google.api_core", "google.auth")
+
+_RAN = {"JOB_STATE_DONE", "JOB_STATE_DRAINED"}
+_OVER = {*_RAN, "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_UPDATED"}
+
+
+def name_of(command: str, run: Run) -> str:
+    """What the job of a run is called: always the same, and no other run's."""
+    date = run.partition.partition("=")[2].replace("-", "")
+    return "-".join(filter(None, ["seqcls", command, date, run.run_id[:12], f"v{(run.follows or 0) + 1}"]))
+
+
+def stream_name(output: str, subscription: str) -> str:
+    """The same of a stream, which is one job however often it is started, and replaced by `--update`."""
+    return f"seqcls-stream-{hashlib.blake2b(f'{output} {subscription}'.encode(), digest_size=6).hexdigest()}"
+
+
+def run(beam_options: PipelineOptions, built: Callable[[], beam.Pipeline], name: str | None, counter: str) -> None:
+    """Send a job and wait until it is done, or drained.
+
+    A job of this name that is at work already is waited for instead of being sent again; without a name this process
+    alone makes something of the job, which is cancelled where nobody waits for it any more. Raises `RunError` where the
+    job failed, was cancelled or refused, and `GoesOn` where it is at work and nobody waits for it any more, or is a
+    template, which nobody has started.
+    """
+    for each in _QUIET:
+        logging.getLogger(each).setLevel(logging.CRITICAL + 1)  # all that they say becomes a sentence here
+    cloud = beam_options.view_as(GoogleCloudOptions)
+    ours = name is not None and cloud.job_name in (None, name)  # the user's names may be those of other runs
+    cloud.job_name = cloud.job_name or name
+    # Here and not above: only who runs there has the extra "gcp".
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+
+    client = DataflowApplicationClient(beam_options)
+    job = _sent(built, client, cloud, ours)
+    if job is None:
+        raise GoesOn(f"the job is written to {cloud.template_location}: nothing runs until somebody starts it", 0)
+    streaming = bool(beam_options.view_as(StandardOptions).streaming)
+    watched = _Job(client, job, cloud, counter, streaming, kept=name is not None)
+    say(f"Dataflow has it as job {job}: {watched.page}", 0)
+    watched.wait()
+
+
+def nothing(beam_options: PipelineOptions) -> int:
+    """Write a job without work, where the launcher of a template expects one and there is nothing to do; 0."""
+    cloud = beam_options.view_as(GoogleCloudOptions)
+    if cloud.template_location:
+        pipeline = beam.Pipeline(options=beam_options)
+        _ = pipeline | "NothingToDo" >> beam.Create([0])
+        pipeline.run()
+        say(f"a job without work is written to {cloud.template_location}", 0)
+    return 0
+
+
+class _Busy(Exception):
+    """The job was not taken, and another try may help."""
+
+
+def _sent(built: Callable[[], beam.Pipeline], client: Any, cloud: GoogleCloudOptions, ours: bool) -> str | None:
+    """The id of the job; None where it was written as a template."""
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+
+    offer = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_Busy),
+        wait=tenacity.wait_random_exponential(multiplier=2, max=60),
+        stop=tenacity.stop_after_delay(_BUSY_SECONDS),
+        before_sleep=_say_busy,
+        reraise=True,
+    )
+    try:
+        if cloud.update and _active(client, cloud) is None:  # Beam would look for it for ever
+            raise RunError(f"--update replaces a job that is at work, and none of the name {cloud.job_name} is")
+        return offer(_offered, built, client, cloud, ours)
+    except (_Busy, GoogleAPICallError, GoogleAuthError, OSError) as error:
+        why = str(error) if isinstance(error, _Busy) else _line(error)
+        raise RunError(
+            f"Dataflow did not take the job: {why}; start it again, which finds it if it was taken after all"
+        ) from error
+
+
+def _offered(built: Callable[[], beam.Pipeline], client: Any, cloud: GoogleCloudOptions, ours: bool) -> str | None:
+    """As `_sent`, once."""
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
+    from google.api_core.exceptions import Conflict, TooManyRequests
+
+    try:
+        result: Any = built().run()
+        return str(result.job_id()) if result.has_job else None
+    except TooManyRequests as error:
+        raise _Busy(_line(error)) from error
+    except (DataflowJobAlreadyExistsError, Conflict) as error:
+        if not ours or cloud.update:
+            raise RunError(
+                f"a job of the name {cloud.job_name} is at work already ({_line(error)}): wait for it, or give another "
+                "--job_name"
+            ) from error
+        found = _active(client, cloud)
+        if found is None:  # it has ended meanwhile
+            raise _Busy(_line(error)) from error
+        say(f"this run is at work already, as job {found}: it is waited for", 0)
+        return found
+
+
+def _say_busy(state: tenacity.RetryCallState) -> None:
+    assert state.outcome is not None and state.next_action is not None
+    why, seconds = state.outcome.exception(), state.next_action.sleep
+    say(f"Dataflow does not take the job at this moment ({why}): it is offered again in {seconds:.0f} s", 0)
+
+
+def _active(client: Any, cloud: GoogleCloudOptions) -> str | None:
+    """The id of the job of our name that is at work."""
+    request = {"project_id": cloud.project, "location": cloud.region, "filter": "ACTIVE"}
+    found = client._jobs_client.list_jobs(request=request)
+    return next((each.id for each in found if each.name == cloud.job_name), None)
+
+
+class _Job:
+    """A job of the service, as it is known here."""
+
+    def __init__(
+        self, client: Any, job: str, cloud: GoogleCloudOptions, counter: str, streaming: bool, kept: bool
+    ) -> None:
+        self._client = client
+        self._counter = counter
+        self._streaming = streaming
+        self._kept = kept
+        self._of = {"project_id": cloud.project, "location": cloud.region, "job_id": job}
+        # A stream that is cancelled loses what it has acknowledged and not yet written.
+        end = "drain" if streaming else "cancel"
+        self._stop = f"gcloud dataflow jobs {end} {job} --project={cloud.project} --region={cloud.region}"
+        self.page = f"https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{job}?project={cloud.project}"
+        self.state = "JOB_STATE_PENDING"
+        self.rows: int | None = None
+
+    def wait(self) -> None:
+        """Until it ends. Raises as `run`."""
+        job = self._of["job_id"]
+        try:
+            with terminal.watching(self):
+                self._ended()
+        except KeyboardInterrupt:
+            if not self._kept:
+                self._client.modify_job_state(job, "JOB_STATE_CANCELLED")
+                raise
+            raise GoesOn(
+                f"interrupted: job {job} goes on without this command; start it again to wait for it, or stop the job: "
+                f"{self._stop}",
+                130,
+            ) from None
+        if self.state in _RAN:
+            return
+        if self.state == "JOB_STATE_CANCELLED" and self._streaming:
+            raise RunError(
+                f"job {job} was cancelled: what it had acknowledged and not written is lost; draining loses nothing"
+            )
+        if self.state == "JOB_STATE_CANCELLED":
+            raise RunError(f"job {job} was cancelled, and published nothing: start it again, and it goes on from there")
+        if self.state == "JOB_STATE_UPDATED":
+            raise GoesOn(f"job {job} was replaced by a newer one, which goes on", 0)
+        raise RunError(f"job {job} failed: {self._reason()}")
+
+    def _ended(self) -> None:
+        heard = time.monotonic()
+        while self.state not in _OVER:
+            time.sleep(POLL_SECONDS)
+            try:
+                self.state = self._client._jobs_client.get_job(request=self._of).current_state.name
+                heard = time.monotonic()
+                with suppress(Exception):  # they are news and no more
+                    self.rows = self._counted()
+            except Exception as error:  # whatever keeps an answer away says nothing of the job
+                silent = time.monotonic() - heard
+                if getattr(error, "code", None) in (400, 401, 403) or silent > PATIENCE:
+                    raise GoesOn(
+                        f"Dataflow has not said for {silent:.0f} s how job {self._of['job_id']} does ({_line(error)}); "
+                        f"it goes on without this command: start it again to wait, or stop the job: {self._stop}",
+                        1,
+                    ) from error
+
+    def _counted(self) -> int | None:
+        """Rows, by the counter that the workers keep."""
+        for each in self._client._metrics_client.get_job_metrics(request=self._of).metrics:
+            if each.name.name == self._counter and "tentative" not in each.name.context:
+                return int(each.scalar)
+        return self.rows
+
+    def _reason(self) -> str:
+        """Why it failed, by the last of its messages that says so."""
+        until = time.monotonic() + _LAST_WORDS
+        while True:
+            try:
+                said = [
+                    each.message_text
+                    for each in self._client._messages_client.list_job_messages(
+                        request={**self._of, "minimum_importance": "JOB_MESSAGE_ERROR"}
+                    )
+                ]
+            except Exception as unread:  # as above
+                said = []
+                why = f"its messages could not be read ({_line(unread)})"
+            else:
+                why = "no message of it says why"
+            # The service says "the work item was tried four times" of what a worker said in a traceback before.
+            told = [text for text in said if "Traceback" in text] or said
+            if told:
+                error = explained(RuntimeError(told[-1]))
+                known = isinstance(error, RunError) or "Traceback" in told[-1]
+                return sentence(error) if known else _flat(told[-1])
+            if time.monotonic() > until:
+                return f"{why}; see {self.page}"
+            time.sleep(POLL_SECONDS)
+
+
+def _line(error: BaseException | None) -> str:
+    """An error in one line."""
+    return _flat(f"{type(error).__name__}: {error}")
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())[:400]
