@@ -38,6 +38,7 @@ from pipelines.command import (
 )
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
+from pipelines.planning.runs import refuse_other
 from pipelines.running import run_pipeline
 from pipelines.terminal import classify as terminal
 from pipelines.terminal.rows import watching
@@ -53,11 +54,8 @@ from seqcls_beam.runs.accounting import refuse_unread
 from seqcls_beam.runs.due import due
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import made_of
-from seqcls_beam.runs.pieces import is_stream
 from seqcls_beam.runs.plan import first_sequences, how_read, plan, plan_again
 from seqcls_beam.runs.run import RunError, begin, finished_units
-from seqcls_beam.runs.store import store_of
-from seqcls_beam.runs.table import partitions, published
 from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
@@ -92,7 +90,7 @@ def _main(argv: list[str]) -> int:
         runner = name_runner(beam_options)
         model = ModelOptions(**given["model"])
         if given["look"]:
-            if any(given[group] for group in ("read", "run", *streaming.GROUPS)):
+            if any(given[group] for group in GROUPS if group not in ("look", "model")):
                 raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
             if "threshold" in given["model"]:
                 raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
@@ -207,22 +205,9 @@ def _relabel(config: ClassifyConfig, runner: str, argv: list[str], beam_options:
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
     if not found:
-        _refuse_other(config.run.output)
+        refuse_other(config.run.output)
         say("nothing to label again: no other model labelled what is under --output", 0)
     return failed
-
-
-def _refuse_other(output: str) -> None:
-    """Raise `RunError` for a folder that holds no labels of files: its name may be misspelled."""
-    store = store_of(storage.absolute(output))
-    if not partitions(store):
-        raise RunError(f"--output={output} holds nothing that was published, so --relabel has nothing to replace there")
-    for run in published(output):
-        if run.manifest["kind"] != "classify":
-            what = publication.TOLD[run.manifest["kind"]]
-            raise RunError(f"--output={output} holds {what}, and --relabel replaces labels: name another folder")
-    if is_stream(store):
-        raise RunError(f"--output={output} holds what a stream labelled, and --relabel replaces labels of files")
 
 
 def _stream(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> int:
@@ -279,7 +264,7 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
             name = submitted.name_of("classify", job.run)
             run_pipeline(beam_options, partial(build, job=ready, progress=folder), name, "rows-labeled")
 
-    return finish(job.run, start, work)
+    return finish(job.run, start, work, dataflow.is_dataflow(runner))
 
 
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed
 from seqcls_beam.runs import publication
-from seqcls_beam.runs.lease import alive, hand_over
+from seqcls_beam.runs.lease import alive, end, is_elsewhere
 from seqcls_beam.runs.run import Run, RunError, short
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import store_of
@@ -55,14 +55,14 @@ def say(message: str, code: int) -> int:
     return code
 
 
-def ensure_json(file: str | None) -> None:
+def ensure_json(file: str | None, flag: str = "json") -> None:
     """Raise `RunError` where `write_json` could not write: before the work, so that nobody does it twice."""
     if file in (None, "-"):
         return
     try:
         storage.ensure_puts(storage.absolute(str(file)))
     except OSError as error:
-        raise RunError(f"--json={storage.without_password(str(file))} cannot be written: {error}") from error
+        raise RunError(f"--{flag}={storage.without_password(str(file))} cannot be written: {error}") from error
 
 
 def write_json(file: str, found: dict[str, Any]) -> None:
@@ -85,6 +85,14 @@ def _harmless(message: str) -> str:
 
 class GoesOn(Exception):
     """A job works on, or waits, without the command that sent it: (sentence, exit code)."""
+
+
+class NoJob(RunError):
+    """No job of a run is at work any more: the one that there was has ended."""
+
+
+class NotTaken(RunError):
+    """The job of a run was refused; an earlier one of it may be at work."""
 
 
 class _NotPlanned(Exception):
@@ -156,19 +164,24 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
     return False
 
 
-def finish(run: Run, begin: Callable[[], None], work: Callable[[], None]) -> dict[str, Any]:
+def finish(run: Run, begin: Callable[[], None], work: Callable[[], None], elsewhere: bool = False) -> dict[str, Any]:
     """Begin a run and do its work; the manifest it published. Raises `RunError` with the sentence behind a failure.
 
-    A job that goes on without this command has its run handed over.
+    What works `elsewhere` may go on without this command, however that ends.
     """
+    before = False
     try:
         begin()
-        with alive(run):
+        before = is_elsewhere(run.attempt)
+        with alive(run, elsewhere):
             work()
+        if elsewhere:
+            end(run)
     except GoesOn:
-        hand_over(run)
         raise
     except Exception as error:
+        if isinstance(error, NoJob) or (isinstance(error, NotTaken) and not before):
+            end(run)
         if _INTERRUPTED.match(str(error)):
             raise KeyboardInterrupt from error
         if not _became_something(run):

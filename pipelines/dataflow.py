@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     SetupOptions,
     StandardOptions,
+    TestOptions,
     WorkerOptions,
 )
 
@@ -24,11 +25,14 @@ GPU_DISK_GB = 100
 """The image with CUDA takes 7 GB, and again when it is unpacked; a checkpoint and what is staged lie beside it."""
 GPU_THREADS = 2
 """One bundle has the GPU while the other one reads or writes."""
+STREAM_THREADS = 4
+"""One has the model for seconds; others meanwhile read, gather what came, and write."""
 DRIVER = "5xx"
 """The newer of the two families of drivers that Dataflow installs."""
 _ONE_PROCESS = "no_use_multiple_sdk_containers"
 _MANY_PROCESSES = "use_multiple_sdk_containers"
-_ACCELERATOR = "worker_accelerator"
+ACCELERATOR = "worker_accelerator="
+"""How the service option begins that gives workers one."""
 
 _PROJECT = re.compile(r"[a-z][-a-z0-9:.]{4,}[a-z0-9]")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
@@ -41,19 +45,21 @@ def is_dataflow(runner: str) -> bool:
     return "dataflow" in runner.lower()
 
 
-def configure(beam_options: PipelineOptions, runner: str, options: DataflowOptions, device: str = "") -> str:
+def configure(
+    beam_options: PipelineOptions,
+    runner: str,
+    options: DataflowOptions,
+    device: str = "",
+    streaming: bool = False,
+) -> str:
     """Check and complete Beam's options for a job, and say what was set.
 
     `device` is the model's, of a command that has one: its workers are one process a machine, and with a GPU they must
     use it; so the device may be another then, which is returned. Does nothing for other runners. Raises `UsageError`
     for what is missing or cannot be, and `OSError` where the bucket cannot be written.
     """
+    refuse_contrary(beam_options, runner, options, device)
     if not is_dataflow(runner):
-        if options.gpu is not None:
-            raise UsageError(
-                f"--gpu={options.gpu} is for workers of Dataflow, and the runner is {runner}: give "
-                "--runner=DataflowRunner, or --device=cuda for a GPU of this machine"
-            )
         return device
     try:
         from google.cloud import dataflow  # noqa: F401
@@ -66,17 +72,51 @@ def configure(beam_options: PipelineOptions, runner: str, options: DataflowOptio
     setup.save_main_session = False  # all that workers call is in their packages
     if not device:
         return device
-    chosen = _of_model(beam_options, options)
+    accelerated = options.gpu is not None or accelerator(beam_options) is not None
+    chosen = _of_model(beam_options, STREAM_THREADS if streaming else GPU_THREADS if accelerated else 1)
+    if accelerated and device == "auto":
+        device = "cuda"  # or a worker without its driver would go on without it
+        chosen.append(f"--device={device}")
     if options.gpu is not None:
-        if device == "cpu":
-            raise UsageError(f"--gpu={options.gpu} and --device=cpu: which of the two is to compute?")
-        if device == "auto":
-            device = "cuda"  # or a worker without its driver would go on without it
-            chosen.append(f"--device={device}")
         chosen += _of_gpu(beam_options, options.gpu)
     if chosen:
         say(f"workers of Dataflow get {' '.join(chosen)}; each may be given otherwise", 0)
     return device
+
+
+def refuse_contrary(beam_options: PipelineOptions, runner: str, options: DataflowOptions, device: str = "") -> None:
+    """Raise `UsageError` for options of which one makes nothing of another; asks nobody."""
+    gpu = options.gpu
+    if not is_dataflow(runner):
+        if gpu is not None:
+            raise UsageError(
+                f"--gpu={gpu} is for workers of Dataflow, and the runner is {runner}: give --runner={RUNNER}, or "
+                "--device=cuda for a GPU of this machine"
+            )
+        if place := beam_options.view_as(GoogleCloudOptions).template_location:
+            raise UsageError(f"--template_location={place} is for jobs of Dataflow, and the runner is {runner}")
+        return
+    if beam_options.view_as(TestOptions).dry_run:
+        raise UsageError("--dry_run of Beam's begins a run and sends no job: --plan says what a run would take")
+    if gpu is None:
+        return
+    if device == "cpu":
+        raise UsageError(f"--gpu={gpu} and --device=cpu: which of the two is to compute?")
+    if hint := _hinted(beam_options):
+        raise UsageError(
+            f"--gpu={gpu} and --resource_hint={hint}: Dataflow takes one of the two, a service option or a hint"
+        )
+
+
+def accelerator(beam_options: PipelineOptions) -> str | None:
+    """What Beam's own options ask for as an accelerator of each worker, as a service option or as a hint."""
+    services = beam_options.view_as(GoogleCloudOptions).dataflow_service_options or []
+    return next((each for each in services if each.startswith(ACCELERATOR)), None) or _hinted(beam_options)
+
+
+def _hinted(beam_options: PipelineOptions) -> str | None:
+    hints = beam_options.view_as(StandardOptions).resource_hints or []
+    return next((each for each in hints if "accelerator" in each), None)
 
 
 def refuse_unseen(runner: str, **places: Iterable[str | None]) -> None:
@@ -85,7 +125,7 @@ def refuse_unseen(runner: str, **places: Iterable[str | None]) -> None:
         return
     for flag, uris in places.items():
         for uri in filter(None, uris):
-            if uri == storage.STANDARD_INPUT:
+            if uri == "-":
                 raise UsageError(f"--{flag}=-: workers of Dataflow do not read the standard input of this machine")
             if storage.is_local(uri):
                 raise UsageError(
@@ -143,7 +183,7 @@ def _refuse_anonymous(cloud: Any) -> None:
         ) from error
 
 
-def _of_model(beam_options: PipelineOptions, options: DataflowOptions) -> list[str]:
+def _of_model(beam_options: PipelineOptions, threads: int) -> list[str]:
     """One process a machine: Dataflow's default is one for each core, each with a model and threads for all cores."""
     debug = beam_options.view_as(DebugOptions)
     chosen = []
@@ -151,23 +191,17 @@ def _of_model(beam_options: PipelineOptions, options: DataflowOptions) -> list[s
         debug.add_experiment(_ONE_PROCESS)
         chosen.append(f"--experiments={_ONE_PROCESS}")
     if not debug.number_of_worker_harness_threads:
-        debug.number_of_worker_harness_threads = GPU_THREADS if options.gpu else 1
-        chosen.append(f"--number_of_worker_harness_threads={debug.number_of_worker_harness_threads}")
+        debug.number_of_worker_harness_threads = threads
+        chosen.append(f"--number_of_worker_harness_threads={threads}")
     return chosen
 
 
 def _of_gpu(beam_options: PipelineOptions, gpu: str) -> list[str]:
     cloud, worker = beam_options.view_as(GoogleCloudOptions), beam_options.view_as(WorkerOptions)
-    hints = [each for each in beam_options.view_as(StandardOptions).resource_hints or [] if "accelerator" in each]
-    if hints:
-        raise UsageError(
-            f"--gpu={gpu} and --resource_hint={hints[0]}: Dataflow takes one of the two, a service option or a hint"
-        )
     chosen = []
-    services = [*(cloud.dataflow_service_options or [])]
-    if not any(each.startswith(f"{_ACCELERATOR}=") for each in services):
-        asked = f"{_ACCELERATOR}=type:{gpu};count:1;install-nvidia-driver:{DRIVER}"
-        cloud.dataflow_service_options = [*services, asked]
+    if accelerator(beam_options) is None:
+        asked = f"{ACCELERATOR}type:{gpu};count:1;install-nvidia-driver:{DRIVER}"
+        cloud.dataflow_service_options = [*(cloud.dataflow_service_options or []), asked]
         chosen.append(f"--dataflow_service_options='{asked}'")
     if not worker.machine_type:
         worker.machine_type = GPUS[gpu]

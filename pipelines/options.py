@@ -5,6 +5,7 @@ The only place that knows argparse. Every flag is a field of `seqcls_beam.config
 
 import argparse
 import dataclasses
+import os
 import sys
 import types
 from collections.abc import Sequence
@@ -149,8 +150,8 @@ def _beam_options(rest: list[str]) -> "PipelineOptions":
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(known)
     read, unknown = known.parse_known_args(rest)
-    if unknown and read.template_location:
-        # The launcher of a template adds flags of its own, and checks those of its users itself.
+    if unknown and read.template_location and "SEQCLS_BEAM_COMMAND" in os.environ:
+        # Called by the launcher of a template, which adds flags of its own, and checks those of its users itself.
         print(
             f"seqcls_beam: left out, since neither this command nor Beam has it: {' '.join(unknown)}", file=sys.stderr
         )

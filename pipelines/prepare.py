@@ -122,7 +122,7 @@ def _launch(
         with nullcontext() if dataflow.is_dataflow(runner) else terminal.watching(job):
             run_pipeline(beam_options, partial(build, job=job), submitted.name_of("prepare", job.run), "")
 
-    return finish(job.run, start, work)
+    return finish(job.run, start, work, dataflow.is_dataflow(runner))
 
 
 def _facts(job: Job, runner: str) -> dict[str, Any]:

@@ -18,13 +18,9 @@ def run_pipeline(
     or None where only this process makes something of it; `counter` is the counter of rows that news of it shows.
     Raises what the runner raises, and as `submitted.run`.
     """
-
-    def built() -> beam.Pipeline:
-        pipeline = beam.Pipeline(options=beam_options)
-        build(pipeline)
-        return pipeline
-
     if is_dataflow(beam_options.view_as(StandardOptions).runner or ""):
-        submitted.run(beam_options, built, name, counter)
-    else:
-        built().run().wait_until_finish()
+        submitted.run(beam_options, build, name, counter)
+        return
+    pipeline = beam.Pipeline(options=beam_options)
+    build(pipeline)
+    pipeline.run().wait_until_finish()

@@ -109,7 +109,7 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
     watched = config.watch.watch_model
     dataflow.refuse_unseen(runner, output=[config.run.output], watch_model=[watched])
     workers = DataflowOptions(**given.get("dataflow", {}))
-    device = dataflow.configure(beam_options, runner, workers, config.model.device)
+    device = dataflow.configure(beam_options, runner, workers, config.model.device, streaming=True)
     config = replace(config, model=replace(config.model, device=device, model=watched or config.model.model))
     checkpoint = (
         find(watched, config.model.problem_type)

@@ -5,18 +5,20 @@ and says of a job that failed what its last message happened to be. Here the ser
 answer that is missing is no news of the job, which works on by itself.
 """
 
+import copy
 import hashlib
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import apache_beam as beam
 import tenacity
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
 
-from pipelines.command import GoesOn, explained, say, sentence
+from pipelines.command import GoesOn, NoJob, NotTaken, explained, say, sentence
+from pipelines.dataflow import ACCELERATOR
 from pipelines.terminal import job as terminal
 from seqcls_beam.runs.run import Run, RunError
 
@@ -25,12 +27,15 @@ PATIENCE = 600.0
 """Seconds without an answer after which the job is left to itself."""
 _BUSY_SECONDS = 300.0
 """That a job is offered again for where the service takes no more requests."""
+_CANCEL_SECONDS = 30.0
 _LAST_WORDS = 30.0
 """Seconds after a job failed in which its messages may still come to say why."""
 _QUIET = ("apache_beam.runners.dataflow", "apache_beam.utils.retry", "google.api_core", "google.auth")
 
 _RAN = {"JOB_STATE_DONE", "JOB_STATE_DRAINED"}
 _OVER = {*_RAN, "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_UPDATED"}
+_REPLACED = {"JOB_STATE_RUNNING", "JOB_STATE_DRAINING"}
+"""States of a job that `--update` can replace."""
 
 
 def name_of(command: str, run: Run) -> str:
@@ -44,52 +49,76 @@ def stream_name(output: str, subscription: str) -> str:
     return f"seqcls-stream-{hashlib.blake2b(f'{output} {subscription}'.encode(), digest_size=6).hexdigest()}"
 
 
-def run(beam_options: PipelineOptions, built: Callable[[], beam.Pipeline], name: str | None, counter: str) -> None:
+Build = Callable[[beam.Pipeline], None]
+
+
+def run(beam_options: PipelineOptions, build: Build, name: str | None, counter: str) -> None:
     """Send a job and wait until it is done, or drained.
 
     A job of this name that is at work already is waited for instead of being sent again; without a name this process
-    alone makes something of the job, which is cancelled where nobody waits for it any more. Raises `RunError` where the
-    job failed, was cancelled or refused, and `GoesOn` where it is at work and nobody waits for it any more, or is a
-    template, which nobody has started.
+    alone makes something of the job, which is cancelled where nobody waits for it any more. Raises `NoJob` where the
+    job failed or was cancelled, `NotTaken` where it was refused, `RunError` where it may have been taken, and `GoesOn`
+    where it is at work and nobody waits for it any more, or is a template, which nobody has started.
     """
-    for each in _QUIET:
-        logging.getLogger(each).setLevel(logging.CRITICAL + 1)  # all that they say becomes a sentence here
-    cloud = beam_options.view_as(GoogleCloudOptions)
-    ours = name is not None and cloud.job_name in (None, name)  # the user's names may be those of other runs
-    cloud.job_name = cloud.job_name or name
     # Here and not above: only who runs there has the extra "gcp".
     from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
 
-    client = DataflowApplicationClient(beam_options)
-    job = _sent(built, client, cloud, ours)
-    if job is None:
-        raise GoesOn(f"the job is written to {cloud.template_location}: nothing runs until somebody starts it", 0)
-    streaming = bool(beam_options.view_as(StandardOptions).streaming)
-    watched = _Job(client, job, cloud, counter, streaming, kept=name is not None)
-    say(f"Dataflow has it as job {job}: {watched.page}", 0)
-    watched.wait()
+    options = copy.deepcopy(beam_options)  # the next run of this process has another name
+    cloud = options.view_as(GoogleCloudOptions)
+    ours = name is not None and cloud.job_name in (None, name)  # the user's names may be those of other runs
+    cloud.job_name = cloud.job_name or name
+    with _quiet():
+        client = DataflowApplicationClient(options)
+        job = _sent(options, build, client, ours)
+        if job is None:
+            raise GoesOn(f"the job is written to {cloud.template_location}: nothing runs until somebody starts it", 0)
+        streaming = bool(options.view_as(StandardOptions).streaming)
+        watched = _Job(client, job, cloud, counter, streaming, name is not None, ours)
+        say(f"Dataflow has it as job {job}: {watched.page}", 0)
+        watched.wait()
 
 
 def nothing(beam_options: PipelineOptions) -> int:
-    """Write a job without work, where the launcher of a template expects one and there is nothing to do; 0."""
-    cloud = beam_options.view_as(GoogleCloudOptions)
+    """Write a job without work, where the launcher of a template expects one and there is nothing to do; 0.
+
+    It gets a plain worker: no accelerator, and the machine and disk that Dataflow likes.
+    """
+    options = copy.deepcopy(beam_options)
+    cloud, worker = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)
     if cloud.template_location:
-        pipeline = beam.Pipeline(options=beam_options)
+        services = cloud.dataflow_service_options or []
+        cloud.dataflow_service_options = [each for each in services if not each.startswith(ACCELERATOR)]
+        worker.machine_type = worker.disk_size_gb = None
+        pipeline = beam.Pipeline(options=options)
         _ = pipeline | "NothingToDo" >> beam.Create([0])
-        pipeline.run()
+        with _quiet():
+            pipeline.run()
         say(f"a job without work is written to {cloud.template_location}", 0)
     return 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What libraries log of their requests becomes a sentence here."""
+    levels = {name: logging.getLogger(name).level for name in _QUIET}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 class _Busy(Exception):
     """The job was not taken, and another try may help."""
 
 
-def _sent(built: Callable[[], beam.Pipeline], client: Any, cloud: GoogleCloudOptions, ours: bool) -> str | None:
+def _sent(options: PipelineOptions, build: Build, client: Any, ours: bool) -> str | None:
     """The id of the job; None where it was written as a template."""
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError
-
+    cloud = options.view_as(GoogleCloudOptions)
+    if cloud.update and _found(client, cloud, _REPLACED) is None:  # Beam would look for it for ever
+        raise RunError(f"--update replaces a job that is running, and none of the name {cloud.job_name} is")
     offer = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_Busy),
         wait=tenacity.wait_random_exponential(multiplier=2, max=60),
@@ -98,23 +127,22 @@ def _sent(built: Callable[[], beam.Pipeline], client: Any, cloud: GoogleCloudOpt
         reraise=True,
     )
     try:
-        if cloud.update and _active(client, cloud) is None:  # Beam would look for it for ever
-            raise RunError(f"--update replaces a job that is at work, and none of the name {cloud.job_name} is")
-        return offer(_offered, built, client, cloud, ours)
-    except (_Busy, GoogleAPICallError, GoogleAuthError, OSError) as error:
-        why = str(error) if isinstance(error, _Busy) else _line(error)
-        raise RunError(
-            f"Dataflow did not take the job: {why}; start it again, which finds it if it was taken after all"
-        ) from error
+        return offer(_offered, options, build, client, ours)
+    except _Busy as error:
+        raise NotTaken(f"Dataflow did not take the job: {error}; start it again later") from error
 
 
-def _offered(built: Callable[[], beam.Pipeline], client: Any, cloud: GoogleCloudOptions, ours: bool) -> str | None:
+def _offered(options: PipelineOptions, build: Build, client: Any, ours: bool) -> str | None:
     """As `_sent`, once."""
     from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
-    from google.api_core.exceptions import Conflict, TooManyRequests
+    from google.api_core.exceptions import ClientError, Conflict, TooManyRequests
 
+    cloud = options.view_as(GoogleCloudOptions)
+    pipeline = beam.Pipeline(options=copy.deepcopy(options))  # Beam writes into them
+    build(pipeline)
     try:
-        result: Any = built().run()
+        with _answered("Dataflow did not take the job", "start it again, which finds it if it was taken after all"):
+            result: Any = pipeline.run()
         return str(result.job_id()) if result.has_job else None
     except TooManyRequests as error:
         raise _Busy(_line(error)) from error
@@ -124,11 +152,27 @@ def _offered(built: Callable[[], beam.Pipeline], client: Any, cloud: GoogleCloud
                 f"a job of the name {cloud.job_name} is at work already ({_line(error)}): wait for it, or give another "
                 "--job_name"
             ) from error
-        found = _active(client, cloud)
+        found = _found(client, cloud)
         if found is None:  # it has ended meanwhile
             raise _Busy(_line(error)) from error
         say(f"this run is at work already, as job {found}: it is waited for", 0)
         return found
+    except ClientError as error:
+        raise NotTaken(f"Dataflow refused the job: {_line(error)}") from error
+
+
+@contextmanager
+def _answered(what: str, do: str) -> Iterator[None]:
+    """What keeps an answer away becomes a sentence; a refusal stays what it is."""
+    from google.api_core.exceptions import ClientError, GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except ClientError:
+        raise
+    except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+        raise RunError(f"{what}: {_line(error)}; {do}") from error
 
 
 def _say_busy(state: tenacity.RetryCallState) -> None:
@@ -137,23 +181,41 @@ def _say_busy(state: tenacity.RetryCallState) -> None:
     say(f"Dataflow does not take the job at this moment ({why}): it is offered again in {seconds:.0f} s", 0)
 
 
-def _active(client: Any, cloud: GoogleCloudOptions) -> str | None:
-    """The id of the job of our name that is at work."""
+def _found(client: Any, cloud: GoogleCloudOptions, states: Collection[str] = ()) -> str | None:
+    """The id of the job of our name that is at work, and in one of these states where some are named.
+
+    Raises `RunError` where jobs cannot be listed.
+    """
+    from google.api_core.exceptions import ClientError
+
     request = {"project_id": cloud.project, "location": cloud.region, "filter": "ACTIVE"}
-    found = client._jobs_client.list_jobs(request=request)
-    return next((each.id for each in found if each.name == cloud.job_name), None)
+    try:
+        with _answered("the jobs at work cannot be listed", "start it again"):
+            found = [each for each in client._jobs_client.list_jobs(request=request) if each.name == cloud.job_name]
+    except ClientError as error:
+        raise RunError(f"whether {cloud.job_name} is at work cannot be asked: {_line(error)}") from error
+    return next((each.id for each in found if not states or each.current_state.name in states), None)
 
 
 class _Job:
     """A job of the service, as it is known here."""
 
     def __init__(
-        self, client: Any, job: str, cloud: GoogleCloudOptions, counter: str, streaming: bool, kept: bool
+        self,
+        client: Any,
+        job: str,
+        cloud: GoogleCloudOptions,
+        counter: str,
+        streaming: bool,
+        kept: bool,
+        found_again: bool,
     ) -> None:
         self._client = client
         self._counter = counter
         self._streaming = streaming
         self._kept = kept
+        # The next start knows a job by the name of the run alone.
+        self._again = "start it again to wait for it, or " if found_again else ""
         self._of = {"project_id": cloud.project, "location": cloud.region, "job_id": job}
         # A stream that is cancelled loses what it has acknowledged and not yet written.
         end = "drain" if streaming else "cancel"
@@ -170,24 +232,23 @@ class _Job:
                 self._ended()
         except KeyboardInterrupt:
             if not self._kept:
-                self._client.modify_job_state(job, "JOB_STATE_CANCELLED")
+                self._cancel()
                 raise
             raise GoesOn(
-                f"interrupted: job {job} goes on without this command; start it again to wait for it, or stop the job: "
-                f"{self._stop}",
+                f"interrupted: job {job} goes on without this command; {self._again}stop the job: {self._stop}",
                 130,
             ) from None
         if self.state in _RAN:
             return
         if self.state == "JOB_STATE_CANCELLED" and self._streaming:
-            raise RunError(
+            raise NoJob(
                 f"job {job} was cancelled: what it had acknowledged and not written is lost; draining loses nothing"
             )
         if self.state == "JOB_STATE_CANCELLED":
-            raise RunError(f"job {job} was cancelled, and published nothing: start it again, and it goes on from there")
+            raise NoJob(f"job {job} was cancelled, and published nothing: start it again, and it goes on from there")
         if self.state == "JOB_STATE_UPDATED":
             raise GoesOn(f"job {job} was replaced by a newer one, which goes on", 0)
-        raise RunError(f"job {job} failed: {self._reason()}")
+        raise NoJob(f"job {job} failed: {self._reason()}")
 
     def _ended(self) -> None:
         heard = time.monotonic()
@@ -196,16 +257,30 @@ class _Job:
             try:
                 self.state = self._client._jobs_client.get_job(request=self._of).current_state.name
                 heard = time.monotonic()
-                with suppress(Exception):  # they are news and no more
-                    self.rows = self._counted()
+                if self._counter:
+                    with suppress(Exception):  # they are news and no more
+                        self.rows = self._counted()
             except Exception as error:  # whatever keeps an answer away says nothing of the job
                 silent = time.monotonic() - heard
-                if getattr(error, "code", None) in (400, 401, 403) or silent > PATIENCE:
-                    raise GoesOn(
+                if getattr(error, "code", None) not in (400, 401, 403) and silent <= PATIENCE:
+                    continue
+                if not self._kept:
+                    self._cancel()
+                    raise RunError(
                         f"Dataflow has not said for {silent:.0f} s how job {self._of['job_id']} does ({_line(error)}); "
-                        f"it goes on without this command: start it again to wait, or stop the job: {self._stop}",
-                        1,
+                        f"it is of no use any more: see whether it is cancelled, or do it: {self._stop}"
                     ) from error
+                raise GoesOn(
+                    f"Dataflow has not said for {silent:.0f} s how job {self._of['job_id']} does ({_line(error)}); it "
+                    f"goes on without this command: {self._again}stop the job: {self._stop}",
+                    1,
+                ) from error
+
+    def _cancel(self) -> None:
+        """Ask for its end, once: it may be over, or the service away."""
+        job = {"requested_state": "JOB_STATE_CANCELLED"}
+        with suppress(Exception):
+            self._client._jobs_client.update_job(request={**self._of, "job": job}, timeout=_CANCEL_SECONDS)
 
     def _counted(self) -> int | None:
         """Rows, by the counter that the workers keep."""

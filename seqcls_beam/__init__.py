@@ -49,6 +49,7 @@ Read from the top: a room imports only rooms above it.
       engine/          token ids → logits; with finetuning/ the only place that knows torch
       predictions.py   TOKENS → PREDICTION
       answers.py       PREDICTION → what a program reads of it
+      at_work.py       what labels a stream at a time: a checkpoint and its engine
       newer.py         what stands at a model's name now, and how it differs from what was before
       watching.py      a stream's model, replaced by a newer one between two batches
 

@@ -14,7 +14,8 @@ build.sh --image=NAME --tag=TAG --templates=gs://BUCKET/FOLDER [--launcher=IMAGE
   --project      whose Cloud Build it is (default: gcloud's)
   --dry_run      print what would be called, and the templates
 
-Templates name the images by their digests, so that a job's workers stay what they were when it was launched.
+Templates name the images by their digests, so that a job's workers stay what they were when it was launched. Both are printed in
+the end: Terraform wants the first one as its `image`.
 exit codes: 0 done; 2 wrong usage; else that of what failed
 END_OF_HELP
 }
@@ -24,8 +25,15 @@ refuse() {
     exit 2
 }
 
-image='' tag='' templates='' launcher='' torch_index='' project='' dry_run=''
+matches() { # VALUE PATTERN: whether all of it is of that, by the letters of ASCII in any locale
+    local LC_ALL=C
+    [[ $1 =~ ^($2)$ ]]
+}
+
+image='' tag='' templates='' launcher='' torch_index='' project='' dry_run='' given=' '
 for word; do
+    [[ $given != *" ${word%%=*} "* ]] || refuse "${word%%=*} is given twice"
+    given+="${word%%=*} "
     case $word in
         -h | --help) usage && exit 0 ;;
         --image=?*) image=${word#*=} ;;
@@ -39,10 +47,18 @@ for word; do
     esac
 done
 [[ -n $image ]] || refuse "--image is missing"
-[[ $image =~ ^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$ ]] ||
+matches "$image" '[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+' ||
     refuse "--image=$image: expected REGISTRY/REPOSITORY/NAME, without a tag or a digest"
-[[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}$ ]] || refuse "--tag=$tag: expected a version, such as a commit"
-[[ $templates =~ ^gs://[^/]+(/.*)?$ ]] || refuse "--templates=$templates: expected gs://BUCKET/FOLDER"
+matches "$tag" '[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}' || refuse "--tag=$tag: expected a version, such as a commit"
+matches "$templates" 'gs://[a-z0-9][-_.a-z0-9]+[a-z0-9](/[-A-Za-z0-9._~+=,:@]+)*/?' ||
+    refuse "--templates=$templates: expected gs://BUCKET/FOLDER, without blanks and patterns"
+# Among the substitutions a | would begin another one, and Cloud Build reads what follows a $ as one.
+[[ -z $launcher ]] || matches "$launcher" '[A-Za-z0-9][-A-Za-z0-9._:/@]*' ||
+    refuse "--launcher=$launcher: expected an image, such as REGISTRY/NAME:TAG"
+[[ -z $torch_index ]] || matches "$torch_index" 'https?://[-A-Za-z0-9._~%+=,:@/?&]+' ||
+    refuse "--torch_index=$torch_index: expected the URL of an index, http(s)://…"
+[[ -z $project ]] || matches "$project" '[a-z][-a-z0-9:.]{4,}[a-z0-9]' ||
+    refuse "--project=$project: expected the id of a project, such as my-project-1, not its number"
 templates=${templates%/}
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -85,3 +101,4 @@ preparing=$(digest_of "$image:$tag-prepare")
 put "$labelling" classify
 put "$labelling" stream
 put "$preparing" prepare
+printf 'classify, stream: %s\nprepare: %s\n' "$labelling" "$preparing"

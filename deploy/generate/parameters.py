@@ -11,6 +11,7 @@ from deploy.generate import patterns
 from seqcls_beam.config.option import flag, option_fields
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]*[a-z0-9](/[\s\S]*)?"
+BUCKETS = r"(gs|s3)://[\s\S]+"
 REMOTE = r"(gs|s3|https?)://[\s\S]+"
 _PUBSUB = r"projects/[^/\s]+/{}/[A-Za-z][A-Za-z0-9_.~+%-]{{2,254}}"
 _TOPIC = _PUBSUB.format("topics")
@@ -19,7 +20,8 @@ _KEYS = ("nfkc", "casefold", "whitespace", "punctuation")
 
 SHAPES: dict[str, str] = {
     # Workers see no disk of whoever launches them.
-    **dict.fromkeys(("input", "input_train", "input_validation", "input_test", "decontaminate", "watch_model"), REMOTE),
+    **dict.fromkeys(("input", "input_train", "input_validation", "input_test", "decontaminate"), REMOTE),
+    "watch_model": BUCKETS,  # a web server does not tell what has changed
     "output": BUCKET,
     "subscription": _PUBSUB.format("subscriptions"),
     "output_topic": _TOPIC,
@@ -30,6 +32,8 @@ SHAPES: dict[str, str] = {
     "quote": r"[ -+\--~]?",  # of ASCII what is seen, but the comma
     "clean": patterns.listed("|".join(_CLEANING), may_be_empty=True),
     "duplicate_key": patterns.listed("|".join(_KEYS), may_be_empty=True),
+    # What has a brace or = is labels of the job, which the launcher gives under the same name.
+    "labels": patterns.listed(r"\s*[^,\s{=][^,{=]*"),
 }
 """What the values of an option look like, where its class checks it by itself, or a job elsewhere takes less."""
 
@@ -44,12 +48,20 @@ TYPES = {
 _ONE = "Here it is one pattern: *, ** and ? find several files."
 NOTES: dict[str, str] = {
     **dict.fromkeys(("input", "exclude", "input_train", "input_validation", "input_test", "decontaminate"), _ONE),
-    "output": "Here it is a folder in a bucket, gs://BUCKET/FOLDER.",
     "run_date": "Here it is one date, since a launch is one job.",
     "model": "A folder of the image, such as /opt/model, is one, too.",
-    "watch_model": "Here it is a URI, such as gs://BUCKET/FOLDER.",
+    "labels": "Here no name has { or =.",
 }
 """What holds of an option where it is a parameter."""
+
+HELPS: dict[str, str] = {
+    "input": "files to read: a path or pattern of gs://, s3:// or https://; a folder means the files in it",
+    "exclude": "files that --input finds and that are no input: patterns of names, or of paths below what it names",
+    "output": "folder in a bucket to publish into, gs://BUCKET/FOLDER",
+    "gpu": "accelerator that each worker has one of: sets machine, driver, disk, one process of two threads, and "
+    "--device=cuda; what is given by an option of its own stays",
+}
+"""What is said of a parameter in place of the option's help, where that speaks of a command line or of a disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +112,10 @@ class Choice:
     """Option → why it is none."""
     shapes: dict[str, str] = field(default_factory=dict)
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    helps: dict[str, str] = field(default_factory=dict)
+    """Option → what is said of it in place of its help."""
+    undefaulted: tuple[str, ...] = ()
+    """Those whose default is not told: who is told one may send it, and then it was chosen."""
     optional: tuple[str, ...] = ()
 
 
@@ -145,14 +161,15 @@ def _parameter(each: Field[Any], group: str, defaults: dict[str, Any], choice: C
     choices = choice.choices.get(name, facts["choices"])
     low, high = plain(facts["minimum"]), plain(facts["maximum"])
     pattern = choice.shapes.get(name) or SHAPES.get(name)
+    untold = default is MISSING or default in (None, ()) or name in choice.undefaulted
     return Parameter(
         name=name,
         kind=kind,
-        help=facts["help"],
+        help=choice.helps.get(name) or HELPS.get(name) or facts["help"],
         note=NOTES.get(name, ""),
         group=group,
         required=default is MISSING and name not in choice.optional,
-        default=None if default is MISSING or default in (None, ()) else _text(default),
+        default=None if untold else _text(default),
         choices=choices,
         low=low,
         high=high,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from deploy.generate import STAMP
 from deploy.generate.parameters import TYPES, Choice, Parameter, defaults_of, parameters
 from pipelines import streaming
 from seqcls_beam.config import ReadOptions
@@ -51,7 +50,7 @@ class Template:
         modes = {"supportsAtLeastOnce": True, "supportsExactlyOnce": True} if self.streaming else {}
         return {
             "name": self.title,
-            "description": f"{self.description} ({STAMP})",
+            "description": self.description,
             "streaming": self.streaming,
             **modes,
             "parameters": [_told(each) for each in self.parameters],
@@ -90,6 +89,21 @@ TEMPLATES = {
             },
             shapes={"keep_columns": r"(\s*[^,\s*][^,]*(,\s*[^,\s*][^,]*)*)?"},  # '*' needs first rows to look at
             choices={"dtype": ("auto", "float32", "bfloat16", "float16")},  # int8 is fitted to the first rows
+            undefaulted=("model",),  # beside watch_model it is refused, also where it is the default
+            helps={
+                "keep_columns": "columns that pass through to the output, comma-separated, each NAME or NAME:TYPE "
+                "(string, int64, float64, bool), '' none (default: the id and the texts)",
+                "model": "checkpoint of a sequence classifier: a local folder, an fsspec URI (gs://bucket/folder) or a "
+                "Hub id; 'sentiment' is the English one that comes with the package (default: sentiment, unless "
+                "watch_model is given)",
+                "dtype": "precision of the model: auto is float32 on a CPU, and on a GPU float16 or what else passes "
+                "the self-test",
+                "window": "seconds of event time in a window, which becomes a partition; pipelines.seal publishes it "
+                "when it is over",
+                "watch_model": "in place of --model, the URI of a checkpoint in a bucket, gs://BUCKET/FOLDER, or of "
+                "one that its file LATEST names: what is new there is taken while the stream runs, if it has the same "
+                "labels and answers what is at hand",
+            },
         ),
     ),
     "prepare": Template(

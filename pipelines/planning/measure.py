@@ -27,8 +27,8 @@ def measured(
     options: ModelOptions,
     batch_rows: int,
     first: Sequences | None,
-) -> Speed | None:
-    """Load the model as a worker does, and time it on the sample; None where that has no text.
+) -> Speed:
+    """Load the model as a worker does, and time it on the sample, which has texts.
 
     Reading and writing are not in it. On a CPU a text is tokenised first and classified then; a GPU classifies while
     the next ones are tokenised. Raises as `Classifier` does.
@@ -37,8 +37,6 @@ def measured(
     from seqcls_beam.model.engine import loaded
 
     tokens = sum(sample.tokens())
-    if not tokens:
-        return None
     classifier = loaded(checkpoint, options, first)
     ahead = overlaps(options)
 
@@ -53,7 +51,8 @@ def measured(
     little = min(1.0, _WARM_UP * classifier.facts["batch_tokens"] / tokens)
     timed(little)
     done, seconds = timed(little)
-    share = min(1.0, max(little, SECONDS * done / seconds / tokens))
+    # Where all the first rows of the batches are rejected, nothing was timed.
+    share = min(1.0, max(little, SECONDS * done / seconds / tokens)) if done else 1.0
     done, seconds = 0, 0.0
     while not done or seconds < SECONDS:
         more, took = timed(share)

@@ -5,22 +5,26 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, WorkerOptions
 
-from pipelines.command import ensure_json, planning, say, threads_per_worker, workers, write_json
-from pipelines.dataflow import GPU_DISK_GB, is_dataflow
+from pipelines.command import planning, say, threads_per_worker, workers, write_json
+from pipelines.dataflow import GPU_DISK_GB, accelerator, is_dataflow, refuse_contrary, refuse_unseen
+from pipelines.options import UsageError
 from pipelines.planning import results
 from pipelines.planning.hours import Hours, hours
 from pipelines.planning.measure import measured
 from pipelines.planning.prices import Prices, Worker
 from pipelines.planning.runs import Planned, planned
-from pipelines.planning.sample import Sample, sample
+from pipelines.planning.sample import Sample, Work, sample
 from pipelines.planning.speed import Speed, described, work_of
+from pipelines.planning.written import ensure_apart
 from pipelines.terminal import plan as terminal
 from seqcls_beam import storage
+from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.classify import ClassifyConfig
-from seqcls_beam.config.dataflow import GPUS
+from seqcls_beam.config.dataflow import GPUS, DataflowOptions
 from seqcls_beam.config.plan import PlanOptions
+from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import first_sequences
 from seqcls_beam.runs.run import short
@@ -29,7 +33,6 @@ SEVERAL = (1, 4, 16)
 """Workers that are told of where nobody says how many there are."""
 DISK_GB = 25
 """Of a worker of Dataflow for batches, which shuffles elsewhere, unless --disk_size_gb says otherwise."""
-_ACCELERATOR = re.compile(r"worker_accelerator=type:([\w-]+);count:(\d+)")
 
 NOT_INCLUDED = (
     "start-up of workers (machine, image, driver, model), waiting for machines, tries that fail, requests to stores "
@@ -57,52 +60,84 @@ def tell(
 ) -> int:
     """Say what a run would take, and write nothing but what --plan_json asks for; the exit code."""
     with planning():
-        ensure_json(options.plan_json)
+        refuse_unseen(runner, input=config.read.input, output=[config.run.output])
+        refuse_contrary(beam_options, runner, DataflowOptions(gpu=gpu), config.model.device)
+        ensure_apart(config, options)
         prices = Prices(options.prices)
         measurements = results.read(options.plan_speed) if options.plan_speed else None
-        runs = list(planned(config))
+        machine = _machine(prices, gpu, runner, beam_options)
+        runs, code = planned(config)
         for remark in dict.fromkeys(remark for run in runs for remark in run.job.remarks):
             say(remark, 0)
-        if not any(run.left for run in runs):
+        works = [each for run in runs for each in run.left]
+        if works:
+            found = _told(runs, works, measurements, prices, machine, options, beam_options)
+        else:
             if runs:
                 say("every unit is done: the run only has to publish them", 0)
-            return 0
-        machine, job = _machine(prices, gpu, runner, beam_options), runs[0].job
-        threads = job.config.model.threads or threads_per_worker(beam_options)
-        job = replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
-        with terminal.watching() as news:
-            works = [each for run in runs for each in run.left]
-            seen = sample(works, job.checkpoint, job.config.model, options.plan_rows, news.sampling)
-            if measurements is None:
-                news.timing()
-                known = _here(job, runs, seen, machine)
-            else:
-                known = _Known(_of_file(measurements, job, seen, machine))
-        found = _found(runs, job, seen, known)
-        price = prices.hour(machine.paid) if machine.paid else None
-        found |= _cost(prices, machine, price)
-        if isinstance(known.worker, Speed):
-            counts = _counts(beam_options, max(len(run.left) for run in runs))
-            found["hours"] = _hours(runs, seen.all_tokens().value / known.worker.tokens_per_second, counts, price)
-    terminal.told(found, aside=options.plan_json == "-")
+            seen, known = Sample(0, [], whole=True), _Known("no unit is left to label")
+            found = _found(runs, config.model, None, seen, known) | _cost(prices, machine)
     if options.plan_json:
         write_json(options.plan_json, found)
-    return 0
+    if works:
+        terminal.told(found, options.plan_json)
+    return code
+
+
+def _told(
+    runs: list[Planned],
+    works: list[Work],
+    measurements: list[Speed] | None,
+    prices: Prices,
+    machine: _Machine,
+    options: PlanOptions,
+    beam_options: PipelineOptions,
+) -> dict[str, Any]:
+    """All that is told of runs that have units to label."""
+    job = runs[0].job
+    threads = job.config.model.threads or threads_per_worker(beam_options)
+    job = replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
+    with terminal.watching() as news:
+        seen = sample(works, job.checkpoint, job.config.model, options.plan_rows, news.sampling)
+        if not sum(seen.tokens()):
+            known = _Known("the sample has no text")
+        elif measurements is None:
+            news.timing()
+            known = _here(job, runs, seen, machine)
+        else:
+            known = _Known(_of_file(measurements, job, seen, machine))
+    found = _found(runs, job.config.model, job.checkpoint, seen, known) | _cost(prices, machine)
+    if isinstance(known.worker, Speed):
+        counts = _counts(beam_options, max(len(run.left) for run in runs))
+        seconds = seen.all_tokens().value / known.worker.tokens_per_second
+        found["hours"] = _hours(runs, seconds, counts, found["price"]["hour"])
+    return found
 
 
 def _machine(prices: Prices, gpu: str | None, runner: str, beam_options: PipelineOptions) -> _Machine:
     """Whoever names a machine does not mean this one, be it of that kind."""
-    worker, cloud = beam_options.view_as(WorkerOptions), beam_options.view_as(GoogleCloudOptions)
+    worker = beam_options.view_as(WorkerOptions)
+    for flag in ("max_num_workers", "disk_size_gb"):
+        if (getattr(worker, flag) or 0) < 0:
+            raise UsageError(f"--{flag}={getattr(worker, flag)}: expected 1 or more")
     gpus = 1 if gpu else 0
     name = worker.machine_type or GPUS.get(gpu or "")
     if name and not gpu:
         gpu, gpus = prices.gpus(name)
-    for service in cloud.dataflow_service_options or []:
-        if asked := _ACCELERATOR.match(service):
-            gpu, gpus = asked[1], int(asked[2])
+    if asked := accelerator(beam_options):
+        gpu, gpus = _asked(asked)
     disk = worker.disk_size_gb or (GPU_DISK_GB if gpu else DISK_GB)
     paid = Worker(name, float(disk), gpu, gpus) if name else None
     return _Machine(is_dataflow(runner) or gpu is not None or name is not None, gpu, paid)
+
+
+def _asked(option: str) -> tuple[str, int]:
+    """(accelerator, how many a worker has) of what Beam's options ask for, whose parts come in any order."""
+    parts = dict(part.partition(":")[::2] for part in option.partition("=")[2].split(";"))
+    kind, count = parts.get("type"), parts.get("count", "1")
+    if not kind or not re.fullmatch("[1-9][0-9]{0,2}", count):
+        raise UsageError(f"{option}: expected {option.partition('=')[0]}=type:nvidia-l4;count:1;install-nvidia-driver")
+    return kind, int(count)
 
 
 def _here(job: Job, runs: list[Planned], seen: Sample, machine: _Machine) -> _Known:
@@ -115,8 +150,6 @@ def _here(job: Job, runs: list[Planned], seen: Sample, machine: _Machine) -> _Kn
         if not machine.remote:
             raise
         return _Known(unknown, str(error))
-    if here is None:
-        return _Known("the sample has no text")
     return _Known(unknown, here) if machine.remote else _Known(here)
 
 
@@ -130,7 +163,9 @@ def _of_file(found: list[Speed], job: Job, seen: Sample, machine: _Machine) -> S
     return results.chosen(found, device, machine.gpu, model.dtype, size, digest, length)
 
 
-def _found(runs: list[Planned], job: Job, seen: Sample, known: _Known) -> dict[str, Any]:
+def _found(
+    runs: list[Planned], options: ModelOptions, checkpoint: Checkpoint | None, seen: Sample, known: _Known
+) -> dict[str, Any]:
     """What is told of the runs, the sample and the speeds, as JSON has it."""
     whole = isinstance(known.worker, Speed) and known.worker.whole
     return {
@@ -159,9 +194,9 @@ def _found(runs: list[Planned], job: Job, seen: Sample, known: _Known) -> dict[s
         "rows": seen.all_rows()._asdict(),
         "tokens": seen.all_tokens()._asdict(),
         "model": {
-            "name": storage.without_password(job.checkpoint.name),
-            "digest": job.checkpoint.digest,
-            "work": work_of(job.checkpoint),
+            "name": storage.without_password(checkpoint.name if checkpoint else options.model),
+            "digest": checkpoint.digest if checkpoint else None,
+            "work": work_of(checkpoint) if checkpoint else None,
         },
         "speed": described(known.worker) if isinstance(known.worker, Speed) else None,
         "not_measured": known.worker if isinstance(known.worker, str) else None,
@@ -172,7 +207,8 @@ def _found(runs: list[Planned], job: Job, seen: Sample, known: _Known) -> dict[s
     }
 
 
-def _cost(prices: Prices, machine: _Machine, price: float | str | None) -> dict[str, Any]:
+def _cost(prices: Prices, machine: _Machine) -> dict[str, Any]:
+    price = prices.hour(machine.paid) if machine.paid else None
     return {
         "worker": machine.paid.__dict__ if machine.paid else None,
         "price": {
@@ -189,17 +225,20 @@ def _cost(prices: Prices, machine: _Machine, price: float | str | None) -> dict[
 
 def _counts(beam_options: PipelineOptions, units: int) -> list[int]:
     """How many workers are told of; one more than there are units has nothing to do."""
-    said = beam_options.view_as(WorkerOptions).max_num_workers or workers(beam_options)
-    return sorted({min(each, units) for each in ((1, said) if said > 1 else SEVERAL)})
+    said = beam_options.view_as(WorkerOptions).max_num_workers
+    if not said and beam_options.view_as(DirectOptions).direct_running_mode == "multi_processing":
+        said = workers(beam_options)
+    return sorted({min(each, units) for each in ((1, said) if said else SEVERAL)})
 
 
-def _hours(runs: list[Planned], seconds: float, counts: list[int], price: float | str | None) -> list[dict[str, Any]]:
+def _hours(runs: list[Planned], seconds: float, counts: list[int], price: float | None) -> list[dict[str, Any]]:
     """`seconds` are those of all units on one worker; each has its share by its bytes."""
-    share = seconds / 3600 / sum(work.bytes for run in runs for work in run.left)
-    units = [[work.bytes * share for work in run.left] for run in runs]
+    sizes = [[max(1, work.bytes) for work in run.left] for run in runs]
+    share = seconds / 3600 / sum(map(sum, sizes))
+    units = [[size * share for size in each] for each in sizes]
     found = []
     for count in counts:
         each = Hours(count, hours(units, count))
-        cost = each.worker_hours * price if isinstance(price, float) else None
+        cost = None if price is None else each.worker_hours * price
         found.append({"workers": count, "hours": each.hours, "worker_hours": each.worker_hours, "price": cost})
     return found

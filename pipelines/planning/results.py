@@ -5,14 +5,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
-from pipelines.planning.speed import Speed, remembered, work
-from seqcls_beam import storage
+from pipelines.planning import documents
+from pipelines.planning.speed import Speed, ensured, remembered, work
 
 SHAPES = {"minilm": (6, 384, 1536), "distilbert": (6, 768, 3072), "bert-base": (12, 768, 3072)}
 """Layers, width and inner width of the models of the benchmarks."""
 OURS = "seqcls_beam"
+_EXPECTED = "expected what --plan_json wrote, or engine-cpu.json or gpu.json of benchmarks/results"
 MOST = 2.0
 """By which a model may have more work, or less, than the one that was measured, for its speed to stand for both."""
 _ROWS = 1000
@@ -29,21 +28,21 @@ _CARDS = {
 
 
 def read(file: str) -> list[Speed]:
-    """The speeds in a file. Raises `ValueError` where it has none, and `OSError`."""
+    """The speeds in a file. Raises `ValueError` where it has none, or odd ones, and as `documents.read`."""
+    said, option = documents.read("plan_speed", file), documents.named("plan_speed", file)
+    if not isinstance(said, dict):
+        raise ValueError(f"{option} is {documents.shown(said)}: {_EXPECTED}")
     try:
-        said = orjson.loads(storage.read(storage.absolute(file)))
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"--plan_speed={file} is no JSON: {error}") from error
-    name = storage.without_password(file)
-    try:
-        found = list(_speeds(said, name))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"--plan_speed={file} is damaged: {type(error).__name__}: {error}") from error
+        found = list(map(ensured, _speeds(said, option.partition("=")[2])))
+    except KeyError as error:
+        raise ValueError(f"{option} is damaged: it has no {error.args[0]}; {_EXPECTED}") from error
+    except (TypeError, AttributeError, IndexError, ArithmeticError) as error:
+        # What Python says of these is of the code, and of no file.
+        raise ValueError(f"{option} is damaged: a part of it is of another kind; {_EXPECTED}") from error
+    except ValueError as error:
+        raise ValueError(f"{option} is damaged: {error}; {_EXPECTED}") from error
     if not found:
-        raise ValueError(
-            f"--plan_speed={file} says no speed of this program: expected what --plan_json wrote, or engine-cpu.json "
-            "or gpu.json of benchmarks/results"
-        )
+        raise ValueError(f"{option} says no speed of this program: {_EXPECTED}")
     return found
 
 
@@ -101,7 +100,7 @@ def _is(name: str, gpu: str) -> bool:
 def _speeds(said: dict[str, Any], file: str) -> Iterator[Speed]:
     if said.get("kind") == "plan":
         for key in ("speed", "here"):
-            if said.get(key) and said[key]["source"] == "measured on this machine":
+            if said.get(key) is not None and said[key]["source"] == "measured on this machine":
                 yield remembered(said[key], file)
     elif "cells" in said:
         yield from _of_engine(said, file)

@@ -1,13 +1,14 @@
 """How fast a device labels: what is known of it, whoever measured it."""
 
 import json
-import os
 import platform
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from pipelines.command import cores
+from pipelines.planning.documents import shown
 from seqcls_beam.model.checkpoints import Checkpoint
 
 SIZES = {
@@ -16,6 +17,10 @@ SIZES = {
     "inner": ("intermediate_size", "hidden_dim", "d_ff", "n_inner"),
 }
 """What configurations of different families call them."""
+_RATES = ("tokens_per_second", "model_tokens_per_second", "tokens_per_row")
+_LEAST, _MOST = 1e-3, 1e15
+"""Beyond these nobody measured a number."""
+_KINDS: dict[Any, str] = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,7 @@ def work_of(checkpoint: Checkpoint) -> int | None:
 
 def this_machine(device: str) -> dict[str, Any]:
     """What a speed measured here is of: `gpu`, `processor`, `cores`; `device` as the engine has it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"gpu": _gpu(device) if device != "cpu" else None, "processor": _processor(), "cores": cores}
+    return {"gpu": _gpu(device) if device != "cpu" else None, "processor": _processor(), "cores": cores()}
 
 
 def _gpu(device: str) -> str:
@@ -87,11 +91,28 @@ def described(speed: Speed) -> dict[str, Any]:
 
 
 def remembered(said: dict[str, Any], file: str) -> Speed:
-    """A speed as `described` wrote it. Raises `ValueError` for something else."""
-    try:
-        speed = Speed(**said)
-        if not speed.tokens_per_second > 0:
-            raise ValueError("it has no tokens by the second")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"--plan_speed={file} was not written by --plan_json: {error}") from error
-    return replace(speed, source=f"measured into {file}")
+    """A speed as `described` wrote it, into a file, not `ensured`. Raises `ValueError` for other fields."""
+    known = {each.name: each.default is MISSING for each in fields(Speed)}
+    for name, needed in known.items():
+        if needed and name not in said:
+            raise ValueError(f"it has no {name}")
+    if more := said.keys() - known:
+        raise ValueError(f"it has {shown(min(more))}, which is nothing of a speed")
+    return Speed(**{**said, "source": f"measured into {file}"})
+
+
+def ensured(speed: Speed) -> Speed:
+    """The same. Raises `ValueError` where a field is not what it says, or no number that anybody measured."""
+    for each in fields(speed):
+        value: Any = getattr(speed, each.name)
+        kinds = get_args(each.type) or (each.type,)
+        if float in kinds and type(value) is int:
+            value = float(value)
+        if type(value) not in kinds:
+            raise ValueError(f"{each.name} is {shown(value)}: expected {_KINDS[kinds[0]]}")
+        least = _LEAST if each.name in _RATES else 0
+        if type(value) in (int, float) and not least <= value <= _MOST:
+            raise ValueError(f"{each.name} is {value:g}: expected {least:g} to {_MOST:g}")
+    if speed.device not in ("cpu", "cuda"):
+        raise ValueError(f"device is {shown(speed.device)}: expected cpu or cuda")
+    return speed

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import live, screen
+from seqcls_beam import storage
 
 
 class Told:
@@ -43,9 +44,9 @@ def _status(told: Told, console: Console, done: threading.Event) -> None:
             shown.update(Text(told.line))
 
 
-def told(found: dict[str, Any], aside: bool) -> None:
-    """Print what `--plan` found; `aside`, to the standard error, where the output is something else's."""
-    console = _aside() if aside else screen.console()
+def told(found: dict[str, Any], file: str | None) -> None:
+    """Print what `--plan` found, and wrote into a file; where that is -, to the standard error."""
+    console = _aside() if file == "-" else screen.console()
     facts = screen.facts("fold")
     for run in found["runs"]:
         facts.add_row("run", Text(_run(run)))
@@ -66,8 +67,14 @@ def told(found: dict[str, Any], aside: bool) -> None:
         console.print(Text("hours and price: not measured"))
     rest = screen.facts("fold")
     rest.add_row("not included", Text(found["not_included"]))
-    rest.add_row("written", Text("nothing was written"))
+    rest.add_row("written", Text(_written(file)))
     console.print(rest)
+
+
+def _written(file: str | None) -> str:
+    if file in (None, "-"):
+        return "nothing was written"
+    return f"{storage.without_password(str(file))}, and nothing else"
 
 
 def _aside() -> Console:

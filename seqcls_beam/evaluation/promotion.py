@@ -22,7 +22,8 @@ class Promotion:
 def intended(checkpoint: Checkpoint) -> Promotion:
     """The promotion of a checkpoint, before it is evaluated.
 
-    Raises `ValueError` for a model that no LATEST can name, and `OSError` where none can be written.
+    Raises `ValueError` for a model that no LATEST can name, `RunError` where the LATEST that is there says nothing that
+    can be read, and `OSError` where none can be written.
     """
     shown = storage.without_password(checkpoint.name)
     if checkpoint.revision is not None or checkpoint.name in PACKAGED:
@@ -35,7 +36,11 @@ def intended(checkpoint: Checkpoint) -> Promotion:
         )
     folder, version = place(checkpoint.location)
     storage.ensure_puts(storage.join(folder, LATEST))
-    return Promotion(checkpoint, folder, version, version_in(folder))
+    try:
+        before = version_in(folder)
+    except CheckpointError as error:
+        raise RunError(f"--promote: {error}; remove {LATEST}, or write the name of a folder into it") from error
+    return Promotion(checkpoint, folder, version, before)
 
 
 def carry_out(wanted: Promotion) -> tuple[bool, str]:

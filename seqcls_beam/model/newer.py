@@ -1,6 +1,8 @@
 """What stands at a name now, whether a stream may go on with it, and how its answers differ from those before."""
 
+import errno
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow.compute as pc
 
 from seqcls_beam import storage
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve_copy, version_in
+from seqcls_beam.model.checkpoints.errors import of_the_system
 from seqcls_beam.model.checkpoints.files import needed
 from seqcls_beam.schema import REJECT_VALUE
 
@@ -42,17 +45,27 @@ def look(model: str) -> Seen:
     return version, *((name, info.get("size"), info.get("ino"), storage.identity(info)) for name, info in files)
 
 
-def find(model: str, problem_type: str | None) -> Checkpoint:
+class Changing(CheckpointError):
+    """The files are not those that were seen: somebody is still at work on them, perhaps."""
+
+    def __init__(self, model: str) -> None:
+        shown = storage.without_password(model)
+        super().__init__(f"{shown}: its files changed while they were fetched: try again", passing=True)
+
+
+def find(model: str, problem_type: str | None, settled: Seen | None = None) -> Checkpoint:
     """What stands there now, fetched into this machine's cache unless it is what was found last.
 
-    Raises `CheckpointError` as `resolve_copy` and for a web server's; it is `passing` where the files changed while
-    they were fetched.
+    Raises `CheckpointError` as `resolve_copy` and for a web server's; `Changing` where the files changed while they
+    were fetched, or are not what was seen before, `settled`.
     """
     if storage.is_web(model):
         shown = storage.without_password(model)
         raise CheckpointError(f"{shown}: a web server does not tell what has changed: name a folder or a bucket")
     with _fetching:
         seen = look(model)
+        if settled is not None and seen != settled:
+            raise Changing(model)
         before, found = _known.get((model, problem_type), (None, None))
         if found is not None and before == seen:
             return found
@@ -68,8 +81,31 @@ def find(model: str, problem_type: str | None) -> Checkpoint:
 
 def _ensure_same(model: str, seen: Seen, cause: Exception | None = None) -> None:
     if look(model) != seen:
-        shown = storage.without_password(model)
-        raise CheckpointError(f"{shown}: its files changed while they were fetched: try again", True) from cause
+        raise Changing(model) from cause
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the next try of a model may end otherwise, since what failed is no fault of its files.
+
+    A store that does not answer, a disk that is full or fails, a lack of memory; not what is or is not there.
+    """
+    if getattr(error, "passing", False) or isinstance(error, storage.StoreError) or lacks_memory(error):
+        return True
+    return any(isinstance(each, OSError) and of_the_system(each) for each in _causes(error))
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether a model failed since there was too little memory for it."""
+    return any(
+        isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
+        for each in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def ensure_alike(found: Checkpoint, launched: Checkpoint) -> None:

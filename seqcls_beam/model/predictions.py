@@ -127,14 +127,18 @@ def probabilities(
 
 
 def scored(
-    records: pa.RecordBatch, checkpoint: Checkpoint, classifier: Engine, options: ModelOptions
+    records: pa.RecordBatch, checkpoint: Checkpoint, classifier: Engine, options: ModelOptions, strict: bool = False
 ) -> npt.NDArray[np.float32]:
     """RECORD → float32 [rows, labels], as `scores` of PREDICTION; NaN where the tokenizer or the model raises on a row.
 
-    Raises what `tokenize` and `classify` raise.
+    Raises what `tokenize` and `classify` raise; where it is `strict` also the `MemoryError` of a row.
     """
     found = np.full((len(records), len(checkpoint.labels)), np.nan, np.float32)
-    rows, scores, _ = _scores(add_tokens(records, checkpoint, options), classifier, checkpoint, options, len(records))
+    tokens = add_tokens(records, checkpoint, options)
+    rows, scores, failures = _scores(tokens, classifier, checkpoint, options, len(records))
+    for error in failures.values():
+        if strict and isinstance(error, MemoryError):
+            raise error
     found[rows] = scores
     return found
 

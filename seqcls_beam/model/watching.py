@@ -1,7 +1,8 @@
 """A stream's model, replaced between two batches by a newer one that stands at the same name.
 
     at work ─ look, every 10 s ─ something newer ─ fetched, loaded, tried ┬ at work in its place
-                                                                          └ refused, once; the old one stays
+                                                                          ├ refused, once; the old one stays
+                                                                          └ not for a fault of its own: tried again
 
 A batch is tokenised by the checkpoint at work, and marked with it. Where another one is at work by the time that it is
 classified, it is tokenised once more: so tokens and weights are always of one checkpoint, whatever steps hold batches
@@ -14,47 +15,44 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
-from seqcls_beam.model.newer import AtHand, Scores, Seen, agreement, ensure_alike, ensure_answers, find, look, told
+from seqcls_beam.model.at_work import AtWork, Ended, Engines
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, errors
+from seqcls_beam.model.newer import (
+    AtHand,
+    Changing,
+    Scores,
+    Seen,
+    agreement,
+    ensure_alike,
+    ensure_answers,
+    find,
+    lacks_memory,
+    look,
+    passes,
+    told,
+)
 from seqcls_beam.model.predictions import Engine, first_sequences, scored
-from seqcls_beam.model.tokens import Sequences, check, tokenize
+from seqcls_beam.model.tokens import check, tokenize
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark
 
 LOOK_SECONDS = 10.0
-"""From one look at the name of the model to the next."""
-_STOP_SECONDS = 5.0
+"""From one look at the name of the model to the next. What two looks in a row see is whole, and tried."""
+SETTLED_SECONDS = LOOK_SECONDS
+"""From the first look to the second where a process begins, and something else than the launcher's stands there."""
+MEMORY_SECONDS = 600.0
+"""From one try of a version to the next where memory did not do for it: while it is tried batches may wait."""
+_STOP_SECONDS = 5.0  # that a look may still take
+_TICK = 0.1
 _DIGITS = 12  # of a digest, as the column `model` has them
 
 _log = logging.getLogger(__name__)
-
-
-class Engines(Protocol):
-    """What makes engines of checkpoints, on one device."""
-
-    def load(self, checkpoint: Checkpoint, options: ModelOptions, at_hand: Sequences | None) -> Engine:
-        """One that passed its self-test, on the sequences at hand, too; raises as `Classifier`."""
-
-    def room(self, checkpoint: Checkpoint, beside: Checkpoint) -> tuple[int, int] | None:
-        """Bytes (that it may take beside the other one, that are free); None where it is not known."""
-
-    def let_go(self) -> None:
-        """Give back what engines held that are gone."""
-
-
-@dataclass
-class AtWork:
-    """A checkpoint and its engine."""
-
-    checkpoint: Checkpoint
-    engine: Engine
-    batches: int = 0  # that are under way in it
 
 
 class Watch:
@@ -72,9 +70,13 @@ class Watch:
         self._reading = launched  # what texts are tokenised by
         self._paused = False
         self._hand = AtHand()
-        self._handled: Seen | None = None  # what was taken, or refused
-        self._told = ""  # of what is tried again
+        self._last: Seen | str = ""  # what the last look saw, or met
+        self._taken: Seen | None = None
+        self._refused: Seen | None = None
+        self._scarce: tuple[Seen, float] | None = None  # what memory did not do for; by which time it is tried again
+        self._told: Seen | str = ""  # what is tried again was told of
         self._over = threading.Event()
+        self._replaces = False  # a model is being loaded in place of another
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -118,15 +120,21 @@ class Watch:
         return _read(records, checkpoint, self._options)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more; a model that is being loaded is waited for, since a process that ends then would be aborted."""
         self._over.set()
-        if self._thread is not None:
+        if self._thread is None:
+            return
+        self._thread.join(_STOP_SECONDS)
+        if self._replaces and self._thread.is_alive():
+            _log.warning("%s: a newer model is being loaded, and this ends when it is there", self._name)
+            while self._replaces and self._thread.is_alive():
+                self._thread.join(_TICK)
             self._thread.join(_STOP_SECONDS)
 
     def _begun(self) -> AtWork:
         """Called with the lock held."""
         if self._at_work is None:
-            self._at_work = self._newest() or self._first()
+            self._at_work = self._newest() or AtWork(self._launched, self._load(self._launched))
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="newer-model", daemon=True)
             self._thread.start()
@@ -135,22 +143,32 @@ class Watch:
     def _newest(self) -> AtWork | None:
         """What stands at the name as this process begins; None where that will not do, or is the launcher's."""
         seen: Seen | None = None
+        self._taken = None
         try:
             seen = look(self._launched.name)
-            found = find(self._launched.name, self._options.problem_type)
+            if seen == self._refused:
+                return None
+            try:
+                found = find(self._launched.name, self._options.problem_type, seen)
+            except CheckpointError:
+                self._settle(seen)
+                raise
             work = None
             if found.digest != self._launched.digest:
+                self._settle(seen)
                 work = AtWork(found, self._tried(found))
-            self._handled = seen
+            self._taken = seen
             return work
         except Exception as error:
-            if self._refused(error, seen):
-                self._handled = seen
+            self._fails(error, seen)
+        self._collect()
         return None
 
-    def _first(self) -> AtWork:
-        """What the launcher found."""
-        return AtWork(self._launched, self._load(self._launched))
+    def _settle(self, seen: Seen) -> None:
+        """Raise `Changing` where somebody is still at work on the files."""
+        self._over.wait(SETTLED_SECONDS)
+        if look(self._launched.name) != seen:
+            raise Changing(self._launched.name)
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
@@ -164,35 +182,61 @@ class Watch:
         seen: Seen | None = None
         try:
             seen = look(self._launched.name)
-            if seen == self._handled:
+            before, self._last = self._last, seen
+            if before != seen or seen in (self._taken, self._refused) or self._is_scarce(seen):
                 return
-            found = find(self._launched.name, self._options.problem_type)
+            found = find(self._launched.name, self._options.problem_type, seen)
             work = self._at_work
             if work is not None and found.digest != work.checkpoint.digest:
                 self._replace(work, found)
-            self._told = ""
+            self._taken, self._told = seen, ""
+            return
         except Exception as error:
-            if not self._refused(error, seen):
-                return
-            del error  # with all that it holds of a model
-            gc.collect()
-            self._engines.let_go()
-        self._handled = seen
+            self._fails(error, seen)
+        if seen is not None:
+            self._collect()
 
-    def _refused(self, error: Exception, seen: Seen | None) -> bool:
-        """Whether it is refused for good, and not tried again; says which and why, once."""
-        why = f"{error}" if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
-        if seen is None or getattr(error, "passing", False) or isinstance(error, storage.StoreError):
-            if why != self._told:
-                self._told = why
-                _log.warning("%s: what is new there is not had yet, and is tried again: %s", self._name, why)
-            return False
-        _log.warning("%s: what is new there is refused, and the model stays as it is: %s", self._name, why)
-        return True
+    def _is_scarce(self, seen: Seen) -> bool:
+        """Whether memory did not do for it lately."""
+        return self._scarce is not None and seen == self._scarce[0] and time.monotonic() < self._scarce[1]
+
+    def _fails(self, error: Exception, seen: Seen | None) -> None:
+        """Refuse for good what will not do, but not what others are to blame for; says which and why, once."""
+        why = f"{error}" if isinstance(error, CheckpointError) else errors.told(error)
+        if isinstance(error, Changing | Ended):
+            return
+        if seen is None and not passes(error):  # a LATEST that is being written, perhaps
+            before, self._last = self._last, why
+            if before != why:
+                return
+        if seen is not None and not passes(error):
+            self._refused = seen
+            _log.warning("%s: what is new there is refused, and the model stays as it is: %s", self._name, why)
+            return
+        key: Seen | str = why
+        if seen is not None and lacks_memory(error):
+            self._scarce = seen, time.monotonic() + MEMORY_SECONDS
+            key = seen  # each time with other numbers
+        if key != self._told:
+            self._told = key
+            _log.warning("%s: what is new there is not had yet, and is tried again: %s", self._name, why)
+
+    def _collect(self) -> None:
+        """Behind an error, which held all that there was of a model that failed."""
+        gc.collect()
+        self._engines.let_go()
 
     def _replace(self, work: AtWork, found: Checkpoint) -> None:
         """Put another model in place of the one at work. Raises where it will not do."""
         ensure_alike(found, self._launched)
+        self._replaces = True  # before it is asked whether it is over, as `stop` does the other way round
+        try:
+            self._swap(work, found)
+        finally:
+            self._replaces = False
+
+    def _swap(self, work: AtWork, found: Checkpoint) -> None:
+        self._go_on()
         texts = self._hand.texts()
         before = None if texts is None else scored(texts, work.checkpoint, work.engine, self._options)
         room = self._engines.room(found, work.checkpoint)
@@ -232,6 +276,8 @@ class Watch:
             self._let_go(work)
             try:
                 yield
+            except Ended:
+                raise  # no batch comes any more
             except BaseException:
                 gc.collect()
                 self._engines.let_go()
@@ -265,7 +311,8 @@ class Watch:
         tried = _stub() if texts is None else texts
         check(found, self._options, pairs="text_pair" in tried.schema.names)
         engine = self._load(found, texts)
-        after = scored(tried, found, engine, self._options)
+        self._go_on()
+        after = scored(tried, found, engine, self._options, strict=True)
         ensure_answers(after, before)
         if old is not None:
             compared: dict[str, Any] = {"texts": 0}
@@ -273,6 +320,10 @@ class Watch:
                 compared = agreement(before, after, found.problem, self._options.threshold)
             engine.facts["replaces"] = {"model": old.digest[:_DIGITS], **compared}
         return engine
+
+    def _go_on(self) -> None:
+        if self._over.is_set():
+            raise Ended
 
     def _load(self, checkpoint: Checkpoint, texts: pa.RecordBatch | None = None) -> Engine:
         at_hand = None if texts is None else first_sequences([texts], checkpoint, self._options)

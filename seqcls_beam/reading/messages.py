@@ -34,6 +34,10 @@ Rejects = dict[int, tuple[str, str]]
 """Row → (reason, detail)."""
 
 
+DERIVED = "derived-"
+"""Begins an id that is ours; Pub/Sub's are numbers."""
+
+
 class Message(NamedTuple):
     """One message of Pub/Sub."""
 
@@ -41,6 +45,22 @@ class Message(NamedTuple):
     published: int  # microseconds since 1970, UTC
     attributes: Mapping[str, str]
     data: bytes
+
+    @property
+    def identified(self) -> "Message":
+        """Itself; where it came without an id, with one that is a digest of all else in it.
+
+        So a delivery that is repeated is the same message, and so are two of the same microsecond, attributes and
+        payload, which nothing tells apart.
+        """
+        if self.id:
+            return self
+        said = [text for pair in sorted(self.attributes.items()) for text in pair]
+        parts = [*(each.encode() for each in (str(self.published), *said)), self.data]
+        digest = blake2b(digest_size=16)
+        for each in parts:  # with its length, or "a", "bc" would be "ab", "c"
+            digest.update(len(each).to_bytes(8, "big") + each)
+        return self._replace(id=f"{DERIVED}{digest.hexdigest()}")
 
 
 @dataclass(frozen=True)

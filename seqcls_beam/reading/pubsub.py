@@ -1,6 +1,7 @@
 """Calls to Pub/Sub's subscriber service, by the client that is generated from it; tried again as long as it may help.
 
-Knows the service and its answers, no messages. How it is reached, `connected`, holds for its publisher service, too.
+Knows the service and its answers, no messages. How it is reached, `connected`, and what it answers, `answer_of` and
+ANSWERS, hold for its publisher service, too.
 """
 
 import logging
@@ -38,7 +39,7 @@ REQUESTS = {
 }
 REFUSED = {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"}  # this request; another one may do
 _FINAL = {"NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}  # whatever is asked, and again
-_ANSWERS = REFUSED | _FINAL  # codes that nobody but the service gives
+ANSWERS = REFUSED | _FINAL  # codes that nobody but the service gives
 _DELETED = "_deleted-topic_"  # of a subscription that has outlived its topic
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,18 @@ def connected(transport: Any, who: str) -> Any:
             f"{who}: nobody says which account does so: run `gcloud auth application-default login`, or set "
             f"GOOGLE_APPLICATION_CREDENTIALS ({error})"
         ) from error
+
+
+def answer_of(call: Any) -> tuple[Any, str | None, str]:
+    """What a call is answered, which is waited for; or the code of its failure and what was said of it, on one line."""
+    import grpc
+
+    try:
+        return call.result(), None, ""
+    except grpc.FutureCancelledError:
+        return None, "CANCELLED", "cancelled"
+    except grpc.RpcError as error:
+        return None, error.code().name, " ".join(str(error.details()).split())[:300]
 
 
 class About(NamedTuple):
@@ -159,7 +172,7 @@ class Service:
                 return
             fields = {"ack_ids": ack_ids[start : start + MAX_IDS], "ack_deadline_seconds": deadline}
             _, code, said = self._once(what, seconds, fields)
-            if code is not None and code not in _ANSWERS:
+            if code is not None and code not in ANSWERS:
                 failed.set()
                 self._fails(what, f"{code}: {said}")
 
@@ -200,37 +213,29 @@ class Service:
         """Whether the service is there after a pull without an answer: then it had no message for it until now."""
         asked = time.monotonic()
         _, code, _ = self._once("get_subscription", CONFIRM_SECONDS, {})
-        if code is not None and code not in _ANSWERS:
+        if code is not None and code not in ANSWERS:
             return False
         self.asked = asked
         self._settled("pull")
         return True
 
     def _once(self, what: str, seconds: float, fields: dict[str, Any]) -> tuple[Any, str | None, str]:
-        """An answer, or the code of the failure and what was said of it."""
-        import grpc
-
+        """As `answer_of`."""
         request = getattr(self._types, REQUESTS[what])(subscription=self.subscription, **fields)
         began = time.monotonic()
         future = getattr(self._transport, what).future(request, timeout=seconds, metadata=self._metadata)
         with self._lock:
             self._under_way.add(future)
         try:
-            answer = future.result()
-        except grpc.FutureCancelledError:
-            return None, "CANCELLED", "cancelled"
-        except grpc.RpcError as error:
-            code = error.code().name
-            if code in _ANSWERS:  # which is an answer, too
-                self._hears(what)
-            return None, code, str(error.details())[:300]
+            answer, code, said = answer_of(future)
         finally:
             with self._lock:
                 self._under_way.discard(future)
-        self._hears(what)
-        if what == "pull":
+        if code is None or code in ANSWERS:  # which is an answer, too
+            self._hears(what)
+        if code is None and what == "pull":
             self.asked = began
-        return answer, None, ""
+        return answer, code, said
 
     def _hears(self, what: str) -> None:
         self._heard = time.time()

@@ -219,7 +219,8 @@ class Subscription:
             one = each.message
             stamp = one.publish_time
             published = stamp.seconds * 1_000_000 + stamp.nanos // 1000
-            arrived.append((each.ack_id, Message(one.message_id, published, dict(one.attributes), one.data)))
+            message = Message(one.message_id, published, dict(one.attributes), one.data)
+            arrived.append((each.ack_id, message.identified))
         now = time.monotonic()
         with self._changed:
             for ack_id, message in arrived:

@@ -20,28 +20,32 @@ RENEWED = 20.0
 EXPIRES = 600.0
 """Seconds without any change in its attempt after which a run is taken for dead: a machine may be slow, or halted."""
 
-HANDED_OVER = 5400.0
-"""The same of a run whose job works where nobody renews its lease: it may wait for its machines, and then loads images
-and models before a unit is finished, and each unit that is changes the attempt."""
+ELSEWHERE_EXPIRES = 5400.0
+"""The same of a run whose job works elsewhere, where nobody renews its lease: it may wait for its machines, and loads
+images and models, before a unit is finished; and each unit that is changes the attempt."""
+
+_ELSEWHERE = b"at work elsewhere"
 
 
 @contextmanager
-def alive(run: Run) -> Iterator[None]:
+def alive(run: Run, elsewhere: bool = False) -> Iterator[None]:
     """Renew the lease of a run whose attempt is open, from a thread, until the block ends.
 
     What is left of the attempt then, where it was not published, has none. Another start of the same run, which shares
-    it, writes it again.
+    it, writes it again. Of a run whose job works `elsewhere`, and may go on without this process however that ends, the
+    lease says so, and stays until somebody calls `end`.
     """
     over = threading.Event()
+    sign = _ELSEWHERE if elsewhere else b""
 
     def renew() -> None:
         while not over.wait(RENEWED):
             # An attempt that was published or removed is not made again, and a store that fails may work next time.
             with suppress(OSError):
                 if storage.exists(run.lease) or storage.exists(run.facts):
-                    storage.put(run.lease, b"")
+                    storage.put(run.lease, sign)
 
-    storage.put(run.lease, b"")
+    storage.put(run.lease, sign)
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()
     try:
@@ -49,25 +53,26 @@ def alive(run: Run) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        with suppress(OSError):
-            if storage.exists(run.facts):  # else nobody would write it again
-                storage.remove_file(run.lease)
+        if not elsewhere:
+            end(run)
 
 
-def hand_over(run: Run) -> None:
-    """Leave a run that has begun to a job that works without this process."""
-    if storage.exists(run.facts):  # else it is published, or removed
-        storage.put(run.lease, b"handed over")
+def end(run: Run) -> None:
+    """Nobody works on the run any more."""
+    with suppress(OSError):
+        if storage.exists(run.facts):  # else nobody would write it again
+            storage.remove_file(run.lease)
 
 
 def is_living(attempt: str | None, idle: float) -> bool:
     """Whether a run may be at work in an attempt in which nothing has changed for so many seconds; None: not begun."""
-    return idle < EXPIRES or (attempt is not None and idle < HANDED_OVER and _is_handed_over(attempt))
+    return idle < EXPIRES or (attempt is not None and idle < ELSEWHERE_EXPIRES and is_elsewhere(attempt))
 
 
-def _is_handed_over(attempt: str) -> bool:
+def is_elsewhere(attempt: str) -> bool:
+    """Whether the run of an attempt has a job that works elsewhere, as far as the lease says."""
     try:
-        return storage.read(storage.join(attempt, "lease")) != b""
+        return storage.read(storage.join(attempt, "lease")) == _ELSEWHERE
     except OSError:  # it has none
         return False
 
@@ -75,10 +80,10 @@ def _is_handed_over(attempt: str) -> bool:
 def renewed(attempt: str) -> float | None:
     """When the lease in an attempt was renewed last, as `usage` tells it; None where all its starts have ended.
 
-    Of a run that was handed over, when anything in its attempt changed last.
+    Of a run that works elsewhere, when anything in its attempt changed last.
     """
     sign = usage(storage.join(attempt, "lease"))[2]
-    return usage(attempt)[2] if sign is not None and _is_handed_over(attempt) else sign
+    return usage(attempt)[2] if sign is not None and is_elsewhere(attempt) else sign
 
 
 def clock(store: Store) -> float:

@@ -1,32 +1,35 @@
 """A topic of Pub/Sub as this process publishes to it: what `publish` returns from, the service has.
 
-Letters go by the generated client's Publish, a thousand in a request, with the retries that come with it: the publisher
-of `google.cloud.pubsub_v1`, which gathers messages one by one, takes thirteen times the processor time a message, and a
+Letters go by Publish of the generated client's transport, a thousand in a request: the publisher of
+`google.cloud.pubsub_v1`, which gathers messages one by one, takes thirteen times the processor time a message, and a
 batch is gathered already.
 """
 
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from itertools import count
 from typing import Any
 
-from seqcls_beam.reading.pubsub import CALL_SECONDS, CONFIRM_SECONDS, PAUSE, connected
+from seqcls_beam.reading.pubsub import ANSWERS, CALL_SECONDS, CONFIRM_SECONDS, PAUSE, answer_of, connected
 from seqcls_beam.runs.letters import MAX_LETTER, Letter
 from seqcls_beam.runs.run import RunError
 
 PATIENCE = 600.0
 """Seconds that a request is offered for; then its batch has failed, and comes again."""
 LAST_SECONDS = 10.0
-"""The same where the stream is told to end."""
+"""The same from when the stream is told to end, with the call that is under way."""
 MAX_REQUEST = 1_000
 """Letters of a request, as the service allows."""
 REQUEST_BYTES = 1_000_000
 """Of a request, or of one letter that is larger; the service takes ten times as many."""
 REQUESTS_AT_ONCE = 8
 PERMISSION = "pubsub.topics.publish"
+_TICK = 0.25  # seconds in which it is noticed that the stream is to end
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +42,18 @@ class Publisher:
 
     def __init__(self, flag: str, topic: str) -> None:
         # Here and not above: whoever publishes nothing needs no package of Google's.
-        from google.pubsub_v1 import PublisherClient, types
+        from google.api_core.gapic_v1.routing_header import to_grpc_metadata
+        from google.iam.v1 import iam_policy_pb2  # type: ignore[import-untyped]
+        from google.pubsub_v1 import types
         from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
         self._named = f"--{flag}={topic}"
         self._topic = topic
         self._types = types
         self._message = type(types.PublishRequest.pb(types.PublishRequest()))  # without wrappers, which cost more
-        self._client = PublisherClient(transport=connected(PublisherGrpcTransport, f"{self._named} is published to"))
+        self._asked = iam_policy_pb2.TestIamPermissionsRequest(resource=topic, permissions=[PERMISSION])
+        self._metadata = {key: [to_grpc_metadata({key: topic})] for key in ("topic", "resource")}  # for routing
+        self._transport = connected(PublisherGrpcTransport, f"{self._named} is published to")
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="publish")
         self._lock = threading.Lock()
         self._away: float | None = None  # since when, by the monotonic clock, the service has taken nothing
@@ -76,52 +83,43 @@ class Publisher:
         With `permission`, also where it says that this account may not publish to it. What it does not say, since this
         account may not ask or nobody answers, is known when something is published.
         """
-        from google.api_core.exceptions import GoogleAPICallError, NotFound
-
-        try:
-            self._client.get_topic(topic=self._topic, retry=None, timeout=CONFIRM_SECONDS)
-        except NotFound as error:
-            raise self._refusal(error) from error
-        except GoogleAPICallError:
-            pass
+        request = self._types.GetTopicRequest(topic=self._topic)
+        _, code, said = answer_of(self._call("get_topic", request, CONFIRM_SECONDS))
+        if code == "NOT_FOUND":
+            raise self._refusal(code, said)
         if not permission:
             return
-        asked = {"resource": self._topic, "permissions": [PERMISSION]}
-        try:
-            answer = self._client.test_iam_permissions(request=asked, timeout=CONFIRM_SECONDS)
-        except GoogleAPICallError:
-            return
-        if PERMISSION not in answer.permissions:
+        answer, code, _ = answer_of(self._call("test_iam_permissions", self._asked, CONFIRM_SECONDS, "resource"))
+        if code is None and PERMISSION not in answer.permissions:
             raise RunError(f"{self._named}: {_MAY_NOT}, if it is there")
 
     def close(self) -> None:
         """Give up the connection."""
         self._pool.shutdown()
-        self._client.transport.close()
+        self._transport.close()
+
+    def _call(self, what: str, request: Any, seconds: float, routed: str = "topic") -> Any:
+        return getattr(self._transport, what).future(request, timeout=seconds, metadata=self._metadata[routed])
 
     def _offer(self, request: Any, ending: threading.Event, over: threading.Event) -> None:
         """Offer a request until the service has it, or others of its batch have failed; raises as `publish`."""
-        if over.is_set():
-            return
-        from google.api_core.exceptions import GoogleAPICallError, RetryError
-        from google.api_core.retry import Retry
-
-        ends: list[float] = []
-
-        def failed(error: Exception) -> None:
-            self._fails(error)
-            if ending.is_set():
-                ends.append(time.monotonic() + LAST_SECONDS)
-            if over.is_set() or (ends and time.monotonic() >= ends[0]):
-                raise self._gave_up(error) from error
-
-        again = Retry(_may_help, PAUSE[0], PAUSE[1], timeout=PATIENCE, on_error=failed)
-        try:
-            self._client.publish(request=request, retry=again, timeout=CALL_SECONDS)
-        except RetryError as error:
-            raise self._gave_up(error.cause or error) from error
-        except GoogleAPICallError as error:
-            raise self._refusal(error) from error
+        patience = _Patience(ending)
+        for attempt in count():
+            if over.is_set():
+                return
+            call = self._call("publish", request, CALL_SECONDS)
+            if not patience.sees(call):
+                call.cancel()
+            _, code, said = answer_of(call)
+            if code is None:
+                return
+            if code in ANSWERS:
+                raise self._refusal(code, said)
+            why = "no answer in time" if code == "CANCELLED" else f"{code}: {said}"
+            self._fails(why)
+            patience.rests(min(PAUSE[1], PAUSE[0] * 2 ** min(attempt, 10)) * random.uniform(0.5, 1))
+            if patience.left() <= 0:
+                raise OSError(f"{self._named}: Pub/Sub took no message ({why})")
 
     def _requests(self, letters: Sequence[Letter]) -> Iterator[Any]:
         request, size = self._message(topic=self._topic), 0
@@ -136,18 +134,15 @@ class Publisher:
         if request.messages:
             yield self._types.PublishRequest.wrap(request)
 
-    def _fails(self, error: Exception) -> None:
+    def _fails(self, why: str) -> None:
         with self._lock:
             first, self._away = self._away is None, self._away or time.monotonic()
         if first:
             told = "%s: Pub/Sub takes no message, and is asked again until it does (%s)"
-            _log.warning(told, self._named, _said(error))
+            _log.warning(told, self._named, why)
 
-    def _gave_up(self, error: Exception) -> OSError:
-        return OSError(f"{self._named}: Pub/Sub took no message ({_said(error)})")
-
-    def _refusal(self, error: Exception) -> RunError:
-        match _code(error):
+    def _refusal(self, code: str, said: str) -> RunError:
+        match code:
             case "NOT_FOUND":
                 why = "there is no such topic: see `gcloud pubsub topics list`"
             case "PERMISSION_DENIED":
@@ -156,31 +151,45 @@ class Publisher:
                 why = "Pub/Sub does not know this account: run `gcloud auth application-default login`"
             case _:
                 why = "Pub/Sub refuses what is published to it (has it a schema?)"
-        return RunError(f"{self._named}: {why} ({_said(error)})")
+        return RunError(f"{self._named}: {why} ({code}: {said})")
 
 
 _MAY_NOT = "this account may not publish to it, for which it needs the role roles/pubsub.publisher"
-_FINAL = frozenset(
-    ["NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED", "INVALID_ARGUMENT", "FAILED_PRECONDITION"]
-)
-"""Whatever is published, and again; OUT_OF_RANGE nobody gives here."""
 
 
-def _code(error: Exception) -> str:
-    code = getattr(error, "grpc_status_code", None)
-    return "" if code is None else str(code.name)
+class _Patience:
+    """How long a request is offered, which the end of the stream cuts short."""
 
+    def __init__(self, ending: threading.Event) -> None:
+        self._ending, self._ends = ending, False
+        self._until = time.monotonic() + PATIENCE
 
-def _said(error: Exception) -> str:
-    """What a service said, on one line."""
-    return f"{_code(error) or type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())[:300]}"
+    def left(self) -> float:
+        """Seconds; to be asked every 0.25 s, since it knows of the end from then on."""
+        now = time.monotonic()
+        if not self._ends and self._ending.is_set():
+            self._ends, self._until = True, min(self._until, now + LAST_SECONDS)
+        return self._until - now
 
+    def sees(self, call: Any) -> bool:
+        """Whether a call of gRPC ends in this time."""
+        import grpc
 
-def _may_help(error: Exception) -> bool:
-    """Whether another try may end otherwise."""
-    from google.api_core.exceptions import GoogleAPICallError
+        while (left := self.left()) > 0:
+            try:
+                call.exception(timeout=min(left, _TICK))
+                return True
+            except grpc.FutureTimeoutError:
+                continue
+            except grpc.FutureCancelledError:
+                return True
+        return False
 
-    return isinstance(error, GoogleAPICallError) and _code(error) not in _FINAL
+    def rests(self, seconds: float) -> None:
+        """Wait for so long, or until none is left."""
+        until = time.monotonic() + seconds
+        while (rest := min(until - time.monotonic(), self.left())) > 0:
+            time.sleep(min(rest, _TICK))
 
 
 _OPEN: dict[tuple[int, str], Publisher] = {}

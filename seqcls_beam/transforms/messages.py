@@ -95,7 +95,7 @@ class _Pack(beam.DoFn):
             micros if published is None else int(Timestamp.from_utc_datetime(published).micros),
             message.attributes or {},
             message.data or b"",
-        )
+        ).identified
         size = weight(one)
         if self._held and (len(self._held) >= self._rows or self._bytes + size > MAX_BYTES):
             first = Timestamp(micros=self._first)

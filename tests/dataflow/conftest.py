@@ -18,6 +18,7 @@ def cloud(ground):
     double = ground.double
     double.end()
     double.jobs.clear()
+    double.held.clear()
     double.faults.clear()
     double.asked.clear()
     double.met.clear()

@@ -80,6 +80,7 @@ class Service:
         self.faults: list[Fault] = []
         self.met: Counter[int] = Counter()  # faults, by status
         self.running = True  # jobs run their graphs; else they stay as they are until a test says more
+        self.held: set[str] = set()  # jobs that stay as they are, whoever looks
         self.halt_at = ("", "")  # a step of storage and the folder: the next worker halts there
         self.returns_active = False  # a job of a name that is taken: the other one is the answer, instead of 409
         self.lock = threading.RLock()
@@ -271,6 +272,8 @@ class Service:
 
     def _look(self, job: Job) -> None:
         """Bring a job to where it is by now: each look finds it one step further at most."""
+        if job.proto.id in self.held:
+            return
         if job.proto.current_state == api.JobState.JOB_STATE_PENDING:
             self._enter(job, "RUNNING")
             if self.running:

@@ -46,7 +46,9 @@ def stream(
         run=RunOptions(output=str(output)),
         topics=topics or TopicOptions(),
     )
-    made = streaming.Stream(config, checkpoint, message_layout(config.read, config.source), str(output), runner)
+    attributed = config.topics.dead_letter_topic is not None  # as `streaming.plan` has it
+    layout = message_layout(config.read, config.source, attributed)
+    made = streaming.Stream(config, checkpoint, layout, str(output), runner)
     prepare(made.output, WINDOW, made.columns, "projects/some-project/topics/t", config.source)
     return made
 

@@ -160,7 +160,8 @@ def test_a_service_that_is_busy_is_asked_again(cloud, place, argv, status):
 )
 def test_a_service_that_takes_no_job(cloud, place, argv, status, name):
     cloud.double.faults.append(Fault(JOBS, status, times=-1))
-    failed(cloud.run("classify", *argv), place, rf"Dataflow did not take the job: {name}: {status} .*told to fail.*")
+    what = "refused" if status == 403 else "did not take"
+    failed(cloud.run("classify", *argv), place, rf"Dataflow {what} the job: {name}: {status} .*told to fail.*")
     assert not cloud.double.jobs and cloud.double.met[status] >= (1 if status == 403 else 2)
 
 

@@ -81,3 +81,16 @@ def test_an_update_of_nothing_is_refused(cloud, argv):
     assert end.code == 1 and "Traceback" not in end.said, end.said
     assert re.fullmatch(r"seqcls_beam: --update replaces a job .* none of the name seqcls-stream-\w+ is", end.last)
     assert not cloud.double.jobs
+
+
+@pytest.mark.parametrize("state", ["PENDING", "CANCELLING", "DONE"])
+def test_an_update_needs_a_job_that_runs(cloud, argv, state):
+    """Beam itself would look for one for ever."""
+    first = cloud.start("classify", *argv)
+    job = at_work(cloud)
+    cloud.double.held.add(job.proto.id)
+    cloud.double.become(job.proto.name, state)
+    end = cloud.run("classify", *argv, "--update")
+    assert end.code == 1 and end.last.startswith("seqcls_beam: --update replaces a job that is running, and none of")
+    cloud.double.become(job.proto.name, "CANCELLED")
+    ended(first)

@@ -28,7 +28,9 @@ from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.messages import Message
 from seqcls_beam.reading.packs import PACK
 from seqcls_beam.runs import flow as flows
+from seqcls_beam.runs.letters import Letter
 from seqcls_beam.runs.run import Run
+from seqcls_beam.transforms import publish
 from tests import tiny
 from tests.corpora import part_digests, plain_scores, texts
 from tests.dataflow import streamed
@@ -84,8 +86,8 @@ def made(out, model, runner="DataflowRunner", **how):
     return streamed.stream(out, resolve(str(model)), runner, rows=8, **layout, **how)
 
 
-def replayed(out, model, bundles, repeat=0):
-    graph = streamed.graph(made(out, model))
+def replayed(out, model, bundles, repeat=0, **how):
+    graph = streamed.graph(made(out, model, **how))
     wire = [[streamed.on_the_wire(each) for each in some] for some in bundles]
     result = FnApiRunner(bundle_repeat=repeat).run_via_runner_api(streamed.fed(graph, wire), PipelineOptions([]))
     result.wait_until_finish()
@@ -180,6 +182,51 @@ def test_bundles_that_run_again_write_the_same_pieces(tmp_path, model, pulled):
     assert sorted(pieces(once)) == sorted(pieces(again))
     assert seal.main([str(again)]) == 0
     assert part_digests(again) == part_digests(pulled)
+
+
+class Topic:
+    """In place of one that the service has."""
+
+    def __init__(self) -> None:
+        self.got: list[Letter] = []
+
+    def publish(self, letters, ending) -> None:
+        self.got += letters
+
+
+@pytest.mark.engine
+def test_what_is_submitted_tells_its_topics(tmp_path, model, monkeypatch):
+    """Each message once where each is delivered once: a row with what stands in the folder, or the message itself."""
+    topics = {"output_topic": Topic(), "dead_letter_topic": Topic()}
+    monkeypatch.setattr(publish, "opened", lambda flag, topic: topics[flag])
+    given = messages()
+    replayed(tmp_path / "out", model, [given[:25], given[25:]], topics=TOPICS)
+    bad = {each.id: each for each in given if each.data == b"{" or "at" not in each.attributes}
+    letters = topics["dead_letter_topic"].got
+    assert sorted(each.attributes["seqcls_beam.message_id"] for each in letters) == sorted(bad)
+    for data, attributes in letters:
+        came = bad[attributes["seqcls_beam.message_id"]]
+        assert data == came.data
+        assert {name: value for name, value in attributes.items() if "." not in name} == came.attributes
+        reason = "invalid_json" if came.data == b"{" else "invalid_timestamp"
+        assert (attributes["seqcls_beam.stage"], attributes["seqcls_beam.reason"]) == ("read", reason)
+        assert attributes["seqcls_beam.detail"] and "seqcls_beam.attributes_left_out" not in attributes
+    good = {each.id: each for each in given if each.id not in bad}
+    rows = {each.attributes["message_id"]: each for each in topics["output_topic"].got}
+    assert len(topics["output_topic"].got) == len(rows) and rows.keys() == good.keys()
+    scores = dict(
+        zip(good, plain_scores(model, [json.loads(each.data)["text"] for each in good.values()]), strict=True)
+    )
+    for id, (data, attributes) in rows.items():
+        row, came = json.loads(data), good[id]
+        assert (row["message_id"], row["text"], row["at"]) == (id, json.loads(came.data)["text"], came.attributes["at"])
+        np.testing.assert_allclose(row["scores"], scores[id], atol=1e-5)
+        assert row["label"] == ["negative", "positive"][scores[id].argmax()]
+        event = datetime.fromtimestamp(int(came.attributes["at"]) / 1000, UTC)
+        assert datetime.fromisoformat(attributes["event_time"]) == event
+        start = event.replace(minute=event.minute // 5 * 5, second=0, microsecond=0)
+        assert attributes["window"] == f"{start:%Y%m%dT%H%M%SZ}"
+        assert attributes["message_key"] == came.attributes["key"] and len(attributes["model"]) == 12
 
 
 def as_it_stands(name, found):

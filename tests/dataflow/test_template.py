@@ -42,7 +42,7 @@ def sent(cloud, place):
     return cloud.double.get(b"", at).current_state.name
 
 
-def test_a_night_that_a_template_launches_publishes_by_itself(cloud, corpus):
+def test_a_night_that_a_template_launches_publishes_by_itself(cloud, corpus, monkeypatch):
     out = f"gs://{BUCKET}/template/nights"
     night = [
         *corpus,
@@ -51,7 +51,11 @@ def test_a_night_that_a_template_launches_publishes_by_itself(cloud, corpus):
         "--run_date=2026-11-20",
         "--only_new=true",  # as templates give switches
     ]
-    place, end = launched(cloud, "night", [*night, "--flag_of_a_launcher=x"])
+    unknown = "--flag_of_a_launcher=x"
+    place, end = launched(cloud, "night", [*night, unknown])
+    assert end.code == 2 and f"unknown flag {unknown}" in end.last
+    monkeypatch.setenv("SEQCLS_BEAM_COMMAND", "classify")  # as in the image
+    place, end = launched(cloud, "night", [*night, unknown])
     assert end.code == 0 and "left out, since neither this command nor Beam has it: --flag_of_a_launcher=x" in end.said
     assert read_manifest(out, "run_date=2026-11-20") is None
     leases = fsspec.filesystem("gs").glob(f"{out}/_attempts/run_date=2026-11-20/*/lease")

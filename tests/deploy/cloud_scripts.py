@@ -8,10 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from google.cloud.dataflow_v1beta3 import types as google
+
 from tests.deploy.scripted import DEPLOY
 
 FOLDER = DEPLOY / "dataflow"
 LAUNCH, BUILD = FOLDER / "launch.sh", FOLDER / "build.sh"
+# Words of a launch.
+WHERE = ["--project=my-project", "--region=us-central1"]
+ASK = ["--templates=gs://bucket/templates/", "--job=score-20261120"]
+FILES = ["input=gs://corpus/{date}/a, b's *.jsonl", "output=gs://labels/a"]
+MESSAGES = ["subscription=projects/p-1/subscriptions/reviews", "output=gs://labels/a"]
 
 _STAND_IN = """\
 #!{python} -SE
@@ -65,3 +72,8 @@ def recipes(script: Path) -> list[list[str]]:
     text = (FOLDER / "README.md").read_text()
     found = re.findall(rf"^(deploy/dataflow/{script.name} (?:.*\\\n)*.*)", text, re.M)
     return [shlex.split(each.replace("\\\n", " "))[1:] for each in found]
+
+
+def read(body: str) -> google.LaunchFlexTemplateRequest:
+    """A request, by Google's proto, which refuses fields that it does not know."""
+    return google.LaunchFlexTemplateRequest.from_json(body, ignore_unknown_fields=False)

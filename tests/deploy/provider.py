@@ -101,6 +101,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
             condition=_names("age", "matches_prefix", "matches_suffix", "num_newer_versions", "with_state"),
         ),
     ),
+    "google_storage_bucket_object": _names("bucket", "name", "content", "content_type", "deletion_policy"),
     "google_storage_bucket_iam_member": _names("bucket", "role", "member"),
     "google_workflows_workflow": _names(
         *("project", "region", "name", "description", "service_account", "labels", "call_log_level"),

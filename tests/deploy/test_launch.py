@@ -1,26 +1,19 @@
 """deploy/dataflow/launch.sh: what asks Dataflow to launch a template, and what the launch starts."""
 
-import json
+import os
 import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from google.cloud.dataflow_v1beta3 import types as google
 
-from deploy.dataflow.launch_request import ENVIRONMENT, Refused, request
-from tests.deploy.cloud_scripts import BUILD, FOLDER, LAUNCH, recipes
-
-WHERE = ["--project=my-project", "--region=us-central1"]
-ASK = ["--templates=gs://bucket/templates/", "--job=score-20261120"]
-FILES = ["input=gs://corpus/{date}/a, b's *.jsonl", "output=gs://labels/a"]
-MESSAGES = ["subscription=projects/p-1/subscriptions/reviews", "output=gs://labels/a"]
-
-
-def read(body: str) -> google.LaunchFlexTemplateRequest:
-    """A request, by Google's proto, which refuses fields that it does not know."""
-    return google.LaunchFlexTemplateRequest.from_json(body, ignore_unknown_fields=False)
+from deploy.dataflow.launch_request import FOLDER as PLACE
+from pipelines import dataflow
+from tests.deploy.cloud_scripts import ASK, BUILD, FILES, FOLDER, LAUNCH, MESSAGES, WHERE, read, recipes
+from tests.image.container import LAUNCHING
 
 
 def test_a_launch_is_sent_as_google_reads_it(scripts):
@@ -69,63 +62,6 @@ def test_a_dry_run_sends_nothing(scripts):
     assert read(done.stdout).launch_parameter.parameters["input_train"] == "gs://b/a.csv"
 
 
-def snake(name: str) -> str:
-    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
-
-
-def test_what_may_be_said_of_workers_is_what_google_has():
-    fields = google.FlexTemplateRuntimeEnvironment.meta.fields
-    left_out = {"additional_user_labels", "dump_heap_on_oom", "save_heap_dumps_to_gcs_path"}  # a map, and Java's
-    assert {snake(name) for name in ENVIRONMENT} == set(fields) - left_out
-
-
-CHOICES = {
-    "ipConfiguration": "WORKER_IP_PUBLIC",
-    "flexrsGoal": "FLEXRS_COST_OPTIMIZED",
-    "streamingMode": "STREAMING_MODE_EXACTLY_ONCE",
-    "autoscalingAlgorithm": "AUTOSCALING_ALGORITHM_NONE",
-}
-
-
-@pytest.mark.parametrize("name", ENVIRONMENT)
-def test_what_is_said_of_workers_arrives(name):
-    value = CHOICES.get(name) or {int: "4", bool: "true"}.get(ENVIRONMENT[name], "a=b")
-    found = read(json.dumps(request("classify", [*ASK, *FILES, f"--with={name}={value}"])))
-    got = getattr(found.launch_parameter.environment, snake(name))
-    assert (got.name if name in CHOICES else list(got) if ENVIRONMENT[name] is list else str(got).lower()) == (
-        ["a=b"] if ENVIRONMENT[name] is list else value
-    )
-
-
-REFUSED = [
-    ([*ASK, FILES[0]], "classify needs output=…"),
-    ([*ASK, *FILES, "text_colum=a"], "text_colum: classify has input, "),
-    ([*ASK, *FILES, "input_format=json"], "input_format=json: expected one of auto, text, jsonl, csv, tsv, parquet"),
-    ([*ASK, *FILES, "max_rejected=2"], "max_rejected=2: expected what matches ^("),
-    ([*ASK, *FILES, "output=gs://b/b"], "output is given twice"),
-    ([*ASK, *FILES, "catch_up=7"], "catch_up: classify has input, "),
-    ([*ASK, *FILES, "maxWorkers=7"], "--with=FIELD=VALUE"),
-    ([*ASK, *FILES, "--with=maxWorker=7"], "--with=maxWorker: Dataflow has numWorkers, "),
-    ([*ASK, *FILES, "--with=maxWorkers=many"], "--with=maxWorkers=many: expected a number"),
-    ([*ASK, *FILES, "--with=enableStreamingEngine=yes"], "expected true or false"),
-    ([*ASK, *FILES, "--with=subnetwork"], "--with=subnetwork=: expected a value"),
-    ([*ASK, *FILES, "--with"], "--with: expected NAME=VALUE"),
-    ([*ASK, *FILES, "--max_num_workers=4"], "--max_num_workers=4: expected NAME=VALUE"),
-    ([*ASK, *FILES, "stray"], "stray: expected NAME=VALUE"),
-    ([*ASK, *FILES, "--update"], "--update replaces a stream that runs"),
-    ([ASK[0], *FILES], "--job is missing"),
-    ([ASK[1], *FILES], "--templates is missing"),
-    ([ASK[0], "--job=Score_1", *FILES], "--job=Score_1: expected a name of small letters"),
-]
-
-
-@pytest.mark.parametrize(("words", "sentence"), REFUSED)
-def test_what_dataflow_would_not_take_is_not_asked_for(words, sentence):
-    with pytest.raises(Refused) as error:
-        request("classify", words)
-    assert sentence in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -134,6 +70,9 @@ def test_what_dataflow_would_not_take_is_not_asked_for(words, sentence):
         (["classify", "stream"], "classify or stream? one template a launch"),
         (["classify", *WHERE[1:]], "--project is missing"),
         (["classify", *WHERE[:1]], "--region is missing"),
+        (["classify", *WHERE, WHERE[0]], "--project is given twice"),
+        (["classify", *WHERE, WHERE[1]], "--region is given twice"),
+        (["classify", *WHERE, "--dry_run", "--dry_run"], "--dry_run is given twice"),
         (["classify", *WHERE, *ASK, "output=here"], "output=here: expected what matches"),
     ],
 )
@@ -141,6 +80,43 @@ def test_a_call_that_is_wrong_ends_with_a_sentence(scripts, words, sentence):
     done = scripts.run(LAUNCH, *words)
     assert done.returncode == 2 and not scripts.calls() and done.stdout == ""
     assert sentence in done.stderr and done.stderr.startswith("launch: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *(("--project", value) for value in ("p/../q", "my-project?a=b", "my project", "My-Project", "123456789012")),
+        *(("--project", value) for value in ("short", "my-projecté", "-my-project", "my-project#", "my-project/")),
+        *(("--region", value) for value in ("us-central1-a", "us-central", "us-central1/jobs", "us-central1?", "..")),
+        *(("--region", value) for value in ("US-central1", "us-centrál1", " us-central1")),
+    ],
+)
+def test_what_is_no_part_of_an_address_is_not_called(scripts, flag, value):
+    where = [word for word in WHERE if not word.startswith(flag)]
+    done = scripts.run(LAUNCH, "classify", *where, f"{flag}={value}", *ASK, *FILES, LC_ALL="C.UTF-8")
+    assert done.returncode == 2 and not scripts.calls()
+    assert done.stderr.startswith(f"launch: {flag}={value}: expected ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("project", ["my-project-1", "example.com:my-project"])
+@pytest.mark.parametrize("region", ["us-central1", "northamerica-northeast2"])
+def test_a_project_and_a_region_are_taken(scripts, project, region):
+    words = [f"--project={project}", f"--region={region}", *ASK, *FILES, "--dry_run"]
+    assert scripts.run(LAUNCH, "classify", *words).returncode == 0
+
+
+def test_the_scripts_and_the_commands_know_a_project_a_region_and_a_folder_alike():
+    launch, build = LAUNCH.read_text(), BUILD.read_text()
+    assert f"""matches "$project" '{dataflow._PROJECT.pattern}'""" in launch
+    assert f"""matches "$project" '{dataflow._PROJECT.pattern}'""" in build
+    assert f"""matches "$region" '{dataflow._REGION.pattern}'""" in launch
+    assert f"""matches "$templates" '{PLACE.pattern}'""" in build
+
+
+def test_bytes_that_are_no_unicode_end_with_a_sentence(scripts):
+    done = scripts.run(LAUNCH, "classify", *WHERE, *ASK, *FILES, os.fsdecode(b"text_column=\xff"), "--dry_run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "launch: text_column=\\udcff: expected Unicode, and it has bytes that are none\n"
 
 
 def test_a_launch_that_is_refused_ends_with_1_and_what_dataflow_said(scripts):
@@ -180,6 +156,25 @@ def test_what_the_launcher_starts_is_a_command(environ, code, said):
         [sys.executable, FOLDER / "main.py", "--help"], env=environ, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == code and said in done.stdout + done.stderr
+
+
+def test_labels_of_a_job_are_no_classes():
+    """A number has no classes, so labels would be refused; what is missing of Dataflow's is said after that."""
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SEQCLS_BEAM_COMMAND": "prepare",
+        "FLEX_TEMPLATE_PYTHON_PY_FILE": str(FOLDER / "main.py"),
+    }
+    words = ["--input=gs://corpus/a.jsonl", "--output=gs://data/a", "--problem=regression"]
+
+    def launched(*more: str) -> str:
+        start = ["/bin/sh", "-c", LAUNCHING, "launcher", *words, *more]
+        done = subprocess.run(start, env=environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
+    assert "--runner=DataflowRunner needs --sdk_container_image=" in launched()
+    assert "--problem=regression has no labels" in launched("--labels=good,bad")
 
 
 def test_no_file_names_a_registry():

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from google.cloud.dataflow_v1beta3 import types as google
 
+from deploy.dataflow.container_spec import main
 from tests.deploy.cloud_scripts import BUILD, FOLDER, recipes
 from tests.deploy.scripted import DEPLOY
 
@@ -30,6 +31,8 @@ def test_templates_are_put_into_the_bucket_with_images_by_digest(scripts):
         assert found.image == f"registry.example@sha256:{tail}"
         assert spec["metadata"] == json.loads((FOLDER / "templates" / f"{name}.json").read_text())
     assert [words[:2] for _, words, _ in scripts.calls()[:2]] == [["artifacts", "docker"]] * 2, "nothing is built"
+    labelling, preparing = (put[f"gs://bucket/templates/{name}.json"]["image"] for name in ("stream", "prepare"))
+    assert done.stdout == f"classify, stream: {labelling}\nprepare: {preparing}\n"
 
 
 def test_images_are_built_before(scripts):
@@ -60,6 +63,11 @@ def test_a_dry_run_builds_nothing(scripts):
     assert done.stdout.count("gcloud builds submit") == 1
 
 
+PATTERNS = ["*", "a?", "a b", "a\n", "a//b", "a#1", "[a]", "é", "a|b"]
+IMAGES = ["l:1|_IMAGE=evil/a", "l 1", "l\t", "l\x07", "-l", "l$_TAG", "l\u00a0"]
+URLS = ["https://a|_LAUNCHER=evil", "https://a b", "https://a\n", "https://a\x7f", "--find-links", "a", "https://$_TAG"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -70,11 +78,58 @@ def test_a_dry_run_builds_nothing(scripts):
         (IMAGE[:2], "--templates=: expected gs://"),
         ([*IMAGE[:2], "--templates=here"], "--templates=here: expected gs://"),
         ([*IMAGE, "classify"], "classify: --help says"),
+        (["--image=-r/a", *IMAGE[1:]], "--image=-r/a: expected REGISTRY"),
+        (["--image=r/-a", *IMAGE[1:]], "--image=r/-a: expected REGISTRY"),
+        (["--image=r/a|_TAG=b", *IMAGE[1:]], "--image=r/a|_TAG=b: expected REGISTRY"),
+        ([IMAGE[0], "--tag=a|_LAUNCHER=b", IMAGE[2]], "--tag=a|_LAUNCHER=b: expected a version"),
+        *(([*IMAGE[:2], f"--templates=gs://bucket/{name}"], "expected gs://BUCKET/FOLDER") for name in PATTERNS),
+        *(([*IMAGE, f"--launcher={name}"], f"--launcher={name}: expected an image") for name in IMAGES),
+        *(
+            ([*IMAGE, "--launcher=l:1", f"--torch_index={url}"], f"--torch_index={url}: expected the URL")
+            for url in URLS
+        ),
+        ([*IMAGE, "--launcher=l:1", "--project=a b"], "--project=a b: expected the id of a project"),
+        ([*IMAGE, IMAGE[1]], "--tag is given twice"),
+        ([*IMAGE, "--launcher=l:1", "--torch_index=", "--torch_index=https://a"], "--torch_index is given twice"),
+        ([*IMAGE, "--dry_run", "--dry_run"], "--dry_run is given twice"),
     ],
 )
 def test_a_build_that_is_wrong_ends_with_a_sentence(scripts, words, sentence):
     done = scripts.run(BUILD, *words)
     assert done.returncode == 2 and not scripts.calls() and sentence in done.stderr
+
+
+METADATA_FILE = str(FOLDER / "templates" / "classify.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "0 words: expected IMAGE METADATA.json"),
+        (["r/a"], "1 words: expected IMAGE METADATA.json"),
+        (["r/a", METADATA_FILE, "b"], "3 words: expected IMAGE"),
+        (["", METADATA_FILE], "'': expected an image"),
+        (["-a", METADATA_FILE], "'-a': expected an image"),
+        (["r/a b", METADATA_FILE], "'r/a b': expected an image"),
+        (["r/a", "label"], "label: "),
+        (["r/a", "../templates/classify"], "../templates/classify: "),
+        (["r/a", str(FOLDER)], f"{FOLDER}: "),
+        (["r/a", str(CLOUDBUILD)], f"{CLOUDBUILD}: "),
+        (["r/a", "a\0b"], "a\0b: "),
+    ],
+)
+def test_a_file_by_hand_that_is_wrong_ends_with_a_sentence(capsys, words, sentence):
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(f"container_spec: {sentence}") and said.err.count("\n") == 1
+    assert "expected" in said.err
+
+
+def test_json_that_is_no_metadata_is_put_into_no_file(capsys, tmp_path):
+    for text in ("[]", "{}", '"parameters"'):
+        (tmp_path / "a.json").write_text(text)
+        assert main(["r/a", str(tmp_path / "a.json")]) == 2
+        assert "a.json has no parameters: expected a template's metadata" in capsys.readouterr().err
 
 
 def test_the_recipe_is_a_build(scripts):

@@ -1,10 +1,8 @@
 """deploy/dataflow/templates: what Google's protos take, and what the commands say of the same options."""
 
-import argparse
 import json
 import re
 from dataclasses import MISSING
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -16,20 +14,16 @@ from deploy.dataflow.container_spec import container_spec
 from deploy.generate.templates import TEMPLATES
 from pipelines import classify, streaming
 from pipelines.dataflow import RUNNER, refuse_unseen
-from pipelines.options import UsageError, parse_alone, parser
+from pipelines.options import UsageError, parse_alone
 from pipelines.stream_flags import refuse
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.stream import SourceOptions
+from seqcls_beam.model.checkpoints import CheckpointError
+from seqcls_beam.model.newer import find
 from seqcls_beam.reading.messages import message_layout
-from tests.deploy.scripted import DEPLOY
+from tests.deploy.metadata import FOLDER, METADATA, NAMES, NEEDED, PARAMETERS, SUBSCRIPTION, groups, matches, parser_of
 
-FOLDER = DEPLOY / "dataflow" / "templates"
-NAMES = ["classify", "prepare", "stream"]
-METADATA = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in NAMES}
-PARAMETERS = [(name, each) for name in NAMES for each in METADATA[name]["parameters"]]
-SUBSCRIPTION = "projects/p-1/subscriptions/reviews"
-NEEDED = {"input": ("gs://corpus/*.jsonl",), "output": "gs://labels/a", "subscription": SUBSCRIPTION}
 # One is of no use without the other.
 COMPANIONS = {"only_new": {"run_date": "2026-11-20"}}
 IMAGE = "registry.example/project/seqcls-beam@sha256:0123"
@@ -37,15 +31,6 @@ IMAGE = "registry.example/project/seqcls-beam@sha256:0123"
 
 def named(found: list) -> list[str]:
     return [f"{template}-{each['name']}" for template, each in found]
-
-
-def groups(template: str) -> dict[str, type]:
-    return import_module(f"pipelines.{TEMPLATES[template].command}").GROUPS
-
-
-@cache
-def parser_of(template: str) -> argparse.ArgumentParser:
-    return parser("p", "", "", groups(template))
 
 
 def built(template: str, name: str, value: str) -> Any:
@@ -64,11 +49,6 @@ def accepts(template: str, name: str, value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def matches(template: str, name: str, value: str) -> bool:
-    (told,) = [each for each in METADATA[template]["parameters"] if each["name"] == name]
-    return all(re.fullmatch(pattern, value) for pattern in told["regexes"])
 
 
 def test_there_is_a_file_for_each():
@@ -272,12 +252,15 @@ def test_a_value_matches_where_the_command_takes_it(name):
         assert [value for value in bad if matches(template, name, value)] == []
 
 
+TRIED_ALONE = ("labels", "watch_model")
+
+
 def test_every_kind_of_parameter_is_in_the_table():
     """What is left are texts and switches like others, and places of files."""
     patterns = {told["regexes"][0] for _, told in PARAMETERS if told["paramType"] not in ("NUMBER", "ENUM")}
     tried = {told["regexes"][0] for _, told in PARAMETERS if told["name"] in VALUES}
-    places = {told["regexes"][0] for _, told in PARAMETERS if told["name"] in ("input", "output")}
-    assert patterns <= tried | places
+    elsewhere = {told["regexes"][0] for _, told in PARAMETERS if told["name"] in ("input", "output", *TRIED_ALONE)}
+    assert patterns <= tried | elsewhere
 
 
 INPUTS = ["gs://corpus/*.jsonl", "gs://corpus/{date:%Y}/[ab]?.jsonl.gz", "s3://corpus/a", "https://example.org/a.jsonl"]
@@ -290,7 +273,9 @@ INPUTS = ["gs://corpus/*.jsonl", "gs://corpus/{date:%Y}/[ab]?.jsonl.gz", "s3://c
 def test_a_place_matches_where_workers_elsewhere_see_it(template, name, value):
     try:
         refuse_unseen(RUNNER, **{name: [value]})
-    except UsageError:
+        if name == "watch_model" and value.startswith("http"):
+            find(value, None)
+    except (UsageError, CheckpointError):
         assert not matches(template, name, value)
     else:
         assert matches(template, name, value)

@@ -31,7 +31,17 @@ _OF_A_CALL = {"source", "version", "providers", "count", "for_each", "depends_on
 
 
 def test_there_is_what_there_should_be():
-    assert MODULES == ["accounts", "monitoring", "night", "pubsub", "registry", "seal", "storage", "stream"]
+    assert MODULES == [
+        "accounts",
+        "monitoring",
+        "night",
+        "pubsub",
+        "registry",
+        "seal",
+        "storage",
+        "stream",
+        "templates",
+    ]
     assert len(SHOWN) == 2 and [each.name.partition(".")[0] for each in TESTS] == sorted({*MODULES} - {"registry"})
 
 

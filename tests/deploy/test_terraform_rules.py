@@ -88,7 +88,12 @@ def test_terraform_starts_a_stream_and_nothing_that_ends():
 
 # Who may do what.
 
-ON_PROJECT = {"roles/dataflow.worker", "roles/dataflow.developer", "roles/logging.logWriter", "roles/workflows.invoker"}
+ON_PROJECT = {
+    *(("workers", f"roles/dataflow.{each}") for each in ("worker", "viewer")),
+    *(("night", f"roles/{each}") for each in ("dataflow.developer", "logging.logWriter", "run.viewer")),
+    ("scheduler", "roles/workflows.invoker"),
+}
+"""(account, role); a launcher that replaces a stream lists jobs, and the end of a container is no part of its job."""
 
 
 def test_roles_are_bound_on_what_they_are_for():
@@ -102,7 +107,14 @@ def test_roles_are_bound_on_what_they_are_for():
         "google_service_account_iam_member",
         "google_storage_bucket_iam_member",
     }, "others take away what somebody else was given"
-    assert {each["role"] for each in local_values(of("accounts"))["on_project"].values()} == ON_PROJECT
+    bound = local_values(of("accounts"))["on_project"].values()
+    assert {(each["account"], each["role"]) for each in bound} == ON_PROJECT
+
+
+def test_the_workflow_may_give_the_accounts_of_what_it_starts():
+    given = resource("accounts", "google_service_account_iam_member", "night_gives")
+    assert given["role"] == "roles/iam.serviceAccountUser" and given["for_each"] == '${toset(["workers", "judge"])}'
+    assert given["service_account_id"] == "${google_service_account.accounts[each.value].name}"
 
 
 def test_the_roles_are_those_of_the_readme_and_none_is_primitive():
@@ -127,7 +139,9 @@ def test_accounts_are_our_own():
 
 def test_the_workflow_gets_the_environment_that_it_reads():
     workflow = resource("night", "google_workflows_workflow", "night")
-    assert {*workflow["user_env_vars"]} == {each for each in ENVIRON if not each.startswith("GOOGLE_CLOUD_")}
+    assert re.fullmatch(r"\$\{merge\(local\.variables, ?\{ ?APPROVE_JOB [^{}]*\}\)\}", workflow["user_env_vars"])
+    given = {*local_values(of("night"))["variables"], "APPROVE_JOB"}
+    assert given == {each for each in ENVIRON if not each.startswith("GOOGLE_CLOUD_")}
     assert workflow["source_contents"] == '${file("${path.module}/night.yaml")}'
 
 
@@ -197,24 +211,3 @@ def test_the_container_seals_what_ended_so_long_ago(tmp_path, delay):
     assert options.until_microseconds is not None
     late = options.until_microseconds / 1e6 + int(delay) - began.timestamp()
     assert -1 <= late <= 60
-
-
-# What is watched.
-
-
-def test_counters_that_are_watched_are_kept():
-    text = (ROOT / "modules" / "monitoring" / "main.tf").read_text()
-    watched = {*re.findall(r'metric_name\\"=\\"([\w-]+)\\"', text)}
-    kept = "".join(path.read_text() for path in (ROOT.parents[1] / "seqcls_beam" / "transforms").glob("*.py"))
-    assert watched == {"rows", "rows-rejected", "rows-labeled"}
-    assert all(f'"{each}"' in kept for each in watched)
-
-
-def test_the_readme_says_what_to_do_on_each_alert():
-    text = (ROOT / "modules" / "monitoring" / "main.tf").read_text()
-    policies = re.findall(r'^ +name += "(.+)"$', text, re.M)
-    assert len(policies) == 9
-    section = README.partition("## Alerts, and what to do")[2].partition("\n## ")[0]
-    assert all(each in section for each in [*policies, "A schedule could not start its work"])
-    reasons = {*re.findall(r"reason: (\w+)", (ROOT / "modules" / "night" / "night.yaml").read_text())}
-    assert reasons == {*re.findall(r"^\| `(\w+)` \|", section, re.M)}

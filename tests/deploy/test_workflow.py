@@ -119,12 +119,22 @@ def test_a_night_that_is_labelled_again(cloud):
     assert cloud.given(LAUNCH)[0]["body"]["launchParameter"]["parameters"]["overwrite"] == "true"
 
 
-def test_a_night_that_is_not_labelled_again_though_it_was_asked_for(cloud):
+@pytest.mark.parametrize("state", ["JOB_STATE_FAILED", "JOB_STATE_CANCELLED"])
+def test_a_night_that_is_not_labelled_again_though_it_was_asked_for(cloud, state):
     """The version that was there does not count as the new one."""
     cloud.publish(NIGHT)
-    cloud.publishes = False
-    assert reason(cloud, {"overwrite": True})[0] == "not_published"
+    cloud.ways, cloud.publishes = ["JOB_STATE_QUEUED", state], False
+    said = f"the night of {NIGHT} was not labelled again; {FIRST} stays; job 2026-11-21_00_00_00-1 ended as {state}"
+    assert reason(cloud, {"overwrite": True}) == ("unchanged", said)
     assert RUN not in cloud.names()
+
+
+def test_a_night_that_is_the_same_when_it_is_labelled_again(cloud):
+    """The job is done and there is nothing new to publish: what is there is judged."""
+    cloud.publish(NIGHT)
+    cloud.publishes = False
+    assert run(cloud, {"overwrite": True}) == {"run_date": NIGHT, "version": FIRST}
+    assert len(cloud.given(LAUNCH)) == len(cloud.given(RUN)) == 1
 
 
 @pytest.mark.parametrize("state", ["JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_DRAINED", "JOB_STATE_UPDATED"])
@@ -140,8 +150,8 @@ def test_a_job_that_is_done_and_published_nothing_fails_the_night(cloud):
     assert reason(cloud)[0] == "not_published" and RUN not in cloud.names()
 
 
-def test_a_night_without_new_files_is_one_though_no_job_came_of_it(cloud):
-    """The launcher publishes it, and ends without a job, which Dataflow takes for a failure."""
+def test_a_night_without_new_files_is_one_whatever_becomes_of_its_job(cloud):
+    """The launcher publishes it, and hands over a job without work: here one that gets no machine."""
     cloud.ways = ["JOB_STATE_QUEUED", "JOB_STATE_FAILED"]
     assert run(cloud)["version"] == FIRST
     assert cloud.logged[0][0] == "WARNING" and "ended as JOB_STATE_FAILED" in cloud.logged[0][1]

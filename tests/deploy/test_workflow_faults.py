@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.workflows.cloud import GET, LAUNCH, LIST_JOBS, LIST_OBJECTS, RUN, TASKS, Cloud, http, unreachable
+from tests.deploy.workflows.cloud import (
+    GET,
+    LAUNCH,
+    LIST_JOBS,
+    LIST_OBJECTS,
+    RUN,
+    TASKS,
+    Cloud,
+    http,
+    no_answer,
+    unreachable,
+)
 from tests.deploy.workflows.expressions import WorkflowError
 from tests.deploy.workflows.interpreter import Execution
 from tests.deploy.workflows.night import ENVIRON, FIRST, NIGHT, WORKFLOW, execution, reason, run
@@ -52,6 +63,23 @@ def test_a_launch_of_which_the_answer_is_lost_is_not_launched_twice(cloud):
 @pytest.mark.parametrize("why", [http(429), http(500), http(502), http(503), http(504), unreachable()], ids=NAMED)
 @pytest.mark.parametrize("name", [LIST_OBJECTS, LAUNCH, GET, RUN, LIST_JOBS, TASKS])
 def test_what_is_busy_is_asked_again_later(cloud, name, why):
+    is_asked_again(cloud, name, why)
+
+
+@pytest.mark.parametrize("name", [LIST_OBJECTS, LAUNCH, GET, LIST_JOBS, TASKS])
+def test_what_does_not_answer_in_time_is_asked_again(cloud, name):
+    is_asked_again(cloud, name, no_answer())
+
+
+def test_a_container_that_takes_too_long_is_not_run_once_more(cloud):
+    """The timeout of that call is of all that the container does."""
+    cloud.answers[RUN] = [no_answer()]
+    with pytest.raises(WorkflowError) as caught:
+        run(cloud)
+    assert caught.value.error["tags"] == ["TimeoutError"] and len(cloud.given(RUN)) == 1
+
+
+def is_asked_again(cloud: Cloud, name: str, why: WorkflowError) -> None:
     if name == LIST_JOBS:
         cloud.calls()[LAUNCH](launch_of("score-20261120"))
     cloud.code = 3 if name == TASKS else 0

@@ -186,6 +186,15 @@ def test_what_cannot_be_promoted_is_said_before_anything_runs(models, monkeypatc
     assert latest(models) == "v2\n" and not Path("out").exists()
 
 
+@pytest.mark.parametrize(("said", "why"), [(b"", "expected one line"), (b"../v2\n", "expected"), (b"v2 \n", "a blank")])
+def test_a_latest_that_says_nothing_is_to_be_mended_first(models, capsys, said, why):
+    (models / "LATEST").write_bytes(said)
+    assert run(models, "v1") == 1
+    told = capsys.readouterr().err
+    assert why in told and "remove LATEST, or write the name of a folder into it" in told and "Traceback" not in told
+    assert (models / "LATEST").read_bytes() == said and not (models.parent / "out").exists()
+
+
 def test_a_model_of_the_hub_and_answers_without_a_model_are_not_promoted(models, capsys):
     from_hub = replace(resolve(str(models / "v1")), name="team/model", location="team/model", revision="0" * 40)
     with pytest.raises(ValueError, match="team/model is no folder beside others"):

@@ -2,8 +2,9 @@
 
 What a registry would give is stood in for: the base by a Debian that debootstrap makes, with its Python; Beam's image
 by `boot`, built from Beam's Go module in the Dockerfile's version; the launcher of templates by a script that starts
-what Google's starts. A process gets what a runtime would give it: the image's files, read-only if asked for, its
-variables and working directory, a /tmp, a user, the machine's network.
+what Google's starts, with the flags that Google's adds, as far as is known. A process gets what a runtime would give
+it: the image's files, read-only if asked for, its variables and working directory, a /tmp, a user, the machine's
+network.
 """
 
 import json
@@ -38,10 +39,11 @@ exit $?
 
 LAUNCHER = "launcher.example/python-template-launcher-base:1"
 START = "/opt/google/dataflow/python_template_launcher"
-_LAUNCHER = """\
-#!/bin/sh
+LAUNCHING = r"""#!/bin/sh
 # Parameters come as they are in the launch; what follows is Dataflow's.
-exec python3 "$FLEX_TEMPLATE_PYTHON_PY_FILE" "$@" --runner=DataflowRunner --template_location="$TEMPLATE_LOCATION"
+exec python3 "$FLEX_TEMPLATE_PYTHON_PY_FILE" "$@" --runner=DataflowRunner --project=my-project --region=us-central1 \
+    --job_name=launched --temp_location=gs://staging/temp --staging_location=gs://staging/staging \
+    --template_location=gs://staging/job_object '--labels={"team": "data"}'
 """
 
 
@@ -127,7 +129,7 @@ class Store:
         (beam / "NOTICE").write_text("of the image that is stood in for\n")
         launcher = self._folder / "launcher"
         (launcher / START.lstrip("/")).parent.mkdir(parents=True)
-        (launcher / START.lstrip("/")).write_text(_LAUNCHER)
+        (launcher / START.lstrip("/")).write_text(LAUNCHING)
         (launcher / START.lstrip("/")).chmod(0o755)
         for name, folder in (
             (f"docker.io/library/{wanted['BASE']}", base),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tracemalloc
 from itertools import cycle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from seqcls_beam.model.checkpoints import (
     CheckpointError,
     checkpoint,
     files,
+    latest,
     promote,
     resolve,
     resolve_base,
@@ -79,6 +81,7 @@ def test_names_may_lie_deeper(models):
     "said",
     [
         *(b"", b"\n", b"v1\nv2\n", b"../models/v1", b"v1/../v2", b"./v1", b"/etc", b"v1//x", b"v1/", b" ", b"\xff"),
+        *(b"v1 \n", b" v1", b"v1\t\n", b"a /v1", b"\xef\xbb\xbfv1", "v1\u3000".encode()),
         *(b"v1\x00", b"gs://bucket/v1", b"C:\\v1", b"a\\b", b"v" * 2000, b"<!doctype html>\n<p>404"),
     ],
 )
@@ -88,7 +91,7 @@ def test_what_is_no_name_below_is_refused(said, where, models, uri):
         (models / "LATEST").write_bytes(said)
     else:
         fsspec.filesystem("memory").pipe_file("/latest/LATEST", said)
-    with pytest.raises(CheckpointError, match=r"LATEST holds .*: expected") as failure:
+    with pytest.raises(CheckpointError, match=r"LATEST holds .*: (expected|a blank at an end)") as failure:
         resolve(str(models) if where == "disk" else uri)
     assert not failure.value.passing and "\n" not in str(failure.value)
 
@@ -123,6 +126,79 @@ def test_a_latest_that_is_no_file_is_refused(models):
     (models / "LATEST").mkdir()
     with pytest.raises(CheckpointError, match="LATEST is a folder"):
         resolve(str(models))
+
+
+def test_a_latest_with_a_blank_behind_its_name_says_so(models):
+    (models / "LATEST").write_text("v1 \n")
+    with pytest.raises(CheckpointError, match=r"LATEST holds 'v1 ': a blank at an end"):
+        resolve(str(models))
+    (models / "v2").rename(models / "v2 ")
+    with pytest.raises(CheckpointError, match=r"LATEST holds 'v2 ': a blank at an end"):
+        promote(str(models / "v2 "))
+
+
+def test_of_a_huge_latest_the_beginning_is_read(models, uri, monkeypatch):
+    os.truncate(models / "LATEST", 3 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="expected one line"):
+            resolve(str(models))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    finally:
+        tracemalloc.stop()
+    came: list[int] = []
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/latest/LATEST", b"v1" * 100_000)
+    plain = store.cat_file
+
+    def counted(*how, **more):
+        found = plain(*how, **more)
+        came.append(len(found))
+        return found
+
+    monkeypatch.setattr(type(store), "cat_file", staticmethod(counted))
+    with pytest.raises(CheckpointError, match="expected one line"):
+        resolve(uri)
+    assert came == [1025]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_pipe_is_no_file_of_a_checkpoint(models, name, copied):
+    (models / "v1" / name).unlink()
+    os.mkfifo(models / "v1" / name)
+    with pytest.raises(CheckpointError, match=rf"{name}.* is (no file|a pipe)"):
+        (resolve_copy if copied else resolve)(str(models))
+
+
+def test_a_latest_that_may_not_be_read_now_may_be_later(models, monkeypatch):
+    """Root may read anything."""
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", denied)
+        with pytest.raises(CheckpointError, match=r"cannot be fetched \(PermissionError") as failure:
+            latest.version_in(str(models))
+    assert failure.value.passing
+    assert resolve(str(models)).location == str(models / "v1")
+
+
+def denied(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_what_is_wrong_is_said_of_the_folder_that_was_named(models, uri):
+    (models / "LATEST").unlink()
+    with pytest.raises(CheckpointError, match=rf"no config.json and no LATEST in {models}; ") as plain:
+        resolve(str(models))
+    with pytest.raises(CheckpointError, match=rf"no config.json and no LATEST in {models}; ") as copied:
+        resolve_copy(str(models))
+    fsspec.filesystem("memory").rm("/latest/v1/config.json")
+    with pytest.raises(CheckpointError, match=rf"no config.json in {uri}/v1; ") as fetched:
+        resolve(uri)
+    (models / "v1" / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match="its tokenizer does not load") as broken:
+        resolve_copy(str(models / "v1"))
+    for each in (plain, copied, fetched, broken):
+        assert "fetching-" not in str(each.value) and "\n" not in str(each.value)
 
 
 def test_a_version_that_is_renamed_meanwhile_is_looked_for_again(models, monkeypatch):

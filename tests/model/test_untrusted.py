@@ -54,8 +54,30 @@ def as_pickle(file, planted):
 @pytest.mark.parametrize("write", [as_zip, as_pickle])
 def test_weights_that_are_pickled_run_nothing(write, folder, planted):
     write(tiny.only_bin(folder) / "pytorch_model.bin", planted)
-    with pytest.raises(CheckpointError, match="does not load"):
+    with pytest.raises(CheckpointError, match="does not load .*holds more than weights") as failure:
         load(resolve(str(folder)), CPU)
+    said = str(failure.value)  # torch says how to run it all the same
+    assert "\n" not in said and "weights_only" not in said and "trust" not in said
+
+
+def test_what_does_not_fit_together_is_said_in_a_line(folder, caplog, capsys):
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(said | {"intermediate_size": said["intermediate_size"] + 1}))
+    needs, has = said["intermediate_size"] + 1, said["intermediate_size"]
+    with pytest.raises(
+        CheckpointError, match=rf"has the shape \({has},\) in the weights, and \({needs},\) by"
+    ) as failure:
+        load(resolve(str(folder)), CPU)
+    (folder / "config.json").write_text(json.dumps(said | {"hidden_size": "many"}))
+    with pytest.raises(CheckpointError, match=r"config\.json is not valid .*hidden_size") as wrong:
+        resolve(str(folder))
+    (folder / "config.json").write_text(json.dumps(said | {"num_hidden_layers": said["num_hidden_layers"] - 1}))
+    load(resolve(str(folder)), CPU)
+    (line,) = [each.getMessage() for each in caplog.records]
+    assert "of the weights 16 have no place in the model, such as bert.encoder.layer." in line
+    for each in (str(failure.value), str(wrong.value), line):
+        assert "\n" not in each
+    assert "REPORT" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("write", [as_zip, as_pickle])

@@ -1,5 +1,6 @@
 """A stream's model is replaced between two batches by a newer one, and stays where that one will not do."""
 
+import errno
 import gc
 import json
 import logging
@@ -38,6 +39,8 @@ SECONDS = 30
 class Engine:
     """The value of a sequence is the sum of its ids and a number of the model's own."""
 
+    short = False  # of memory for the sequences of models that are called so
+
     def __init__(self, checkpoint):
         folder = checkpoint.local()
         said = json.loads((folder / "config.json").read_text())
@@ -50,6 +53,8 @@ class Engine:
     def logits(self, ids, offsets, types, advance=None):
         if self.broken == "nan":
             raise FloatingPointError("the logits are not finite")
+        if self.broken == "short" and Engine.short:
+            raise MemoryError("one sequence does not fit")
         return np.add.reduceat(ids, offsets[:-1]).astype(np.float32)[:, None] + self.own
 
 
@@ -62,12 +67,15 @@ class Engines:
         self.living: Any = weakref.WeakSet()
         self.most = 0  # engines at once
         self.fails: set[str] = set()  # digests
+        self.short: set[str] = set()
 
     def load(self, checkpoint, options, at_hand):
         self.loads.append(checkpoint.digest)
         self.at_hand = at_hand
         if checkpoint.digest in self.fails:
             raise RuntimeError("no memory")
+        if checkpoint.digest in self.short:
+            raise MemoryError("v2: no room for its weights")
         made = Engine(checkpoint)
         self.living.add(made)
         self.most = max(self.most, len(self.living))
@@ -121,6 +129,7 @@ def cache(tmp_path_factory):
 def models(tmp_path, monkeypatch, cache):
     monkeypatch.setattr(newer, "_known", {})
     monkeypatch.setattr(watching, "LOOK_SECONDS", 1e9)  # tests look themselves
+    monkeypatch.setattr(watching, "SETTLED_SECONDS", 0)
     made = Models(tmp_path / "models")
     made.write("v1")
     made.point("v1")
@@ -135,6 +144,12 @@ def started(models):
     watch.begin()
     yield watch, engines
     watch.stop()
+
+
+def look(watch: Watch) -> None:
+    """Twice: what one look sees may be half written."""
+    watch._look()
+    watch._look()
 
 
 def labelled(watch: Watch, texts: list[str] = TEXTS, between: Any = None) -> tuple[str, list[float]]:
@@ -159,7 +174,7 @@ def test_a_newer_model_labels_the_batches_after_it(models, started, caplog):
     models.write("v2", "roberta", own=1000)
     models.point("v2")
     assert labelled(watch) == of(models, "v1")  # nobody has looked
-    watch._look()
+    look(watch)
     assert labelled(watch) == of(models, "v2") != of(models, "v1")
     (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
     assert models.expect("v2")[:12] in line and f"in place of {models.expect('v1')[:12]}" in line
@@ -173,12 +188,12 @@ def test_a_newer_model_labels_the_batches_after_it(models, started, caplog):
         "mean_difference": round(expected.mean(), 6),
         "largest_difference": expected.max(),
     }
-    watch._look()
+    look(watch)
     del work
     gc.collect()
     assert len(engines.loads) == 2 and len(engines.living) == 1
     models.point("v1")
-    watch._look()
+    look(watch)
     assert labelled(watch) == of(models, "v1")
 
 
@@ -188,7 +203,7 @@ def test_a_batch_that_was_tokenised_before_the_swap_is_tokenised_again(models, s
 
     def swap():
         models.point("v2")
-        watch._look()
+        look(watch)
 
     assert labelled(watch, between=swap) == of(models, "v2")
 
@@ -202,7 +217,7 @@ def test_a_folder_whose_files_change_is_a_newer_model(models, started, caplog):
     path = models.folder / "v1" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"own": 7}))
     assert labelled(watch) == before  # its files are a copy
-    watch._look()
+    look(watch)
     assert labelled(watch) == of(models, "v1") and labelled(watch)[1] == [each + 7 for each in before[1]]
     watch.stop()
 
@@ -243,7 +258,7 @@ def test_what_will_not_do_is_refused_once_and_the_old_one_stays(models, started,
         watch._hand.see(tiny.records(TEXTS))
         models.point(name)
         for _ in range(3):
-            watch._look()
+            look(watch)
         lines = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
         told = [line for line in lines if "refused" in line or "tried again" in line]
         assert len(told) == 1, (name, lines)
@@ -251,7 +266,7 @@ def test_what_will_not_do_is_refused_once_and_the_old_one_stays(models, started,
         assert labelled(watch) == expected and len(engines.living) == 1
     models.write("good", own=3)
     models.point("good")
-    watch._look()
+    look(watch)
     assert labelled(watch) == of(models, "good")
 
 
@@ -287,15 +302,15 @@ def test_a_store_that_fails_is_asked_again_and_told_of_once(models, started, cap
     with monkeypatch.context() as patch:
         patch.setattr(watching, "look", fails)
         for _ in range(3):
-            watch._look()
+            look(watch)
     with monkeypatch.context() as patch:
         patch.setattr(newer, "resolve_copy", lambda *_: fails())
         for _ in range(3):
-            watch._look()
+            look(watch)
     (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
     assert "tried again: StoreError: gs://b/LATEST: 503" in line
     assert labelled(watch) == of(models, "v1")
-    watch._look()
+    look(watch)
     assert labelled(watch) == of(models, "v2")
 
 
@@ -311,10 +326,181 @@ def test_files_that_change_while_they_are_fetched_are_looked_at_again(models, st
 
     with monkeypatch.context() as patch:
         patch.setattr(newer, "resolve_copy", moved)
-        watch._look()
+        look(watch)
     assert labelled(watch) == of(models, "v1") and not [each for each in caplog.records if "refused" in each.message]
-    watch._look()
+    look(watch)
     assert labelled(watch) == of(models, "v3")
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def told(caplog: Any) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("seqcls_beam.model.checkpoints.fetching.tempfile", "mkdtemp"),
+        ("fsspec.implementations.local.LocalFileSystem", "get_file"),
+        ("pathlib.Path", "rename"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["by LATEST", "replaced"])
+def test_a_disk_that_is_full_refuses_no_model(models, started, caplog, monkeypatch, where, name, named):
+    _, engines = started
+    launched = find(str(models.folder if named else models.folder / "v1"), None)
+    watch = Watch(launched, OPTIONS, engines)
+    assert labelled(watch) == of(models, "v1")
+    models.write("v2", own=len(where) + named)  # which no other test has left in the cache
+    if named:
+        models.point("v2")
+    else:
+        shutil.copytree(models.folder / "v2", models.folder / "v1", dirs_exist_ok=True)
+    before = len(engines.loads)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{where}.{name}", full)
+        for _ in range(3):
+            look(watch)
+    (line,) = told(caplog)
+    assert "is tried again: " in line and "No space left on device" in line
+    assert len(engines.loads) == before and labelled(watch)[0] == launched.digest[:12]
+    look(watch)
+    assert labelled(watch) == of(models, "v2")
+    watch.stop()
+
+
+@pytest.mark.parametrize("space", [None, (9, 5)], ids=["beside", "alone"])
+@pytest.mark.parametrize("fails", ["it is loaded", "it answers"])
+def test_a_lack_of_memory_refuses_no_model_and_is_not_met_at_every_look(
+    models, started, caplog, monkeypatch, space, fails
+):
+    """Each try may hold up batches."""
+    watch, engines = started
+    engines.space = space
+    assert labelled(watch) == of(models, "v1")
+    models.write("v2", own=5, broken="short")
+    models.point("v2")
+    new, now = models.expect("v2"), [1e6]
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    if fails == "it is loaded":
+        engines.short.add(new)
+    else:
+        monkeypatch.setattr(Engine, "short", True)
+    for minutes in (0, 1, 9.9, 10.1, 15):
+        now[0] = 1e6 + 60 * minutes
+        look(watch)
+        assert engines.loads.count(new) == (1 if minutes < 10 else 2)
+        assert labelled(watch) == of(models, "v1") and len(engines.living) == 1
+    (line,) = [line for line in told(caplog) if "tried again" in line]
+    assert "MemoryError" in line and not [line for line in told(caplog) if "refused" in line]
+    engines.short.clear()
+    monkeypatch.setattr(Engine, "short", False)
+    now[0] += 600
+    look(watch)
+    assert labelled(watch) == of(models, "v2")
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by LATEST", "in place"])
+def test_what_is_being_copied_is_taken_when_it_is_whole(models, started, caplog, named):
+    """File by file, with a look between: each state could be a model, of the new weights and the old tokenizer."""
+    _, engines = started
+    launched = find(str(models.folder if named else models.folder / "v1"), None)
+    watch = Watch(launched, OPTIONS, engines)
+    before = labelled(watch)
+    models.write("other", "roberta", own=2000 + named)
+    target = models.folder / ("v2" if named else "v1")
+    target.mkdir(exist_ok=True)
+    if named:
+        models.point("v2")
+    names = ["config.json", "model.safetensors"]
+    names += sorted(each.name for each in (models.folder / "other").iterdir() if each.name not in names)
+    watch._look()
+    for name in names:
+        data = (models.folder / "other" / name).read_bytes()
+        for part in (data[: len(data) // 2], data):
+            (target / name).write_bytes(part)
+            watch._look()
+            assert labelled(watch) == before and not told(caplog)
+    watch._look()
+    assert labelled(watch) == of(models, "other") and len(told(caplog)) == 1
+    watch.stop()
+
+
+def test_a_latest_that_is_being_written_is_no_fault(models, started, caplog):
+    watch, _ = started
+    labelled(watch)
+    models.write("v2", own=5)
+    for said in ("", "v", "v2", "v2\n"):
+        (models.folder / "LATEST").write_text(said)
+        watch._look()
+    watch._look()
+    assert labelled(watch) == of(models, "v2") and len(told(caplog)) == 1
+    (models.folder / "LATEST").write_text("")
+    look(watch)
+    watch._look()
+    assert len(told(caplog)) == 2 and "LATEST holds b''" in told(caplog)[1]
+
+
+def test_a_worker_does_not_begin_with_what_is_being_written(models, caplog, monkeypatch):
+    launched = find(str(models.folder), None)
+    models.write("v2", own=5)
+    models.point("v2")
+    for spoilt in (b"{}", None):
+        config = models.folder / "v2" / "config.json"
+        whole = config.read_bytes()
+        if spoilt:
+            config.write_bytes(spoilt)
+        watch = Watch(launched, OPTIONS, Engines())
+        monkeypatch.setattr(watch._over, "wait", lambda _, whole=whole, to=config: to.write_bytes(whole))
+        assert labelled(watch) == of(models, "v1") and not told(caplog)
+        monkeypatch.undo()
+        monkeypatch.setattr(watching, "LOOK_SECONDS", 1e9)
+        look(watch)
+        assert labelled(watch) == of(models, "v2")
+        watch.stop()
+        caplog.clear()
+
+
+def test_what_was_refused_is_not_loaded_for_every_batch_where_the_old_one_is_gone(models, caplog):
+    launched = find(str(models.folder), None)
+    models.write("broken", broken="load")
+    models.point("broken")
+    engines = Engines()
+    engines.fails.add(launched.digest)
+    watch = Watch(launched, OPTIONS, engines)
+    for _ in range(4):
+        with pytest.raises(RuntimeError, match="no memory"):
+            labelled(watch)
+    assert engines.loads == [models.expect("broken"), *[launched.digest] * 4]
+    assert len(told(caplog)) == 1
+    models.write("good", own=4)
+    models.point("good")
+    assert labelled(watch) == of(models, "good")
+    watch.stop()
+
+
+def test_one_that_was_lost_is_taken_again_and_one_that_was_refused_is_told_of_once(models, started, caplog):
+    watch, engines = started
+    engines.space = (6, 5)
+    models.write("v2", own=5)
+    models.write("v3", broken="load")
+    for name in ("v2", "v3", "v2", "v3"):
+        models.point(name)
+        look(watch)
+        assert labelled(watch) == of(models, "v2")
+    assert len([line for line in told(caplog) if "refused" in line]) == 1
+    models.write("v4", broken="nan")
+    models.point("v4")
+    engines.fails.add(models.expect("v2"))
+    look(watch)
+    assert labelled(watch) == of(models, "v1")  # the old one did not come back
+    engines.fails.clear()
+    models.point("v2")
+    look(watch)
+    assert labelled(watch) == of(models, "v2")
 
 
 def test_both_are_held_only_where_memory_allows(models, started, caplog):
@@ -324,7 +510,7 @@ def test_both_are_held_only_where_memory_allows(models, started, caplog):
         models.write(f"v{number}", own=number)
         models.point(f"v{number}")
         caplog.clear()
-        watch._look()
+        look(watch)
         lines = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
         assert engines.most == together
         assert ("batches wait" in lines[0]) == (together == 1)
@@ -350,7 +536,7 @@ def test_batches_wait_while_there_is_no_room_for_both(models, started, monkeypat
     monkeypatch.setattr(engines, "load", slowly)
     tokens = watch.tokenized(tiny.records(TEXTS))
     with watch.working() as work:
-        looking = threading.Thread(target=watch._look)
+        looking = threading.Thread(target=look, args=(watch,))
         looking.start()
         deadline = time.monotonic() + SECONDS
         while not watch._paused:
@@ -381,7 +567,7 @@ def test_where_the_old_one_does_not_come_back_it_is_loaded_for_the_next_batch(mo
     models.write("v2", broken="nan")
     models.point("v2")
     engines.fails.add(models.expect("v1"))
-    watch._look()
+    look(watch)
     with pytest.raises(RuntimeError, match="no memory"):
         labelled(watch)
     engines.fails.clear()
@@ -442,6 +628,6 @@ def test_no_batch_mixes_two_models(three, steps, tight):
                 ahead = []
             elif isinstance(step, int):
                 models.point(f"v{step}")
-                watch._look()
+                look(watch)
                 current = step
         watch.stop()

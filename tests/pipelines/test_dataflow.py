@@ -70,6 +70,27 @@ def test_without_the_extra_it_is_named(monkeypatch, capsys):
     assert "needs packages of Google's: pip install 'seqcls_beam[gcp]'\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--template_location=gs://some-bucket/t.json"], "is for jobs of Dataflow, and the runner is FnApiRunner"),
+        ([RUNNER, "--dry_run=True"], "--dry_run of Beam's begins a run and sends no job: --plan says"),
+        ([RUNNER, "--gpu=nvidia-l4", "--device=cpu"], "which of the two is to compute?"),
+        (
+            [RUNNER, "--gpu=nvidia-l4", "--resource_hint=accelerator=type:nvidia-l4"],
+            "Dataflow takes one of the two, a service option or a hint",
+        ),
+        (["--text=a", "--gpu=nvidia-l4"], "--text is a quick look"),
+        (["--text=a", "--plan"], "--text is a quick look"),
+    ],
+)
+def test_what_makes_nothing_of_something_else(flags, sentence, capsys):
+    argv = flags if "--text=a" in flags else [*FILES, *flags]
+    assert classify.main(argv) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
 def test_an_unknown_gpu(capsys):
     assert classify.main([*FILES, RUNNER, "--gpu=L4"]) == 2
     assert "nvidia-l4" in capsys.readouterr().err

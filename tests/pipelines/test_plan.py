@@ -8,13 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
-from pipelines import classify
 from pipelines.planning import measure
-from pipelines.planning.speed import work
+from seqcls_beam import storage
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.table import read_manifest
-from tests import tiny
+from tests import s3, tiny
 from tests.corpora import texts, write_jsonl
+from tests.plans import label, listing, plain_tokens, plan, speed
+
+DATAFLOW = "--runner=DataflowRunner"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,13 @@ def briefly(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def bucket():
+    """Which workers elsewhere would see, too."""
+    with s3.bucket("planned") as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     """3,000 rows, long ones and short ones by turns of 100."""
     folder = tmp_path_factory.mktemp("corpus")
@@ -36,53 +45,8 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def listing(*folders: Path) -> list[tuple[str, int, int, bytes]]:
-    """Every file and folder: its name, its size, when it was changed, what is in it."""
-    found = []
-    for top in folders:
-        for path in sorted([top, *top.rglob("*")]):
-            about = path.stat()
-            found.append((str(path), about.st_size, about.st_mtime_ns, path.read_bytes() if path.is_file() else b""))
-    return found
-
-
-def label(model: Path, source: Path | str, out: Path, *flags: str) -> int:
-    return classify.main([f"--model={model}", f"--input={source}", f"--output={out}", "--threads=1", *flags])
-
-
-def plan(tmp_path: Path, model: Path, source: Path | str, out: Path, *flags: str) -> dict[str, Any]:
-    """What --plan says, as JSON."""
-    file = tmp_path / "plan.json"
-    assert label(model, source, out, "--plan", f"--plan_json={file}", *flags) == 0
-    return json.loads(file.read_text())
-
-
-def plain_tokens(model: Path, rows: list[str]) -> list[int]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    return [len(tokenizer(row, truncation=True)["input_ids"]) for row in rows]
-
-
 def read_texts(source: Path) -> list[str]:
     return [json.loads(line)["text"] for line in source.read_text().splitlines()]
-
-
-def speed(**other: Any) -> dict[str, Any]:
-    """A speed as --plan_json writes it."""
-    said = {
-        "tokens_per_second": 1000.0,
-        "source": "measured on this machine",
-        "device": "cuda",
-        "dtype": "float16",
-        "tokens_per_row": 20.0,
-        "work": work(2, 32, 64),
-        "digest": "0" * 64,
-        "gpu": "NVIDIA L4",
-        "processor": "a processor",
-        "cores": 4,
-    }
-    return {"kind": "plan", "speed": {**said, **other}}
 
 
 @pytest.mark.engine
@@ -216,11 +180,12 @@ def test_what_another_model_labelled_is_what_relabel_takes(tmp_path, model, corp
 
 
 @pytest.mark.engine
-def test_the_speed_and_the_price_of_another_machine(tmp_path, model, corpus, capsys):
+def test_the_speed_and_the_price_of_another_machine(tmp_path, model, bucket, capsys):
     """1,000 tokens/s at 2 an hour, by hand."""
     rows = [f"{word} film" for word in ["good", "bad", "dull", "odd"] * 25]
     write_jsonl(tmp_path / "even.jsonl", [{"text": row} for row in rows])
     tokens = sum(plain_tokens(model, rows))
+    storage.put(f"{bucket}/even/even.jsonl", (tmp_path / "even.jsonl").read_bytes())
     (tmp_path / "l4.json").write_text(json.dumps(speed()))
     table = {
         "date": "2026-01-31",
@@ -232,8 +197,13 @@ def test_the_speed_and_the_price_of_another_machine(tmp_path, model, corpus, cap
     }
     (tmp_path / "prices.json").write_text(json.dumps(table))
     quarter = -(-(tmp_path / "even.jsonl").stat().st_size // 4)
-    flags = [f"--plan_speed={tmp_path}/l4.json", f"--prices={tmp_path}/prices.json", f"--unit_bytes={quarter}"]
-    found = plan(tmp_path, model, tmp_path / "even.jsonl", tmp_path / "out", "--gpu=nvidia-l4", *flags)
+    flags = [
+        f"--plan_speed={tmp_path}/l4.json",
+        f"--prices={tmp_path}/prices.json",
+        f"--unit_bytes={quarter}",
+        DATAFLOW,
+    ]
+    found = plan(tmp_path, model, f"{bucket}/even", f"{bucket}/out", "--gpu=nvidia-l4", *flags)
     assert found["price"]["hour"] == pytest.approx(4 * 0.25 + 16 * 0.01 + 100 * 0.0001 + 0.83)
     one, four = found["hours"]
     assert (one["workers"], four["workers"]) == (1, 4)
@@ -243,25 +213,40 @@ def test_the_speed_and_the_price_of_another_machine(tmp_path, model, corpus, cap
     assert four["price"] == pytest.approx(2 * 4 * four["hours"])
     shown = capsys.readouterr().out
     assert "EUR" in shown and "prices of 2026-01-31" in shown
-    found = plan(tmp_path, model, tmp_path / "even.jsonl", tmp_path / "out", "--gpu=nvidia-tesla-t4", *flags)
+    found = plan(tmp_path, model, f"{bucket}/even", f"{bucket}/out", "--gpu=nvidia-tesla-t4", *flags)
     assert found["hours"] == []
     assert "the file is of NVIDIA L4, and the worker has nvidia-tesla-t4" in found["not_measured"]
     assert "fill in machines.n1-standard-4" in found["price"]["unknown"]
+    found = plan(tmp_path, model, f"{bucket}/even", f"{bucket}/out", "--gpu=nvidia-l4", "--max_num_workers=1", *flags)
+    assert [each["workers"] for each in found["hours"]] == [1]
+    asked = "--dataflow_service_options=worker_accelerator=install-nvidia-driver;count:2;type:nvidia-l4"
+    for option in (asked, asked.replace("dataflow_service_options=worker_", "resource_hint=")):
+        found = plan(
+            tmp_path,
+            model,
+            f"{bucket}/even",
+            f"{bucket}/out",
+            option,
+            "--machine_type=g2-standard-4",
+            "--disk_size_gb=100",
+            *flags,
+        )
+        assert (found["worker"]["gpu"], found["worker"]["gpus"]) == ("nvidia-l4", 2)
+        assert found["price"]["hour"] == pytest.approx(4 * 0.25 + 16 * 0.01 + 100 * 0.0001 + 2 * 0.83)
 
 
 @pytest.mark.engine
-def test_this_machine_stands_for_no_other(tmp_path, model, corpus, capsys):
-    flags = ["--runner=DataflowRunner", "--machine_type=n1-standard-4"]
-    found = plan(tmp_path, model, corpus / "corpus.jsonl", tmp_path / "out", *flags)
+def test_this_machine_stands_for_no_other(tmp_path, model, corpus, bucket, capsys):
+    storage.put(f"{bucket}/corpus/corpus.jsonl", (corpus / "corpus.jsonl").read_bytes())
+    flags = [DATAFLOW, "--machine_type=n1-standard-4"]
+    found = plan(tmp_path, model, f"{bucket}/corpus", f"{bucket}/out", *flags)
     assert found["speed"] is None and found["hours"] == []
     assert found["here"]["device"] == "cpu"
     assert found["price"]["hour"] == pytest.approx(4 * 0.056 + 15 * 0.003557 + 25 * 0.000054)
     shown = " ".join(capsys.readouterr().out.split())
     assert "this machine, which is not the worker" in shown and "hours and price: not measured" in shown
     (tmp_path / "here.json").write_text((tmp_path / "plan.json").read_text())
-    found = plan(
-        tmp_path, model, corpus / "corpus.jsonl", tmp_path / "out", *flags, f"--plan_speed={tmp_path}/here.json"
-    )
+    found = plan(tmp_path, model, f"{bucket}/corpus", f"{bucket}/out", *flags, f"--plan_speed={tmp_path}/here.json")
     assert found["hours"][0]["price"] > 0
 
 
@@ -271,27 +256,6 @@ def test_json_on_the_standard_output_is_alone_there(model, corpus, tmp_path, cap
     told = capsys.readouterr()
     assert json.loads(told.out)["kind"] == "plan"
     assert "nothing was written" in told.err
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--plan", "--subscription=projects/p/subscriptions/s", "--output=out"], "docs/streaming.md"),
-        (["--plan_rows=3"], "are of --plan"),
-        (["--plan", "--prices=nowhere.json"], "nowhere.json"),
-        (["--plan", "--plan_speed={empty}"], "says no speed"),
-        (["--plan", "--prices={empty}"], "has no 'date'"),
-        (["--plan", "--plan_speed={torn}"], "is no JSON"),
-    ],
-)
-def test_what_is_refused(tmp_path, monkeypatch, capsys, flags, said):
-    (tmp_path / "empty.json").write_text("{}")
-    (tmp_path / "torn.json").write_text("{")
-    monkeypatch.chdir(tmp_path)
-    made = [flag.format(empty=tmp_path / "empty.json", torn=tmp_path / "torn.json") for flag in flags]
-    assert classify.main(made) == 2
-    assert said in capsys.readouterr().err
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["empty.json", "torn.json"]
 
 
 @pytest.mark.engine

@@ -2,10 +2,12 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from google.pubsub_v1 import types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.reading.formats.blocks import MAX_RECORD_BYTES
 from seqcls_beam.reading.messages import Message, MessageLayout, event_time, message_layout, own_time, to_record
+from seqcls_beam.reading.subscription import Subscription
 from seqcls_beam.schema import REASONS, Mark
 
 PUBLISHED = 1_800_000_000_000_000
@@ -43,6 +46,37 @@ def fault(data: bytes | str, read: dict[str, Any] | None = None, **source: Any) 
     assert keep["message_id"] == "7" and keep["publish_time"] == at(PUBLISHED) and row["position"] == PUBLISHED
     assert reject["reason"] in REASONS
     return str(reject["reason"])
+
+
+def test_a_message_without_an_id_has_one_by_all_else_in_it():
+    known = message("a")
+    assert known.identified is known
+    bare = [
+        Message("", *rest) for rest in [(1, {}, b"a"), (1, {}, b"b"), (2, {}, b"a"), (1, {"a": "", "b": "c"}, b"a")]
+    ]
+    bare += [Message("", 1, {"a": "b", "": "c"}, b"a"), Message("", 1, {}, b"a\0"), Message("", 11, {}, b"")]
+    ids = [each.identified.id for each in bare]
+    assert len({*ids}) == len(bare)
+    turned = bare[3]._replace(attributes={"b": "c", "a": ""})
+    assert turned.identified.id == ids[3]
+    # By hand: each part with its length before it, in eight bytes.
+    parts = [b"1", b"a", b"", b"b", b"c", b"a"]
+    told = blake2b(b"".join(bytes(7) + bytes([len(each)]) + each for each in parts), digest_size=16)
+    assert ids[3] == "derived-" + told.hexdigest()
+    assert all(each._replace(id=id) == each.identified for each, id in zip(bare, ids, strict=True))
+
+
+def test_messages_without_an_id_are_all_pulled(monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")  # which nobody asks
+    source, received = Subscription("projects/test-project/subscriptions/one", 100), []
+    for number in range(3):
+        one = types.PubsubMessage(data=b"%d" % (number % 2), publish_time=at(PUBLISHED))
+        received.append(types.ReceivedMessage.pb(types.ReceivedMessage(ack_id=f"a{number}", message=one)))
+    source._arrive(received)
+    taken = source._taken(10, 100)
+    assert [each.data for each in taken] == [b"0", b"1"]  # the third is the first, delivered again
+    assert source.outstanding == 2
+    source._service.close()
 
 
 def at(microseconds: int) -> datetime:

@@ -93,16 +93,17 @@ def test_a_night_that_is_dead_loses_its_files_and_cannot_publish_when_it_wakes(o
     assert take(night(out, "2026-11-23")).files == [False] * 4
 
 
-def test_a_night_that_was_handed_over_to_a_job_waits_for_machines_longer(out, monkeypatch):
+def test_a_night_whose_job_works_elsewhere_may_wait_for_machines(out, monkeypatch):
     sent = night(out, "2026-11-23")
     take(sent)
     begin(sent, [], {})
-    lease.hand_over(sent)
+    with lease.alive(sent, elsewhere=True):
+        pass
     passed(monkeypatch, lease.EXPIRES + 60)
     assert take(night(out, "2026-11-24")).held == {sent.partition: 4}
     with pytest.raises(RunError, match="another start of run_date=2026-11-23 labels other files"):
         take(night(out, "2026-11-23"), [])
-    passed(monkeypatch, lease.HANDED_OVER)
+    passed(monkeypatch, lease.ELSEWHERE_EXPIRES)
     assert take(night(out, "2026-11-24")).files == [True] * 4
 
 

@@ -94,12 +94,13 @@ ASKED = """    now = lease.clock(store) if open_ else 0.0
         _refuse_beside(store, open_, ours, set(digests), now)
         if _end_dead(store, open_, ours, set(digests), now):
             continue
-        known = covered()"""
+        # Coverage is asked after the claims: what was claimed and published in between is in one of them.
+        found = _shared(covered(), open_, ours, files, digests)"""
 BROKEN = {
     "coverage asked before claims": (
         "take",
         f"        number, open_ = _look(store)\n    {ASKED}",
-        f"        known = covered()\n        number, open_ = _look(store)\n    {ASKED.replace('known = ', '')}",
+        f"        known = covered()\n        number, open_ = _look(store)\n    {ASKED.replace('covered()', 'known')}",
         "are of two partitions",
     ),
     "claims written over others'": (

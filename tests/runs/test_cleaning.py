@@ -59,10 +59,11 @@ def test_nothing_is_found_where_all_is_quiet(tmp_path):
 def test_an_attempt_of_a_job_that_nobody_waits_for_is_left_alone_for_longer(tmp_path):
     run = make(tmp_path, "a")
     storage.put(run.facts, b"{}")
-    lease.hand_over(run)
+    with lease.alive(run, elsewhere=True):
+        pass
     let_pass(run.attempt)
     assert [each.why for each in cleaning.look(str(tmp_path))] == ["a run at work: left alone"]
-    let_pass(run.attempt, lease.HANDED_OVER + 60)
+    let_pass(run.attempt, lease.ELSEWHERE_EXPIRES + 60)
     assert [each.why for each in cleaning.look(str(tmp_path))] == ["a run that is dead"]
 
 

@@ -110,14 +110,16 @@ def test_a_probe_that_a_run_tidied_away_is_written_again(tmp_path, monkeypatch):
     assert len(written) == 2 and list(tmp_path.rglob("*")) == []
 
 
-def test_a_run_that_was_handed_over_may_be_silent_for_longer(tmp_path):
+def test_a_run_whose_job_works_elsewhere_may_be_silent_for_longer(tmp_path):
     run = Run(str(tmp_path), "a" * 32)
     begin(run, [], {})
     with lease.alive(run):
         assert lease.is_living(run.attempt, lease.EXPIRES - 1) and not lease.is_living(run.attempt, lease.EXPIRES + 1)
     assert lease.renewed(run.attempt) is None
-    lease.hand_over(run)
-    assert lease.is_living(run.attempt, lease.HANDED_OVER - 1) and not lease.is_living(run.attempt, lease.HANDED_OVER)
+    longest = lease.ELSEWHERE_EXPIRES
+    with lease.alive(run, elsewhere=True):  # as it is from the beginning: whoever waits may be killed
+        assert lease.is_living(run.attempt, longest - 1) and not lease.is_living(run.attempt, longest)
+    assert lease.is_living(run.attempt, longest - 1)
     assert not lease.is_living(None, lease.EXPIRES + 1), "a run that has not begun"
     then = time.time() - 3000
     os.utime(run.lease, (then, then))
@@ -125,11 +127,5 @@ def test_a_run_that_was_handed_over_may_be_silent_for_longer(tmp_path):
     record.parent.mkdir(parents=True)
     record.write_bytes(b"{}")
     assert abs((lease.renewed(run.attempt) or 0) - time.time()) < 60, "a unit that is finished is a sign of life"
-    with lease.alive(run):  # somebody waits for it again
-        assert not lease.is_living(run.attempt, lease.EXPIRES + 1)
-
-
-def test_what_is_published_is_not_handed_over(tmp_path):
-    run = Run(str(tmp_path), "a" * 32)
-    lease.hand_over(run)
-    assert list(tmp_path.iterdir()) == []
+    lease.end(run)
+    assert lease.renewed(run.attempt) is None and not lease.is_living(run.attempt, lease.EXPIRES + 1)

@@ -181,6 +181,26 @@ def test_it_gives_up_after_its_patience_or_when_the_stream_ends(service, topic, 
     assert len(service.asked) > 1
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["ends while it is asked", "asked when it ends"])
+def test_a_call_that_nobody_answers_ends_with_the_stream(service, topic, monkeypatch, before):
+    """Though a call may take 30 s while the stream goes on."""
+    monkeypatch.setattr(publisher, "LAST_SECONDS", 1.0)
+    released, ending = threading.Event(), threading.Event()
+    service.refuse = lambda request: UNAVAILABLE if released.wait(60) else None
+    timer = threading.Timer(0 if before else 1.0, ending.set)
+    timer.start()
+    if before:
+        timer.join()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(OSError, match=r"Pub/Sub took no message \(no answer in time\)"):
+            topic.publish(letters(2_500), ending)
+        assert 0.9 < time.monotonic() - begun < 6
+    finally:
+        released.set()
+        timer.join()
+
+
 @pytest.mark.parametrize(
     ("there", "permissions", "sentence"),
     [

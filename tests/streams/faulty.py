@@ -74,6 +74,9 @@ class _Refused(grpc.RpcError):
     def result(self, timeout: float | None = None) -> Any:
         raise self
 
+    def exception(self, timeout: float | None = None) -> Exception:
+        return self
+
     def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
 

@@ -215,6 +215,38 @@ def test_a_key_is_of_one_group(clock):
     assert keys.key("e", four.slice(0, 1), 10, 2.5) == b"e"
 
 
+@pytest.mark.engine
+def test_messages_without_an_id_are_all_labelled(tmp_path, monkeypatch, clock):
+    """The source of Dataflow may leave it out. What is delivered again is one row, what differs in anything its own."""
+    when, text, second = {"at": BASE.isoformat()}, b'{"text": "a"}', timedelta(seconds=1)
+    sent = [
+        PubsubMessage(data, attributes, "", published)
+        for data, attributes, published in [
+            (text, when, BASE + second),
+            (b'{"text": "b"}', when, BASE + second),
+            (text, when, BASE + 2 * second),
+            (text, when | {"k": "v"}, BASE + second),
+            (text, when | {"kv": ""}, BASE + second),
+            (b"{", when, BASE + second),
+            (text, when, BASE + second),
+        ]
+    ]
+    events = test_stream.TestStream().add_elements(sent).advance_watermark_to_infinity()
+    out = tmp_path / "out"
+    labelled(monkeypatch, out, events, tiny.resolved())
+    assert seal.main([str(out)]) == 0
+    rows = open_labels(str(out)).to_table().to_pylist()
+    assert sorted((row["text"], row["publish_time"].second) for row in rows) == [
+        *[("a", 1)] * 3,
+        ("a", 2),
+        ("b", 1),
+    ]
+    assert len({row["message_id"] for row in rows}) == 5
+    assert all(row["message_id"].startswith("derived-") for row in rows)
+    manifest = read_manifest(str(out), "window=20261120T100000Z")
+    assert manifest is not None and (manifest["messages"]["distinct"], manifest["messages"]["duplicates"]) == (6, 1)
+
+
 class Once:
     """Raises the first time behind, or before, what it does."""
 

@@ -14,15 +14,17 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model import newer, watching
 from seqcls_beam.model.answers import answers
+from seqcls_beam.model.checkpoints import CheckpointError, promote, resolve
 from seqcls_beam.model.checkpoints import checkpoint as checkpoints
-from seqcls_beam.model.checkpoints import promote, resolve
 from seqcls_beam.model.engine import Classifier, choosing, watched
 from seqcls_beam.model.engine.attention import by_equal_lengths
+from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.newer import find
 from seqcls_beam.transforms import ClassifierHandler, Classify, Tokenize, overlap
 from seqcls_beam.transforms.overlap import Gather, TokenizeAhead
@@ -54,6 +56,7 @@ def models(versions, tmp_path, monkeypatch):
     monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(newer, "_known", {})
     monkeypatch.setattr(watching, "LOOK_SECONDS", 1e9)
+    monkeypatch.setattr(watching, "SETTLED_SECONDS", 0)
     monkeypatch.setattr(overlap, "overlaps", lambda options: True)  # as where there is a GPU
     checkpoints._local.cache_clear()
     folder = Path(shutil.copytree(next(iter(versions.values())).parent, tmp_path / "models"))
@@ -151,6 +154,7 @@ def move(models: Path, watch: Any, version: str | None) -> None:
     if version:
         promote(str(models / version))
         watch._look()
+        watch._look()  # what one look sees may be half written
 
 
 FOUND: list[tuple[str, list[Any]]] = []
@@ -210,6 +214,36 @@ def test_a_way_to_run_it_that_goes_wrong_on_the_texts_at_hand_alone_is_not_taken
         move(models, watch, version)
         with watch.working() as work:
             assert work.checkpoint.location.endswith(version) and work.engine.facts["engine"] == engine
+
+
+@pytest.mark.parametrize(
+    ("raised", "memory"),
+    [
+        (lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (lambda: behind(CheckpointError("m: does not load"), torch.OutOfMemoryError("CUDA out of memory")), True),
+        (lambda: behind(CheckpointError("m: does not load"), RuntimeError("DefaultCPUAllocator: out of memory")), True),
+        (lambda: behind(CheckpointError("m: cannot be run in bfloat16"), MemoryError("one sequence")), True),
+        (lambda: EngineError("no way to run m passes: packed OutOfMemoryError: CUDA out of memory"), True),
+        (lambda: CheckpointError("m: the weights lack classifier.weight"), False),
+        (lambda: RuntimeError("shapes cannot be multiplied"), False),
+    ],
+)
+def test_a_model_that_memory_does_not_do_for_is_told_from_one_that_will_not_do(models, monkeypatch, raised, memory):
+    checkpoint = find(str(models), None)
+
+    def fails(*_, **__):
+        raise raised()
+
+    monkeypatch.setattr(watched, "Classifier", fails)
+    with pytest.raises(Exception) as caught:
+        watched.Loading().load(checkpoint, OPTIONS, None)
+    assert isinstance(caught.value, MemoryError) == memory == newer.lacks_memory(caught.value)
+    assert newer.passes(caught.value) == memory
+
+
+def behind(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
 
 
 def test_what_a_model_takes_of_memory_is_measured(models):

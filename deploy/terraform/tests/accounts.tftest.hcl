@@ -30,8 +30,8 @@ run "without_a_stream" {
   }
 
   assert {
-    condition     = google_service_account_iam_member.night_gives.role == "roles/iam.serviceAccountUser"
-    error_message = "The workflow could not give the workers their account."
+    condition     = keys(google_service_account_iam_member.night_gives) == ["judge", "workers"] && alltrue([for each in google_service_account_iam_member.night_gives : each.role == "roles/iam.serviceAccountUser"])
+    error_message = "The workflow could not give workers and the judge their accounts."
   }
 }
 

@@ -16,13 +16,13 @@ run "all" {
   }
 
   variables {
-    workflow              = "seqcls-beam-night"
-    scheduler_jobs        = ["seqcls-beam-night", "seqcls-beam-night-check"]
-    job_prefix            = "score"
-    stream                = "seqcls-beam-stream"
-    subscription          = "texts-stream"
-    rejected_subscription = "texts-rejected-kept"
-    seal                  = "seqcls-beam-seal"
+    workflow       = "seqcls-beam-night"
+    scheduler_jobs = ["seqcls-beam-night", "seqcls-beam-night-check"]
+    job_prefix     = "score"
+    stream         = "seqcls-beam-stream"
+    subscription   = "texts-stream"
+    rejected_topic = "texts-rejected"
+    seal           = "seqcls-beam-seal"
   }
 
   assert {
@@ -33,6 +33,11 @@ run "all" {
   assert {
     condition     = toset(keys(google_monitoring_alert_policy.shares)) == toset(["stream_rejects", "night_rejects"])
     error_message = "Rejects are watched in streams and in nights."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.thresholds["rejected_messages"].conditions[0].condition_threshold[0].filter, "topic_id = \"texts-rejected\"") && google_monitoring_alert_policy.thresholds["rejected_messages"].alert_strategy[0].auto_close == "1800s"
+    error_message = "Each time that messages are rejected somebody is told."
   }
 
   assert {

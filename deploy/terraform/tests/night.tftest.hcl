@@ -116,3 +116,18 @@ run "the_date_is_no_gate" {
 
   expect_failures = [var.gates]
 }
+
+# 2,100 characters of two bytes each.
+run "gates_that_are_too_long" {
+  command = plan
+
+  module {
+    source = "./modules/night"
+  }
+
+  variables {
+    gates = ["--max_label_share=${join("", [for each in range(700) : "üüü"])}:0.5"]
+  }
+
+  expect_failures = [google_workflows_workflow.night]
+}

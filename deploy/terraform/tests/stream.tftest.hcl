@@ -65,3 +65,18 @@ run "a_tag_is_no_image" {
 
   expect_failures = [var.image]
 }
+
+run "two_models" {
+  command = plan
+
+  module {
+    source = "./modules/stream"
+  }
+
+  variables {
+    model       = "gs://acme-models/reviews"
+    watch_model = "gs://acme-models/reviews"
+  }
+
+  expect_failures = [google_dataflow_flex_template_job.stream]
+}

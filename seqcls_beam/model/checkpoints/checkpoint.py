@@ -124,7 +124,7 @@ def _resolve(
     version = version_in(where) if followed else None
     for _ in range(_FOLLOWED):
         try:
-            return _found(model, version, revision, pick, description)
+            return _found(model, version, revision, pick, description, followed)
         except (CheckpointError, OSError) as error:
             if version is None:
                 raise
@@ -142,8 +142,9 @@ def _found(
     revision: str | None,
     pick: Pick,
     description: Callable[[Path, str], dict[str, Any]],
+    followed: bool,
 ) -> Checkpoint:
-    """`version`: the folder in it that is meant."""
+    """`version`: the folder in it that is meant; `followed`: where LATEST is looked for."""
     below = [] if version is None else [version]
     with contextlib.ExitStack() as stack:
         location = model
@@ -155,16 +156,17 @@ def _found(
         else:
             folder = (PACKAGED.get(model) or Path(model).expanduser().absolute()).joinpath(*below)
             location = str(folder)
-        check_folder(folder, model)
-        files = digests(folder, pick(each.name for each in folder.iterdir()))
-        found = Checkpoint(
-            name=model,
-            location=location,
-            revision=revision,
-            digest=digest(files),
-            files=files,
-            **description(folder, model),
-        )
+        try:
+            check_folder(folder, model, version is not None or not followed)
+            files = digests(folder, pick(each.name for each in folder.iterdir()))
+            said = description(folder, model)
+        except CheckpointError as error:
+            if "://" not in model:
+                raise
+            # Nobody knows the folder that it was fetched into.
+            where = storage.without_password(location).removeprefix("file://")
+            raise CheckpointError(str(error).replace(str(folder), where), error.passing) from error
+        found = Checkpoint(name=model, location=location, revision=revision, digest=digest(files), files=files, **said)
         if "://" in model:
             with locked(found.digest) as kept:  # where `local` will look for it
                 if not kept.exists():

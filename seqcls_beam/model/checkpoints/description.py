@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from seqcls_beam.model.checkpoints.errors import CheckpointError
+from seqcls_beam.model.checkpoints.errors import CheckpointError, told
 from seqcls_beam.model.checkpoints.files import check_weights, outputs_of, read_json
 from seqcls_beam.model.checkpoints.problems import problem_of
 
@@ -134,7 +134,7 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
-        raise CheckpointError(f"{name}: its tokenizer does not load ({type(error).__name__}: {error})") from error
+        raise CheckpointError(f"{name}: its tokenizer does not load ({told(error)})") from error
     if not getattr(tokenizer, "is_fast", False):
         raise CheckpointError(f"{name}: {type(tokenizer).__name__} has no fast version; save one as tokenizer.json")
     _check_tokenizer(tokenizer, name)
@@ -166,7 +166,7 @@ def _config(folder: Path, name: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
-        raise CheckpointError(f"{name}: config.json is not valid ({type(error).__name__}: {error})") from error
+        raise CheckpointError(f"{name}: config.json is not valid ({told(error)})") from error
     return config
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seqcls_beam import storage
 from seqcls_beam.cache import cache
-from seqcls_beam.model.checkpoints.errors import CheckpointError
+from seqcls_beam.model.checkpoints.errors import CheckpointError, of_the_system
 
 Pick = Callable[[Iterable[str]], list[str]]
 """The file names that are there → those that are wanted."""
@@ -26,12 +26,14 @@ def fetched(uri: str, pick: Pick) -> Iterator[Path]:
             files, root = storage.connect(uri)
             root = root.rstrip("/")
             for each in pick(each.rpartition("/")[2] for each in files.ls(root, detail=False)):
+                if storage.is_local(uri):
+                    storage.ensure_file(storage.join(uri, each))  # a pipe would be waited for
                 files.get_file(f"{root}/{each}", str(folder / each))
         except storage.MissingPackage:
             raise
         except Exception as error:
             shown, said = storage.without_password(uri), storage.without_password(str(error))
-            passing = isinstance(error, storage.StoreError)
+            passing = isinstance(error, storage.StoreError) or (isinstance(error, OSError) and of_the_system(error))
             raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {said})", passing) from error
         yield folder
     finally:

@@ -37,15 +37,22 @@ def tokenizer_files(names: Iterable[str]) -> list[str]:
     return sorted(each for each in names if each in ("config.json", *_TOKENIZER, *_BESIDE) or each.endswith(".model"))
 
 
-def check_folder(folder: Path, name: str) -> None:
-    """Raise `CheckpointError` where there is no folder, no config or no tokenizer."""
+def check_folder(folder: Path, name: str, pointed: bool = True) -> None:
+    """Raise `CheckpointError` where there is no folder, no config or no tokenizer, or one of them is no file.
+
+    `pointed`: a LATEST led there, or could not have.
+    """
     if not folder.is_dir():
         raise CheckpointError(f"{name}: {folder} is {'not a folder' if folder.exists() else 'no folder here'}")
     there = {each.name for each in folder.iterdir()}
     if "config.json" not in there:
-        raise CheckpointError(f"{name}: no config.json in {folder}; is this the folder that save_pretrained wrote?")
+        lacks = "no config.json" if pointed else "no config.json and no LATEST"
+        raise CheckpointError(f"{name}: {lacks} in {folder}; is this the folder that save_pretrained wrote?")
     if not any(each in _TOKENIZER or each.endswith(".model") for each in there):
         raise CheckpointError(f"{name}: no tokenizer in {folder}; save the one the model was trained with beside it")
+    for each in needed(there):
+        if not (folder / each).is_file() and (folder / each).exists():  # a pipe would be waited for
+            raise CheckpointError(f"{name}: {each} in {folder} is no file")
 
 
 def check_weights(folder: Path, name: str) -> None:

@@ -8,7 +8,7 @@ Locally or at any URI of files; only web servers and chains of URIs (`zip://…:
 """
 
 from seqcls_beam import storage
-from seqcls_beam.model.checkpoints.errors import CheckpointError
+from seqcls_beam.model.checkpoints.errors import CheckpointError, of_the_system
 
 LATEST = "LATEST"
 _LONGEST = 1024  # bytes of a name
@@ -24,7 +24,7 @@ def version_in(folder: str) -> str | None:
         return None
     uri, shown = storage.join(folder, LATEST), storage.without_password(folder)
     try:
-        said = storage.read(uri)
+        said = _said(uri)
         checkpoint = storage.exists(storage.join(folder, "config.json"))
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -33,6 +33,7 @@ def version_in(folder: str) -> str | None:
     except Exception as error:
         why = storage.without_password(str(error))
         passing = isinstance(error, storage.StoreError) and not storage.is_local(folder)
+        passing = passing or (isinstance(error, OSError) and of_the_system(error))
         raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {why})", passing) from error
     if checkpoint:
         raise CheckpointError(
@@ -89,6 +90,18 @@ def place(model: str) -> tuple[str, str]:
     return folder, name
 
 
+def _said(uri: str) -> bytes:
+    """What stands in a LATEST; of one that is too long the beginning, which tells that it is."""
+    fs, path = storage.connect(uri)
+    if storage.is_local(uri):
+        storage.ensure_file(uri)
+        with open(path, "rb") as file:
+            return file.read(_LONGEST + 1)
+    if (storage.size(uri) or 0) > _LONGEST:
+        return bytes(fs.cat_file(path, start=0, end=_LONGEST + 1))
+    return storage.read(uri)  # not by its range: an empty file has none
+
+
 def _name(said: bytes, where: str) -> str:
     """What stands in a LATEST, if it is a relative, normal name; raises `CheckpointError`."""
     try:
@@ -99,6 +112,10 @@ def _name(said: bytes, where: str) -> str:
     if len(said) > _LONGEST or not name.isprintable() or any(each.strip() in ("", ".", "..") for each in parts):
         raise CheckpointError(
             f"{where} holds {said[:60]!r}: expected one line, the name of a folder beside it, such as 2026-11-20"
+        )
+    if any(each != each.strip() for each in parts):
+        raise CheckpointError(
+            f"{where} holds {name!r}: a blank at an end of a name is not taken for part of it: remove it"
         )
     if "\\" in name or ":" in parts[0]:
         raise CheckpointError(f"{where} holds {name!r}: expected a name below its folder, with / between folders")

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
+from seqcls_beam.model.checkpoints.errors import told
 from seqcls_beam.model.engine import linear
 from seqcls_beam.model.engine.attention import by_equal_lengths, varlen
 from seqcls_beam.model.engine.blocks import accelerate
@@ -200,6 +202,8 @@ def vocabulary(model: Any) -> int:
 def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
     """The model in a precision, whatever the weights are stored in, ready for inference; raises `CheckpointError`."""
     transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("transformers.modeling_utils").addFilter(_no_report)
+    warnings.filterwarnings("ignore", "Detected pickle protocol")  # it is read, or refused
     try:
         model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
             checkpoint.local(),
@@ -208,15 +212,30 @@ def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype = torc
             weights_only=True,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below
         )
     except CheckpointError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{checkpoint.name}: does not load ({type(error).__name__}: {error})") from error
+        raise CheckpointError(f"{checkpoint.name}: does not load ({told(error)})") from error
+    for name, has, needs in sorted(found["mismatched_keys"])[:1]:
+        raise CheckpointError(
+            f"{checkpoint.name}: {name} has the shape {tuple(has)} in the weights, and {tuple(needs)} by config.json: "
+            "take the config.json that belongs to the weights"
+        )
     missing = sorted(found["missing_keys"])
     if missing:
         raise CheckpointError(
             f"{checkpoint.name}: the weights lack {', '.join(missing[:4])}{' …' * (len(missing) > 4)}, which would be "
             "random numbers; was it saved without its classification head?"
         )
+    if left := sorted(found["unexpected_keys"]):
+        _log.warning(
+            "%s: of the weights %d have no place in the model, such as %s", checkpoint.name, len(left), left[0]
+        )
     return model.eval().requires_grad_(False).to(dtype).to(device)
+
+
+def _no_report(record: logging.LogRecord) -> bool:
+    """Not the table of weights that transformers shows: what it says is refused, or said in a line."""
+    return "LOAD REPORT" not in record.getMessage()

@@ -6,7 +6,7 @@ import sys
 import torch
 
 
-def out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """torch has a class for a lack of memory, but not for that of a library, or of the host."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in str(error) for sign in ("can't allocate memory", "out of memory", "ALLOC_FAILED")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
+from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.checkpoints.files import needed
 from seqcls_beam.model.engine import memory
 from seqcls_beam.model.engine.classifier import Classifier
 from seqcls_beam.model.engine.devices import PASS, resolve_device
+from seqcls_beam.model.engine.faults import out_of_memory
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.model.watching import Watch
 
@@ -45,10 +47,20 @@ class Loading:
         self._took: tuple[int, int] | None = None  # bytes of weights, and the most that loading them took
 
     def load(self, checkpoint: Checkpoint, options: ModelOptions, at_hand: Sequences | None) -> Classifier:
-        """As `Classifier`; how much memory it takes is measured."""
+        """As `Classifier`; how much memory it takes is measured. `MemoryError` where it does not do."""
         device = self._device = resolve_device(options.device)
         with memory.measured(device) as taken:
-            made = Classifier(checkpoint, options, at_hand=at_hand)
+            try:
+                made = Classifier(checkpoint, options, at_hand=at_hand)
+            except (RuntimeError, ValueError) as error:
+                if _of_memory(error):
+                    raise MemoryError(f"{checkpoint.name}: {error}") from error
+                # Nobody knows the folder of the cache.
+                where = storage.without_password(checkpoint.location).removeprefix("file://")
+                said = str(error).replace(str(checkpoint.local()), where)
+                if isinstance(error, CheckpointError) and said != str(error):
+                    raise CheckpointError(said, error.passing) from error
+                raise
         weights = weight_bytes(checkpoint)
         # Where a model is loaded into memory that another one left, less is seen to be taken.
         if self._took is None or taken.bytes - self._took[1] > _GROWTH * (weights - self._took[0]):
@@ -69,6 +81,15 @@ class Loading:
         if self._device is not None and self._device.type == "cuda":
             with PASS:  # not while another thread captures a graph
                 torch.cuda.empty_cache()
+
+
+def _of_memory(error: BaseException | None) -> bool:
+    """Whether torch lacked memory, behind what was said of it; an error of ours quotes what each way to run it met."""
+    while error is not None:
+        if isinstance(error, MemoryError) or out_of_memory(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def weight_bytes(checkpoint: Checkpoint) -> int:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from google.cloud.dataflow_v1beta3.types import LaunchFlexTemplateRequest
+from google.cloud.dataflow_v1beta3.types import GetJobRequest, JobView, LaunchFlexTemplateRequest
 
 from tests.deploy.workflows.expressions import WorkflowError
 from tests.deploy.workflows.interpreter import Call
@@ -28,6 +28,10 @@ def http(code: int, message: str = "no") -> WorkflowError:
 
 def unreachable() -> WorkflowError:
     return WorkflowError({"message": "connection reset", "tags": ["ConnectionError"]})
+
+
+def no_answer() -> WorkflowError:
+    return WorkflowError({"message": "no answer in time", "tags": ["TimeoutError"]})
 
 
 class Cloud:
@@ -106,6 +110,8 @@ class Cloud:
         return {"job": {key: job[key] for key in ("id", "name")}}
 
     def _get(self, given: dict[str, Any]) -> dict[str, Any]:
+        asked = GetJobRequest.from_json(json.dumps(given), ignore_unknown_fields=False)
+        assert asked.view == JobView.JOB_VIEW_SUMMARY, "with its steps a job is larger than what an execution may keep"
         (job,) = [each for each in self.jobs if each["id"] == given["jobId"]]
         if job["currentState"] not in ENDED:
             job["looks"] = min(job["looks"] + 1, len(self.ways) - 1)

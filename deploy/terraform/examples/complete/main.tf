@@ -1,15 +1,15 @@
 # All of it: a night over files of a bucket, and a stream of messages, with one model for both.
 
 locals {
-  labels    = { app = "seqcls-beam" }
-  templates = "gs://${module.storage.models}/templates"
-  model     = "gs://${module.storage.models}/reviews"
-  built     = var.image == null ? 0 : 1
+  labels = { app = "seqcls-beam" }
+  model  = "gs://${module.storage.models}/reviews"
+  built  = var.image == null ? 0 : 1
 }
 
 resource "google_project_service" "needed" {
   for_each = toset([
     "artifactregistry.googleapis.com",
+    "cloudbuild.googleapis.com",
     "cloudscheduler.googleapis.com",
     "compute.googleapis.com",
     "dataflow.googleapis.com",
@@ -72,13 +72,22 @@ module "accounts" {
   topics              = { rejected = module.pubsub.rejected_topic }
 }
 
+# One image for launchers and workers.
+module "templates" {
+  source = "../../modules/templates"
+  count  = local.built
+
+  bucket = module.storage.models
+  images = { classify = var.image, stream = var.image }
+}
+
 module "night" {
   source = "../../modules/night"
   count  = local.built
 
   project                 = var.project
   region                  = var.region
-  container_spec_gcs_path = "${local.templates}/classify.json"
+  container_spec_gcs_path = module.templates[0].paths["classify"]
   image                   = var.image
   workers_account         = module.accounts.workers
   night_account           = module.accounts.night
@@ -105,7 +114,7 @@ module "stream" {
 
   project                 = var.project
   region                  = var.region
-  container_spec_gcs_path = "${local.templates}/stream.json"
+  container_spec_gcs_path = module.templates[0].paths["stream"]
   image                   = var.image
   workers_account         = module.accounts.workers
   temp_bucket             = module.storage.temp
@@ -133,7 +142,8 @@ module "seal" {
   scheduler_account = module.accounts.scheduler
   labels            = local.labels
 
-  depends_on = [module.accounts]
+  # Before there is a stream there is no folder to seal.
+  depends_on = [module.accounts, module.stream]
 }
 
 resource "google_monitoring_notification_channel" "email" {
@@ -149,14 +159,14 @@ module "monitoring" {
   source = "../../modules/monitoring"
   count  = local.built
 
-  project               = var.project
-  channels              = [google_monitoring_notification_channel.email.name]
-  workflow              = module.night[0].workflow
-  scheduler_jobs        = concat(module.night[0].scheduler_jobs, [module.seal[0].scheduler_job])
-  job_prefix            = module.night[0].job_prefix
-  stream                = module.stream[0].name
-  subscription          = module.pubsub.subscription
-  rejected_subscription = module.pubsub.rejected_subscription
-  seal                  = module.seal[0].job
-  labels                = local.labels
+  project        = var.project
+  channels       = [google_monitoring_notification_channel.email.name]
+  workflow       = module.night[0].workflow
+  scheduler_jobs = concat(module.night[0].scheduler_jobs, [module.seal[0].scheduler_job])
+  job_prefix     = module.night[0].job_prefix
+  stream         = module.stream[0].name
+  subscription   = module.pubsub.subscription
+  rejected_topic = module.pubsub.rejected_topic
+  seal           = module.seal[0].job
+  labels         = local.labels
 }

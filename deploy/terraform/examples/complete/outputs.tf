@@ -3,9 +3,9 @@ output "images" {
   value       = module.registry.uri
 }
 
-output "templates" {
-  description = "Folder that templates are written to."
-  value       = local.templates
+output "models" {
+  description = "Bucket for checkpoints and templates."
+  value       = module.storage.models
 }
 
 output "data" {

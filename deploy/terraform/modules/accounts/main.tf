@@ -1,5 +1,6 @@
-# Who may do what. Roles are bound on the one bucket, repository, subscription, topic or account; the four on the project are
-# those that Google Cloud has nowhere else. Who may run a container is said beside it, in modules/night and modules/seal.
+# Who may do what. Roles are bound on the one bucket, repository, subscription, topic or account. Those on the project are what
+# Google Cloud has nowhere else, or what asks for more than one thing. Who may run a container is said beside it, in
+# modules/night and modules/seal.
 
 locals {
   accounts = {
@@ -9,10 +10,14 @@ locals {
     scheduler = "What starts the workflow"
   }
 
+  # A launcher that replaces a stream lists the jobs, which dataflow.worker may not. Waiting for a container asks for the
+  # operation and the execution, which are not the job's.
   on_project = {
     workers_work    = { account = "workers", role = "roles/dataflow.worker" }
+    workers_look    = { account = "workers", role = "roles/dataflow.viewer" }
     night_launches  = { account = "night", role = "roles/dataflow.developer" }
     night_logs      = { account = "night", role = "roles/logging.logWriter" }
+    night_looks     = { account = "night", role = "roles/run.viewer" }
     scheduler_calls = { account = "scheduler", role = "roles/workflows.invoker" }
   }
 
@@ -68,9 +73,11 @@ resource "google_artifact_registry_repository_iam_member" "workers" {
   member     = google_service_account.accounts["workers"].member
 }
 
-# The workflow gives the workers their account.
+# The workflow gives the workers their account, and starts the container that has the judge's.
 resource "google_service_account_iam_member" "night_gives" {
-  service_account_id = google_service_account.accounts["workers"].name
+  for_each = toset(["workers", "judge"])
+
+  service_account_id = google_service_account.accounts[each.value].name
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.accounts["night"].member
 }

@@ -6,7 +6,7 @@ locals {
       aligner = "ALIGN_DELTA"
       above   = 0
       lasting = "0s"
-      help    = "An execution of the workflow ${var.workflow} failed. Its error has a reason: not_published, gate, judging, late, conflict or usage; README.md of deploy/terraform says what to do for each."
+      help    = "An execution of the workflow ${var.workflow} failed. Its error has a reason: not_published, unchanged, gate, judging, late, conflict or usage; README.md of deploy/terraform says what to do for each."
     }
   }
 
@@ -48,14 +48,14 @@ locals {
     }
   }
 
-  kept = var.rejected_subscription == null ? {} : {
+  rejected = var.rejected_topic == null ? {} : {
     rejected_messages = {
       name    = "Messages were rejected"
-      filter  = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${var.rejected_subscription}\" AND metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\""
-      aligner = "ALIGN_MAX"
+      filter  = "resource.type = \"pubsub_topic\" AND resource.labels.topic_id = \"${var.rejected_topic}\" AND metric.type = \"pubsub.googleapis.com/topic/send_request_count\""
+      aligner = "ALIGN_DELTA"
       above   = 0
       lasting = "0s"
-      help    = "Messages lie in ${var.rejected_subscription}, with the reason in their attributes, and are kept for 31 days."
+      help    = "Messages came to ${var.rejected_topic}, with the reason in their attributes. Its subscription keeps them for 31 days."
     }
   }
 
@@ -70,7 +70,7 @@ locals {
     }
   }
 
-  thresholds = merge(local.night, local.stream, local.waiting, local.kept, local.sealing)
+  thresholds = merge(local.night, local.stream, local.waiting, local.rejected, local.sealing)
 
   # Counters of Beam are totals since the job began. A stream's share is that of the last hour, a night's that of its job.
   counted = "\"__name__\"=\"dataflow.googleapis.com/job/user_counter\", \"monitored_resource\"=\"dataflow_job\""
@@ -114,6 +114,11 @@ resource "google_monitoring_alert_policy" "thresholds" {
         per_series_aligner = each.value.aligner
       }
     }
+  }
+
+  # What is counted has no value where nothing happens. An incident that stayed open for want of one would hide the next.
+  alert_strategy {
+    auto_close = each.value.aligner == "ALIGN_DELTA" ? "1800s" : "604800s"
   }
 
   documentation {

@@ -38,8 +38,8 @@ variable "subscription" {
   default     = null
 }
 
-variable "rejected_subscription" {
-  description = "Name of the subscription that keeps rejected messages; null without one."
+variable "rejected_topic" {
+  description = "Name of the topic for rejected messages; null without one."
   type        = string
   default     = null
 }

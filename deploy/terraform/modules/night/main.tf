@@ -24,6 +24,23 @@ locals {
 
   judge = concat(["approve", var.output], var.gates)
 
+  # Of the workflow, but for the name of the container's job, which is known only when there is one.
+  variables = {
+    REGION        = var.region
+    TEMPLATE      = var.container_spec_gcs_path
+    JOB_PREFIX    = var.job_prefix
+    PARAMETERS    = jsonencode(local.template_parameters)
+    ENVIRONMENT   = jsonencode(local.environment)
+    OUTPUT_BUCKET = local.place[0]
+    OUTPUT_FOLDER = local.folder
+    TIME_ZONE     = var.time_zone
+    LIMIT_SECONDS = tostring(floor(var.limit_hours * 3600))
+    APPROVE       = jsonencode(local.judge)
+  }
+  # Bytes, by Base64, which has four signs for three of them: length() counts characters.
+  bytes    = { for name, value in local.variables : name => length(base64encode(value)) / 4 * 3 - length(regexall("=", base64encode(value))) }
+  too_long = [for name, size in local.bytes : name if size > 4096]
+
   # Cloud Scheduler asks for an execution; a retry may start a second one, which finds the job of the first.
   executions = "https://workflowexecutions.googleapis.com/v1/${google_workflows_workflow.night.id}/executions"
 }
@@ -39,24 +56,12 @@ resource "google_workflows_workflow" "night" {
   deletion_protection = var.deletion_protection
   source_contents     = file("${path.module}/night.yaml")
 
-  user_env_vars = {
-    REGION        = var.region
-    TEMPLATE      = var.container_spec_gcs_path
-    JOB_PREFIX    = var.job_prefix
-    PARAMETERS    = jsonencode(local.template_parameters)
-    ENVIRONMENT   = jsonencode(local.environment)
-    OUTPUT_BUCKET = local.place[0]
-    OUTPUT_FOLDER = local.folder
-    TIME_ZONE     = var.time_zone
-    LIMIT_SECONDS = tostring(floor(var.limit_hours * 3600))
-    APPROVE_JOB   = google_cloud_run_v2_job.judge.id
-    APPROVE       = jsonencode(local.judge)
-  }
+  user_env_vars = merge(local.variables, { APPROVE_JOB = google_cloud_run_v2_job.judge.id })
 
   lifecycle {
     precondition {
-      condition     = length(jsonencode(local.template_parameters)) <= 4096
-      error_message = "The parameters are longer than the 4,096 bytes that Workflows takes as one variable."
+      condition     = length(local.too_long) == 0
+      error_message = "Longer than the 4,096 bytes that Workflows takes as one variable: ${join(", ", local.too_long)}. PARAMETERS are the options of the run, ENVIRONMENT is of the workers, APPROVE has the gates."
     }
   }
 }
@@ -91,14 +96,12 @@ resource "google_cloud_run_v2_job" "judge" {
   }
 }
 
-# Run with the date in its arguments, and read which code it ended with.
+# Run with the date in its arguments. Which code it ended with is read by a role on the project, of modules/accounts.
 resource "google_cloud_run_v2_job_iam_member" "night" {
-  for_each = toset(["roles/run.jobsExecutorWithOverrides", "roles/run.viewer"])
-
   project  = var.project
   location = var.region
   name     = google_cloud_run_v2_job.judge.name
-  role     = each.value
+  role     = "roles/run.jobsExecutorWithOverrides"
   member   = "serviceAccount:${var.night_account}"
 }
 

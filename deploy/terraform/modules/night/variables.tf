@@ -14,12 +14,12 @@ variable "container_spec_gcs_path" {
 
   validation {
     condition     = can(regex("^gs://[^/]+/.+[.]json$", var.container_spec_gcs_path))
-    error_message = "Expected gs://BUCKET/FOLDER/TEMPLATE.json, as deploy/dataflow/build.sh writes it."
+    error_message = "Expected gs://BUCKET/FOLDER/TEMPLATE.json, as modules/templates and deploy/dataflow/build.sh write it."
   }
 }
 
 variable "image" {
-  description = "Image of launcher and workers, by its digest: NAME@sha256:…; a tag may be another image for a worker than it was for the launcher."
+  description = "Image of the workers, by its digest: NAME@sha256:…. The launcher is that of the template: give modules/templates the same."
   type        = string
 
   validation {

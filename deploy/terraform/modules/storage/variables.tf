@@ -14,7 +14,7 @@ variable "prefix" {
 
   validation {
     condition     = can(regex("^[a-z0-9][-a-z0-9]{1,48}[a-z0-9]$", var.prefix))
-    error_message = "A prefix has 3 to 50 lower-case letters, digits and dashes, and begins and ends with none."
+    error_message = "A prefix has 3 to 50 lower-case letters, digits and dashes, and neither begins nor ends with a dash."
   }
 }
 

@@ -32,4 +32,11 @@ resource "google_dataflow_flex_template_job" "stream" {
   skip_wait_on_job_termination = false
   # An apply that was cut off after the launch finds its job again.
   create_ignore_already_exists = true
+
+  lifecycle {
+    precondition {
+      condition     = var.watch_model == null || (var.model == null && var.revision == null)
+      error_message = "watch_model stands in place of model and revision: give one or the other."
+    }
+  }
 }

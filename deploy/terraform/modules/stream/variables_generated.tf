@@ -34,7 +34,7 @@ variable "id_column" {
 }
 
 variable "keep_columns" {
-  description = "Columns that pass through to the output, comma-separated, each NAME or NAME:TYPE (string, int64, float64, bool); '*' keeps all that the first files have, '' none (default: all of Parquet, else the id and the texts)."
+  description = "Columns that pass through to the output, comma-separated, each NAME or NAME:TYPE (string, int64, float64, bool), '' none (default: the id and the texts)."
   type        = list(string)
   default     = null
 
@@ -56,7 +56,7 @@ variable "batch_rows" {
 }
 
 variable "model" {
-  description = "Checkpoint of a sequence classifier: a local folder, an fsspec URI (gs://bucket/folder) or a Hub id; 'sentiment' is the English one that comes with the package. A folder of the image, such as /opt/model, is one, too."
+  description = "Checkpoint of a sequence classifier: a local folder, an fsspec URI (gs://bucket/folder) or a Hub id; 'sentiment' is the English one that comes with the package (default: sentiment, unless watch_model is given). A folder of the image, such as /opt/model, is one, too."
   type        = string
   default     = null
 
@@ -144,7 +144,7 @@ variable "device" {
 }
 
 variable "dtype" {
-  description = "Precision of the model: auto is float32 on a CPU, and on a GPU float16 or what else passes the self-test; int8 (CPU) is refused where its labels differ from float32's on more than 0.5 % of the first rows."
+  description = "Precision of the model: auto is float32 on a CPU, and on a GPU float16 or what else passes the self-test."
   type        = string
   default     = null
 
@@ -194,7 +194,7 @@ variable "compile" {
 }
 
 variable "output" {
-  description = "Folder to publish into, local or of any fsspec protocol. Here it is a folder in a bucket, gs://BUCKET/FOLDER."
+  description = "Folder in a bucket to publish into, gs://BUCKET/FOLDER."
   type        = string
   nullable    = false
 
@@ -271,7 +271,7 @@ variable "max_latency" {
 }
 
 variable "window" {
-  description = "Seconds of event time in a window, which becomes a partition; this machine publishes it when it is over, for other runners pipelines.seal does. A whole number from 1 to 86400."
+  description = "Seconds of event time in a window, which becomes a partition; pipelines.seal publishes it when it is over. A whole number from 1 to 86400."
   type        = number
   default     = null
 
@@ -304,18 +304,18 @@ variable "dead_letter_topic" {
 }
 
 variable "watch_model" {
-  description = "In place of --model, a folder or URI of a checkpoint, or of one that its file LATEST names: what is new there is taken while the stream runs, if it has the same labels and answers what is at hand. Here it is a URI, such as gs://BUCKET/FOLDER."
+  description = "In place of --model, the URI of a checkpoint in a bucket, gs://BUCKET/FOLDER, or of one that its file LATEST names: what is new there is taken while the stream runs, if it has the same labels and answers what is at hand."
   type        = string
   default     = null
 
   validation {
-    condition     = var.watch_model == null ? true : can(regex("^((gs|s3|https?)://[\\s\\S]+)$", var.watch_model))
-    error_message = "watch_model: expected a text of the form ^((gs|s3|https?)://[\\s\\S]+)$."
+    condition     = var.watch_model == null ? true : can(regex("^((gs|s3)://[\\s\\S]+)$", var.watch_model))
+    error_message = "watch_model: expected a text of the form ^((gs|s3)://[\\s\\S]+)$."
   }
 }
 
 variable "gpu" {
-  description = "Accelerator that each worker has one of, with --runner=DataflowRunner: sets machine, driver, disk, one process of two threads, and --device=cuda; what is given by an option of its own stays."
+  description = "Accelerator that each worker has one of: sets machine, driver, disk, one process of two threads, and --device=cuda; what is given by an option of its own stays."
   type        = string
   default     = null
 
