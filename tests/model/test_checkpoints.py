@@ -285,7 +285,7 @@ def unlink(name):
 SPOILT = {
     "not a folder": (make_it_a_file, "not a folder"),
     "absent": (shutil.rmtree, "no folder here"),
-    "no config": (unlink("config.json"), "no config.json in"),
+    "no config": (unlink("config.json"), "no config.json and no LATEST in"),
     "config is not JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json is not JSON"),
     "config is a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json is not a JSON object"),
     "no weights": (unlink("model.safetensors"), "no weights in"),
