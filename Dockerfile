@@ -3,7 +3,7 @@
 #   docker build -t seqcls-beam --build-arg TORCH_INDEX=URL .            for CPUs: URL is the CPU index of pytorch.org
 #   docker build -t seqcls-beam --build-context model=my-checkpoint .    with a checkpoint, for --model=/opt/model
 #   docker build -t seqcls-beam --target root .                          for Dataflow, which gives files to root
-#   docker build -t seqcls-beam --target template --build-arg LAUNCHER=IMAGE .    for a template of Dataflow
+#   docker build -t seqcls-beam --target template --build-arg LAUNCHER=IMAGE .    for a template of Dataflow (or template-prepare)
 # Python, Beam and torch are those of constraints.txt.
 ARG PYTHON=3.11
 ARG BEAM=2.77.0
@@ -61,10 +61,12 @@ ENTRYPOINT ["/opt/apache/beam/boot"]
 FROM root AS template
 COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/dataflow/
 COPY --chmod=644 deploy/dataflow/main.py /opt/seqcls_beam/deploy/dataflow/
-# The command that a launch calls: classify, for files and for streams, or prepare.
-ARG COMMAND=classify
+# The command that a launch calls; this one is for files and for streams.
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/opt/seqcls_beam/deploy/dataflow/main.py \
-    SEQCLS_BEAM_COMMAND=${COMMAND}
+    SEQCLS_BEAM_COMMAND=classify
+
+FROM template AS template-prepare
+ENV SEQCLS_BEAM_COMMAND=prepare
 
 FROM root
 USER 65532:0
