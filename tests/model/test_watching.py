@@ -609,6 +609,7 @@ def test_no_batch_mixes_two_models(three, steps, tight):
     models.point("v0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watching, "LOOK_SECONDS", 1e9)
+        patch.setattr(watching, "SETTLED_SECONDS", 0)
         patch.setattr(watching, "find", lambda *_: found[models.meant])
         patch.setattr(watching, "gc", SimpleNamespace(collect=int))  # which takes most of the time here
         engines = Engines()
