@@ -264,16 +264,15 @@ class _Job:
                 silent = time.monotonic() - heard
                 if getattr(error, "code", None) not in (400, 401, 403) and silent <= PATIENCE:
                     continue
+                job = self._of["job_id"]
+                said = f"Dataflow has not said for {silent:.0f} s how job {job} does ({_line(error)}); it"
                 if not self._kept:
                     self._cancel()
                     raise RunError(
-                        f"Dataflow has not said for {silent:.0f} s how job {self._of['job_id']} does ({_line(error)}); "
-                        f"it is of no use any more: see whether it is cancelled, or do it: {self._stop}"
+                        f"{said} is of no use any more: see whether it is cancelled, or do it: {self._stop}"
                     ) from error
                 raise GoesOn(
-                    f"Dataflow has not said for {silent:.0f} s how job {self._of['job_id']} does ({_line(error)}); it "
-                    f"goes on without this command: {self._again}stop the job: {self._stop}",
-                    1,
+                    f"{said} goes on without this command: {self._again}stop the job: {self._stop}", 1
                 ) from error
 
     def _cancel(self) -> None:
