@@ -26,19 +26,21 @@ _SAID = {
     "pairs": "finding near-duplicates",
     "keys": "finding near-duplicates",
     "compare": "comparing near-duplicates",
-    "assign": "splitting",
+    **dict.fromkeys(["islands", "groups", "count", "quotas", "draw", "decide", "settle", "assign"], "splitting"),
     "shards": "writing shards",
 }
 
 
 def _said(stage: str) -> str:
-    return _SAID.get(stage, "linking near-duplicates")
+    return _SAID.get(stage.removeprefix("fold "), "joining texts that belong together")
 
 
 def begun(job: Job, size: int, done: int) -> str:
     """The sentence that a preparation begins with: bytes of input, in how many units, how many are done already."""
-    return f"run {short(job.run.run_id)}: {filesize.decimal(size)} in {job.units:,} unit{'s'[: job.units != 1]}" + (
-        f", {done:,} of them done before" if done else ""
+    return (
+        f"run {short(job.run.run_id)}: {filesize.decimal(size)} in {job.units:,} unit{'s'[: job.units != 1]}"
+        + (f", {done:,} of them done before" if done else "")
+        + ("; all tasks assign splits (--assign=all)" if job.shared else "")
     )
 
 

@@ -141,13 +141,6 @@ class CleanOptions:
         default="component",
         choices=("component", "leader"),
     )
-    linking_rounds: int = option(
-        "find clusters by so many rounds on all workers (0: on one worker, which holds 16 bytes for each pair of "
-        "near-duplicates)",
-        default=0,
-        minimum=0,
-        maximum=50,
-    )
     decontaminate: tuple[str, ...] = option(
         "files of texts, under the same column names, that must not be learned from: rows that are or nearly are one "
         "of them are removed",
@@ -224,6 +217,12 @@ class ShardOptions:
         "bytes that a task may take for rows; memory grows with this, not with the corpus",
         default=512 * 2**20,
         minimum=2**16,
+    )
+    assign: str = option(
+        "who decides which split texts come into: one task, which holds some 360 bytes a text (one), or all tasks, "
+        "each for some texts (all); auto: all from 512 MiB of input on. The output is the same",
+        default="auto",
+        choices=("auto", "one", "all"),
     )
 
     def __post_init__(self) -> None:

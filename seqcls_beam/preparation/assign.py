@@ -1,6 +1,8 @@
-"""Sixth stage, one task: texts and edges → the split of every text, and its place in the output.
+"""The stage "assign": texts and edges → the split of every text, and its place in the output.
 
-It takes some 360 bytes a text, for 10 million texts 4 GB. Rows and texts themselves are not read.
+One task does it, which takes some 360 bytes a text, for 10 million texts 4 GB; or, from a size that the plan knows, all
+of them: each decides on some islands ("decide"), sends what it found to where the texts lie ("settle"), and one task
+adds up what was counted. The bytes are the same.
 """
 
 from typing import Any
@@ -9,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from seqcls_beam.preparation import clusters, findings, labels, spellings, splits
-from seqcls_beam.preparation.blocks import offsets_of
-from seqcls_beam.preparation.clusters import Edges, Ties
-from seqcls_beam.preparation.exchange import SpillWriter, gather
+from seqcls_beam.preparation import findings, islands, labels, quotas, shares, spellings, splits
+from seqcls_beam.preparation.decide import Decision, decide
+from seqcls_beam.preparation.exchange import Piece, SpillWriter, gather
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.keys import digests
-from seqcls_beam.preparation.texts import TEXT, flat
+from seqcls_beam.preparation.known import Known, everything
+from seqcls_beam.preparation.texts import flat, partitions_of, rows_of
 from seqcls_beam.runs.run import RunError
 
 Array = npt.NDArray[Any]
@@ -31,172 +32,186 @@ PLACED = pa.schema(
 )
 """One row per row of TEXT, by partition."""
 
+SENT = pa.schema([("row", pa.int32()), ("rows", pa.int32()), *PLACED])
+"""PLACED on its way to the partition of its text: which row of TEXT it is, and how many rows have that text."""
+
+ID = pa.schema([("digest", pa.uint64())])
+"""One row per row that stays and has an id."""
+
+SENTENCE = pa.schema([("digest", pa.uint64()), ("split", pa.int8()), ("rows", pa.int64())])
+"""A sentence of pairs: in how many rows of a given split it stands."""
+
 
 def assign(_: int, job: Job) -> dict[str, Any]:
     """TEXT of all partitions and EDGE → PLACED; the record says how many rows of each split each partition has."""
-    records = job.index("exact")
-    parts = [gather(job.exchange, [record["texts"]], 0, TEXT) for record in records]
-    bases = offsets_of([len(each) for each in parts])
-    texts = pa.concat_batches(parts)
-    given = texts["split"].to_numpy().astype(np.int64)
-    rows = texts["rows"].to_numpy().astype(np.int64)
-    label = labels.codes(texts["label"])
-    reference = given == splits.REFERENCE
-    edges = clusters.read_edges(job, bases)
-    linked = clusters.join(job, bases, edges)
+    return _added_up(job) if job.shared else _at_once(job)
 
-    reason = _thinned(edges, given, label, job)
-    found = _without_near_leaks(given, reason, linked, (reason == "") & ~reference, job)
-    reason[~reference & (reason == "") & np.isin(linked, linked[reference])] = "contaminated"
-    stays = (reason == "") & ~reference
-    ties = clusters.ties(texts, clusters.without(linked, edges, stays), job)
-    found = _without_group_leaks(found, reason, ties, stays, job)
-    stays = (reason == "") & ~reference
-    ties = ties._replace(cluster=clusters.without(linked, edges, stays))
-    group = clusters.groups(ties, stays)
-    found = _joined(found, group, stays)
-    _refuse_equal_ids(texts["ids"], stays)
-    taken = job.given & (found == splits.TRAIN) & (sum(job.fractions) > 0)
-    drawn = stays & ((found == splits.NONE) | taken)
-    if drawn.any():
-        found[drawn] = _drawn(
-            drawn, group, _numbers(texts["chance"].to_numpy(), group, ties, stays, job.config.splits.seed), texts, job
-        )
 
-    counts = np.zeros((len(records), len(splits.NAMES)), np.int64)
-    where = np.repeat(np.arange(len(records)), np.diff(bases))
-    np.add.at(counts, (where[stays], found[stays]), rows[stays])
-    placed = pa.RecordBatch.from_arrays(
-        [
-            pa.array(np.where(stays, found, splits.NONE).astype(np.int8)),
-            pa.array(reason, pa.string()),
-            findings.details(texts, edges, reason, stays | reference),
-            clusters.names(texts, edges, linked, given, job),
-        ],
-        schema=PLACED,
-    )
+def _at_once(job: Job) -> dict[str, Any]:
+    known = everything(job)
+    decision = decide(known, job, quotas.alone(job))
+    where = partitions_of(known.numbers)
     with SpillWriter(job.exchange, "placed", PLACED, job.memory) as spill:
-        spill.write(placed, where)
+        spill.write(_placed(decision), where)
         written = spill.close()
+    rows = known.texts["rows"].to_numpy()
+    sentences = _sentences(known)
     return {
         "placed": written,
-        "counts": counts.tolist(),
-        "names": vocabulary(job),
-        **findings.cluster_sizes(linked, reference),
-        "near": findings.near_duplicates(edges, given, label, job.problem),
-        "near_leaks": findings.near_leaks(edges, given, rows),
-        "sentences": findings.sentence_leaks(*flat(texts["sentences"]), given, rows) if job.pairs else {},
-        "shares": findings.shares(texts, bases, found, drawn, group, ties, job),
+        "counts": _counts(decision.split, rows, where, job.partitions),
+        **_told(
+            job,
+            [findings.of_known(known, decision.linked, job.problem)],
+            [shares.of_known(known, decision)],
+            lambda _: (known, decision),
+            _repeated(_ids(known, decision)["digest"].to_numpy()),
+            [_leaks(sentences)],
+        ),
     }
 
 
-def _thinned(edges: Edges, given: Array, label: Array, job: Job) -> Array:
-    """Why a text goes, "" if it stays: of near-duplicates of one label, where they are dropped, all but one that leads.
-
-    Those given as validation or test rows stay.
-    """
-    reason = np.full(len(given), "", object)
-    if job.near == "drop":
-        alike = label[edges.first] == label[edges.second]
-        alike &= (given[edges.first] < splits.REFERENCE) & (given[edges.second] < splits.REFERENCE)
-        lead = clusters.lead(edges.first[alike], edges.second[alike], given, job)
-        fixed = (given == splits.TEST) | (given == splits.VALIDATION)
-        reason[(lead != np.arange(len(given))) & ~fixed] = "near_duplicate"
-    return reason
-
-
-def _highest(found: Array, owner: Array, some: Array) -> Array:
-    """The highest split among those texts that `owner` puts together with each, and that are `some`."""
-    top = np.full(len(found), splits.NONE)
-    np.maximum.at(top, owner[some], found[some])
-    highest: Array = top[owner]
-    return highest
-
-
-def _joined(found: Array, owner: Array, some: Array) -> Array:
-    """Splits; those texts without one join the highest of what `owner` puts them with."""
-    return np.where(some & (found == splits.NONE), _highest(found, owner, some), found)
+def decide_some(task: int, job: Job) -> dict[str, Any]:
+    """The stage "decide": the islands of a task → SENT, ID and SENTENCE, and what is counted of them."""
+    known = islands.owned(task, job)
+    decision = decide(known, job, quotas.drawn(task, job, known.numbers))
+    row = [pa.array(rows_of(known.numbers), pa.int32()), known.texts["rows"]]
+    ids, sentences = _ids(known, decision), _sentences(known)
+    with (
+        SpillWriter(job.exchange, f"sent-{task:05d}", SENT, job.memory) as sent,
+        SpillWriter(job.exchange, f"ids-{task:05d}", ID, job.memory) as id_,
+        SpillWriter(job.exchange, f"said-{task:05d}", SENTENCE, job.memory) as said,
+    ):
+        sent.write(
+            pa.RecordBatch.from_arrays([*row, *_placed(decision).columns], schema=SENT), partitions_of(known.numbers)
+        )
+        id_.write(ids, job.partition(ids["digest"].to_numpy()))
+        said.write(sentences, job.partition(sentences["digest"].to_numpy()))
+        return {
+            "sent": sent.close(),
+            "ids": id_.close(),
+            "sentences": said.close(),
+            "findings": findings.of_known(known, decision.linked, job.problem),
+            "shares": shares.of_known(known, decision),
+        }
 
 
-def _without_near_leaks(given: Array, reason: Array, linked: Array, some: Array, job: Job) -> Array:
-    """Splits once texts without one have joined their clusters; those in a lower split than the cluster's get a reason.
+def settle(partition: int, job: Job) -> dict[str, Any]:
+    """The stage "settle": SENT, ID and SENTENCE of a partition → PLACED, and what is counted of them."""
+    rows, ids, sentences = (
+        gather(job.exchange, job.pieces("decide", what, partition), schema)
+        for what, schema in (("sent", SENT), ("ids", ID), ("sentences", SENTENCE))
+    )
+    rows = rows.take(pa.array(np.argsort(rows["row"].to_numpy())))
+    due = job.record("exact", partition)["texts"]["rows"]
+    if not np.array_equal(rows["row"].to_numpy(), np.arange(due)):
+        raise RunError(f"{due} texts lie in partition {partition}, and {len(rows)} came back; a fault of the program")
+    placed = pa.RecordBatch.from_arrays(rows.columns[-len(PLACED) :], schema=PLACED)
+    with SpillWriter(job.exchange, f"placed-{partition:05d}", PLACED, job.memory) as spill:
+        spill.write_own(placed)
+        split, size = rows["split"].to_numpy(), rows["rows"].to_numpy()
+        return {
+            "placed": spill.close(),
+            "counts": _counts(split, size, np.zeros(len(rows), np.int64), 1)[0],
+            "repeated": _repeated(ids["digest"].to_numpy()),
+            "sentences": _leaks(sentences),
+        }
 
-    Only those texts that are `some` matter and are changed.
-    """
-    if job.removes_leaks:
-        reason[some & (given != splits.NONE) & (given < _highest(given, linked, some))] = "near_leak"
-    return _joined(given, linked, some)
+
+def _added_up(job: Job) -> dict[str, Any]:
+    decided, settled = job.index("decide"), job.index("settle")
+
+    def again(task: int) -> tuple[Known, Decision]:
+        known = islands.owned(task, job)
+        return known, decide(known, job, quotas.drawn(task, job, known.numbers))
+
+    return {
+        "counts": [record["counts"] for record in settled],
+        **_told(
+            job,
+            [record["findings"] for record in decided],
+            [record["shares"] for record in decided],
+            again,
+            sum(record["repeated"] for record in settled),
+            [record["sentences"] for record in settled],
+        ),
+    }
 
 
-def _without_group_leaks(found: Array, reason: Array, ties: Ties, stays: Array, job: Job) -> Array:
-    """Splits once texts without one have joined their groups in the higher splits; texts of lower ones get a reason.
+def _told(
+    job: Job,
+    found: list[dict[str, Any]],
+    shared: list[dict[str, Any]],
+    again: shares.Again,
+    repeated: int,
+    sentences: list[dict[str, int]],
+) -> dict[str, Any]:
+    """What the record says, from what was counted of some texts and of the others. Raises `RunError` for equal ids."""
+    if repeated:
+        raise RunError(
+            f"--id_column: {repeated:,} ids are those of several rows that stay; an id must name one row (leave the "
+            "option out, and rows are named by their content)"
+        )
+    return {
+        "names": vocabulary(job),
+        **findings.added(found),
+        "sentences": findings.added_leaks(sentences),
+        "shares": shares.told(shared, job, again),
+    }
 
-    From the highest split down: what goes there ties nothing any more, so the rest of its group stays.
-    """
-    if not job.removes_leaks or not len(ties.digests):
-        return found
-    for high in (splits.TEST, splits.VALIDATION):
-        if (stays & (found == high)).any():
-            upper = stays & ((found == high) | (found == splits.NONE))
-            found = _joined(found, clusters.groups(ties, upper), upper)
-            held = np.zeros(len(ties.digests), bool)
-            held[ties.tie[(stays & (found == high))[ties.text]]] = True
-            below = stays & (found != splits.NONE) & (found < high)
-            below &= np.isin(np.arange(len(found)), ties.text[held[ties.tie]])
-            reason[below] = "group_leak"
-            stays = stays & ~below
+
+def pieces_of(job: Job, partition: int) -> list[Piece]:
+    """Where PLACED of a partition lies: as it was made, which an earlier start may have done the other way."""
+    at_once = "placed" in job.index("assign")[0]
+    return job.pieces("assign", "placed", partition) if at_once else job.own("settle", "placed", partition)
+
+
+def _placed(decision: Decision) -> pa.RecordBatch:
+    split, reason = pa.array(decision.split, pa.int8()), pa.array(decision.reason, pa.string())
+    return pa.RecordBatch.from_arrays([split, reason, decision.detail, decision.cluster], schema=PLACED)
+
+
+def _counts(split: Array, rows: Array, where: Array, partitions: int) -> list[list[int]]:
+    """Rows of each split, by partition."""
+    counts = np.zeros((partitions, len(splits.NAMES)), np.int64)
+    stays = split != splits.NONE
+    np.add.at(counts, (where[stays], split[stays]), rows[stays])
+    found: list[list[int]] = counts.tolist()
     return found
 
 
-def _numbers(chance: Array, group: Array, ties: Ties, stays: Array, seed: int) -> npt.NDArray[np.uint64]:
-    """What each one's split is drawn from: a number of its group.
-
-    One of its value where there is one, so that rows which come later under it change nothing. Of several values it is
-    that of the lowest, digested again: the lowest of many numbers is low, and would draw large groups for testing.
-    """
-    lowest = np.full(len(group), np.iinfo(np.uint64).max)
-    text, tie = ties.of_values(stays)
-    np.minimum.at(lowest, group[text], ties.digests[tie])
-    with_value = np.zeros(len(group), bool)
-    with_value[group[text]] = True
-    heads = np.flatnonzero(with_value)
-    again = pa.array([each.tobytes() for each in lowest[heads].astype("<u8")], pa.binary())
-    lowest[heads] = digests(again, seed)[:, 0]
-    return np.where(with_value[group], lowest[group], chance[group])
+def _ids(known: Known, decision: Decision) -> pa.RecordBatch:
+    """ID of texts."""
+    ids, owner = flat(known.texts["ids"])
+    return pa.RecordBatch.from_arrays([pa.array(ids[decision.stays[owner]])], schema=ID)
 
 
-def _drawn(drawn: Array, group: Array, number: Array, texts: pa.RecordBatch, job: Job) -> Array:
-    """The splits of those texts that are `drawn`, int8."""
-    chosen, rows = np.flatnonzero(drawn), texts["rows"].to_numpy().astype(np.int64)
-    heads, members = np.unique(group[chosen], return_inverse=True)
-    if job.config.splits.split == "hash" or job.problem == "regression":
-        return splits.by_hash(number[heads], *job.fractions)[members]
-    classes = _classes(_ranks(texts["label"])[chosen], members, rows[chosen])
-    sizes = np.bincount(members, rows[chosen]).astype(np.int64)
-    return splits.stratified(number[heads], classes, sizes, *job.fractions)[members]
+def _repeated(ids: Array) -> int:
+    """How many ids are there more than once."""
+    return int((np.unique(ids, return_counts=True)[1] > 1).sum())
 
 
-def _ranks(label: pa.Array) -> npt.NDArray[np.int64]:
-    """Labels → their numbers in the order of their characters, whatever the order of rows; null is the last."""
-    coded = label.dictionary_encode()
-    ranks = np.argsort(np.argsort(coded.dictionary.to_pylist()))
-    return np.append(ranks, len(ranks))[coded.indices.fill_null(len(ranks)).to_numpy()]
+def _sentences(known: Known) -> pa.RecordBatch:
+    """SENTENCE of texts, each once for a split."""
+    sentences, owner = flat(known.texts["sentences"])
+    given, rows = (known.texts[name].to_numpy().astype(np.int64)[owner] for name in ("split", "rows"))
+    order = np.lexsort((given, sentences))
+    first = (np.diff(sentences[order], prepend=np.uint64(0)) != 0) | (np.diff(given[order], prepend=-9) != 0)
+    which = np.cumsum(first) - 1
+    heads = order[first]
+    columns = [sentences[heads], given[heads].astype(np.int8), np.bincount(which, rows[order]).astype(np.int64)]
+    return pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=SENTENCE)
 
 
-def _classes(number: Array, members: Array, rows: Array) -> Array:
-    """The class of each group: the one that most of its rows have; of several, the first."""
-    pairs, inverse = np.unique(np.stack([members, number]), axis=1, return_inverse=True)
-    weight = np.bincount(inverse.reshape(-1), rows)
-    best = np.lexsort((pairs[1], -weight, pairs[0]))
-    classes: Array = pairs[1][best[np.diff(pairs[0][best], prepend=-1) != 0]]
-    return classes
+def _leaks(sentences: pa.RecordBatch) -> dict[str, int]:
+    digest, split, rows = (sentences[name].to_numpy() for name in SENTENCE.names)
+    return findings.sentence_leaks(digest, split, rows)
 
 
 def vocabulary(job: Job) -> list[str]:
     """The labels, in order; raises `RunError` where there are none, or what was found could be something else."""
     if job.names:
         return list(job.names.values())
-    found = labels.found_in(job.index("read"))
+    found = job.found()
     labels.refuse_many(found, f"--label_column={job.label_columns[0]}", labels.NUMBER)
     if job.problem == "multi_label" and not found:
         raise RunError(
@@ -209,14 +224,3 @@ def vocabulary(job: Job) -> list[str]:
         if why is not None:
             raise RunError(f"nothing was published: {why}")
     return labels.vocabulary(set(spellings.one_spelling(found).values()))
-
-
-def _refuse_equal_ids(lists: pa.Array, stays: Array) -> None:
-    ids, owner = flat(lists)
-    ids = ids[stays[owner]]
-    different, counts = np.unique(ids, return_counts=True)
-    if len(different) < len(ids):
-        raise RunError(
-            f"--id_column: {int((counts > 1).sum()):,} ids are those of several rows that stay; an id must name one "
-            "row (leave the option out, and rows are named by their content)"
-        )

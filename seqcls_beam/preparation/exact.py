@@ -35,9 +35,9 @@ def find_exact(partition: int, job: Job) -> dict[str, Any]:
         if len(rows):
             members, counts = _choose(rows, job, rejects)
             made = as_texts(rows, members, job)
-            texts.write(made, np.zeros(len(made), np.int64))
+            texts.write_own(made)
             placed = [pa.array(members.rows, pa.int32()), pa.array(members.text, pa.int32())]
-            places.write(pa.RecordBatch.from_arrays(placed, schema=ROWS), np.zeros(len(members.rows), np.int64))
+            places.write_own(pa.RecordBatch.from_arrays(placed, schema=ROWS))
             if job.near != "off":
                 heads = members.rows[np.flatnonzero(np.diff(members.text, prepend=-1))]
                 write_bands(rows, heads, partition, job, keys, bands)

@@ -80,12 +80,11 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
 
 def load_examples(job: Job, partition: int) -> pa.RecordBatch:
     """All EXAMPLE rows of a partition, in the order of the units, with labels in one spelling."""
-    read = job.index("read")
-    rows = gather(job.exchange, [record["spill"] for record in read], partition, example(job))
+    rows = gather(job.exchange, job.pieces("read", "spill", partition), example(job))
     if job.names or job.problem == "regression":
         return rows
     at = rows.schema.get_field_index("label")
-    names = spellings.one_spelling(labels.found_in(read))
+    names = spellings.one_spelling(job.found())
     return rows.set_column(at, rows.schema.field(at), spellings.spelled(rows["label"], names))
 
 

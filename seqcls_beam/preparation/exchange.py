@@ -5,12 +5,12 @@ when the run is started again. Beam's own `GroupByKey` holds all values in memor
 of a key in no order.
 
 A file is Arrow IPC: record batches, each of one partition. Rows of a partition come back in the order of the files and,
-within one, as they were written.
+within one, as they were written. Which batches of which files a partition has is told by `pieces`.
 """
 
 import secrets
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +20,19 @@ from seqcls_beam import storage
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
+class Piece(NamedTuple):
+    """What is read of one file."""
+
+    name: str
+    batches: list[int] | None = None  # their numbers in the file; None for all
+
+
 class SpillWriter:
     """Rows in, by partition; a file out. Holds back `limit` bytes of them, and a batch more."""
 
     def __init__(self, folder: str, prefix: str, schema: pa.Schema, limit: int) -> None:
         self._name = f"{prefix}-{secrets.token_hex(8)}.arrow"  # a task may run twice at once
-        self._schema = schema.remove_metadata()
+        self.schema = schema.remove_metadata()
         self._limit = limit
         self._waiting: list[pa.RecordBatch] = []
         self._parts: list[np.ndarray] = []
@@ -34,16 +41,20 @@ class SpillWriter:
         self._closed = False
         self._opened = storage.creating(storage.join(folder, self._name))
         self._file = self._opened.__enter__()
-        self._writer = pa.ipc.new_file(self._file, self._schema, options=_LZ4)
+        self._writer = pa.ipc.new_file(self._file, self.schema, options=_LZ4)
 
     def write(self, batch: pa.RecordBatch, partitions: np.ndarray) -> None:
         """Add rows, each with the number of its partition."""
         if batch.num_rows:
-            self._waiting.append(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
+            self._waiting.append(pa.RecordBatch.from_arrays(batch.columns, schema=self.schema))
             self._parts.append(partitions)
             self._bytes += batch.nbytes
             if self._bytes > self._limit:
                 self._flush()
+
+    def write_own(self, batch: pa.RecordBatch) -> None:
+        """Add rows to a file that is no shuffle: it is read as a whole."""
+        self.write(batch, np.zeros(batch.num_rows, np.int64))
 
     def close(self) -> dict[str, Any]:
         """Finish the file; what a record says of it: its name, the partition of each batch in it, its rows."""
@@ -77,23 +88,21 @@ class SpillWriter:
         self._waiting, self._parts, self._bytes = [], [], 0
 
 
-def read_partition(folder: str, spills: list[dict[str, Any]], partition: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a partition, file by file; `spills` is what `SpillWriter.close` gave."""
-    for each in spills:
-        wanted = [i for i, number in enumerate(each["partitions"]) if number == partition]
-        if wanted:
-            with _opened(storage.join(folder, each["name"])) as reader:
-                for i in wanted:
-                    yield reader.get_batch(i)
+def read(folder: str, pieces: Iterable[Piece]) -> Iterator[pa.RecordBatch]:
+    """The rows of some pieces, file by file."""
+    for each in pieces:
+        with opened(storage.join(folder, each.name)) as reader:
+            for i in range(reader.num_record_batches) if each.batches is None else each.batches:
+                yield reader.get_batch(i)
 
 
-def gather(folder: str, spills: list[dict[str, Any]], partition: int, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows of a partition at once, in the order of `read_partition`; without any an empty batch of `schema`."""
-    batches = list(read_partition(folder, spills, partition))
+def gather(folder: str, pieces: Iterable[Piece], schema: pa.Schema) -> pa.RecordBatch:
+    """The rows of some pieces at once, in the order of `read`; without any an empty batch of `schema`."""
+    batches = list(read(folder, pieces))
     return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema)
 
 
-class _opened:
+class opened:
     """An IPC file, open for reading record batches of it: mapped into memory where it is local."""
 
     def __init__(self, uri: str) -> None:

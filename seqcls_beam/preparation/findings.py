@@ -1,7 +1,7 @@
-"""What is said of texts once their splits are known: why each that goes does, what near-duplicates and leaks are among
-those given, and whether splits have the shares that were asked for.
+"""What is said of texts once their splits are known: why each that goes does, and what near-duplicates and leaks are
+among those given. What is counted can be added up.
 
-All arrays are over the texts of all partitions: `given` is the split each came with, `rows` how many rows it has.
+All arrays are over the texts that are known: `given` is the split each came with, `rows` how many rows it has.
 """
 
 from typing import Any
@@ -10,18 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from seqcls_beam import storage
-from seqcls_beam.preparation import splits
-from seqcls_beam.preparation.clusters import Edges, Ties, digests_of
-from seqcls_beam.preparation.examples import load_examples
-from seqcls_beam.preparation.exchange import gather, read_partition
-from seqcls_beam.preparation.grouping import value_of
-from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.keys import digests, duplicate_key
-from seqcls_beam.preparation.texts import ROWS
-from seqcls_beam.reading.records import InputChanged, read_unit
-from seqcls_beam.reading.units import load_plan
-from seqcls_beam.schema import Mark
+from seqcls_beam.preparation import labels, splits
+from seqcls_beam.preparation.clusters import digests_of
+from seqcls_beam.preparation.known import Edges, Known
 
 Array = npt.NDArray[Any]
 
@@ -42,7 +33,39 @@ def details(texts: pa.RecordBatch, edges: Edges, reason: Array, there: Array) ->
     return pa.array(found, pa.string())
 
 
-def cluster_sizes(linked: Array, reference: Array) -> dict[str, int]:
+def of_known(known: Known, linked: Array, problem: str) -> dict[str, Any]:
+    """What near-duplicates are among texts; `linked` is the lowest text of each one's cluster."""
+    given = known.texts["split"].to_numpy().astype(np.int64)
+    rows = known.texts["rows"].to_numpy().astype(np.int64)
+    label = labels.codes(known.texts["label"])
+    return {
+        "sizes": _cluster_sizes(linked, given == splits.REFERENCE),
+        "near": _near_duplicates(known.edges, given, label, problem),
+        "near_leaks": _near_leaks(known.edges, given, rows),
+    }
+
+
+def added(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `of_known` found of all texts, from what it found of some and of the others."""
+    lowest = [each["near"]["lowest_similarity"] for each in parts if each["near"]["pairs"]]
+    return {
+        **{name: sum(each["sizes"][name] for each in parts) for name in ("clusters", "clustered_texts")},
+        "largest_cluster": max(each["sizes"]["largest_cluster"] for each in parts),
+        "near": {
+            **{name: sum(each["near"][name] for each in parts) for name in ("pairs", "pairs_with_other_labels")},
+            "lowest_similarity": min(lowest, default=None),
+        },
+        "near_leaks": added_leaks([each["near_leaks"] for each in parts]),
+    }
+
+
+def added_leaks(parts: list[dict[str, int]]) -> dict[str, int]:
+    """Counts by pair of splits, in the order of those."""
+    counts = {name: sum(each.get(name, 0) for each in parts) for name in (splits.pair_name(*e) for e in splits.PAIRS)}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _cluster_sizes(linked: Array, reference: Array) -> dict[str, int]:
     """How many clusters have several texts, references aside, how many texts are in those, and in the largest."""
     members = np.bincount(linked[~reference], minlength=len(linked))
     several = members[members > 1]
@@ -53,7 +76,7 @@ def cluster_sizes(linked: Array, reference: Array) -> dict[str, int]:
     }
 
 
-def near_duplicates(edges: Edges, given: Array, label: Array, problem: str) -> dict[str, Any]:
+def _near_duplicates(edges: Edges, given: Array, label: Array, problem: str) -> dict[str, Any]:
     """Pairs of near-duplicates, references aside; `label` is a number for each label, -1 for none."""
     first, second, similarity = edges
     real = (given[first] != splits.REFERENCE) & (given[second] != splits.REFERENCE)
@@ -65,7 +88,7 @@ def near_duplicates(edges: Edges, given: Array, label: Array, problem: str) -> d
     }
 
 
-def near_leaks(edges: Edges, given: Array, rows: Array) -> dict[str, int]:
+def _near_leaks(edges: Edges, given: Array, rows: Array) -> dict[str, int]:
     """By pair of splits: rows of the higher one with a near-duplicate in the lower one; of a reference rows near it."""
     first, second, _ = edges
     report = {}
@@ -76,78 +99,35 @@ def near_leaks(edges: Edges, given: Array, rows: Array) -> dict[str, int]:
             for one, other in ((first, second), (second, first))
         ]
         hit = np.unique(np.concatenate(there))
-        if len(hit):
-            report[splits.pair_name(high, low)] = int(rows[hit].sum())
+        report[splits.pair_name(high, low)] = int(rows[hit].sum())
     return report
 
 
-def sentence_leaks(sentences: Array, owner: Array, given: Array, rows: Array) -> dict[str, int]:
+def sentence_leaks(sentences: Array, given: Array, rows: Array) -> dict[str, int]:
     """By pair of splits: sentences of the higher one's rows that stand in the lower one's.
 
-    `owner` is the text that each of `sentences` stands in.
+    `given` is the split of each sentence's row, `rows` how many such rows there are.
     """
     report = {}
     for high, low in splits.PAIRS:
-        lower = np.unique(sentences[given[owner] == low])
-        upper = given[owner] == high
-        count = int((np.isin(sentences[upper], lower) * rows[owner[upper]]).sum())
-        if count:
-            report[splits.pair_name(high, low)] = count
+        lower = np.unique(sentences[given == low])
+        upper = given == high
+        report[splits.pair_name(high, low)] = int((np.isin(sentences[upper], lower) * rows[upper]).sum())
     return report
 
 
 FAR, FAR_POINTS = 0.2, 0.01
 """A share is far from what was asked where it differs by more than both: of what was asked, and of all rows."""
 
-_SHOWN = 80  # characters of a text or value
-
-
-def shares(
-    texts: pa.RecordBatch, bases: Array, found: Array, drawn: Array, group: Array, ties: Ties, job: Job
-) -> dict[str, Any] | None:
-    """What was asked of the splits of those texts that are `drawn`, what they got, and the largest group among them.
-
-    None where nothing was drawn. What is in the group is looked up only where a share is far from what was asked.
-    """
-    validation, test = job.fractions
-    rows = np.where(drawn, texts["rows"].to_numpy().astype(np.int64), 0)
-    total = int(rows.sum())
-    if not total or not validation + test:
-        return None
-    sizes = np.bincount(group, rows).astype(np.int64)
-    largest = int(sizes.argmax())
-    members = drawn & (group == largest)
-    told: dict[str, Any] = {
-        "rows": total,
-        "asked": dict(zip(splits.NAMES, (round(1 - validation - test, 12), validation, test), strict=True)),
-        "got": {name: int(rows[found == split].sum()) for split, name in enumerate(splits.NAMES)},
-        "split": job.config.splits.split,
-        "groups": int((sizes > 0).sum()),
-        # Kish's effective sample size: so many equal groups would miss the shares as far.
-        "effective_groups": round(total**2 / float((sizes.astype(np.float64) ** 2).sum()), 1),
-        "largest_group": {
-            "rows": int(sizes[largest]),
-            "texts": int(members.sum()),
-            "split": splits.NAMES[found[largest]],
-            "values": len(np.unique(ties.of_values(members)[1])),
-        },
-    }
-    if far(told):
-        told["largest_group"] |= {
-            "value": _largest_value(bases, members, ties, job),
-            "joined_by": _joint(bases, members, ties, job),
-        }
-    return told
-
 
 def far(told: dict[str, Any]) -> list[str]:
-    """The splits whose shares are far from what was asked, of what `shares` found."""
+    """The splits whose shares are far from what was asked, of what `shares.told` found."""
     shares_ = {name: rows / told["rows"] for name, rows in told["got"].items()}
     return [name for name, asked in told["asked"].items() if abs(shares_[name] - asked) > max(FAR * asked, FAR_POINTS)]
 
 
 def sentence(told: dict[str, Any]) -> str | None:
-    """Which shares are far from what was asked, and why, of what `shares` found; None where none is."""
+    """Which shares are far from what was asked, and why, of what `shares.told` found; None where none is."""
     said = ", ".join(
         f"{name} has {told['got'][name]:,} of {told['rows']:,} rows, {told['got'][name] / told['rows']:.1%} where "
         f"{told['asked'][name]:.1%} were asked"
@@ -174,87 +154,3 @@ def _largest(group: dict[str, Any]) -> str:
     what = {"text": "one text", "near-duplicates": "near-duplicates of one text", "sentence": "one sentence"}
     whom = "texts" if joint["by"] == "sentence" or not group["values"] else "values"
     return f"{said}; {what[joint['by']]} in {joint['joins']:,} {whom}: {joint['text']!r}"
-
-
-def _largest_value(bases: Array, members: Array, ties: Ties, job: Job) -> dict[str, Any] | None:
-    """The value of `--group_by` that most texts of a group have: {"column": …, "value": …, "texts": …}."""
-    text, tie = np.unique(np.stack(ties.of_values(members)), axis=1)
-    if not len(tie):
-        return None
-    counts = np.bincount(tie)
-    most = int(counts.argmax())
-    rows, places, partition = _rows_of(int(text[tie == most].min()), bases, job)
-    digest = int(ties.digests[most])
-    row = next(each for each in places if digest in rows["groups"][each].as_py())
-    kept, columns = _read_again(rows, row, partition, job), job.config.splits.group_by or ()
-    named = kept and value_of([kept.field(name) for name in columns], digest, job.config.splits.seed)
-    if not named:
-        return None
-    return {"column": columns[named[0]], "value": _short(named[1]), "texts": int(counts[most])}
-
-
-def _joint(bases: Array, members: Array, ties: Ties, job: Job) -> dict[str, Any] | None:
-    """What joins most of a group: {"by": "text", "near-duplicates" or "sentence", "text": …, "joins": …}.
-
-    So many values of `--group_by`; texts for a sentence, and where there are no values.
-    """
-    text, tie = np.unique(np.stack(ties.of_values(members)), axis=1)
-    owner, _ = np.unique(np.stack([ties.cluster[text], tie]), axis=1)
-    by_cluster = np.bincount(owner, minlength=1)
-    said = members[ties.text] & (ties.tie >= ties.values)
-    _, spoken = np.unique(np.stack([ties.text[said], ties.tie[said]]), axis=1)
-    by_sentence = np.bincount(spoken, minlength=1)
-    if by_sentence.max() > max(by_cluster.max(), 1):
-        most = int(by_sentence.argmax())
-        rows, places, _ = _rows_of(int(ties.text[said & (ties.tie == most)].min()), bases, job)
-        for name in job.text_columns:
-            key = duplicate_key(rows[name].take(pa.array(places[:1])), job.key_steps)
-            if digests(key, job.config.splits.seed)[0, 0] == ties.digests[most]:
-                return {
-                    "by": "sentence",
-                    "text": _short(rows[name][places[0]].as_py()),
-                    "joins": int(by_sentence[most]),
-                }
-    if by_cluster.max() > 1:
-        cluster, joins = int(by_cluster.argmax()), int(by_cluster.max())
-        own = np.bincount(text[ties.cluster[text] == cluster])
-        by, one = "text" if own.max() == joins else "near-duplicates", int(own.argmax())
-    elif not len(ties.digests) and members.sum() > 1:
-        by, one, joins = "near-duplicates", int(np.flatnonzero(members)[0]), int(members.sum())
-    else:
-        return None
-    rows, places, _ = _rows_of(one, bases, job)
-    told = " / ".join(rows[name][places[0]].as_py() for name in job.text_columns)
-    return {"by": by, "text": _short(told), "joins": joins}
-
-
-def _rows_of(text: int, bases: Array, job: Job) -> tuple[pa.RecordBatch, list[int], int]:
-    """(EXAMPLE of the partition a text is in; the places of its rows there; the partition)."""
-    partition = int(np.searchsorted(bases, text, side="right")) - 1
-    stay = gather(job.exchange, [job.index("exact")[partition]["rows"]], 0, ROWS)
-    places = stay["row"].to_numpy()[stay["text"].to_numpy() == text - bases[partition]]
-    return load_examples(job, partition), places.tolist(), partition
-
-
-def _read_again(rows: pa.RecordBatch, row: int, partition: int, job: Job) -> pa.StructArray | None:
-    """The columns that were kept of a row of EXAMPLE, from the input; None where that is not there any more.
-
-    The exchange has only the digests of values.
-    """
-    spills = [record["spill"] for record in job.index("read")]
-    sizes = [sum(map(len, read_partition(job.exchange, [spill], partition))) for spill in spills]
-    number = int(np.searchsorted(np.cumsum(sizes), row, side="right"))
-    source, position = rows["source"][row].as_py(), rows["position"][row].as_py()
-    try:
-        for unit in load_plan(job.run.plan, job.units):
-            for batch in read_unit(unit, job.source(number).layout) if Mark.of(unit).unit == number else ():
-                for place in np.flatnonzero(batch["position"].to_numpy() == position).tolist():
-                    if storage.without_password(batch["source"][place].as_py()) == source:
-                        return pa.concat_arrays([batch["keep"].slice(place, 1)])
-    except (OSError, InputChanged):
-        pass
-    return None
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 
 from seqcls_beam.preparation import minhash
 from seqcls_beam.preparation.blocks import blocks, offsets_of
-from seqcls_beam.preparation.exchange import SpillWriter, gather, read_partition
+from seqcls_beam.preparation.exchange import SpillWriter, gather, read
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.stars import LINK, write_links
 from seqcls_beam.preparation.texts import BAND, KEY, partitions_of, rows_of
 
 Array = npt.NDArray[Any]
@@ -63,12 +62,9 @@ def send_keys(partition: int, job: Job) -> dict[str, Any]:
 def compare(partition: int, job: Job) -> dict[str, Any]:
     """Pairs whose second text is in a partition → EDGE: those that are as similar as asked, exactly."""
     keys, compared = None, 0
-    with (
-        SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory) as spill,
-        SpillWriter(job.exchange, f"links-{partition:05d}", LINK, job.memory) as links,
-    ):
+    with SpillWriter(job.exchange, f"edges-{partition:05d}", EDGE, job.memory) as spill:
         # Each batch begins with a key.
-        for rows in read_partition(job.exchange, [each["sent"] for each in job.index("keys")], partition):
+        for rows in read(job.exchange, job.pieces("keys", "sent", partition)):
             keys = _keys(job, partition) if keys is None else keys
             first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
             one = np.cumsum(rows["key"].is_valid().to_numpy(zero_copy_only=False)) - 1
@@ -81,20 +77,17 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
             )
             near = found >= job.config.clean.similarity - _SLACK
             compared += len(first)
-            spill.write(_batch(EDGE, first[near], second[near], found[near]), np.zeros(int(near.sum()), np.int64))
-            if job.config.clean.linking_rounds:
-                write_links(links, first[near], second[near])
-                write_links(links, second[near], first[near])
-        return {"edges": spill.close(), "links": links.close(), "compared": compared}
+            spill.write_own(_batch(EDGE, first[near], second[near], found[near]))
+        return {"edges": spill.close(), "compared": compared}
 
 
 def _gathered(job: Job, stage: str, what: str, partition: int, schema: pa.Schema) -> pa.RecordBatch:
-    return gather(job.exchange, [record[what] for record in job.index(stage)], partition, schema)
+    return gather(job.exchange, job.pieces(stage, what, partition), schema)
 
 
 def _keys(job: Job, partition: int) -> pa.Array:
     """The keys of the texts of a partition, in their order."""
-    return gather(job.exchange, [job.index("exact")[partition]["keys"]], 0, KEY)["key"]
+    return gather(job.exchange, job.own("exact", "keys", partition), KEY)["key"]
 
 
 def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:

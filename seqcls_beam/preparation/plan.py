@@ -37,6 +37,7 @@ from seqcls_beam.version import __version__
 _SMALLEST = 2**20  # bytes of input that are worth a partition of their own …
 _USUAL = 16  # … up to so many
 _GROWTH = {"parquet": 4, "gz": 5, "bz2": 6, "xz": 6, "zst": 5}
+_SHARED = 512 * 2**20  # bytes of input from which all tasks assign: in one, 12 million short texts take 4 GB
 _HELD = 24  # bytes in a task for a byte of text: short texts have twenty bands, of 28 bytes and more while sorted
 
 
@@ -99,7 +100,8 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
     marked = [Mark(unit=number, units=len(units)).on(unit) for number, unit in enumerate(units)]
     rows = [row for listed in files for row in listed.to_pylist()]
     size = sum(row["size"] for row in rows)
-    partitions = _partitions(rows, config.shards.partition_bytes)
+    text = sum(row["size"] * _GROWTH.get(row["compression"] or row["format"], 1) for row in rows)
+    partitions = _partitions(text, config.shards.partition_bytes)
     labelled = [
         (source, listed) for source, listed in zip(sources, files, strict=True) if source.split != splits.REFERENCE
     ]
@@ -131,6 +133,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
         length,
         threads,
         tuple(said),
+        config.shards.assign == "all" or (config.shards.assign == "auto" and text >= _SHARED),
     )
     if sum(job.fractions) >= 1:
         raise ValueError(f"shares of {job.fractions[0]:g} and {job.fractions[1]:g} leave nothing to train with")
@@ -140,10 +143,12 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
 
 
 def _without_patterns(config: PrepareConfig) -> dict[str, Any]:
-    """The options that make the output, without those that only say where files are: the run knows those by name."""
+    """The options that make the output, without those that say where files are, which the run knows by name, or who
+    does what."""
     said: dict[str, Any] = {**asdict(config), "inputs": None, "output": None}
     return {
         **said,
+        "shards": {**said["shards"], "assign": None},
         "read": {**said["read"], "input": None, "exclude": None},
         "clean": {**said["clean"], "decontaminate": None},
     }
@@ -247,9 +252,9 @@ def _problem(options: LabelOptions, form: Form, layout: Layout) -> str:
     return asked
 
 
-def _partitions(files: list[dict[str, Any]], partition_bytes: int) -> int:
-    size = sum(row["size"] * _GROWTH.get(row["compression"] or row["format"], 1) for row in files)
-    return max(1, min(_USUAL, size // _SMALLEST), -(-_HELD * size // partition_bytes))
+def _partitions(text: int, partition_bytes: int) -> int:
+    """How many partitions so many bytes of text make."""
+    return max(1, min(_USUAL, text // _SMALLEST), -(-_HELD * text // partition_bytes))
 
 
 def _require_languages() -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.preparation import labels, splits
-from seqcls_beam.preparation.assign import PLACED
+from seqcls_beam.preparation.assign import PLACED, pieces_of
 from seqcls_beam.preparation.examples import load_examples
 from seqcls_beam.preparation.exchange import gather
 from seqcls_beam.preparation.job import Job
@@ -106,11 +106,10 @@ def _write_partition(
     writers: dict[int, "_Writer"],
     rejects: Rejects | None,
 ) -> None:
-    record = job.index("exact")[partition]
-    places, rows = gather(job.exchange, [record["rows"]], 0, ROWS), load_examples(job, partition)
+    places, rows = gather(job.exchange, job.own("exact", "rows", partition), ROWS), load_examples(job, partition)
     if not len(places):
         return
-    placed = gather(job.exchange, [job.index("assign")[0]["placed"]], partition, PLACED)
+    placed = gather(job.exchange, pieces_of(job, partition), PLACED)
     text = places["text"].to_numpy()
     row = places["row"].to_numpy()
     split = placed["split"].to_numpy()[text]

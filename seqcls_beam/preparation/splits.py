@@ -40,21 +40,30 @@ def by_hash(drawn: npt.NDArray[np.uint64], validation: float, test: float) -> np
 
 
 def stratified(
-    drawn: npt.NDArray[np.uint64], classes: Array, sizes: Array, validation: float, test: float
+    drawn: npt.NDArray[np.uint64],
+    classes: Array,
+    sizes: Array,
+    validation: float,
+    test: float,
+    around: tuple[Array, Array] | None = None,
 ) -> npt.NDArray[np.int8]:
     """A number, a class and a size (rows) per group → its split, so that each class has its share of rows in each.
 
     Within a class groups stand in the order of their numbers, and the first are for testing, then for validation. For
-    groups of one row quotas are met to the row; a larger group goes where its middle lies.
+    groups of one row quotas are met to the row; a larger group goes where its middle lies. Where these are not all
+    groups, but a range of numbers, `around` says of each how many rows of its class have lower ones, and have any.
     """
     order = np.lexsort((drawn, classes))
     ordered, rows = classes[order], sizes[order].astype(np.int64)
     ends = np.cumsum(rows)
     new = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.array([], int)
     which = np.repeat(np.arange(len(new)), np.diff(np.append(new, len(ordered))))
-    before = (ends - rows)[new]
-    totals = np.diff(np.append(before, ends[-1] if len(ends) else 0))
-    middle = ends - rows / 2 - before[which]
+    starts = (ends - rows)[new]
+    totals = np.diff(np.append(starts, ends[-1] if len(ends) else 0))
+    if around is not None:
+        before, totals = (each[order][new] for each in around)
+        starts = starts - before
+    middle = ends - rows / 2 - starts[which]
     tests = np.floor(test * totals + 0.5)
     most = tests + np.floor(validation * totals + 0.5)
     found = np.empty(len(order), np.int8)

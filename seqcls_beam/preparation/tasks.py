@@ -8,20 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.preparation import card, manifest
-from seqcls_beam.preparation.assign import assign, vocabulary
+from seqcls_beam.preparation import card, islands, labels, manifest, pieces, quotas, stars
+from seqcls_beam.preparation.assign import assign, decide_some, settle, vocabulary
 from seqcls_beam.preparation.exact import find_exact
 from seqcls_beam.preparation.examples import read_examples
-from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.fold import fold
+from seqcls_beam.preparation.job import Job, folder
 from seqcls_beam.preparation.near import compare, find_pairs, send_keys
 from seqcls_beam.preparation.shards import write_shard
-from seqcls_beam.preparation.stars import link
 from seqcls_beam.reading import units
 from seqcls_beam.reading.records import PAUSE, InputChanged
 from seqcls_beam.runs import accounting, run
@@ -36,25 +39,67 @@ _DO: dict[str, Callable[[int, Job], dict[str, Any]]] = {
     "pairs": find_pairs,
     "keys": send_keys,
     "compare": compare,
+    "ties": islands.tie,
+    "rest": stars.link_rest,
+    "islands": islands.send,
+    "groups": quotas.send_groups,
+    "count": quotas.count,
+    "quotas": quotas.sum_up,
+    "draw": quotas.draw_range,
+    "decide": decide_some,
+    "settle": settle,
     "assign": assign,
     "shards": write_shard,
 }
 
+_SHUFFLED = {
+    "read": ("spill",),
+    "exact": ("bands",),
+    "pairs": ("pairs",),
+    "keys": ("sent",),
+    "ties": ("links",),
+    "large": ("links",),
+    "small": ("links",),
+    "rest": ("links",),
+    "islands": ("texts", "edges"),
+    "groups": ("groups",),
+    "count": ("counts",),
+    "quotas": ("quotas",),
+    "draw": ("drawn",),
+    "decide": ("sent", "ids", "sentences"),
+    "assign": ("placed",),
+}
+"""What the tasks of a stage wrote for partitions of the next; other files are read as a whole."""
+
 
 def stages(job: Job) -> dict[str, int]:
     """The stages of a job in their order, and how many tasks each has; the first reads, a unit a task."""
-    names = [] if job.near == "off" else ["pairs", "keys", "compare"]
-    if names:
-        for number in range(job.config.clean.linking_rounds):
-            names += [f"large {number + 1}", f"small {number + 1}"]
-    near = dict.fromkeys(names, job.partitions)
-    return {
-        "read": job.units,
-        "exact": job.partitions,
-        **near,
-        "assign": 1,
-        "shards": job.config.shards.num_shards,
-    }
+    found = {"read": job.units, "exact": job.partitions}
+    if job.near != "off":
+        found |= dict.fromkeys(["pairs", "keys", "compare"], job.partitions)
+    if job.shared:
+        if job.joins:
+            found |= {"ties": job.partitions, **stars.stages(job), "islands": job.partitions}
+        names = [*(quotas.STAGES if job.stratified else ()), "decide", "settle"]
+        found |= dict.fromkeys(names, job.partitions)
+    found["assign"] = 1
+    made: dict[str, int] = {}
+    for stage, count in found.items():
+        made[stage] = count
+        unread = stage == "exact" and job.near == "off"  # its bands
+        if _shuffled(stage) and job.folds(stage) and not unread:
+            made[f"fold {stage}"] = job.folds(stage)
+    return {**made, "shards": job.config.shards.num_shards}
+
+
+def _shuffled(stage: str) -> tuple[str, ...]:
+    return _SHUFFLED.get(stage.removeprefix("fold ").partition(" ")[0], ())
+
+
+def _over(job: Job, stage: str) -> bool:
+    """Whether a stage has nothing to do any more: nodes were joined by the rounds before."""
+    of = stage.removeprefix("fold ")
+    return of in stars.stages(job) and stars.finished(job, of) is not None
 
 
 def begin(job: Job, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
@@ -79,13 +124,15 @@ def pending_tasks(job: Job, stage: str) -> list[int]:
 
     Raises `RunError` where a task before has no record, or what was read is nothing to go on with.
     """
+    job = job.anew()
     order = list(stages(job))
     before = order[order.index(stage) - 1]
-    complete(job, before)
+    if not _over(job, before):
+        complete(job, before)
     if before == "read":
         _refuse_losses(job)
         vocabulary(job)
-    return _pending(job, stage)
+    return [] if _over(job, stage) else _pending(job, stage)
 
 
 def _refuse_losses(job: Job) -> None:
@@ -109,13 +156,35 @@ def _rejects(job: Job) -> str:
 
 def complete(job: Job, stage: str) -> None:
     """Write the index of a stage; raises `RunError` where a task has no record."""
-    uris = [job.run.record(task, _folder(stage)) for task in range(stages(job)[stage])]
+    uris = [job.run.record(task, folder(stage)) for task in range(stages(job)[stage])]
+    # Where files are joined next it is asked of those which pieces they have.
+    joined = f"fold {stage}" in stages(job)
     try:
         with ThreadPoolExecutor(16) as pool:
-            records = [orjson.loads(each) for each in pool.map(storage.read, uris)]
+            found = list(pool.map(partial(_record, stage=stage, joined=joined), uris))
     except FileNotFoundError as error:
         raise RunError(f"a task of the stage {stage!r} left no record ({error}); start the run again") from error
-    storage.put(job.index_uri(stage), orjson.dumps(records), scratch=job.run.attempt)
+    records = [record for record, _ in found]
+    for what in found[0][1]:
+        names, owners = [record[what]["name"] for record in records], [owners[what] for _, owners in found]
+        _put(job, f"-{what}.arrow", stage, pieces.table(names, owners, job.partitions))
+    if stage == "read":
+        _put(job, ".json", "labels", orjson.dumps(sorted(labels.found_in(records))))
+    if stage.startswith("large "):
+        left = sum(record["unfinished"] for record in records)
+        _put(job, ".json", stars.left(stage), orjson.dumps([left]))
+    _put(job, ".json", stage, orjson.dumps(records))
+
+
+def _put(job: Job, end: str, stage: str, data: bytes) -> None:
+    storage.put(job.index_uri(stage, end), data, scratch=job.run.attempt)
+
+
+def _record(uri: str, stage: str, joined: bool) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.int32]]]:
+    """(a record without the partitions of what was shuffled; those, which take less room)."""
+    record: dict[str, Any] = orjson.loads(storage.read(uri))
+    shuffled = {what: record[what].pop("partitions") for what in _shuffled(stage) if what in record}
+    return record, {} if joined else {what: np.array(owners, np.int32) for what, owners in shuffled.items()}
 
 
 def read_unit_of(job: Job, unit: pa.RecordBatch) -> int:
@@ -131,13 +200,18 @@ def read_unit_of(job: Job, unit: pa.RecordBatch) -> int:
 
 def do(job: Job, stage: str, task: int) -> int:
     """Do a task of a later stage; its number."""
-    record = _DO[stage](task, job) if stage in _DO else link(task, job, stage)
-    storage.put(job.run.record(task, _folder(stage)), orjson.dumps(record), scratch=job.run.attempt)
+    job = job.anew()
+    if stage.startswith("fold "):
+        record = fold(task, job, stage, _shuffled(stage))
+    else:
+        record = _DO[stage](task, job) if stage in _DO else stars.link(task, job, stage)
+    storage.put(job.run.record(task, folder(stage)), orjson.dumps(record), scratch=job.run.attempt)
     return task
 
 
 def finish(job: Job) -> str:
     """Publish what the stages made; the URI of the version. Raises `RunError`, with nothing published."""
+    job = job.anew()
     done = outcome(job.run)
     if done is not None:  # by an earlier try of this step, or by another process that does the same
         return storage.join(job.run.output, done.version.name)
@@ -168,9 +242,9 @@ def _refuse_damaged(job: Job, made: dict[str, Any], moves: list[tuple[str, str]]
     if not wrong:
         return
     for stage in stages(job):
-        for number, record in enumerate(job.index(stage)):
+        for number, record in enumerate([] if _over(job, stage) else job.index(stage)):
             if _files(record) & wrong:
-                storage.remove(job.run.record(number, _folder(stage)))
+                storage.remove(job.run.record(number, folder(stage)))
     raise RunError(
         f"{len(wrong)} files of {job.run.attempt} are not as they were written, {min(wrong)} for one; nothing was "
         "published. Start the run again: it makes them anew"
@@ -178,8 +252,10 @@ def _refuse_damaged(job: Job, made: dict[str, Any], moves: list[tuple[str, str]]
 
 
 def done(job: Job, stage: str) -> int:
-    """How many tasks of a stage have a record."""
-    return sum(uri.endswith(".json") for uri in storage.files(job.run.records(_folder(stage))))
+    """How many tasks of a stage have a record; all, where it turned out to have nothing to do."""
+    count = sum(uri.endswith(".json") for uri in storage.files(job.run.records(folder(stage))))
+    due = stages(job)[stage]
+    return due if count < due and _over(job.anew(), stage) else count
 
 
 def _pending(job: Job, stage: str) -> list[int]:
@@ -190,21 +266,17 @@ def _pending(job: Job, stage: str) -> list[int]:
         for uri in storage.files(folder)
     }
     finished = set()
-    for uri in storage.files(job.run.records(_folder(stage))):
+    for uri in storage.files(job.run.records(folder(stage))):
         if uri.endswith(".json"):
             record = run.read_own(job.run, uri)
             if stage == "read" and record["units"] != job.units:
                 # A large Parquet file whose footer could not be read is planned as one unit: nothing of that counts.
                 for each in stages(job):
-                    storage.remove(job.run.records(_folder(each)))
+                    storage.remove(job.run.records(folder(each)))
                 return list(range(job.units))
             if _files(record) <= there:
                 finished.add(int(uri.rsplit("/", 1)[-1].removesuffix(".json")))
     return [task for task in range(stages(job)[stage]) if task not in finished]
-
-
-def _folder(stage: str) -> str:
-    return "" if stage == "read" else stage.replace(" ", "-")
 
 
 def _files(record: Any) -> set[str]:

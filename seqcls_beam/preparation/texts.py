@@ -126,7 +126,7 @@ def write_bands(
     sizes = sum(pc.binary_length(rows[name]).to_numpy()[heads].astype(np.int64) for name in job.text_columns)
     for low, high in blocks(offsets_of(sizes), _BYTES, _TEXTS):
         key = key_of(rows.take(pa.array(heads[low:high])), job)
-        keys.write(pa.RecordBatch.from_arrays([key], schema=KEY), np.zeros(len(key), np.int64))
+        keys.write_own(pa.RecordBatch.from_arrays([key], schema=KEY))
         # A text of less than one window is near to itself alone, and its copies were found.
         long = np.flatnonzero(pc.binary_length(key).to_numpy() >= minhash.WIDTH)
         if not len(long):

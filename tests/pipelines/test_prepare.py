@@ -410,10 +410,8 @@ def test_clusters_found_by_all_workers_are_those_found_by_one(tmp_path, capfd):
     flags = ["--partition_bytes=65536"]
     one = run(source, tmp_path / "one", *flags)
     assert manifest(one)["duplicates"]["largest_cluster"] > 50
-    all_workers = run(tmp_path / "one.jsonl", tmp_path / "all", *flags, "--linking_rounds=8")
+    all_workers = run(tmp_path / "one.jsonl", tmp_path / "all", *flags, "--assign=all")
     assert digests(one) == digests(all_workers) and lasting(one) == lasting(all_workers)
-    run(tmp_path / "one.jsonl", tmp_path / "few", *flags, "--linking_rounds=1", code=1)
-    assert "--linking_rounds=1 were too few" in capfd.readouterr().err
 
 
 def test_near_duplicates_with_another_label_are_not_dropped(tmp_path):

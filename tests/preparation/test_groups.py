@@ -22,7 +22,7 @@ from seqcls_beam.config.prepare import (
     SplitInputOptions,
     SplitOptions,
 )
-from seqcls_beam.preparation import findings, tasks
+from seqcls_beam.preparation import findings, shares, tasks
 from seqcls_beam.preparation.plan import plan
 from tests.corpora import write_jsonl
 from tests.prepared import sentences
@@ -262,7 +262,7 @@ def test_a_value_whose_file_is_gone_is_left_out(tmp_path, monkeypatch):
         raise FileNotFoundError("in.jsonl")
 
     rows = [{"id": f"{i}", "text": text, "label": "a", "author": 7} for i, text in enumerate(sentences(40))]
-    monkeypatch.setattr(findings, "read_unit", gone)
+    monkeypatch.setattr(shares, "read_unit", gone)
     _, _, told = prepared(tmp_path, rows, {"group_by": ("author",)}, {})
     assert told["shares"]["largest_group"]["value"] is None and told["shares"]["largest_group"]["values"] == 1
 
