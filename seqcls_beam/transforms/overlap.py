@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.importing import IMPORTING
 from seqcls_beam.model.tokens import tokenize
 from seqcls_beam.model.watching import Watch
 
@@ -32,7 +33,8 @@ HELD_BYTES = 64 * 2**20
 def overlaps(options: ModelOptions) -> bool:
     """Whether the model runs beside this machine's cores and not on them."""
     # Here and not above: building a pipeline must not import torch.
-    from seqcls_beam.model.engine.devices import on_gpu
+    with IMPORTING:
+        from seqcls_beam.model.engine.devices import on_gpu
 
     return on_gpu(options.device)
 
@@ -40,7 +42,8 @@ def overlaps(options: ModelOptions) -> bool:
 def watch_of(checkpoint: Checkpoint, options: ModelOptions) -> Watch:
     """The model of a stream in this process."""
     # Here and not above: building a pipeline must not import torch.
-    from seqcls_beam.model.engine.watched import watch_of
+    with IMPORTING:
+        from seqcls_beam.model.engine.watched import watch_of
 
     return watch_of(checkpoint, options)
 

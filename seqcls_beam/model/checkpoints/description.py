@@ -9,6 +9,7 @@ from typing import Any
 from seqcls_beam.model.checkpoints.errors import CheckpointError, told
 from seqcls_beam.model.checkpoints.files import check_weights, outputs_of, read_json
 from seqcls_beam.model.checkpoints.problems import problem_of
+from seqcls_beam.model.importing import IMPORTING
 
 # Families that number positions from padding_idx + 1, so that a table of 514 holds 512 tokens
 # (create_position_ids_from_input_ids in transformers/models/*/modeling_*.py, 5.23).
@@ -129,10 +130,12 @@ def describe_base(folder: Path, name: str) -> dict[str, Any]:
 
 def load_tokenizer(folder: Path, name: str) -> Any:
     """The fast tokenizer of a folder, as AutoTokenizer makes it; raises `CheckpointError`, which calls it `name`."""
-    from transformers import AutoTokenizer
+    with IMPORTING:
+        from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with IMPORTING:  # it imports the module of its class
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise CheckpointError(f"{name}: its tokenizer does not load ({told(error)})") from error
     if not getattr(tokenizer, "is_fast", False):
@@ -156,8 +159,9 @@ def _check_tokenizer(tokenizer: Any, name: str) -> None:
 def _config(folder: Path, name: str) -> Any:
     raw = read_json(folder / "config.json", name)
     _check_fields(raw, name)
-    from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    with IMPORTING:
+        from transformers import AutoConfig
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     family = raw.get("model_type")
     if family not in CONFIG_MAPPING_NAMES:

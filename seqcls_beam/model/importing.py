@@ -1,0 +1,10 @@
+"""Heavy libraries are imported by one thread at a time.
+
+Steps of a pipeline run in several threads of a worker. Of two that import transformers at once, one of them through
+torch, each waits for a module that the other has begun; Python ends that by handing one of them half a module.
+"""
+
+import threading
+
+IMPORTING = threading.RLock()
+"""Held by whoever imports transformers, or what of this package does, from within a function."""
