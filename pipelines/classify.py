@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files as package_files
@@ -20,7 +19,7 @@ import apache_beam as beam
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipelines import dataflow, streaming, submitted
+from pipelines import dataflow, engines, streaming, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
@@ -28,25 +27,25 @@ from pipelines.command import (
     finish,
     flags,
     log_to_stderr,
-    one_worker_per_gpu,
     planning,
     say,
     sentence,
-    threads_per_worker,
     versions,
-    workers,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
-from pipelines.running import run_pipeline
+from pipelines.running import Engine, run_pipeline, told_in, unless_service
+from pipelines.sight import ensure_seen
 from pipelines.terminal import classify as terminal
 from pipelines.terminal.rows import watching
+from pipelines.workers import one_worker_per_gpu, threads_per_worker, workers
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.plan import PlanOptions
+from seqcls_beam.config.step import StepOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import claims, publication
@@ -64,6 +63,7 @@ GROUPS = {
     "model": ModelOptions,
     "run": RunOptions,
     **streaming.GROUPS,
+    "step": StepOptions,
     "dataflow": DataflowOptions,
     "plan": PlanOptions,
     "look": LookOptions,
@@ -101,8 +101,10 @@ def _main(argv: list[str]) -> int:
         return _stream(given, runner, beam_options)
     with planning():
         read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
+        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
         dataflow.refuse_unseen(runner, input=read.input, output=[run.output])
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), model.device)
+        engines.configure(beam_options, runner)
         model = replace(model, device=device)
         config = ClassifyConfig(read=read, model=model, run=run)
         nights = [replace(config, run=replace(run, run_date=str(night))) for night in due(run)] if run.only_new else []
@@ -110,11 +112,11 @@ def _main(argv: list[str]) -> int:
             what = "--relabel" if run.relabel else f"{len(nights):,} nights"
             raise UsageError(f"{what} may be several jobs, and --template_location is the place of one: name one date")
     if run.relabel:
-        return _relabel(config, runner, argv, beam_options)
+        return _relabel(config, engine)
     if len(nights) > 1:
-        return _nights(nights, runner, argv, beam_options)
+        return _nights(nights, engine)
     # What is launched as a template does not come back here.
-    return _label(nights[0] if nights else config, runner, argv, beam_options) or submitted.nothing(beam_options)
+    return _label(nights[0] if nights else config, engine) or submitted.nothing(beam_options)
 
 
 def _tell(given: dict[str, dict[str, Any]], model: ModelOptions, runner: str, beam_options: PipelineOptions) -> int:
@@ -130,19 +132,19 @@ def _tell(given: dict[str, dict[str, Any]], model: ModelOptions, runner: str, be
     return planner.tell(ClassifyConfig(read=read, model=model, run=run), options, gpu, runner, beam_options)
 
 
-def _label(config: ClassifyConfig, runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
+def _label(config: ClassifyConfig, engine: Engine) -> int:
     """Label what there is, or of a night what is new; the exit code."""
     with planning():
         job = plan(config)
     if config.run.only_new and not job.files.num_rows:
-        return _nothing_new(job, runner)
+        return _nothing_new(job, engine.runner)
     if already_published(job.run, terminal.summary):
         return 0
-    terminal.summary(job.run, _launch(job, runner, argv, beam_options))
+    terminal.summary(job.run, _launch(job, engine))
     return 0
 
 
-def _nights(nights: list[ClassifyConfig], runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
+def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
     """Make several nights, one after the other, whatever becomes of each; 0, or 1 where one failed."""
     first, last = nights[0].run.run_date, nights[-1].run.run_date
     say(f"{len(nights):,} nights are to be made, from {first} to {last}", 0)
@@ -150,7 +152,7 @@ def _nights(nights: list[ClassifyConfig], runner: str, argv: list[str], beam_opt
     for config in nights:
         say(f"the night of {config.run.run_date}", 0)
         try:
-            code = exit_code(lambda argv, config=config: _label(config, runner, argv, beam_options), argv)  # type: ignore[misc]
+            code = exit_code(lambda _, config=config: _label(config, engine), engine.argv)  # type: ignore[misc]
         except Exception as error:  # a fault that no sentence was written for: the nights after it have no part in it
             traceback.print_exc()
             code = say(sentence(error), 1)
@@ -184,7 +186,7 @@ def _nothing_new(job: Job, runner: str) -> int:
     return say(f"{job.run.partition} is published without rows", 0)
 
 
-def _relabel(config: ClassifyConfig, runner: str, argv: list[str], beam_options: PipelineOptions) -> int:
+def _relabel(config: ClassifyConfig, engine: Engine) -> int:
     """Replace partitions that another model labelled, one after the other; 1 where one could not be.
 
     Raises `RunError` where nothing is there that this command labelled.
@@ -201,7 +203,7 @@ def _relabel(config: ClassifyConfig, runner: str, argv: list[str], beam_options:
             if isinstance(job, str):
                 raise RunError(job)
             say(f"{partition or 'the table'} is labelled again", 0)
-            terminal.summary(job.run, _launch(job, runner, argv, beam_options))
+            terminal.summary(job.run, _launch(job, engine))
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
     if not found:
@@ -229,22 +231,25 @@ def _demo(given: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     return {**demo, **given[group]}
 
 
-def build(root: beam.Pipeline, job: Job, progress: str | None = None) -> None:
+def build(root: beam.Pipeline, job: Job) -> None:
     """The pipeline: one fused stage from the files to the parts, then verify and commit."""
+    told = job.run.progress
     (
         root
-        | ReadRecords(job.config.read, job.run, job.layout)
+        | ReadRecords(job.config.read, job.run, job.layout, told)
         | Tokenize(job.checkpoint, job.config.model)
-        | Classify(job.checkpoint, job.config.model, progress, job.first)
-        | WriteLabeled(job.run, progress)
+        | Classify(job.checkpoint, job.config.model, told, job.first)
+        | WriteLabeled(job.run, told)
     )
 
 
-def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOptions) -> dict[str, Any]:
+def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
+    runner, beam_options = engine.runner, engine.options
+    ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1])
     units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
-    one_worker_per_gpu(runner, job.config.model.device, argv, beam_options, len(units))
+    one_worker_per_gpu(runner, job.config.model.device, engine.argv, beam_options, len(units))
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
 
@@ -259,10 +264,9 @@ def _launch(job: Job, runner: str, argv: list[str], beam_options: PipelineOption
 
     def work() -> None:
         ready = replace(job, first=first_sequences(job, units))
-        # Workers elsewhere see no folder of this machine.
-        with nullcontext() if dataflow.is_dataflow(runner) else watching(size) as folder:
-            name = submitted.name_of("classify", job.run)
-            run_pipeline(beam_options, partial(build, job=ready, progress=folder), name, "rows-labeled")
+        name = submitted.name_of("classify", job.run)
+        with told_in(job.run.progress) as reader, unless_service(runner, watching(reader, size)):
+            run_pipeline(engine.options, partial(build, job=ready), name, reader, engine.step_timeout)
 
     return finish(job.run, start, work, dataflow.is_dataflow(runner))
 

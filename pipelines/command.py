@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from glob import glob
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from rich.text import Text
@@ -31,9 +30,6 @@ from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import damage, read_newest
 from seqcls_beam.version import __version__
 
-if TYPE_CHECKING:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
 LOCAL = "FnApiRunner"
 """The runner of this machine, as `name_runner` has it."""
 
@@ -41,6 +37,8 @@ EPILOG = """\
 runner options are passed on to Beam, such as
   --runner=DirectRunner                 this machine, one process (the default)
   --direct_running_mode=multi_processing --direct_num_workers=4
+  --runner=PrismRunner                  this machine, Beam's runner in Go
+  --runner=FlinkRunner --flink_master=HOST:8081
   --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
 
 exit codes: 0 published (or already published), 1 failed and nothing published (of several nights or partitions: one
@@ -226,11 +224,15 @@ _INTERRUPTED = re.compile(r"(?:RuntimeError: )?KeyboardInterrupt\b")
 def log_to_stderr() -> None:
     """Show warnings, but not what a worker logs of an error that the command itself will say in a sentence."""
     logging.basicConfig()
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it warns of what it starts
     for handler in logging.getLogger().handlers:
         handler.addFilter(_unexpected)
 
 
 def _unexpected(record: logging.LogRecord) -> bool:
+    # What Prism says Beam logs first and weighs then; of what fails there the job's own message says why.
+    if record.levelno < logging.WARNING or record.name == "PrismRunner":
+        return False
     text = logging.Formatter().format(record)
     last = text.rstrip().rpartition("\n")[2]
     return not (_EXPECTED.search(text) or _OF_THE_SYSTEM.search(last) or _INTERRUPTED.match(last))
@@ -283,54 +285,3 @@ def _flag(name: str, value: str) -> str:
 def versions(*packages: str) -> dict[str, str]:
     """The installed versions of the project and of packages it stands on."""
     return {"seqcls_beam": __version__, **{name: metadata.version(name) for name in packages}}
-
-
-def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: "PipelineOptions", units: int) -> None:
-    """Have a worker process for each GPU of this machine, where it has several and `argv` has no word on workers.
-
-    Of fewer units, for each of these.
-    """
-    from apache_beam.options.pipeline_options import DirectOptions  # takes a second, and some commands need no Beam
-
-    said = {flag.partition("=")[0] for flag in argv}
-    if runner != LOCAL or device not in ("auto", "cuda") or said & {"--direct_running_mode", "--direct_num_workers"}:
-        return
-    found = min(gpus(), units)
-    if found > 1:
-        direct = beam_options.view_as(DirectOptions)
-        direct.direct_running_mode, direct.direct_num_workers = "multi_processing", found
-        say(f"{found} worker processes, each with a GPU of its own (--direct_num_workers=1: one process, one GPU)", 0)
-
-
-def gpus() -> int:
-    """GPUs that this process may use, as far as there may be several."""
-    if len(glob("/dev/nvidia[0-9]*")) < 2:  # the engine knows better, but it takes seconds to import
-        return 0
-    from seqcls_beam.model.engine.devices import cuda_devices
-
-    return cuda_devices()
-
-
-def workers(beam_options: "PipelineOptions") -> int:
-    """Worker processes on this machine; 1 where there are none of their own, and of services, which decide later."""
-    from apache_beam.options.pipeline_options import DirectOptions
-
-    direct = beam_options.view_as(DirectOptions)
-    if direct.direct_running_mode != "multi_processing":
-        return 1
-    return int(direct.direct_num_workers or cores())
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def threads_per_worker(beam_options: "PipelineOptions") -> int:
-    """Threads for each of several worker processes on this machine; 0, for all, where there is one."""
-    from apache_beam.options.pipeline_options import DirectOptions
-
-    direct = beam_options.view_as(DirectOptions)
-    if direct.direct_running_mode != "multi_processing":
-        return 0
-    return max(1, cores() // workers(beam_options))

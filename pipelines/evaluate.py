@@ -9,15 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-from pipelines import dataflow
+from pipelines import dataflow, engines
 from pipelines.command import (
     EPILOG,
     LOCAL,
@@ -26,16 +26,16 @@ from pipelines.command import (
     explained,
     flags,
     log_to_stderr,
-    one_worker_per_gpu,
     planning,
     say,
-    threads_per_worker,
     versions,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
-from pipelines.running import run_pipeline
+from pipelines.running import Engine, run_pipeline, told_in, unless_service
+from pipelines.sight import ensure_seen
 from pipelines.terminal import evaluate as terminal
 from pipelines.terminal.rows import watching
+from pipelines.workers import one_worker_per_gpu, threads_per_worker
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.dataflow import DataflowOptions
@@ -50,6 +50,7 @@ from seqcls_beam.config.evaluate import (
     ReportOptions,
 )
 from seqcls_beam.config.option import option_fields
+from seqcls_beam.config.step import StepOptions
 from seqcls_beam.evaluation import document, gates, promotion
 from seqcls_beam.evaluation.evidence import Evidence
 from seqcls_beam.evaluation.extras import wanted
@@ -68,6 +69,7 @@ GROUPS: dict[str, type] = {
     "measure": MeasureOptions,
     "gates": GateOptions,
     "report": ReportOptions,
+    "step": StepOptions,
     "dataflow": DataflowOptions,
 }
 UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several workers have some
@@ -98,7 +100,9 @@ def _main(argv: list[str]) -> int:
         dataflow.refuse_unseen(
             runner, input=config.read.input, labeled=answers.labeled, data=[answers.data], output=[output]
         )
+        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
+        engines.configure(beam_options, runner)
         config = replace(config, model=replace(config.model, device=device))
         if config.report.only_check:
             look(config)
@@ -110,7 +114,7 @@ def _main(argv: list[str]) -> int:
         if job.checkpoint is not None:
             units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
             one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
-        found = _launch(job, runner, beam_options)
+        found = _launch(job, engine)
     except KeyboardInterrupt:
         return say("interrupted: nothing was written", 130)
     return _judged(found, wish)
@@ -145,21 +149,23 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
     return config
 
 
-def _launch(job: Job, runner: str, beam_options: PipelineOptions) -> dict[str, Any]:
+def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     """Evaluate, unless that is published already; the content of evaluation.json."""
     log_to_stderr()
     config = job.config
+    answers = config.answers
+    ensure_seen(engine, config.report.output, input=config.read.input, labeled=answers.labeled, data=[answers.data])
     output = None if config.report.output is None else storage.absolute(config.report.output)
     run = None if output is None else document.run_of(job, output)
     if run is not None:
         if already_published(run, _show):
             return document.published(run)
         document.begin(run)
-    facts = _facts(job, runner)
+    facts = _facts(job, engine.runner)
     say(terminal.begun(job), 0)
     for remark in job.remarks:
         say(remark, 0)
-    evidence = _run(job, runner, beam_options, output)
+    evidence = _run(job, engine, output)
     evidence.account.reject(job.rejected)
     refuse(evidence, job)
     if doubts := doubt(evidence, config):
@@ -186,23 +192,24 @@ def _judged(found: dict[str, Any], wish: promotion.Promotion | None) -> int:
     return say(said, 0 if done else 3)
 
 
-def build(root: beam.Pipeline, job: Job, uri: str, progress: str | None = None) -> None:
+def build(root: beam.Pipeline, job: Job, uri: str, told: str | None = None) -> None:
     """The pipeline: rows are read, labelled if need be, and counted, in one stage; then counts are added up."""
     config = job.config
     rows: Any
     if job.files is not None:
-        rows = root | ReadParquet(job.files)
+        rows = root | ReadParquet(job.files, told)
     else:
-        rows = root | ReadRecords(config.read, layout=job.layout)
+        rows = root | ReadRecords(config.read, layout=job.layout, progress=told)
     if job.checkpoint is not None:
         tokens = rows | (Tokenize(job.checkpoint, config.model) if job.layout is not None else ShardTokens())
-        rows = tokens | Classify(job.checkpoint, config.model, progress, job.first)
-    rows | Score(job.sheet, progress) | SaveEvidence(uri)
+        rows = tokens | Classify(job.checkpoint, config.model, told, job.first)
+    rows | Score(job.sheet, told) | SaveEvidence(uri)
 
 
-def _run(job: Job, runner: str, beam_options: PipelineOptions, output: str | None) -> Evidence:
+def _run(job: Job, engine: Engine, output: str | None) -> Evidence:
     """Run the pipeline; what it counted. Raises `RunError` with the one sentence behind a failure."""
-    threads = job.config.model.threads or threads_per_worker(beam_options)
+    runner = engine.runner
+    threads = job.config.model.threads or threads_per_worker(engine.options)
     job = replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
     with ExitStack() as stack:
         # Workers elsewhere see the output, those of this machine a folder of its own.
@@ -214,9 +221,10 @@ def _run(job: Job, runner: str, beam_options: PipelineOptions, output: str | Non
         uri = storage.join(folder, "evidence")
         try:
             job = replace(job, first=first_sequences(job))
-            meter = watching(job.size, "labelled" if job.checkpoint is not None else "scored")
-            with nullcontext() if dataflow.is_dataflow(runner) else meter as watched:
-                run_pipeline(beam_options, partial(build, job=job, uri=uri, progress=watched), None, "rows")
+            told, verb = storage.join(folder, "progress"), "labelled" if job.checkpoint is not None else "scored"
+            with told_in(told) as reader, unless_service(runner, watching(reader, job.size, verb)):
+                run = partial(build, job=job, uri=uri, told=told)
+                run_pipeline(engine.options, run, None, reader, engine.step_timeout)
         except Exception as error:
             raise explained(error) from error
         return load(uri)

@@ -7,16 +7,14 @@ python -m pipelines.prepare --input_train train.tsv --input_test test.tsv --outp
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import dataflow, submitted
+from pipelines import dataflow, engines, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
@@ -26,12 +24,13 @@ from pipelines.command import (
     log_to_stderr,
     planning,
     say,
-    threads_per_worker,
     versions,
 )
 from pipelines.options import UsageError, name_runner, parse, parser
-from pipelines.running import run_pipeline
+from pipelines.running import Engine, run_pipeline, told_in, unless_service
+from pipelines.sight import ensure_seen
 from pipelines.terminal import prepare as terminal
+from pipelines.workers import threads_per_worker
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,
@@ -43,6 +42,7 @@ from seqcls_beam.config.prepare import (
     SplitInputOptions,
     SplitOptions,
 )
+from seqcls_beam.config.step import StepOptions
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.plan import plan
 from seqcls_beam.preparation.tasks import begin
@@ -56,6 +56,7 @@ GROUPS: dict[str, type] = {
     "splits": SplitOptions,
     "shards": ShardOptions,
     "output": PrepareOutputOptions,
+    "step": StepOptions,
 }
 
 UNIT_BYTES = 8 * 2**20  # a unit is a minute of cleaning and tokenising or so: many small ones keep all workers busy
@@ -74,11 +75,13 @@ def _main(argv: list[str]) -> int:
         config = configured(given)
         inputs = {"input": config.read.input, **asdict(config.inputs), "decontaminate": config.clean.decontaminate}
         dataflow.refuse_unseen(runner, **inputs, output=[config.output.output])
+        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
         dataflow.configure(beam_options, runner, DataflowOptions())
+        engines.configure(beam_options, runner)
         job, units, size = plan(config, threads_per_worker(beam_options))
     if already_published(job.run, terminal.summary):
         return submitted.nothing(beam_options)
-    terminal.summary(job.run, _launch(job, units, size, runner, beam_options))
+    terminal.summary(job.run, _launch(job, units, size, engine))
     return 0
 
 
@@ -107,22 +110,22 @@ def build(root: beam.Pipeline, job: Job) -> None:
     root | Prepare(job)
 
 
-def _launch(
-    job: Job, units: list[pa.RecordBatch], size: int, runner: str, beam_options: PipelineOptions
-) -> dict[str, Any]:
+def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
+    ensure_seen(engine, job.run.output, input=[units[each.first]["path"][0].as_py() for each in job.sources])
 
     def start() -> None:
         for remark in job.remarks:
             say(remark, 0)
-        say(terminal.begun(job, size, begin(job, units, _facts(job, runner))), 0)
+        say(terminal.begun(job, size, begin(job, units, _facts(job, engine.runner))), 0)
 
     def work() -> None:
-        with nullcontext() if dataflow.is_dataflow(runner) else terminal.watching(job):
-            run_pipeline(beam_options, partial(build, job=job), submitted.name_of("prepare", job.run), "")
+        name = submitted.name_of("prepare", job.run)
+        with told_in(job.run.progress) as reader, unless_service(engine.runner, terminal.watching(job)):
+            run_pipeline(engine.options, partial(build, job=job), name, reader, engine.step_timeout)
 
-    return finish(job.run, start, work, dataflow.is_dataflow(runner))
+    return finish(job.run, start, work, dataflow.is_dataflow(engine.runner))
 
 
 def _facts(job: Job, runner: str) -> dict[str, Any]:

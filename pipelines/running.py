@@ -1,26 +1,149 @@
 """A pipeline from its graph to its end, on any runner."""
 
-from collections.abc import Callable
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 
 from pipelines import submitted
+from pipelines.command import NoJob
 from pipelines.dataflow import is_dataflow
+from pipelines.hanging import watched
+from seqcls_beam.runs.progress import Reader, close_folder, open_folder
+from seqcls_beam.runs.run import RunError
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a command's pipelines run on, as the user said."""
+
+    runner: str  # as `name_runner` has it
+    options: PipelineOptions
+    argv: list[str]
+    step_timeout: float
+
+
+_ENDED = re.compile(r"failed in state (CANCELLED|FAILED): (.*)", re.DOTALL)
+"""How Beam tells that a job of a job server did not end well, and what the engine said last."""
+
+
+@contextmanager
+def told_in(folder: str) -> Iterator[Reader]:
+    """A folder that workers tell in how far they are, until the block ends."""
+    opened = open_folder(folder)
+    try:
+        yield Reader(folder)
+    finally:
+        close_folder(folder, opened)
+
+
+def unless_service(runner: str, shown: AbstractContextManager[None]) -> AbstractContextManager[None]:
+    """What shows how far a run is, but of a service's job, which is shown with the state that it is in."""
+    return nullcontext() if is_dataflow(runner) else shown
 
 
 def run_pipeline(
-    beam_options: PipelineOptions, build: Callable[[beam.Pipeline], None], name: str | None, counter: str
+    beam_options: PipelineOptions,
+    build: Callable[[beam.Pipeline], None],
+    name: str | None,
+    reader: Reader | None = None,
+    step_timeout: float = 0.0,
 ) -> None:
     """Build it, run it, and wait for its end.
 
     `name` is what a job is called on Dataflow: the same for the same run, so that a second start finds the first one,
-    or None where only this process makes something of it; `counter` is the counter of rows that news of it shows.
-    Raises what the runner raises, and as `submitted.run`.
+    or None where only this process makes something of it; `reader` reads what workers tell, and `step_timeout` is how
+    many seconds that may stand still (0: for ever), or without a reader the whole. Raises what the runner raises,
+    `RunError` where it stood still for longer or its job server is gone, `NoJob` where that ended the job or somebody
+    cancelled it, and as `submitted.run`.
     """
-    if is_dataflow(beam_options.view_as(StandardOptions).runner or ""):
-        submitted.run(beam_options, build, name, counter)
+    with watched(reader, step_timeout) as watch:
+        try:
+            if is_dataflow(beam_options.view_as(StandardOptions).runner or ""):
+                submitted.run(beam_options, build, name, reader, watch)
+                return
+            pipeline = beam.Pipeline(options=beam_options)
+            build(pipeline)
+            with _sentences(beam_options.view_as(PortableOptions).job_endpoint):
+                result: Any = pipeline.run()
+                watch.cancel = getattr(result, "cancel", None)
+                _wait(result)
+        except BaseException as error:
+            if watch.hung is None:
+                raise
+            ended = NoJob if isinstance(error, NoJob) else RunError
+            raise ended(f"{watch.hung}: nothing was published; start it again, and it goes on from there") from error
+
+
+def _wait(result: Any) -> None:
+    """Until a job is done; whoever stops waiting takes it away."""
+    try:
+        with _sigterm_raises(), _quiet_reader():
+            result.wait_until_finish()
+    except (KeyboardInterrupt, SystemExit):
+        with suppress(Exception):
+            result.cancel()
+        raise
+
+
+@contextmanager
+def _sentences(endpoint: str | None) -> Iterator[None]:
+    """What an engine says of a job that did not end well becomes a sentence; what a worker says stays what it is."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise RunError(
+            f"the job server{f' at {endpoint}' if endpoint else ''} does not answer any more ({error.code().name}): "
+            "the job may go on or be over; start it again, which goes on from what is done"
+        ) from error
+    except RuntimeError as error:
+        found = _ENDED.search(str(error))
+        if found is None or "Traceback (most recent call last)" in found[2]:
+            raise
+        if found[1] == "CANCELLED":
+            raise NoJob(
+                "the job was cancelled on its engine, and published nothing: start it again, and it goes on from there"
+            ) from error
+        why = " ".join(found[2].split())[:400]
+        if "NoResourceAvailableException" in why:
+            why = "fewer slots are free there than --parallelism asks for"
+        raise NoJob(
+            f"the job failed on its engine, and published nothing: {why}; start it again, and it goes on from there"
+        ) from error
+
+
+@contextmanager
+def _quiet_reader() -> Iterator[None]:
+    """Beam reads a job's messages in a thread, which ends with a traceback where the job server does."""
+    before = threading.excepthook
+
+    def told(error: threading.ExceptHookArgs) -> None:
+        if not issubclass(error.exc_type, grpc.RpcError):
+            before(error)
+
+    threading.excepthook = told
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM ends the wait, so that the job can be taken away; its exit code stays the usual one."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
         return
-    pipeline = beam.Pipeline(options=beam_options)
-    build(pipeline)
-    pipeline.run().wait_until_finish()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -6,6 +6,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines.command import LOCAL
 from pipelines.dataflow import is_dataflow
+from pipelines.engines import works_here
 from pipelines.options import UsageError
 from seqcls_beam.config.option import flag, option_fields
 
@@ -32,6 +33,8 @@ def refuse(
                     f"--{name} is of files, and --subscription reads messages: of the options of files a stream takes "
                     + ", ".join(f"--{each}" for each in meant)
                 )
+    if given.get("step"):
+        raise UsageError("--step_timeout ends a run of files that stands still; a stream waits for messages for ever")
     if "output" not in given["run"]:
         raise UsageError("--output is missing: the folder that the windows are published into")
     if given["model"].get("dtype") == "int8":
@@ -40,8 +43,9 @@ def refuse(
         for name in ("model", "revision"):
             if name in given["model"]:
                 raise UsageError(f"--{name} and --watch_model both say which model it is: leave one out")
-    if runner != LOCAL:
+    if not works_here(runner, beam_options):
         _refuse_remote(given, runner)
+    if runner != LOCAL:
         return
     direct = beam_options.view_as(DirectOptions)
     if direct.direct_running_mode != "in_memory" or direct.direct_num_workers != 1:
@@ -54,16 +58,19 @@ def refuse(
 def _refuse_remote(given: dict[str, dict[str, Any]], runner: str) -> None:
     """Options that a runner elsewhere has no use for."""
     if given["end"]:
-        raise UsageError(f"--for and --until_idle are of a stream on this machine; {runner} has its own ways to end")
+        raise UsageError(
+            f"--for and --until_idle are of a stream that this process labels; with --runner={runner} it ends when its "
+            "job is stopped"
+        )
     if "allowed_lateness" in given["windows"]:
         raise UsageError(
-            f"--allowed_lateness is of a stream on this machine; with --runner={runner} pipelines.seal publishes the "
-            "windows, up to the time that its --until says"
+            f"--allowed_lateness is of a stream that this process labels; with --runner={runner} pipelines.seal "
+            "publishes the windows, up to the time that its --until says"
         )
     if "max_rejected" in given["run"]:
         raise UsageError(
-            f"--max_rejected is of a stream on this machine; with --runner={runner} Beam's counters tell what was "
-            "rejected"
+            f"--max_rejected is of a stream that this process labels; with --runner={runner} Beam's counters tell what "
+            "was rejected"
         )
     if is_dataflow(runner):
         for name in ("pullers", "max_outstanding"):

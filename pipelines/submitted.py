@@ -19,7 +19,9 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipelines.command import GoesOn, NoJob, NotTaken, explained, say, sentence
 from pipelines.dataflow import ACCELERATOR
+from pipelines.hanging import Watch
 from pipelines.terminal import job as terminal
+from seqcls_beam.runs.progress import Reader
 from seqcls_beam.runs.run import Run, RunError
 
 POLL_SECONDS = 5.0
@@ -52,7 +54,7 @@ def stream_name(output: str, subscription: str) -> str:
 Build = Callable[[beam.Pipeline], None]
 
 
-def run(beam_options: PipelineOptions, build: Build, name: str | None, counter: str) -> None:
+def run(beam_options: PipelineOptions, build: Build, name: str | None, reader: Reader | None, watch: Watch) -> None:
     """Send a job and wait until it is done, or drained.
 
     A job of this name that is at work already is waited for instead of being sent again; without a name this process
@@ -73,7 +75,8 @@ def run(beam_options: PipelineOptions, build: Build, name: str | None, counter: 
         if job is None:
             raise GoesOn(f"the job is written to {cloud.template_location}: nothing runs until somebody starts it", 0)
         streaming = bool(options.view_as(StandardOptions).streaming)
-        watched = _Job(client, job, cloud, counter, streaming, name is not None, ours)
+        watched = _Job(client, job, cloud, reader, streaming, name is not None, ours)
+        watch.cancel = watched.cancel
         say(f"Dataflow has it as job {job}: {watched.page}", 0)
         watched.wait()
 
@@ -205,13 +208,13 @@ class _Job:
         client: Any,
         job: str,
         cloud: GoogleCloudOptions,
-        counter: str,
+        reader: Reader | None,
         streaming: bool,
         kept: bool,
         found_again: bool,
     ) -> None:
         self._client = client
-        self._counter = counter
+        self._reader = reader
         self._streaming = streaming
         self._kept = kept
         # The next start knows a job by the name of the run alone.
@@ -222,7 +225,6 @@ class _Job:
         self._stop = f"gcloud dataflow jobs {end} {job} --project={cloud.project} --region={cloud.region}"
         self.page = f"https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{job}?project={cloud.project}"
         self.state = "JOB_STATE_PENDING"
-        self.rows: int | None = None
 
     def wait(self) -> None:
         """Until it ends. Raises as `run`."""
@@ -232,7 +234,7 @@ class _Job:
                 self._ended()
         except KeyboardInterrupt:
             if not self._kept:
-                self._cancel()
+                self.cancel()
                 raise
             raise GoesOn(
                 f"interrupted: job {job} goes on without this command; {self._again}stop the job: {self._stop}",
@@ -257,9 +259,6 @@ class _Job:
             try:
                 self.state = self._client._jobs_client.get_job(request=self._of).current_state.name
                 heard = time.monotonic()
-                if self._counter:
-                    with suppress(Exception):  # they are news and no more
-                        self.rows = self._counted()
             except Exception as error:  # whatever keeps an answer away says nothing of the job
                 silent = time.monotonic() - heard
                 if getattr(error, "code", None) not in (400, 401, 403) and silent <= PATIENCE:
@@ -267,7 +266,7 @@ class _Job:
                 job = self._of["job_id"]
                 said = f"Dataflow has not said for {silent:.0f} s how job {job} does ({_line(error)}); it"
                 if not self._kept:
-                    self._cancel()
+                    self.cancel()
                     raise RunError(
                         f"{said} is of no use any more: see whether it is cancelled, or do it: {self._stop}"
                     ) from error
@@ -275,18 +274,16 @@ class _Job:
                     f"{said} goes on without this command: {self._again}stop the job: {self._stop}", 1
                 ) from error
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
         """Ask for its end, once: it may be over, or the service away."""
         job = {"requested_state": "JOB_STATE_CANCELLED"}
         with suppress(Exception):
             self._client._jobs_client.update_job(request={**self._of, "job": job}, timeout=_CANCEL_SECONDS)
 
-    def _counted(self) -> int | None:
-        """Rows, by the counter that the workers keep."""
-        for each in self._client._metrics_client.get_job_metrics(request=self._of).metrics:
-            if each.name.name == self._counter and "tentative" not in each.name.context:
-                return int(each.scalar)
-        return self.rows
+    @property
+    def rows(self) -> int:
+        """That the workers told of."""
+        return int(self._reader.look().totals["rows"]) if self._reader is not None else 0
 
     def _reason(self) -> str:
         """Why it failed, by the last of its messages that says so."""

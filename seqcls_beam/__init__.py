@@ -10,6 +10,7 @@ Read from the top: a room imports only rooms above it.
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
       compare.py, approve.py   likewise
       plan.py          those of what a run would take
+      step.py          those of a run that stands still
       dataflow.py      workers of Dataflow, for all commands that have some
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
@@ -42,6 +43,7 @@ Read from the top: a room imports only rooms above it.
       packs.py         messages as they travel before they are read
       pubsub.py        calls to Pub/Sub, tried again as long as it may help
       subscription.py  a subscription as this process has it
+      clients.py       the one client of each that it has
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
       tokens.py        RECORD → TOKENS
@@ -49,6 +51,7 @@ Read from the top: a room imports only rooms above it.
       engine/          token ids → logits; with finetuning/ the only place that knows torch
       predictions.py   TOKENS → PREDICTION
       answers.py       PREDICTION → what a program reads of it
+      importing.py     heavy libraries, imported by one thread at a time
       at_work.py       what labels a stream at a time: a checkpoint and its engine
       newer.py         what stands at a model's name now, and how it differs from what was before
       watching.py      a stream's model, replaced by a newer one between two batches
@@ -101,20 +104,27 @@ Read from the top: a room imports only rooms above it.
       blocks.py        rows of any size, in blocks that are worked on at once
       minhash.py       windows, signatures, bands, exact similarity
       components.py    which texts belong together, found by one worker …
+      exchange.py      rows between stages, through files
+      pieces.py        which of them are whose
       job.py           a preparation as its tasks know it
       plan.py          the options of a preparation → its job
-      exchange.py      rows between stages, through files
+      fold.py          files of several tasks → one, where there are too many
       grouping.py      what --group_by makes of a column: the values that tie rows
       rejects.py       rows that are left out
       examples.py      stage read: a unit → cleaned, tokenised examples
       copies.py        rows of one key: which of them stay
       texts.py         what stays: a text, its key, its bands
       exact.py         stage exact: examples of a partition → which rows stay
-      stars.py         … or by all workers
       near.py          stages pairs, keys, compare: bands → near-duplicates
+      stars.py         … or by all workers
+      known.py         what is known of texts when their splits are decided
+      islands.py       texts that are joined, brought together: what one task decides on
       clusters.py      edges → which texts are joined, which leads, the cluster's name; what must not be cut
       findings.py      what is said of near-duplicates, leaks and shares, and why a text goes
-      assign.py        stage assign: splits without leaks, and the place of every row
+      decide.py        texts and edges → splits without leaks
+      shares.py        whether splits have the shares that were asked for, and which group is the cause
+      quotas.py        stratified splits by all tasks
+      assign.py        stage assign: splits, and the place of every row, by one task or all
       shards.py        stage shards: rows → Parquet
       statistics.py    what is counted of shards → what is told of a split
       manifest.py, card.py   what is said of it
@@ -178,6 +188,7 @@ Read from the top: a room imports only rooms above it.
       messages.py      messages from the source of Dataflow's own
       prepare.py       preparing as a PTransform
       evaluate.py      evaluating as PTransforms
+      sight.py         whether workers see what the launcher sees
     __main__.py      the commands by one name
 
 The commands are in `pipelines/`. What is public stands in the doors of the rooms, and in docs/library.md.

@@ -11,6 +11,7 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.config.classify import LookOptions, RunOptions
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.plan import PlanOptions
+from seqcls_beam.config.step import StepOptions
 from seqcls_beam.config.stream import EndOptions
 
 
@@ -21,6 +22,7 @@ def _names(*groups: type) -> list[str]:
 _FILES_A_STREAM_TAKES = ("text_column", "text_pair_column", "id_column", "keep_columns", "batch_rows", "output")
 _LOOK = dict.fromkeys(_names(LookOptions), "a look at some texts on a terminal, without a job")
 _PLAN = dict.fromkeys(_names(PlanOptions), "tells what a job would take, and starts none")
+_STEP = dict.fromkeys(_names(StepOptions), "who waits for a job ends it, and a template's launcher does not wait")
 _FILES = dict.fromkeys(
     [name for name in _names(ReadOptions, RunOptions) if name not in _FILES_A_STREAM_TAKES],
     "of files, or of a run that ends",
@@ -66,6 +68,7 @@ TEMPLATES = {
             left_out={
                 **_LOOK,
                 **_PLAN,
+                **_STEP,
                 **_STREAM,
                 "catch_up": "makes several nights, and a launch is one job",
                 "relabel": "labels several partitions, and a launch is one job",
@@ -81,6 +84,7 @@ TEMPLATES = {
             left_out={
                 **_LOOK,
                 **_PLAN,
+                **_STEP,
                 **_FILES,
                 **_END,
                 "allowed_lateness": "pipelines.seal decides when a window is over",
@@ -110,7 +114,7 @@ TEMPLATES = {
         title="Prepare data for fine-tuning a text classifier",
         description="Labelled records become cleaned, deduplicated, leak-free, split, tokenised shards",
         command="prepare",
-        choice=Choice(left_out={}, optional=("input",)),  # of files that are split already there may be others
+        choice=Choice(left_out=_STEP, optional=("input",)),  # of files that are split already there may be others
     ),
 }
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, WorkerOptions
 
-from pipelines.command import planning, say, threads_per_worker, workers, write_json
+from pipelines.command import planning, say, write_json
 from pipelines.dataflow import GPU_DISK_GB, accelerator, is_dataflow, refuse_contrary, refuse_unseen
 from pipelines.options import UsageError
 from pipelines.planning import results
@@ -19,6 +19,7 @@ from pipelines.planning.sample import Sample, Work, sample
 from pipelines.planning.speed import Speed, described, work_of
 from pipelines.planning.written import ensure_apart
 from pipelines.terminal import plan as terminal
+from pipelines.workers import threads_per_worker, workers
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.classify import ClassifyConfig

@@ -7,8 +7,8 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from pipelines.command import cores
 from pipelines.planning.documents import shown
+from pipelines.workers import cores
 from seqcls_beam.model.checkpoints import Checkpoint
 
 SIZES = {

@@ -16,7 +16,10 @@ class Watched(Protocol):
     """What is known of it."""
 
     state: str
-    rows: int | None
+
+    @property
+    def rows(self) -> int:
+        """That it is through with, as far as is known."""
 
 
 @contextmanager
@@ -34,4 +37,4 @@ def _status(job: Watched, console: Console, done: threading.Event) -> None:
 
 def _line(job: Watched) -> str:
     state = job.state.removeprefix("JOB_STATE_").lower().replace("_", " ")
-    return f"the job is {state}" + (f", {job.rows:,} rows so far" if job.rows is not None else "")
+    return f"the job is {state}" + (f", {job.rows:,} rows so far" if job.rows else "")

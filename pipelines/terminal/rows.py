@@ -1,6 +1,5 @@
 """How far the rows of a run are: how many, how fast, and what is left."""
 
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,15 +18,14 @@ _SAID = {"labelled": ("labelling", "texts", "loading the model"), "scored": ("sc
 
 
 @contextmanager
-def watching(total_bytes: int, verb: str = "labelled") -> Iterator[str]:
-    """Show how far a run is until the block ends; yields the folder that workers of this machine report to.
+def watching(reader: progress.Reader, total_bytes: int, verb: str = "labelled") -> Iterator[None]:
+    """Show how far a run is until the block ends, by what its workers tell.
 
     `verb` says what is done to rows: "labelled" or "scored".
     """
-    with tempfile.TemporaryDirectory(prefix="seqcls_beam-") as folder:
-        meter = _Meter(folder, max(total_bytes, 1))
-        with live.watching(partial(_bar, meter, verb), partial(_line, meter, verb)):
-            yield folder
+    meter = _Meter(reader, max(total_bytes, 1))
+    with live.watching(partial(_bar, meter, verb), partial(_line, meter, verb)):
+        yield
 
 
 class _Rate(ProgressColumn):
@@ -61,15 +59,15 @@ def _line(meter: "_Meter", verb: str) -> str:
 class _Meter:
     """Totals of the workers, and the rate since the first rows came: loading the model is no labelling."""
 
-    def __init__(self, folder: str, total: int) -> None:
-        self._folder = folder
+    def __init__(self, reader: progress.Reader, total: int) -> None:
+        self._reader = reader
         self._total = total
         self._first: tuple[float, float] | None = None
         self.rows = self.rejected = 0
         self.rate = self.seconds = self.share = 0.0
 
     def read(self) -> None:
-        totals = progress.totals(self._folder)
+        totals = self._reader.look().totals
         rows = max(totals["classified"] + totals["rejected"], totals["rows"])
         self.rows, self.rejected = int(rows), int(totals["rejected"])
         # Of the batches in hand count the rows that the model is through with.

@@ -9,15 +9,20 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def asking_to_end() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Yields what returns the signal that asked to end, once; None where none did. A second one ends the process."""
+def asking_to_end(
+    last: str = "ended at once; what was not acknowledged comes again",
+) -> Iterator[Callable[[], signal.Signals | None]]:
+    """Yields what returns the signal that asked to end, once; None where none did. A second one ends the process.
+
+    `last` is said then.
+    """
     # Of all that may be locked when a signal comes, only this queue may be touched by its handler.
     asked: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
     seen: list[int] = []
 
     def handle(number: int, _: object) -> None:
         if seen:
-            os.write(2, b"seqcls_beam: ended at once; what was not acknowledged comes again\n")
+            os.write(2, f"seqcls_beam: {last}\n".encode())
             os._exit(128 + number)
         seen.append(number)
         asked.put(signal.Signals(number))

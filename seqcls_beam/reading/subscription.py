@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.reading.formats.pieces import InputFailed
 from seqcls_beam.reading.messages import Message
 from seqcls_beam.reading.pubsub import MAX_IDS, Service
@@ -26,6 +25,7 @@ MAX_PULL = 1000  # messages of one answer, as the service allows
 MAX_HELD_BYTES = 256 * 2**20  # payloads that are held at once …
 PULL_BYTES = 32 * 2**20  # … and about so many come in one answer
 TYPICAL_BYTES = 2**20  # of a payload, as long as none has come
+GIVING_BACK = 2.0  # seconds that a request may take
 MAX_LEASE = 3600.0  # seconds that a message is worked on; a bundle that takes longer has failed without a word
 
 _log = logging.getLogger(__name__)
@@ -150,6 +150,21 @@ class Subscription:
                     self._acks[id] = None
             self._changed.notify_all()
 
+    def give_back(self, ids: Sequence[str]) -> None:
+        """Messages that nobody works on any more: they come again soon, to whoever is there. Never raises.
+
+        Of those whose rows are durable nothing is given back.
+        """
+        with self._changed:
+            if self._ended.is_set():  # `close` gives back what is held
+                return
+            mine = [id for id in ids if (held := self._held.get(id)) is not None and not held.done]
+            ack_ids = [self._held[id].ack_id for id in mine]
+            for id in mine:
+                self._let_go(id)
+            self._changed.notify_all()
+        self._service.lease(ack_ids, 0, GIVING_BACK)  # where that fails they come when their leases end
+
     def stop(self) -> None:
         """Pull no more; what is taken may be worked on and acknowledged."""
         with self._changed:
@@ -172,7 +187,7 @@ class Subscription:
                 self._service.end()  # a call may have begun since
                 thread.join(0.1)
         ids = [held.ack_id for held in self._held.values()]
-        if not self._service.lease(ids, 0, 2.0):
+        if not self._service.lease(ids, 0, GIVING_BACK):
             told = "%s: %d messages could not be given back; they come again when their leases end"
             _log.warning(told, self.name, len(ids))
         self._service.close()
@@ -309,30 +324,3 @@ class Subscription:
                 "%s: %d messages were not done in %g seconds, and come again", self.name, len(found), MAX_LEASE
             )
         return found
-
-
-_OPEN: dict[str, Subscription] = {}
-_lock = threading.Lock()
-
-
-def opened(source: SourceOptions, pulling: bool = True) -> Subscription:
-    """The process's one client of a subscription, whatever pipelines come and go; it pulls from when it first is to.
-
-    Raises as `Service.connect`.
-    """
-    with _lock:
-        subscription = _OPEN.get(source.subscription)
-        if subscription is None:
-            subscription = Subscription(source.subscription, source.max_outstanding)
-            _OPEN[source.subscription] = subscription
-        if pulling:
-            subscription.start()
-        return subscription
-
-
-def forget(source: SourceOptions, patience: float) -> None:
-    """Close a subscription if it is open, as `Subscription.close` does."""
-    with _lock:
-        subscription = _OPEN.pop(source.subscription, None)
-    if subscription is not None:
-        subscription.close(patience)

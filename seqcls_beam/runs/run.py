@@ -6,6 +6,7 @@
       plan.parquet   the units
       records/       one JSON a finished unit; it names the parts that count
       labels/, rejects/   parts, under names nobody else uses
+      progress/       how far each worker is
 
 A run that is started again finds its attempt by its id, and redoes only the units without a record.
 """
@@ -14,6 +15,7 @@ import errno
 import hashlib
 import os
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +97,11 @@ class Run:
     def facts(self) -> str:
         """File of what the launcher knew of the run."""
         return storage.join(self.attempt, "run.json")
+
+    @property
+    def progress(self) -> str:
+        """Folder in which workers tell how far they are."""
+        return storage.join(self.attempt, "progress")
 
     def records(self, stage: str = "") -> str:
         """Folder of the records of finished units, or of finished tasks of a stage where a run has several."""
@@ -213,7 +220,9 @@ def read_own(run: Run, uri: str) -> dict[str, Any]:
     try:
         read = orjson.loads(storage.read(uri))
     except FileNotFoundError:
-        raise RunError(f"{uri} is gone: another process removed the attempt, or published it meanwhile") from None
+        unseen = f", or it lies on a disk that {socket.gethostname()} does not see" if storage.is_local(uri) else ""
+        gone = f"{uri} is gone: another process removed the attempt, or published it meanwhile"
+        raise RunError(gone + unseen) from None
     except orjson.JSONDecodeError as error:
         raise RunError(f"{uri} is damaged ({error}); remove {run.attempt} and start again") from error
     if not isinstance(read, dict):

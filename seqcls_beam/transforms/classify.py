@@ -16,6 +16,7 @@ import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 
+from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
@@ -29,7 +30,6 @@ from seqcls_beam.runs.publication import follow, publish, unpublishable
 from seqcls_beam.runs.run import Run, RunError, pending_units, recorded_units, save_record, verified_record
 from seqcls_beam.runs.versions import version_name
 from seqcls_beam.schema import Mark
-from seqcls_beam.storage import join
 from seqcls_beam.transforms.overlap import Gather, Gathered, TokenizeAhead
 
 Batches = PCollection[pa.RecordBatch]
@@ -43,12 +43,14 @@ class ReadRecords(beam.PTransform[PBegin, Batches]):
     finished units are left out, and a unit of which a file has changed is read once more, from its first batch, which
     `WriteLabeled` knows of. The layout (names and types of the kept columns) is found when the pipeline is built, from
     the first files. Raises `FileNotFoundError` or `ValueError` then, and in the worker `InputChanged` where a file is
-    not as it was listed, or does not stay so while it is read.
+    not as it was listed, or does not stay so while it is read. `progress` is a folder that workers see, for
+    `runs.progress`.
     """
 
     options: ReadOptions
     run: Run | None = None
     layout: Layout | None = None
+    progress: str | None = None
 
     def expand(self, root: PBegin) -> Batches:
         """Plan, spread, read."""
@@ -59,8 +61,8 @@ class ReadRecords(beam.PTransform[PBegin, Batches]):
         else:
             planned = root | "Options" >> beam.Create([options]) | "PlanUnits" >> beam.FlatMap(planned_units)
         # Only what writes the units of a run can take back what it has of one.
-        read = read_unit_again if self.run else read_unit
-        return planned | "SpreadUnits" >> beam.Reshuffle() | "ReadUnit" >> beam.FlatMap(read, layout)
+        read = beam.FlatMap(read_told, layout, again=self.run is not None, folder=self.progress)
+        return planned | "SpreadUnits" >> beam.Reshuffle() | "ReadUnit" >> read
 
 
 @dataclass
@@ -94,8 +96,8 @@ class Classify(beam.PTransform[Batches, Batches]):
     the worker raises `EngineError` where the device or the precision of `options` cannot be had, `CheckpointError`
     where the weights do not load, and `RuntimeError` where more than 16 rows a batch fail: then it is the model.
 
-    `progress` is a folder of this machine for `runs.progress`. `first`, which int8 needs, are sequences of the corpus:
-    `model.predictions.first_sequences`. `watched` as for Tokenize.
+    `progress` is a folder that workers see, for `runs.progress`. `first`, which int8 needs, are sequences of the
+    corpus: `model.predictions.first_sequences`. `watched` as for Tokenize.
     """
 
     checkpoint: Checkpoint
@@ -124,7 +126,7 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
     Parts are written aside, read back and checked, and published together when all units are done. Raises `RunError`
     in the worker, with nothing published, where that cannot be, and when the pipeline is built where the folder holds
     what is not to be replaced; building it carries out a publication that a dead process left there. `progress` is a
-    folder of this machine for `runs.progress`.
+    folder that workers see, for `runs.progress`.
     """
 
     run: Run
@@ -206,6 +208,17 @@ def planned_units(options: ReadOptions) -> Iterator[pa.RecordBatch]:
     yield from plan_units(list_files(options), options.unit_bytes, options.encoding)
 
 
+def read_told(unit: pa.RecordBatch, layout: Layout, again: bool, folder: str | None) -> Iterator[pa.RecordBatch]:
+    """UNIT → RECORD batches, as they are `in_hand`."""
+    yield from in_hand(unit, (read_unit_again if again else read_unit)(unit, layout), folder)
+
+
+def in_hand(unit: pa.RecordBatch, batches: Iterator[pa.RecordBatch], folder: str | None) -> Iterator[pa.RecordBatch]:
+    """The batches of a unit, with word of it: the steps behind are through with a batch when the next is asked for."""
+    with progress.working(folder, f"unit {Mark.of(unit).unit}", storage.without_password(unit["path"][0].as_py())):
+        yield from batches
+
+
 def verified_json(unit: int, run: Run) -> str:
     """The record of a unit whose parts were read back."""
     return orjson.dumps(verified_record(run, unit)).decode()
@@ -213,4 +226,6 @@ def verified_json(unit: int, run: Run) -> str:
 
 def commit(run: Run, records: list[str]) -> str:
     """Publish; the URI of the version."""
-    return join(run.output, version_name(run.partition, publish(run, [orjson.loads(record) for record in records])))
+    return storage.join(
+        run.output, version_name(run.partition, publish(run, [orjson.loads(record) for record in records]))
+    )

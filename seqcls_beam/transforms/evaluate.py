@@ -8,7 +8,7 @@ Rows are counted where they were classified: what travels between workers is a t
 """
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -20,14 +20,18 @@ from seqcls_beam.evaluation.evidence import Evidence, Sheet
 from seqcls_beam.evaluation.parquet import Files, as_tokens, planned, read
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
-from seqcls_beam.transforms.classify import Batches
+from seqcls_beam.transforms.classify import Batches, in_hand
 
 
 @dataclass
 class ReadParquet(beam.PTransform[PBegin, Batches]):
-    """Parquet files → batches of some of their columns, each with its place; see `evaluation.parquet.read`."""
+    """Parquet files → batches of some of their columns, each with its place; see `evaluation.parquet.read`.
+
+    `progress` is a folder that workers see, for `runs.progress`.
+    """
 
     files: Files
+    progress: str | None = None
 
     def expand(self, root: PBegin) -> Batches:
         """Plan, spread, read."""
@@ -36,8 +40,13 @@ class ReadParquet(beam.PTransform[PBegin, Batches]):
             | "Files" >> beam.Create([self.files])
             | "PlanUnits" >> beam.FlatMap(planned)
             | "SpreadUnits" >> beam.Reshuffle()
-            | "ReadUnit" >> beam.FlatMap(read, self.files)
+            | "ReadUnit" >> beam.FlatMap(read_told, self.files, folder=self.progress)
         )
+
+
+def read_told(unit: pa.RecordBatch, files: Files, folder: str | None) -> Iterator[pa.RecordBatch]:
+    """UNIT → batches, as they are `in_hand`."""
+    yield from in_hand(unit, read(unit, files), folder)
 
 
 @dataclass
@@ -53,7 +62,7 @@ class ShardTokens(beam.PTransform[Batches, Batches]):
 class Score(beam.PTransform[Batches, PCollection[Evidence]]):
     """Batches with answers and gold labels → the evidence of all of them, one element.
 
-    `progress` is a folder of this machine for `runs.progress`.
+    `progress` is a folder that workers see, for `runs.progress`.
     """
 
     sheet: Sheet

@@ -17,6 +17,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.answers import answers
 from seqcls_beam.model.checkpoints import Checkpoint
+from seqcls_beam.model.importing import IMPORTING
 from seqcls_beam.model.predictions import Engine, classify
 from seqcls_beam.model.tokens import Sequences, tokenize
 from seqcls_beam.model.watching import Watch
@@ -52,7 +53,7 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
     The model is loaded on the worker, once per process, when the first batch arrives; a later pipeline in the process
     that wants the same one, without `first`, takes it over, and so does `label`. It stays in memory after the
     pipeline, until a pipeline loads another one (Beam holds it, too). With `large_model=True`, in `batching`, the
-    processes of a machine share the one that the first of them loads. `progress` is a folder of this machine for
+    processes of a machine share the one that the first of them loads. `progress` is a folder that workers see, for
     `runs.progress`. `first` are sequences of the corpus, for int8 (`model.predictions.first_sequences`): given to every
     worker, so that all have the same model. `watched`, of streams: newer models at the checkpoint's name, a folder or a
     URI, take its place between two batches, which are marked with the one that labelled them (`model.watching`).
@@ -99,7 +100,8 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
         Of a handler that is `watched` the `Watch` of this process, when it has loaded what stands there now.
         """
         # Here and not above: building a pipeline must not import torch.
-        from seqcls_beam.model.engine import loaded
+        with IMPORTING:
+            from seqcls_beam.model.engine import loaded
 
         if self._watched:
             watch = watch_of(self._checkpoint, self._options)

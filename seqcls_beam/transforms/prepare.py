@@ -11,8 +11,11 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsIter, PBegin, PCollection
 
+from seqcls_beam import storage
 from seqcls_beam.preparation import tasks
 from seqcls_beam.preparation.job import Job
+from seqcls_beam.runs import progress
+from seqcls_beam.schema import Mark
 
 
 @dataclass
@@ -48,7 +51,9 @@ class Prepare(beam.PTransform[PBegin, PCollection[str]]):
 
 def read_unit(unit: pa.RecordBatch, job: Job) -> int:
     """The first stage's task; its number."""
-    return tasks.read_unit_of(job, unit)
+    of = storage.without_password(unit["path"][0].as_py())
+    with progress.working(job.run.progress, f"unit {Mark.of(unit).unit}", of):
+        return tasks.read_unit_of(job, unit)
 
 
 def planned(job: Job, stage: str, before: Iterable[int]) -> Iterator[int]:
@@ -60,7 +65,8 @@ def planned(job: Job, stage: str, before: Iterable[int]) -> Iterator[int]:
 
 def do(task: int, job: Job, stage: str) -> int:
     """A task of a later stage; its number."""
-    return tasks.do(job, stage, task)
+    with progress.working(job.run.progress, f"task {task} of the stage {stage!r}"):
+        return tasks.do(job, stage, task)
 
 
 def finish(job: Job, before: Iterable[int]) -> str:

@@ -28,8 +28,9 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from seqcls_beam.config.stream import SourceOptions
+from seqcls_beam.reading.clients import opened
 from seqcls_beam.reading.messages import Message, MessageLayout, own_time, to_record
-from seqcls_beam.reading.subscription import opened
+from seqcls_beam.reading.subscription import Subscription
 from seqcls_beam.runs.flow import Took, flow_of
 from seqcls_beam.runs.pieces import append
 from seqcls_beam.schema import Mark
@@ -103,15 +104,40 @@ def prompt_bundles() -> Iterator[None]:
         statesampler.StateSampler = sampler  # type: ignore[misc]
 
 
+class _Pulls(OffsetRestrictionTracker):
+    """Pulls to come. They are put off, and never shared out.
+
+    A runner that finds a bundle slow would halve them again and again, and each half would be one more puller.
+    """
+
+    def try_split(self, fraction_of_remainder: float) -> tuple[OffsetRange, OffsetRange] | None:
+        """(this pull, all others) where the rest is put off, else None."""
+        split: tuple[OffsetRange, OffsetRange] | None = super().try_split(0.0) if fraction_of_remainder == 0 else None
+        return split
+
+
 class _Pull(beam.DoFn, RestrictionProvider):
     """Number of a puller → RECORD batches. Its restriction counts pulls."""
 
     def __init__(self, how: PullMessages) -> None:
         self._source, self._layout, self._batch_rows = how.source, how.layout, how.batch_rows
+        self._taken: list[tuple[Subscription, list[str]]] = []  # in this bundle
         self._pulls = sys.maxsize if how.pulls is None else how.pulls
         self._messages, self._bytes = (
             Metrics.counter("seqcls_beam.PullMessages", name) for name in ("messages", "bytes")
         )
+
+    def start_bundle(self) -> None:
+        """What was taken before is acknowledged: an instance is used again when its bundle was finalised."""
+        self._taken = []
+
+    def teardown(self) -> None:
+        """Give back what was taken in a bundle that failed: else its leases are extended as long as the process lives.
+
+        A worker outlives its bundles, and on some runners its jobs.
+        """
+        for subscription, ids in self._taken:
+            subscription.give_back(ids)
 
     @beam.DoFn.unbounded_per_element()
     def process(
@@ -123,6 +149,8 @@ class _Pull(beam.DoFn, RestrictionProvider):
         watermark: Any = _WATERMARK,
     ) -> Iterator[TimestampedValue]:
         """One pull, and the rest in another bundle."""
+        # Prism finalises each bundle of this step, and a worker logs an error where nothing was registered.
+        bundle.register(_nothing)
         left = restriction.current_restriction()
         if not restriction.try_claim(left.start):
             return
@@ -133,7 +161,9 @@ class _Pull(beam.DoFn, RestrictionProvider):
                 batch = to_record(messages, self._layout)
                 self._messages.inc(len(messages))
                 self._bytes.inc(Mark.of(batch).bytes)
-                bundle.register(partial(subscription.acknowledge, [each.id for each in messages]))
+                ids = [each.id for each in messages]
+                self._taken.append((subscription, ids))
+                bundle.register(partial(subscription.acknowledge, ids))
                 timed = batch.filter(_timed(messages, batch, self._source.timestamp_attribute))
                 reached = flow.pulled(puller, timed["position"], timed["keep"].field("publish_time"))
                 if reached is not None:
@@ -150,7 +180,7 @@ class _Pull(beam.DoFn, RestrictionProvider):
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         """Of pulls."""
-        return OffsetRestrictionTracker(restriction)
+        return _Pulls(restriction)
 
     def restriction_size(self, element: int, restriction: OffsetRange) -> int:
         """Pulls that are left."""
@@ -183,6 +213,10 @@ class _Append(beam.DoFn):
             self._rejected.inc(rejected)
             self._pieces.inc()
         yield predictions
+
+
+def _nothing() -> None:
+    """What is to be done when a bundle is finalised that took no messages."""
 
 
 def _timed(messages: Sequence[Message], batch: pa.RecordBatch, attribute: str | None) -> pa.Array:

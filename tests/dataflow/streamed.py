@@ -14,7 +14,7 @@ from apache_beam.runners.dataflow.ptransform_overrides import get_dataflow_trans
 from apache_beam.transforms.core import RestrictionProvider
 from google import pubsub_v1
 
-from pipelines import streaming
+from pipelines import stream_graph
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, TopicOptions, WindowOptions
@@ -35,7 +35,7 @@ def stream(
     rows: int = 8192,
     topics: TopicOptions | None = None,
     **source: Any,
-) -> streaming.Stream:
+) -> stream_graph.Stream:
     """A stream of windows of five minutes, its folder made."""
     config = StreamConfig(
         read=ReadOptions(input=(), batch_rows=rows),
@@ -48,16 +48,16 @@ def stream(
     )
     attributed = config.topics.dead_letter_topic is not None  # as `streaming.plan` has it
     layout = message_layout(config.read, config.source, attributed)
-    made = streaming.Stream(config, checkpoint, layout, str(output), runner)
+    made = stream_graph.Stream(config, checkpoint, layout, str(output), runner)
     prepare(made.output, WINDOW, made.columns, "projects/some-project/topics/t", config.source)
     return made
 
 
-def graph(made: streaming.Stream) -> beam_runner_api_pb2.Pipeline:
+def graph(made: stream_graph.Stream) -> beam_runner_api_pb2.Pipeline:
     """What DataflowRunner would stage of it, but for the container."""
     options = PipelineOptions(["--streaming"])
     pipeline = beam.Pipeline(options=options)
-    streaming.build(pipeline, made)
+    stream_graph.build(pipeline, made)
     pipeline.replace_all([*DataflowRunner._PTRANSFORM_OVERRIDES, *get_dataflow_transform_overrides(options)])
     DataflowRunner()._adjust_pipeline_for_dataflow_v2(pipeline)
     return pipeline.to_runner_api()

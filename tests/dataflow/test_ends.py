@@ -189,12 +189,6 @@ def test_answers_that_are_not_of_the_service(cloud, place, argv, fault):
     assert cloud.double.met[fault.status] == 3
 
 
-def test_counters_that_cannot_be_read_do_no_harm(cloud, place, argv):
-    cloud.double.faults += [Fault("/metrics", 0, times=3), Fault("/metrics", 200, b"<html></html>", times=-1)]
-    published(cloud.run("classify", *argv), place)
-    assert cloud.double.met[0] == 3
-
-
 def test_a_service_that_is_gone_leaves_the_job_to_itself(cloud, place, argv):
     cloud.double.running = False
     command = cloud.start("classify", *argv)

@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipelines import classify, seal, streaming
+from pipelines import classify, seal, stream_graph
 from seqcls_beam import open_labels
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.stream import TopicOptions
@@ -116,7 +116,7 @@ def pulled(tmp_path_factory, model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seqcls_beam.transforms.stream.opened", lambda _: source)
         with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-            streaming.build(pipeline, made(out, model, "FnApiRunner"), 20)
+            stream_graph.build(pipeline, made(out, model, "FnApiRunner"), 20)
     assert not source.left and sorted(source.acknowledged) == sorted(each.id for each in sent())
     assert seal.main([str(out)]) == 0
     return out
@@ -281,7 +281,7 @@ class DoFns(PipelineVisitor):
 def test_steps_survive_pickling_and_two_lives(tmp_path, model):
     """As the service does it: cloudpickle, no session of the launcher beside it."""
     pipeline = beam.Pipeline(options=PipelineOptions(["--streaming"]))
-    streaming.build(pipeline, streamed.stream(tmp_path / "out", resolve(str(model)), topics=TOPICS))
+    stream_graph.build(pipeline, streamed.stream(tmp_path / "out", resolve(str(model)), topics=TOPICS))
     visitor = DoFns()
     pipeline.visit(visitor)
     assert len(visitor.found) >= 8

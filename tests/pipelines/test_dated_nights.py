@@ -115,10 +115,10 @@ def test_a_fault_of_one_night_holds_none_up(model, capsys, monkeypatch):
     arrive(21, "c")
     build = classify.build
 
-    def broken(root: Any, job: Any, progress: Any = None) -> None:
+    def broken(root: Any, job: Any) -> None:
         if job.run.partition.endswith("20"):
             raise RuntimeError("an illegal memory access")
-        build(root, job, progress)
+        build(root, job)
 
     monkeypatch.setattr(classify, "build", broken)
     assert night(model, "2026-11-21", "--catch_up=7") == 1

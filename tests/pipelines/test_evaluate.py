@@ -19,6 +19,7 @@ from sklearn import metrics as sk
 from transformers import AutoTokenizer
 
 from pipelines import classify, evaluate
+from pipelines.running import told_in
 from pipelines.terminal import live
 from pipelines.terminal.rows import watching
 from seqcls_beam import storage
@@ -694,12 +695,14 @@ def test_the_pattern_that_finds_nothing_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("verb", "first", "then"), [("scored", "reading", "rows/s"), ("labelled", "loading the model", "texts/s")]
 )
-def test_progress_says_what_is_done(monkeypatch, capsys, verb, first, then):
+def test_progress_says_what_is_done(tmp_path, monkeypatch, capsys, verb, first, then):
     monkeypatch.setattr(live, "PLAIN_SECONDS", 0.05)
-    with watching(100, verb) as folder:
+    folder = str(tmp_path / "told")
+    with told_in(folder) as reader, watching(reader, 100, verb):
         time.sleep(0.2)
         progress.report(folder, rows=5, bytes=50)
-        time.sleep(0.2)
+        time.sleep(0.8)
+    assert not (tmp_path / "told").exists()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == first and lines[-1].startswith(f"{verb} 5 rows (50%), ") and then in lines[-1]
 
@@ -707,9 +710,9 @@ def test_progress_says_what_is_done(monkeypatch, capsys, verb, first, then):
 def test_progress_of_answers_is_that_of_scoring(tmp_path, monkeypatch):
     told = []
 
-    def noted(size: int, verb: str) -> Any:
+    def noted(reader: Any, size: int, verb: str) -> Any:
         told.append(verb)
-        return watching(size, verb)
+        return watching(reader, size, verb)
 
     monkeypatch.setattr(evaluate, "watching", noted)
     source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])

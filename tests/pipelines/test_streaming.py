@@ -20,15 +20,18 @@ from tests.messages import Message
 from tests.runs.streams import LENGTH, S, append, ids, prepared
 
 NAME = "projects/some-project/subscriptions/sub"
-DATAFLOW, FLINK = "--runner=DataflowRunner", "--runner=FlinkRunner"
+DATAFLOW, FLINK, PRISM = "--runner=DataflowRunner", "--runner=FlinkRunner", "--runner=PrismRunner"
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ([FLINK, "--allowed_lateness=600"], "--allowed_lateness is of a stream on this machine"),
+        ([FLINK, "--allowed_lateness=600"], "--allowed_lateness is of a stream that this process labels"),
         ([DATAFLOW, "--allowed_lateness=600"], "pipelines.seal publishes the windows"),
-        ([FLINK, "--max_rejected=0.05"], "--max_rejected is of a stream on this machine"),
+        ([FLINK, "--max_rejected=0.05"], "--max_rejected is of a stream that this process labels"),
+        ([FLINK, "--until_idle=3"], "with --runner=FlinkRunner it ends when its job is stopped"),
+        ([PRISM, "--job_endpoint=localhost:1", "--until_idle=3"], "it ends when its job is stopped"),
+        ([PRISM, "--until_idle=3", "--prism_location=gone"], "--prism_location=gone is no file"),
         ([DATAFLOW, "--pullers=2"], "--pullers does nothing with --runner=DataflowRunner"),
         (["--runner=dataflow", "--max_outstanding=9"], "--max_outstanding does nothing with --runner=dataflow"),
         (["--direct_num_workers=4"], "--direct_num_workers do nothing for a stream"),

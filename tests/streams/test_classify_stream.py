@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import classify, streaming
+from pipelines import classify, epochs
 from seqcls_beam import open_labels
 from seqcls_beam.model.engine import Classifier
 from seqcls_beam.runs.sealing import seal
@@ -396,14 +396,14 @@ def test_what_no_sentence_explains_ends_with_its_traceback(
         raise RuntimeError("the model is broken")
 
     monkeypatch.setattr(Classifier, "logits", raising)
-    monkeypatch.setattr(streaming, "_FAILURES", 2)
+    monkeypatch.setattr(epochs, "_FAILURES", 2)
     flags = [f"--subscription={subscription}", f"--output={tmp_path}", f"--model={model}"]
     with broker.leading(service.address):
         assert classify.main(flags) == 1
     said = capsys.readouterr().err
     assert said.count("it is tried again in 1 s: ") == said.count("2 tries in a row labelled no message: ") == 1
     (told,) = [each for each in caplog.records if each.exc_info]
-    assert told.name == streaming.__name__ and "predictions.py" in caplog.text
+    assert told.name == epochs.__name__ and "predictions.py" in caplog.text
 
 
 def test_a_network_that_is_gone_is_no_silence(tmp_path, model, service, subscribe):

@@ -15,9 +15,10 @@ import pytest
 
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.reading import pubsub, subscription
+from seqcls_beam.reading.clients import forget, opened
 from seqcls_beam.reading.formats.pieces import InputFailed
 from seqcls_beam.reading.messages import Message
-from seqcls_beam.reading.subscription import Subscription, forget, opened
+from seqcls_beam.reading.subscription import Subscription
 from tests import broker
 
 pytestmark = [pytest.mark.streams, broker.needs_go]
@@ -183,7 +184,7 @@ def test_a_process_that_is_gone_loses_nothing(service, request):
 PULLS = """
 import json, sys, time
 from seqcls_beam.config.stream import SourceOptions
-from seqcls_beam.reading.subscription import forget, opened
+from seqcls_beam.reading.clients import forget, opened
 path, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 source = SourceOptions(subscription=path, max_outstanding=500)
 client = opened(source)
@@ -530,7 +531,7 @@ def test_a_process_may_end_without_a_word(service, request):
     service.publish(topic, numbered(20))
     code = (
         "import sys; from seqcls_beam.config.stream import SourceOptions; "
-        "from seqcls_beam.reading.subscription import opened; "
+        "from seqcls_beam.reading.clients import opened; "
         "print(len(opened(SourceOptions(subscription=sys.argv[1])).take(20, 2**30, 5)))"
     )
     command = [sys.executable, "-c", code, path]

@@ -8,7 +8,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.model.checkpoints import resolve
-from seqcls_beam.reading import subscription as subscriptions
+from seqcls_beam.reading import clients
 from seqcls_beam.reading.messages import message_layout
 from seqcls_beam.runs import flow as flows
 from seqcls_beam.runs.pieces import prepare
@@ -33,7 +33,7 @@ def test_pullers_do_not_starve_one_another(tmp_path):
             pulls = PullMessages(source, message_layout(ReadOptions(input=()), source), batch_rows=150, pulls=4)
             pieces = pipeline | pulls | Tokenize(checkpoint, options) | Classify(checkpoint, options)
             pieces | AppendWindows(out, 3600, name)
-        subscriptions.forget(source, 10)
+        clients.forget(source, 10)
     sizes = sorted(pq.read_metadata(path).num_rows for path in (tmp_path / "out" / "_pieces").rglob("*.parquet"))
     assert sum(sizes) <= len(ids)
     # A batch of 32 rows, one of 128, and 14 of all that may be in one; a second window may cut one in two.

@@ -10,26 +10,27 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.worker import statesampler
 from apache_beam.utils.counters import CounterFactory
 
-from pipelines import classify, streaming
+from pipelines import classify, epochs, stream_graph, streaming
 from pipelines.options import UsageError
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, WindowOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.engine import Classifier
-from seqcls_beam.reading import subscription as subscriptions
+from seqcls_beam.reading import clients
 from seqcls_beam.reading.messages import Message, message_layout, to_record
 from seqcls_beam.runs.flow import MAX_BYTES, Flow, Pace, Took
 from seqcls_beam.runs.pieces import prepare
 from seqcls_beam.schema import labeled
 from seqcls_beam.transforms import Classify, Tokenize
-from seqcls_beam.transforms.stream import AppendWindows, PullMessages, _timed, prompt_bundles
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, _Pulls, _timed, prompt_bundles
 from tests import broker, tiny
 from tests.corpora import texts
 
@@ -151,9 +152,9 @@ def test_each_runner_has_its_source(tmp_path, runner):
         run=RunOptions(output=str(tmp_path)),
     )
     layout = message_layout(config.read, source)
-    stream = streaming.Stream(config, tiny.resolved(), layout, str(tmp_path), runner)
+    stream = stream_graph.Stream(config, tiny.resolved(), layout, str(tmp_path), runner)
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--streaming"]))
-    streaming.build(pipeline, stream)
+    stream_graph.build(pipeline, stream)
     labels = Labels()
     pipeline.visit(labels)
     own = runner == "DataflowRunner"
@@ -221,7 +222,7 @@ def test_a_source_ends_after_its_pulls_and_acknowledges_what_was_done(tmp_path):
         taken = pa.concat_tables(pieces)["message_id"].to_pylist()
         # Two pullers of four pulls of ten each; the hour may have ended in between.
         assert len(taken) == 80 and 8 <= len(pieces) <= 9
-        subscriptions.forget(source, 10)
+        clients.forget(source, 10)
         rest = service.pull(name, 3)
         assert sorted([*taken, *rest]) == sorted(ids)
         assert len(rest) == 10
@@ -242,23 +243,56 @@ def ours(metric) -> bool:
     return metric.key.metric.namespace in ("seqcls_beam.PullMessages", "seqcls_beam.AppendWindows")
 
 
+def test_pulls_are_put_off_and_never_shared_out():
+    pulls = _Pulls(OffsetRange(0, 1000))
+    assert pulls.try_claim(0)
+    assert pulls.try_split(0.5) is None and pulls.try_split(0.1) is None
+    assert pulls.current_restriction() == OffsetRange(0, 1000)
+    assert pulls.try_split(0) == (OffsetRange(0, 1), OffsetRange(1, 1000))
+    pulls.check_done()
+
+
+def fail(batch: pa.RecordBatch) -> pa.RecordBatch:
+    raise ValueError("a step that fails")
+
+
+@pytest.mark.streams
+@broker.needs_go
+def test_what_a_bundle_took_that_failed_comes_again_at_once(tmp_path):
+    with broker.running() as service, broker.leading(service.address):
+        (name,) = service.topic("fails", "fails-sub", deadline=60)
+        ids = service.publish("fails", [(text.encode(), {}) for text in texts(20)])
+        source = SourceOptions(subscription=name, message_format="text", max_latency=1.0, max_outstanding=20)
+        pipeline = beam.Pipeline(runner=FnApiRunner())
+        pulls = PullMessages(source, message_layout(ReadOptions(input=()), source), batch_rows=20, pulls=1)
+        pipeline | pulls | beam.Map(fail).with_output_types(pa.RecordBatch)
+        try:
+            with pytest.raises(Exception, match="a step that fails"):
+                pipeline.run().wait_until_finish()
+            # The process lives, and hands on none of what it holds: so it holds none of them, and pulls them again.
+            again = clients.opened(source).take(20, 2**30, 5)
+            assert sorted(each.id for each in again) == sorted(ids)
+        finally:
+            clients.forget(source, 10)
+
+
 @pytest.mark.streams
 @broker.needs_go
 def test_epochs_share_one_model(tmp_path, monkeypatch, capsys):
-    loaded, epochs = [], []
-    made, built = Classifier.__init__, streaming.build
+    loaded, begun = [], []
+    made, built = Classifier.__init__, stream_graph.build
 
     def load(self, *args):
         loaded.append(args)
         made(self, *args)
 
     def build(*args):
-        epochs.append(args)
+        begun.append(args)
         built(*args)
 
     monkeypatch.setattr(Classifier, "__init__", load)
-    monkeypatch.setattr(streaming, "build", build)
-    monkeypatch.setattr(streaming, "EPOCH_PULLS", 3)
+    monkeypatch.setattr(epochs, "build", build)
+    monkeypatch.setattr(epochs, "EPOCH_PULLS", 3)
     with broker.running() as service, broker.leading(service.address):
         (name,) = service.topic("epochs", "epochs-sub")
         service.publish("epochs", [(text.encode(), {}) for text in texts(400)])
@@ -266,6 +300,6 @@ def test_epochs_share_one_model(tmp_path, monkeypatch, capsys):
         flags = [f"--subscription={name}", f"--output={tmp_path / 'out'}", f"--model={model}", "--batch_rows=20"]
         flags += ["--message_format=text", "--threads=1", "--until_idle=3", "--max_latency=1"]
         assert classify.main(flags) == 0
-    assert len(epochs) >= 7
+    assert len(begun) >= 7
     assert len(loaded) == 1
     assert "400 labelled, 0 rejected" in capsys.readouterr().out

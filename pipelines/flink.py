@@ -1,0 +1,91 @@
+"""What a Flink cluster says of itself over REST."""
+
+import http.client
+import json
+import re
+import socket
+import urllib.error
+import urllib.request
+from collections import Counter
+from typing import Any, NamedTuple
+
+from seqcls_beam.runs.run import RunError
+
+_SECONDS = 10.0
+
+
+class Machine(NamedTuple):
+    """One that TaskManagers run on."""
+
+    host: str
+    cores: int  # that each of its TaskManagers sees
+    task_managers: int
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine."""
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET) as probe:
+                probe.bind((self.host, 0))
+                return True
+        except OSError:
+            return False
+
+
+class Cluster(NamedTuple):
+    """A Flink that runs."""
+
+    version: str  # such as 1.19.3
+    slots: int
+    machines: tuple[Machine, ...]
+
+    @property
+    def task_managers(self) -> int:
+        """How many there are."""
+        return sum(each.task_managers for each in self.machines)
+
+    @property
+    def threads(self) -> int:
+        """Cores for each TaskManager, on the machine where they are fewest; at least 1."""
+        return max(1, min((each.cores // each.task_managers for each in self.machines), default=1))
+
+
+def address(master: str) -> str:
+    """What `--flink_master` names, as a URL."""
+    master = master.strip().rstrip("/")
+    return master if re.match(r"https?://", master) else f"http://{master}"
+
+
+def cluster(master: str) -> Cluster:
+    """Ask a Flink; raises `RunError` where none answers, or has no TaskManager."""
+    overview = _asked(master, "overview")
+    try:
+        found = [
+            (re.search(r"@(.*):\d+/", each["path"])[1], int(each["hardware"]["cpuCores"]))  # type: ignore[index]
+            for each in _asked(master, "taskmanagers")["taskmanagers"]
+        ]
+        told = Cluster(
+            overview["flink-version"],
+            int(overview["slots-total"]),
+            tuple(Machine(host, cores, count) for (host, cores), count in sorted(Counter(found).items())),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"--flink_master={master}: what answers there is no Flink ({error!r})") from error
+    if not told.slots:
+        raise RunError(f"--flink_master={master}: Flink {told.version} answers there, and has no TaskManager at work")
+    return told
+
+
+def _asked(master: str, path: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"{address(master)}/{path}", timeout=_SECONDS) as answer:
+            told = json.load(answer)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # a port of gRPC answers in no HTTP of ours
+        why = getattr(error, "reason", None) or f"{type(error).__name__}: {error}".strip()
+        raise RunError(
+            f"--flink_master={master}: no Flink answers there ({why}): start one, as deploy/flink does on one machine, "
+            "or name the host and REST port of another"
+        ) from error
+    if not isinstance(told, dict):
+        raise RunError(f"--flink_master={master}: what answers there is no Flink")
+    return told

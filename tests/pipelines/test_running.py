@@ -1,0 +1,91 @@
+"""How the end of a job of a portable engine is told, whatever the engine said."""
+
+import signal
+import threading
+import time
+
+import grpc
+import pytest
+
+from pipelines.command import NoJob
+from pipelines.running import _sentences, _wait
+from seqcls_beam.runs.run import RunError
+
+
+class Unavailable(grpc.RpcError):
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+
+WORKER = "Traceback (most recent call last):\n  File ...\nRunError: too many rejects [while running 'Commit']"
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "said"),
+    [
+        (Unavailable(), RunError, "the job server at h:1 does not answer any more (UNAVAILABLE): the job may go on"),
+        (
+            RuntimeError("Pipeline j failed in state CANCELLED: unknown error"),
+            NoJob,
+            "the job was cancelled on its engine",
+        ),
+        (
+            RuntimeError("Pipeline j failed in state FAILED: org.x.StatusRuntimeException: CANCELLED:\n call"),
+            NoJob,
+            "the job failed on its engine, and published nothing: org.x.StatusRuntimeException: CANCELLED: call; start",
+        ),
+        (
+            RuntimeError("Pipeline j failed in state FAILED: x.NoResourceAvailableException: Could not acquire"),
+            NoJob,
+            "fewer slots are free there than --parallelism asks for",
+        ),
+        (RuntimeError(f"Pipeline j failed in state FAILED: {WORKER}"), RuntimeError, "RunError: too many rejects"),
+        (RuntimeError("of a step, in process"), RuntimeError, "of a step, in process"),
+        (ValueError("of a step"), ValueError, "of a step"),
+    ],
+)
+def test_an_end_is_told_in_a_sentence(raised, kind, said):
+    with pytest.raises(kind) as caught, _sentences("h:1"):
+        raise raised
+    assert said in str(caught.value) and type(caught.value) is kind
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_waiting_takes_the_job_away(number):
+    class Job:
+        cancelled = 0
+
+        def wait_until_finish(self) -> None:
+            threading.Timer(0.1, signal.raise_signal, [number]).start()
+            time.sleep(20)
+
+        def cancel(self) -> None:
+            self.cancelled += 1
+
+    job = Job()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as caught:
+        _wait(job)
+    assert job.cancelled == 1 and signal.getsignal(signal.SIGTERM) == before
+    if number == signal.SIGTERM:
+        assert getattr(caught.value, "code", None) == 143
+
+
+def test_a_thread_of_beams_that_loses_the_job_server_says_nothing(capsys):
+    class Job:
+        def wait_until_finish(self) -> None:
+            for error in (Unavailable("the job server"), ValueError("another thread")):
+                thread = threading.Thread(target=self.read, args=(error,))
+                thread.start()
+                thread.join()
+
+        def read(self, error: Exception) -> None:
+            raise error
+
+    told = []
+    before, threading.excepthook = threading.excepthook, lambda each: told.append(str(each.exc_value))
+    try:
+        _wait(Job())
+    finally:
+        threading.excepthook = before
+    assert told == ["another thread"] and capsys.readouterr().err == ""
