@@ -8,7 +8,7 @@ SPARK := pyspark==4.3.0 py4j==0.10.9.9
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check generate test-slow test-services test-streams test-dataflow test-nights test-deploy test-package image-test clean
+.PHONY: help demo test quick check generate test-slow test-services test-streams test-dataflow test-cluster test-nights test-deploy test-package image-test clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
 	@echo "make test-dataflow  jobs for Dataflow, sent to a double of it that runs them (under 5 minutes)"
+	@echo "make test-cluster  Prism, and a Flink cluster of two TaskManagers (needs Java, Maven, Go, iproute2 and a root user; under 15 minutes)"
 	@echo "make test-nights  nights by deploy/nightly.sh, ten in a row with all that goes wrong, and fine-tuning (under 15 minutes)"
 	@echo "make test-deploy  the tests that need shellcheck, systemd and a root user"
 	@echo "make test-package  the wheel in an empty environment of each Python there is, and each extra"
@@ -32,7 +33,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image and not dataflow"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image and not dataflow and not cluster"
 
 test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
@@ -46,6 +47,9 @@ test-streams: .venv/.test
 
 test-dataflow: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m dataflow
+
+test-cluster: .venv/.test
+	$(BIN)/python -m pytest -q -m cluster
 
 test-nights: .venv/.test
 	$(BIN)/python -m pytest -q -m nights

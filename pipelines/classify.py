@@ -36,7 +36,7 @@ from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
-from pipelines.sight import ensure_seen
+from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
 from pipelines.terminal.rows import watching
 from pipelines.workers import one_worker_per_gpu, threads_per_worker, workers
@@ -247,7 +247,7 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
     runner, beam_options = engine.runner, engine.options
-    ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1])
+    ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1], model=[folder_of(job.checkpoint)])
     units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
     one_worker_per_gpu(runner, job.config.model.device, engine.argv, beam_options, len(units))
     job = _with_threads(job, beam_options)

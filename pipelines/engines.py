@@ -19,7 +19,6 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
     StandardOptions,
 )
-from apache_beam.runners.worker import sdk_worker
 
 from pipelines import flink
 from pipelines.command import LOCAL, say
@@ -106,8 +105,6 @@ def configure(beam_options: PipelineOptions, runner: str, streaming: bool = Fals
 
 def _of_prism(beam_options: PipelineOptions) -> None:
     portable, prism = beam_options.view_as(PortableOptions), beam_options.view_as(PrismRunnerOptions)
-    # Its worker is this process, where Beam prints every traceback beside logging it, which the command's filter sees.
-    vars(sdk_worker)["print"] = _printed
     if portable.job_endpoint:
         _refuse_silent("--job_endpoint", portable.job_endpoint, "Prism", "deploy/prism/start.sh")
         return
@@ -116,10 +113,6 @@ def _of_prism(beam_options: PipelineOptions) -> None:
         say(f"Prism is {prism.prism_location}", 0)
     elif not re.match(r"\w+://", prism.prism_location) and not os.path.isfile(prism.prism_location):
         raise UsageError(f"--prism_location={prism.prism_location} is no file")
-
-
-def _printed(*_: Any, **__: Any) -> None:
-    """What is not said twice."""
 
 
 def _found_prism() -> str:
@@ -156,7 +149,7 @@ def _of_flink(beam_options: PipelineOptions, streaming: bool) -> None:
     if not portable.job_endpoint and not options.flink_job_server_jar:
         host = re.sub(r"https?://", "", options.flink_master).rsplit(":", 1)[0]
         if not _answers(f"{host}:{JOB_PORT}"):
-            raise UsageError(
+            raise RunError(
                 f"--flink_master={options.flink_master}: no job server answers at {host}:{JOB_PORT}: start one "
                 "(deploy/flink/start.sh does), name another with --job_endpoint=HOST:PORT, or its jar with "
                 "--flink_job_server_jar"
@@ -212,8 +205,8 @@ def _counted(number: int, what: str) -> str:
 def _refuse_no_jar(options: FlinkRunnerOptions) -> None:
     if not options.flink_job_server_jar:
         raise UsageError(
-            f"--flink_master={options.flink_master}: a Flink in the job server's own process needs its jar, which Beam "
-            "would download: name it with --flink_job_server_jar, or a cluster with --flink_master=HOST:PORT"
+            "--flink_master=HOST:PORT is missing: the REST address of a cluster. (Without one Beam runs a Flink in its "
+            "job server's process, and would download that: name its jar with --flink_job_server_jar)"
         )
 
 

@@ -32,7 +32,7 @@ from pipelines.command import (
 )
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
-from pipelines.sight import ensure_seen
+from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import evaluate as terminal
 from pipelines.terminal.rows import watching
 from pipelines.workers import one_worker_per_gpu, threads_per_worker
@@ -154,7 +154,8 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     log_to_stderr()
     config = job.config
     answers = config.answers
-    ensure_seen(engine, config.report.output, input=config.read.input, labeled=answers.labeled, data=[answers.data])
+    read = {"input": config.read.input, "labeled": answers.labeled, "data": [answers.data]}
+    ensure_seen(engine, config.report.output, **read, model=[folder_of(job.checkpoint)])
     output = None if config.report.output is None else storage.absolute(config.report.output)
     run = None if output is None else document.run_of(job, output)
     if run is not None:

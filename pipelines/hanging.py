@@ -18,9 +18,10 @@ _LAST_SECONDS = 30.0
 class Hanging:
     """Whether a run stands still, by the clock of who looks."""
 
-    def __init__(self, reader: Reader | None, seconds: float) -> None:
-        """Without a reader nobody tells anything."""
+    def __init__(self, reader: Reader | None, seconds: float, waits: bool = False) -> None:
+        """Without a reader nobody tells anything; a service's job `waits` for its machines as long as that takes."""
         self._reader = reader
+        self._waits = waits
         self._seconds = seconds
         self._of_all: tuple[Any, float] = (None, time.monotonic())
         self._of_each: dict[str, tuple[Any, float]] = {}
@@ -28,7 +29,7 @@ class Hanging:
     def look(self) -> str | None:
         """The sentence to end with, or None; to be asked now and then."""
         seen, now = self._reader.look() if self._reader is not None else Seen(), time.monotonic()
-        if self._of_all[0] != seen:
+        if self._of_all[0] != seen or (self._waits and seen == Seen()):
             self._of_all = seen, now
         self._of_each = {
             task: (signs, self._of_each[task][1] if self._of_each.get(task, (None,))[0] == signs else now)
@@ -87,12 +88,12 @@ class Watch:
 
 
 @contextmanager
-def watched(reader: Reader | None, seconds: float) -> Iterator[Watch]:
+def watched(reader: Reader | None, seconds: float, waits: bool = False) -> Iterator[Watch]:
     """Watch a run until the block ends; `seconds` is the longest it may stand still, 0 for ever.
 
-    Without a `reader` it is the longest that all of it may take.
+    Without a `reader` it is the longest that all of it may take. A service's job `waits` for its machines before.
     """
-    watch = Watch(Hanging(reader, seconds) if seconds else None, seconds)
+    watch = Watch(Hanging(reader, seconds, waits) if seconds else None, seconds)
     thread = threading.Thread(target=watch.run, name="hanging", daemon=True)
     thread.start()
     try:

@@ -28,7 +28,7 @@ from pipelines.command import (
 )
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
-from pipelines.sight import ensure_seen
+from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
 from pipelines.workers import threads_per_worker
 from seqcls_beam.config.dataflow import DataflowOptions
@@ -113,7 +113,8 @@ def build(root: beam.Pipeline, job: Job) -> None:
 def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
     log_to_stderr()
-    ensure_seen(engine, job.run.output, input=[units[each.first]["path"][0].as_py() for each in job.sources])
+    read = [units[each.first]["path"][0].as_py() for each in job.sources]
+    ensure_seen(engine, job.run.output, input=read, model=[folder_of(job.tokenizer)])
 
     def start() -> None:
         for remark in job.remarks:

@@ -23,11 +23,15 @@ _ORPHANED = "20s"
 """After which one ends whose process was killed."""
 
 
+class PrismEnded(RuntimeError):
+    """There is no Prism any more, or there never was."""
+
+
 @contextmanager
 def prism_of_its_own(beam_options: PipelineOptions) -> Iterator[PipelineOptions]:
     """Yields options of a pipeline that is run by a Prism that nobody else has.
 
-    Raises `RuntimeError` where it does not start, or has died when the block ends with an error.
+    Raises `PrismEnded` where it does not start, or has died when the block ends with an error.
     """
     options = copy.deepcopy(beam_options)
     options.view_as(PrismRunnerOptions).prism_log_level = "error"
@@ -40,8 +44,8 @@ def prism_of_its_own(beam_options: PipelineOptions) -> Iterator[PipelineOptions]
         )
         try:
             _wait_for(endpoint, process)
-            options.view_as(PortableOptions).job_endpoint = endpoint
-            options.view_as(PortableOptions).environment_type = "LOOPBACK"
+            portable = options.view_as(PortableOptions)
+            portable.job_endpoint, portable.environment_type = endpoint, portable.environment_type or "LOOPBACK"
             with _quiet():
                 yield options
         except Exception as error:
@@ -49,7 +53,7 @@ def prism_of_its_own(beam_options: PipelineOptions) -> Iterator[PipelineOptions]
                 raise
             said.seek(0)
             words = said.read().decode(errors="backslashreplace").strip().rpartition("\n")[2]
-            raise RuntimeError(f"Prism ended with {process.returncode}{words and f': {words}'}") from error
+            raise PrismEnded(f"Prism ended with {process.returncode}{words and f': {words}'}") from error
         finally:
             process.terminate()
             try:
@@ -92,5 +96,5 @@ def _wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
             return
         except OSError as error:
             if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"Prism does not answer at {endpoint}") from error
+                raise PrismEnded(f"Prism does not answer at {endpoint}") from error
             time.sleep(0.02)

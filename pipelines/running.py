@@ -1,5 +1,6 @@
 """A pipeline from its graph to its end, on any runner."""
 
+import copy
 import re
 import signal
 import sys
@@ -7,16 +8,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
 
 from pipelines import submitted
 from pipelines.command import NoJob
 from pipelines.dataflow import is_dataflow
+from pipelines.engines import is_flink_cluster, is_prism
+from pipelines.flink_jobs import FlinkJobs
 from pipelines.hanging import watched
+from pipelines.prism import PrismEnded, prism_of_its_own
 from seqcls_beam.runs.progress import Reader, close_folder, open_folder
 from seqcls_beam.runs.run import RunError
 
@@ -65,17 +70,19 @@ def run_pipeline(
     `RunError` where it stood still for longer or its job server is gone, `NoJob` where that ended the job or somebody
     cancelled it, and as `submitted.run`.
     """
-    with watched(reader, step_timeout) as watch:
+    service = is_dataflow(beam_options.view_as(StandardOptions).runner or "")
+    with watched(reader, step_timeout, waits=service) as watch:
         try:
-            if is_dataflow(beam_options.view_as(StandardOptions).runner or ""):
+            if service:
                 submitted.run(beam_options, build, name, reader, watch)
                 return
-            pipeline = beam.Pipeline(options=beam_options)
-            build(pipeline)
-            with _sentences(beam_options.view_as(PortableOptions).job_endpoint):
-                result: Any = pipeline.run()
-                watch.cancel = getattr(result, "cancel", None)
-                _wait(result)
+            with _ready(beam_options) as options:
+                pipeline = beam.Pipeline(options=options)
+                build(pipeline)
+                with _sentences(beam_options.view_as(PortableOptions).job_endpoint):
+                    result: Any = pipeline.run()
+                    watch.cancel = partial(_cancel, result, beam_options)
+                    _wait(result, watch.cancel)
         except BaseException as error:
             if watch.hung is None:
                 raise
@@ -83,14 +90,41 @@ def run_pipeline(
             raise ended(f"{watch.hung}: nothing was published; start it again, and it goes on from there") from error
 
 
-def _wait(result: Any) -> None:
+@contextmanager
+def _ready(beam_options: PipelineOptions) -> Iterator[PipelineOptions]:
+    """Options for one pipeline, while its engine stands: portable runners take the runner out of them."""
+    runner = beam_options.view_as(StandardOptions).runner or ""
+    if not is_prism(runner) or beam_options.view_as(PortableOptions).job_endpoint:
+        yield copy.deepcopy(beam_options)
+        return
+    try:
+        with prism_of_its_own(beam_options) as options:
+            yield options
+    except PrismEnded as error:
+        raise RunError(
+            f"{error}: nothing was published by this start; start it again, and it goes on from there"
+        ) from error
+
+
+def _cancel(result: Any, beam_options: PipelineOptions) -> None:
+    """End a job on its engine. A job server for Flink ends its own waiting alone, so Flink is told, too."""
+    with suppress(Exception):
+        result.cancel()
+    if is_flink_cluster(beam_options):
+        jobs = FlinkJobs(beam_options.view_as(FlinkRunnerOptions).flink_master)
+        job = jobs.at_work(result._job_id.rpartition("_")[0])
+        if job is not None:
+            jobs.cancel(job)
+
+
+def _wait(result: Any, cancel: Callable[[], None]) -> None:
     """Until a job is done; whoever stops waiting takes it away."""
     try:
         with _sigterm_raises(), _quiet_reader():
             result.wait_until_finish()
     except (KeyboardInterrupt, SystemExit):
-        with suppress(Exception):
-            result.cancel()
+        with suppress(Exception):  # of an engine that does not answer
+            cancel()
         raise
 
 

@@ -13,6 +13,7 @@ from pipelines.engines import machines
 from pipelines.running import Engine, run_pipeline
 from pipelines.workers import workers
 from seqcls_beam import storage
+from seqcls_beam.model.checkpoints import PACKAGED, Checkpoint
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.transforms.sight import See
 
@@ -48,6 +49,14 @@ def ensure_seen(engine: Engine, output: str | None, **places: Iterable[str | Non
             with suppress(OSError):
                 storage.remove_file(sign)
             storage.remove_if_empty(sign.rpartition("/")[0])
+
+
+def folder_of(checkpoint: Checkpoint | None) -> str | None:
+    """The folder on this machine that a checkpoint is in; None of one that each worker has, or fetches."""
+    if checkpoint is None or checkpoint.name in PACKAGED:
+        return None
+    place = checkpoint.location  # else a URI, or an id of the Hub
+    return place if os.path.isabs(place) or ("://" in place and storage.is_local(place)) else None
 
 
 def _build(see: See, root: beam.Pipeline) -> None:

@@ -2,7 +2,7 @@
 
 moto asks whether a condition holds and then writes, in several threads; here whatever writes to a key has it for
 itself, and of conditional writes to one key at once all but one are told 409, as by the real service.
-`python -m tests.s3 PORT` is that process.
+`python -m tests.s3 PORT [ADDRESS]` is that process.
 """
 
 import os
@@ -29,14 +29,14 @@ CONFLICT = (
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """A running service; its URL."""
+def server(address: str = "127.0.0.1") -> Iterator[str]:
+    """A running service at an address of this machine; its URL."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{address}:{port}"
     output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": Path(__file__).parents[1]}
-    with subprocess.Popen([sys.executable, "-m", "tests.s3", str(port)], **output) as process:  # type: ignore[call-overload]
+    with subprocess.Popen([sys.executable, "-m", "tests.s3", str(port), address], **output) as process:  # type: ignore[call-overload]
         try:
             _wait_for(url)
             yield url
@@ -58,9 +58,9 @@ def led_to(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def bucket(name: str) -> Iterator[str]:
+def bucket(name: str, address: str = "127.0.0.1") -> Iterator[str]:
     """The URI of a bucket on a service of its own, to which this process's clients are led."""
-    with server() as url, led_to(url):
+    with server(address) as url, led_to(url):
         fsspec.filesystem("s3").mkdir(name)
         yield f"s3://{name}"
 
@@ -101,14 +101,14 @@ class _Exclusive:
             path.release()
 
 
-def _serve(port: int) -> None:
+def _serve(port: int, address: str = "127.0.0.1") -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     application = _Exclusive(DomainDispatcherApplication(create_backend_app))
-    make_server("127.0.0.1", port, application, threaded=True).serve_forever()
+    make_server(address, port, application, threaded=True).serve_forever()
 
 
 if __name__ == "__main__":
     os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(2**26))
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), *sys.argv[2:])

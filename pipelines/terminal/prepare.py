@@ -47,31 +47,40 @@ def begun(job: Job, size: int, done: int) -> str:
 @contextmanager
 def watching(job: Job) -> Iterator[None]:
     """Show how far a job is, by the records its tasks leave, until the block ends."""
-    with live.watching(partial(_bar, job), partial(_line, job)):
+    stages = _Stages(job)
+    with live.watching(partial(_bar, stages, job.units), stages.line):
         yield
 
 
-def _bar(job: Job, console: Console, done: threading.Event) -> None:
+def _bar(stages: "_Stages", units: int, console: Console, done: threading.Event) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}")
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=job.units)
+        task = bar.add_task("starting", total=units)
         while not done.wait(0.5):
-            stage, finished, total = _where(job)
+            stage, finished, total = stages.now()
             bar.update(task, description=_said(stage), completed=finished, total=total)
 
 
-def _line(job: Job) -> str:
-    stage, finished, total = _where(job)
-    return f"{_said(stage)}: {finished:,} of {total:,} tasks done"
+class _Stages:
+    """Those of a job that are not over, as far as is known: to ask for one lists its records."""
 
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._left = list(tasks.stages(job).items())
 
-def _where(job: Job) -> tuple[str, int, int]:
-    """(the stage at work, its tasks that are done, all of them)."""
-    for stage, total in tasks.stages(job).items():
-        finished = tasks.done(job, stage)
-        if finished < total:
-            break
-    return stage, finished, total
+    def now(self) -> tuple[str, int, int]:
+        """(the stage at work, its tasks that are done, all of them)."""
+        while True:
+            stage, total = self._left[0]
+            finished = tasks.done(self._job, stage)
+            if finished < total or len(self._left) == 1:
+                return stage, finished, total
+            del self._left[0]
+
+    def line(self) -> str:
+        """The same as a sentence."""
+        stage, finished, total = self.now()
+        return f"{_said(stage)}: {finished:,} of {total:,} tasks done"
 
 
 def summary(run: Run, manifest: dict[str, Any]) -> None:

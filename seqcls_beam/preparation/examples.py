@@ -19,6 +19,7 @@ from seqcls_beam.preparation.job import Job, Source, label_type
 from seqcls_beam.preparation.keys import digests, duplicate_key, pair_up
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.reading.records import read_unit
+from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 
 _JUDGED = 40  # characters from which a language can be told
@@ -62,6 +63,7 @@ def read_examples(unit: pa.RecordBatch, job: Job) -> dict[str, Any]:
             spill.write(made, job.partition(made["order"].to_numpy()))
             found.update(_label_counts(made, job))
             labels.refuse_many({name for _, name in found}, f"--label_column={job.label_columns[0]}", labels.NUMBER)
+            progress.report(job.run.progress)  # a file that cannot be cut may take hours
         written = spill.close()
         left_out = rejects.close()
     return {

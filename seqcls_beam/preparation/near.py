@@ -16,6 +16,7 @@ from seqcls_beam.preparation.blocks import blocks, offsets_of
 from seqcls_beam.preparation.exchange import SpillWriter, gather, read
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.texts import BAND, KEY, partitions_of, rows_of
+from seqcls_beam.runs import progress
 
 Array = npt.NDArray[Any]
 
@@ -78,6 +79,7 @@ def compare(partition: int, job: Job) -> dict[str, Any]:
             near = found >= job.config.clean.similarity - _SLACK
             compared += len(first)
             spill.write_own(_batch(EDGE, first[near], second[near], found[near]))
+            progress.report(job.run.progress)  # of texts that are much alike there are many pairs
         return {"edges": spill.close(), "compared": compared}
 
 

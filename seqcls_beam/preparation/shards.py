@@ -20,6 +20,7 @@ from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.keys import first_of_keys, hexadecimal
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.preparation.texts import ROWS
+from seqcls_beam.runs import progress
 from seqcls_beam.runs.parts import Digesting, fresh_name
 from seqcls_beam.runs.run import RunError, part_damage
 
@@ -93,6 +94,7 @@ def write_shard(number: int, job: Job) -> dict[str, Any]:
             files_rejects = partition * shards // job.partitions == number
             if files_rejects or any(low < high for low, high in wanted):
                 _write_partition(job, partition, wanted, writers, rejects if files_rejects else None)
+                progress.report(job.run.progress)  # where shards are few, each may take hours
         return {
             "shards": {splits.NAMES[split]: writer.close() for split, writer in writers.items()},
             "rejects": rejects.close(),

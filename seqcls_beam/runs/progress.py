@@ -37,7 +37,8 @@ def report(folder: str, **done: float) -> None:
     """Add what was done since the last call to this process's totals: a sign of life of what the thread has in hand.
 
     `begun_rows`, `begun_bytes`: rows that the model was given, and the input bytes they took; `classified`: rows it is
-    through with; `rows`: rows written, of them `rejected`; `bytes`: input bytes of the rows written.
+    through with; `rows`: rows written, of them `rejected`; `bytes`: input bytes of the rows written. With none of
+    these it is a sign of life and no more.
     """
     _teller(folder).add(done)
 

@@ -146,7 +146,7 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
             # earlier start finished are found by their records.
             | "ListRecords" >> beam.FlatMap(recorded_units, AsIter(written))
             | "SpreadRecords" >> beam.Reshuffle()
-            | "VerifyParts" >> beam.Map(verified_json, run)
+            | "VerifyParts" >> beam.Map(verified_json, run, self.progress)
         )
         return root | "RunToCommit" >> beam.Create([run]) | "CommitRun" >> beam.Map(commit, AsList(records))
 
@@ -219,9 +219,10 @@ def in_hand(unit: pa.RecordBatch, batches: Iterator[pa.RecordBatch], folder: str
         yield from batches
 
 
-def verified_json(unit: int, run: Run) -> str:
+def verified_json(unit: int, run: Run, folder: str | None) -> str:
     """The record of a unit whose parts were read back."""
-    return orjson.dumps(verified_record(run, unit)).decode()
+    with progress.working(folder, f"the check of unit {unit}"):
+        return orjson.dumps(verified_record(run, unit)).decode()
 
 
 def commit(run: Run, records: list[str]) -> str:

@@ -1,9 +1,11 @@
 """Options of portable engines: found, set and said, or refused in a sentence, before anything is planned."""
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from pipelines import classify, engines, evaluate, flink, prepare, sight, worker
 from pipelines.engines import FlinkJobOptions, configure
 from pipelines.options import UsageError, name_runner
 from pipelines.running import Engine
+from seqcls_beam.model.checkpoints import PACKAGED, resolve
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.transforms.sight import look
 
@@ -153,7 +156,7 @@ def test_no_cluster_no_job_server_no_task_manager_are_each_one_sentence(rest, mo
         configure(made, runner)
     monkeypatch.setattr(engines, "JOB_PORT", free_port())
     made, runner = options("--runner=FlinkRunner", f"--flink_master={rest.master}")
-    with pytest.raises(UsageError, match=r"no job server answers at 127\.0\.0\.1:"):
+    with pytest.raises(RunError, match=r"no job server answers at 127\.0\.0\.1:"):
         configure(made, runner)
     rest.answers["/overview"]["slots-total"] = 0
     with pytest.raises(RunError, match="has no TaskManager at work"):
@@ -186,7 +189,7 @@ def test_what_speaks_no_http_is_no_flink(answer):
 
 def test_nothing_is_downloaded_for_a_flink_that_nobody_started():
     made, runner = options("--runner=FlinkRunner")
-    with pytest.raises(UsageError, match=r"--flink_master=\[auto\].*--flink_job_server_jar"):
+    with pytest.raises(UsageError, match=r"--flink_master=HOST:PORT is missing.*--flink_job_server_jar"):
         configure(made, runner)
 
 
@@ -268,6 +271,16 @@ def test_workers_elsewhere_are_asked_for_what_is_on_a_disk(rest, job_server, tmp
         RunError, match=rf"^--input={tmp_path}/in: on this machine, and the worker on .* does not see it"
     ):
         sight.ensure_seen(engine, None, input=[f"{tmp_path}/in"])
+
+
+def test_of_a_model_workers_must_see_the_folder_where_it_has_one(tmp_path):
+    folder = shutil.copytree(PACKAGED["sentiment"], tmp_path / "model")
+    found = resolve(str(folder), None)
+    assert sight.folder_of(found) == str(folder)
+    assert sight.folder_of(resolve("sentiment", None)) is sight.folder_of(None) is None, "each worker has it"
+    assert sight.folder_of(replace(found, name="org/model", location="org/model")) is None, "each fetches it"
+    assert sight.folder_of(replace(found, name="gs://b/m", location="gs://b/m")) is None
+    assert sight.folder_of(replace(found, name="file:///m", location="file:///m")) == "file:///m"
 
 
 def test_all_that_is_not_there_is_named(tmp_path):

@@ -80,10 +80,14 @@ def test_another_process_that_takes_a_unit_over_is_a_sign(clock):
 def test_what_a_dead_process_had_in_hand_may_wait_as_long_as_others_work(clock):
     told = Told()
     hanging = Hanging(told, 60)  # type: ignore[arg-type]
-    hand = {"unit 1": (("dead.json", 4),)}
     for second in range(0, 200, 10):
         clock[0] = 1000.0 + second
-        told.seen = Seen({"rows": float(second)}, hand, {"unit 1": "in/a.jsonl"}, frozenset(["dead.json"]))
+        told.seen = Seen(
+            {"rows": float(second)},
+            {"unit 1": (("dead.json", 4),)},
+            {"unit 1": "in/a.jsonl"},
+            frozenset(["dead.json"]),
+        )
         assert hanging.look() is None
     clock[0] += 61
     said = "no worker gave a sign of life for 60 s (--step_timeout); unit 1 (in/a.jsonl) was not done"
@@ -91,6 +95,18 @@ def test_what_a_dead_process_had_in_hand_may_wait_as_long_as_others_work(clock):
 
 
 @pytest.mark.parametrize("reader", [Told(), None])
+def test_a_job_of_a_service_waits_for_its_machines_and_then_must_go_on(clock):
+    told = Told()
+    hanging = Hanging(told, 60, waits=True)  # type: ignore[arg-type]
+    for _ in range(5):
+        clock[0] += 50
+        assert hanging.look() is None
+    told.seen = Seen({"rows": 1.0})
+    assert hanging.look() is None
+    clock[0] += 61
+    assert hanging.look() == "no worker gave a sign of life for 60 s (--step_timeout)"
+
+
 def test_workers_that_never_come_are_missed(clock, reader):
     hanging = Hanging(reader, 60)
     assert hanging.look() is None
@@ -118,12 +134,12 @@ def test_a_run_that_hangs_ends_with_its_unit_and_goes_on_when_started_again(tmp_
     slow.write_text(SLOW)
     root = Path(__file__).parents[2]
     ran = subprocess.run(
-        [sys.executable, str(slow), *argv, "--step_timeout=6"],
+        [sys.executable, str(slow), *argv, "--step_timeout=20"],
         capture_output=True, text=True, timeout=120, check=False, cwd=root, env={"PYTHONPATH": str(root), "PATH": ""},
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
     last = ran.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"seqcls_beam: unit 1 ({tmp_path}/in.jsonl) gave no sign of life for 6 s (--step_timeout)")
+    assert last.startswith(f"seqcls_beam: unit 1 ({tmp_path}/in.jsonl) gave no sign of life for 20 s (--step_timeout)")
     assert "Traceback" not in ran.stderr and not (tmp_path / "out/labels").exists()
     assert not list(tmp_path.glob("out/_attempts/*/lease")) and not list(tmp_path.glob("out/_attempts/*/progress"))
 

@@ -3,12 +3,20 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
+import apache_beam as beam
 import grpc
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines import running
 from pipelines.command import NoJob
-from pipelines.running import _sentences, _wait
+from pipelines.hanging import Watch
+from pipelines.running import _sentences, _wait, run_pipeline
 from seqcls_beam.runs.run import RunError
 
 
@@ -50,6 +58,25 @@ def test_an_end_is_told_in_a_sentence(raised, kind, said):
     assert said in str(caught.value) and type(caught.value) is kind
 
 
+@pytest.mark.parametrize(("raised", "kind"), [(NoJob("cancelled"), NoJob), (KeyboardInterrupt(), RunError)])
+def test_a_run_that_hung_says_so_and_whether_its_job_is_over(monkeypatch, raised, kind):
+    @contextmanager
+    def hung(*_: object, **__: object) -> Iterator[Watch]:
+        watch = Watch(None, 1)
+        watch.hung = "unit 3 gave no sign of life"
+        yield watch
+
+    def build(_: beam.Pipeline) -> None:
+        raise raised
+
+    monkeypatch.setattr(running, "watched", hung)
+    with pytest.raises(
+        RunError, match=r"^unit 3 gave no sign of life: nothing was published; start it again"
+    ) as caught:
+        run_pipeline(PipelineOptions([]), build, None)
+    assert type(caught.value) is kind
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_stops_waiting_takes_the_job_away(number):
     class Job:
@@ -65,7 +92,7 @@ def test_who_stops_waiting_takes_the_job_away(number):
     job = Job()
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as caught:
-        _wait(job)
+        _wait(job, job.cancel)
     assert job.cancelled == 1 and signal.getsignal(signal.SIGTERM) == before
     if number == signal.SIGTERM:
         assert getattr(caught.value, "code", None) == 143
@@ -85,7 +112,22 @@ def test_a_thread_of_beams_that_loses_the_job_server_says_nothing(capsys):
     told = []
     before, threading.excepthook = threading.excepthook, lambda each: told.append(str(each.exc_value))
     try:
-        _wait(Job())
+        _wait(Job(), pytest.fail)
     finally:
         threading.excepthook = before
     assert told == ["another thread"] and capsys.readouterr().err == ""
+
+
+def test_a_second_run_is_on_the_same_engine(tmp_path):
+    options = PipelineOptions(["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"])
+    for each in "ab":
+        run_pipeline(options, partial(write, path=str(tmp_path / each)), None)
+        assert (tmp_path / each).read_text() == "PortableRunner"
+
+
+def write(root: beam.Pipeline, path: str) -> None:
+    _ = root | beam.Create([path]) | beam.Map(put, type(root.runner).__name__)
+
+
+def put(path: str, text: str) -> None:
+    Path(path).write_text(text)

@@ -1,0 +1,88 @@
+"""A pool of workers for the TaskManagers of one machine: python deploy/flink/pool.py --port=50000.
+
+Beam's own pool knows a worker by its id alone, and each TaskManager counts its workers from 1: of two that share a
+pool, each would stop workers of the other. Here nobody stops a worker by its id. It lives while the service answers
+that it was started for, and ends with it, however that ended.
+"""
+
+import argparse
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+from apache_beam.portability.api import beam_fn_api_pb2 as messages
+from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
+from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
+
+LOOK, GRACE = 2.0, 10.0
+"""Seconds between two looks at a service, and from its end to that of a worker which does not end by itself."""
+
+WORKER = """\
+import sys
+from apache_beam.runners.worker.sdk_worker import SdkHarness
+SdkHarness(sys.argv[1], worker_id=sys.argv[2]).run()
+"""
+
+
+class Pool(services.BeamFnExternalWorkerPoolServicer):
+    """The service that a TaskManager asks for a worker."""
+
+    def StartWorker(self, request: messages.StartWorkerRequest, _: object) -> messages.StartWorkerResponse:
+        """Start a process; it connects to who asked for it."""
+        address = request.control_endpoint.url
+        try:
+            worker = subprocess.Popen([sys.executable, "-c", WORKER, address, request.worker_id])
+        except OSError as error:
+            return messages.StartWorkerResponse(error=f"no worker could be started: {error}")
+        print(f"worker {request.worker_id} of {address}: process {worker.pid}", flush=True)
+        threading.Thread(target=mind, args=(worker, address), daemon=True).start()
+        return messages.StartWorkerResponse()
+
+    def StopWorker(self, request: messages.StopWorkerRequest, _: object) -> messages.StopWorkerResponse:
+        """Nothing: whose worker is meant is not said, and the service that it is of ends with it."""
+        return messages.StopWorkerResponse()
+
+
+def mind(worker: "subprocess.Popen[bytes]", address: str) -> None:
+    """Wait for a worker's end, and make it end where its service has."""
+    answered = time.monotonic()
+    while worker.poll() is None:
+        if answers(address):
+            answered = time.monotonic()
+        elif time.monotonic() - answered > 2 * GRACE:
+            worker.kill()
+        elif time.monotonic() - answered > GRACE:
+            worker.terminate()
+        time.sleep(LOOK)
+    print(f"process {worker.pid} of {address} ended with {worker.returncode}", flush=True)
+
+
+def answers(address: str) -> bool:
+    """Whether anybody listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK).close()
+    except OSError:
+        return False
+    return True
+
+
+def main(argv: list[str]) -> None:
+    """Serve until this process is told to end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="where TaskManagers ask for workers")
+    port = parser.parse_args(argv).port
+    # Not beside another pool: of two at one port either would be asked.
+    server = grpc.server(shared_unbounded_instance(), options=[("grpc.so_reuseport", 0)])
+    services.add_BeamFnExternalWorkerPoolServicer_to_server(Pool(), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")  # who reaches it has this machine run whatever is sent
+    server.start()
+    print(f"a pool of workers at port {port}", flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Install Prism, Beam's engine of one machine, in the version of the Beam that this project runs on.
+set -euo pipefail
+
+usage() {
+    cat <<'END_OF_HELP'
+install.sh    go install github.com/apache/beam/sdks/v2/go/cmd/prism@vVERSION
+
+VERSION is that of apache-beam in PYTHON (default: that of .venv, else python3). It takes Go, and what Go downloads, and comes
+into Go's bin folder, or into GOBIN, where --runner=PrismRunner finds it. Nothing else here downloads anything.
+END_OF_HELP
+}
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+refuse() {
+    say "$*"
+    exit 2
+}
+
+case ${1-} in
+    '') ;;
+    -h | --help) usage && exit 0 ;;
+    *) refuse "$1: it takes no words" ;;
+esac
+here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+python=${PYTHON:-python3}
+[[ -n ${PYTHON-} || ! -x $here/../../.venv/bin/python ]] || python=$here/../../.venv/bin/python
+command -v go >/dev/null || refuse "go is not there: install Go (https://go.dev/dl), in which Prism is written"
+version=$("$python" -c 'import importlib.metadata as m; print(m.version("apache-beam"))' 2>/dev/null) ||
+    refuse "$python has no apache-beam: name in PYTHON the Python that has this project"
+module=github.com/apache/beam/sdks/v2/go/cmd/prism@v$version
+say "go install $module (some minutes, the first time)"
+go install "$module"
+bin=$(go env GOBIN)
+[[ -n $bin ]] || bin=$(go env GOPATH | cut -d: -f1)/bin
+say "$bin/prism is there"
