@@ -94,7 +94,6 @@ def test_what_a_dead_process_had_in_hand_may_wait_as_long_as_others_work(clock):
     assert hanging.look() == said
 
 
-@pytest.mark.parametrize("reader", [Told(), None])
 def test_a_job_of_a_service_waits_for_its_machines_and_then_must_go_on(clock):
     told = Told()
     hanging = Hanging(told, 60, waits=True)  # type: ignore[arg-type]
@@ -107,6 +106,7 @@ def test_a_job_of_a_service_waits_for_its_machines_and_then_must_go_on(clock):
     assert hanging.look() == "no worker gave a sign of life for 60 s (--step_timeout)"
 
 
+@pytest.mark.parametrize("reader", [Told(), None])
 def test_workers_that_never_come_are_missed(clock, reader):
     hanging = Hanging(reader, 60)
     assert hanging.look() is None
