@@ -21,7 +21,13 @@ python_of() { # CHECKOUT: the Python that has this project
     command -v "$python" || refuse "$python is not there: name in PYTHON the Python that has seqcls_beam"
 }
 
-born() { ps -o lstart= -p "$1" 2>/dev/null; } # PID: when it began, which another process of that number did not
+born() { # PID: when it began, in ticks since the machine did, which another process of that number did not
+    local told
+    { read -r told </proc/sys/kernel/random/boot_id; } 2>/dev/null && printf '%s ' "$told"
+    { read -r -d '' told || true; } 2>/dev/null <"/proc/$1/stat" || return 1
+    told=${told##*) }
+    cut -d' ' -f20 <<<"$told"
+}
 
 process_of() { # NAME: its process, if it runs
     local pid='' when=''
@@ -45,10 +51,16 @@ start() { # NAME COMMAND: in a group of its own, so that all that it starts ends
     shift
     mkdir -p "$folder/run" "$folder/log"
     set -m
-    nohup "$@" >>"$folder/log/$name.log" 2>&1 </dev/null &
+    nohup "$@" >>"$folder/log/$name.log" 2>&1 </dev/null 9>&- &
     set +m
     printf '%s\n%s\n' "$!" "$(born "$!")" >"$folder/run/$name"
     started+=("$name")
+}
+
+alone() { # until this script ends: of two starts in one folder the second is refused
+    need flock "keep two starts apart: install util-linux"
+    exec 9>"$folder/lock"
+    flock -n 9 || refuse "another start.sh is at work in $folder"
 }
 
 started=()

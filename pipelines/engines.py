@@ -161,6 +161,10 @@ def _of_flink(beam_options: PipelineOptions, streaming: bool) -> None:
     if not portable.environment_type:
         portable.environment_type, portable.environment_config = "EXTERNAL", portable.environment_config or POOL
         chosen.append(f"--environment_type=EXTERNAL --environment_config={portable.environment_config}")
+    if options.parallelism > cluster.slots:
+        raise UsageError(
+            f"--parallelism={options.parallelism}: that Flink has {_counted(cluster.slots, 'slot')}, and waits for more"
+        )
     if options.parallelism < 1:
         options.parallelism = cluster.slots
         chosen.append(f"--parallelism={options.parallelism}")

@@ -35,7 +35,11 @@ def prism_of_its_own(beam_options: PipelineOptions) -> Iterator[PipelineOptions]
     """
     options = copy.deepcopy(beam_options)
     options.view_as(PrismRunnerOptions).prism_log_level = "error"
-    command, endpoint = PrismJobServer(options).subprocess_cmd_and_endpoint()
+    try:
+        command, endpoint = PrismJobServer(options).subprocess_cmd_and_endpoint()
+    except (OSError, ValueError, RuntimeError) as error:  # of a binary that is to be fetched first
+        place = options.view_as(PrismRunnerOptions).prism_location
+        raise PrismEnded(f"--prism_location={place} cannot be had: {error}") from error
     command.append(f"--idle_shutdown_timeout={_ORPHANED}")
     with tempfile.TemporaryFile() as said:
         # In a session of its own, for a Ctrl-C of the terminal is for this process alone.
@@ -71,6 +75,8 @@ def _quiet() -> Iterator[None]:
     """
     log = logging.getLogger(sdk_worker.__name__)
     log.addFilter(_not_raised)
+    # Its threads see Prism go when the pipeline is over, and may be late with it.
+    logging.getLogger("apache_beam.runners.worker.data_plane").setLevel(logging.CRITICAL)
     vars(sdk_worker)["print"] = _say_nothing
     try:
         yield

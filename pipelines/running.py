@@ -1,6 +1,8 @@
 """A pipeline from its graph to its end, on any runner."""
 
+import atexit
 import copy
+import os
 import re
 import signal
 import sys
@@ -13,7 +15,13 @@ from typing import Any
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 
 from pipelines import submitted
 from pipelines.command import NoJob
@@ -22,6 +30,7 @@ from pipelines.engines import is_flink_cluster, is_prism
 from pipelines.flink_jobs import FlinkJobs
 from pipelines.hanging import watched
 from pipelines.prism import PrismEnded, prism_of_its_own
+from seqcls_beam import storage
 from seqcls_beam.runs.progress import Reader, close_folder, open_folder
 from seqcls_beam.runs.run import RunError
 
@@ -76,7 +85,7 @@ def run_pipeline(
             if service:
                 submitted.run(beam_options, build, name, reader, watch)
                 return
-            with _ready(beam_options) as options:
+            with _quiet_reader(), _ready(beam_options, name) as options:
                 pipeline = beam.Pipeline(options=options)
                 build(pipeline)
                 with _sentences(beam_options.view_as(PortableOptions).job_endpoint):
@@ -91,19 +100,36 @@ def run_pipeline(
 
 
 @contextmanager
-def _ready(beam_options: PipelineOptions) -> Iterator[PipelineOptions]:
+def _ready(beam_options: PipelineOptions, name: str | None) -> Iterator[PipelineOptions]:
     """Options for one pipeline, while its engine stands: portable runners take the runner out of them."""
     runner = beam_options.view_as(StandardOptions).runner or ""
     if not is_prism(runner) or beam_options.view_as(PortableOptions).job_endpoint:
-        yield copy.deepcopy(beam_options)
+        options = copy.deepcopy(beam_options)
+        if is_flink_cluster(options):
+            cloud = options.view_as(GoogleCloudOptions)  # by its name alone a job is found there
+            cloud.job_name = "-".join(filter(None, [cloud.job_name or name, storage.token()]))
+        yield options
         return
     try:
         with prism_of_its_own(beam_options) as options:
             yield options
-    except PrismEnded as error:
+    except BaseException as error:
+        # Its worker is a thread of this process that may be at work still, and native code aborts under it at the end.
+        code = error.code if isinstance(error, SystemExit) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        atexit.register(_leave, int(code) if isinstance(code, int) else 1)
+        if not isinstance(error, PrismEnded):
+            raise
         raise RunError(
             f"{error}: nothing was published by this start; start it again, and it goes on from there"
         ) from error
+
+
+def _leave(code: int) -> None:
+    """End the process as it is, once all is said."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _cancel(result: Any, beam_options: PipelineOptions) -> None:
@@ -120,7 +146,7 @@ def _cancel(result: Any, beam_options: PipelineOptions) -> None:
 def _wait(result: Any, cancel: Callable[[], None]) -> None:
     """Until a job is done; whoever stops waiting takes it away."""
     try:
-        with _sigterm_raises(), _quiet_reader():
+        with _sigterm_raises():
             result.wait_until_finish()
     except (KeyboardInterrupt, SystemExit):
         with suppress(Exception):  # of an engine that does not answer

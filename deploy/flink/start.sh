@@ -60,6 +60,7 @@ java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 need "$java" "run Flink: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)"
 need curl "ask Flink how it is"
 mkdir -p "$folder" && folder=$(cd "$folder" && pwd)
+alone
 programs=${FLINK_PROGRAMS:-$folder}
 mkdir -p "$programs" && programs=$(cd "$programs" && pwd)
 

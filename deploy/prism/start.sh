@@ -39,6 +39,7 @@ fi
 need "$prism" "run jobs: $here/install.sh makes it"
 python=$(python_of "$here/../..")
 mkdir -p "$folder" && folder=$(cd "$folder" && pwd)
+alone
 
 missing=()
 for each in prism pool; do runs "$each" || missing+=("$each"); done

@@ -114,7 +114,8 @@ class Reader:
         """What was told, as of half a second ago at most on a disk, and five in a store that answers."""
         with self._lock:
             if time.monotonic() - self._read >= _pause(self._folder):
-                with suppress(OSError):
+                # What another process put there in place of its news is nobody's.
+                with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
                     uris = _told(self._folder)
                     told = [orjson.loads(each) for each in storage.each(storage.read, uris)]
                     self._seen = _seen(uris, told, self._silent(uris, told))

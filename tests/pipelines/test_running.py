@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import running
 from pipelines.command import NoJob
 from pipelines.hanging import Watch
-from pipelines.running import _sentences, _wait, run_pipeline
+from pipelines.running import _quiet_reader, _sentences, _wait, run_pipeline
 from seqcls_beam.runs.run import RunError
 
 
@@ -112,7 +112,8 @@ def test_a_thread_of_beams_that_loses_the_job_server_says_nothing(capsys):
     told = []
     before, threading.excepthook = threading.excepthook, lambda each: told.append(str(each.exc_value))
     try:
-        _wait(Job(), pytest.fail)
+        with _quiet_reader():
+            _wait(Job(), pytest.fail)
     finally:
         threading.excepthook = before
     assert told == ["another thread"] and capsys.readouterr().err == ""

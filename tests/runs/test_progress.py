@@ -146,3 +146,13 @@ def test_what_is_half_written_changes_nothing(folder):
     Path(folder, "x.json").symlink_to(Path(folder, "nowhere"))
     time.sleep(0.6)
     assert reader.look().totals["rows"] == 2
+
+
+@pytest.mark.parametrize("strange", ["not json", "[]", "{}", '{"totals": 1, "beat": 2}', "null"])
+def test_what_is_no_news_changes_nothing(folder, strange):
+    progress.report(folder, rows=2)
+    reader = progress.Reader(folder)
+    until(lambda: reader.look().totals["rows"] == 2)
+    Path(folder, "x.json").write_text(strange)
+    time.sleep(0.6)
+    assert reader.look().totals["rows"] == 2
