@@ -133,14 +133,17 @@ def _leave(code: int) -> None:
 
 
 def _cancel(result: Any, beam_options: PipelineOptions) -> None:
-    """End a job on its engine. A job server for Flink ends its own waiting alone, so Flink is told, too."""
-    with suppress(Exception):
-        result.cancel()
+    """End a job on its engine. A job server for Flink ends its own waiting alone, so Flink is told, too, and before:
+
+    whoever waits for the job may be the last of the process, and gone when it is told.
+    """
     if is_flink_cluster(beam_options):
-        jobs = FlinkJobs(beam_options.view_as(FlinkRunnerOptions).flink_master)
-        job = jobs.at_work(result._job_id.rpartition("_")[0])
-        if job is not None:
-            jobs.cancel(job)
+        with suppress(Exception):  # the job server may know more
+            jobs = FlinkJobs(beam_options.view_as(FlinkRunnerOptions).flink_master)
+            job = jobs.at_work(result._job_id.rpartition("_")[0])
+            if job is not None:
+                jobs.cancel(job)
+    result.cancel()
 
 
 def _wait(result: Any, cancel: Callable[[], None]) -> None:
@@ -149,7 +152,7 @@ def _wait(result: Any, cancel: Callable[[], None]) -> None:
         with _sigterm_raises():
             result.wait_until_finish()
     except (KeyboardInterrupt, SystemExit):
-        with suppress(Exception):  # of an engine that does not answer
+        with suppress(Exception):  # of an engine that does not answer any more
             cancel()
         raise
 

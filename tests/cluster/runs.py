@@ -33,7 +33,12 @@ class Command:
         words = [sys.executable, "-m", f"pipelines.{module}", f"--output={output}", *flags]
         env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log)
+            # Whoever runs the tests beside something else may have had the shell ignore Ctrl-C, which is inherited.
+            before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+            try:
+                self._process = subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log)
+            finally:
+                signal.signal(signal.SIGINT, before)
 
     def __enter__(self) -> "Command":
         return self
