@@ -11,7 +11,7 @@ from tests.streams.test_classify_stream import until
 
 __all__ = ["service"]
 
-pytestmark = [pytest.mark.cluster, broker.needs_go]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), broker.needs_go]
 
 CHECKPOINT = 2.0
 

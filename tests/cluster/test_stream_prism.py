@@ -11,7 +11,7 @@ from tests.cluster.streams import Topic, each_is_one_row, service, stream, until
 
 __all__ = ["service"]
 
-pytestmark = [pytest.mark.cluster, broker.needs_go]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), broker.needs_go]
 
 
 def test_every_message_is_one_row_whoever_is_killed(tmp_path, service, prism):
