@@ -204,7 +204,7 @@ class _Teller:
                 said = {"totals": self._totals, "hand": self._hand, "done": self._done, "beat": self._beat}
                 told = orjson.dumps(said)
             # News that cannot be written, or that nobody reads any more, must not fail the work.
-            with suppress(OSError):
+            with suppress(Exception):
                 read = storage.exists(storage.join(self._folder, _OPEN))
                 if read:
                     _put(self._uri, told)
