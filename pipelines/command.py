@@ -230,9 +230,6 @@ def log_to_stderr() -> None:
 
 
 def _unexpected(record: logging.LogRecord) -> bool:
-    # What Prism says Beam logs first and weighs then; of what fails there the job's own message says why.
-    if record.levelno < logging.WARNING or record.name == "PrismRunner":
-        return False
     text = logging.Formatter().format(record)
     last = text.rstrip().rpartition("\n")[2]
     return not (_EXPECTED.search(text) or _OF_THE_SYSTEM.search(last) or _INTERRUPTED.match(last))
