@@ -106,7 +106,7 @@ def configure(beam_options: PipelineOptions, runner: str, streaming: bool = Fals
 def _of_prism(beam_options: PipelineOptions) -> None:
     portable, prism = beam_options.view_as(PortableOptions), beam_options.view_as(PrismRunnerOptions)
     if portable.job_endpoint:
-        _refuse_silent("--job_endpoint", portable.job_endpoint, "Prism", "deploy/prism/start.sh")
+        _refuse_silent(portable.job_endpoint, "Prism", "deploy/prism/start.sh")
         return
     if not prism.prism_location:
         prism.prism_location = _found_prism()
@@ -157,7 +157,7 @@ def _of_flink(beam_options: PipelineOptions, streaming: bool) -> None:
         portable.job_endpoint = f"{host}:{JOB_PORT}"
         chosen.append(f"--job_endpoint={portable.job_endpoint}")
     elif portable.job_endpoint:
-        _refuse_silent("--job_endpoint", portable.job_endpoint, "job server", "deploy/flink/start.sh")
+        _refuse_silent(portable.job_endpoint, "job server", "deploy/flink/start.sh")
     if not portable.environment_type:
         portable.environment_type, portable.environment_config = "EXTERNAL", portable.environment_config or POOL
         chosen.append(f"--environment_type=EXTERNAL --environment_config={portable.environment_config}")
@@ -214,9 +214,9 @@ def _refuse_no_jar(options: FlinkRunnerOptions) -> None:
         )
 
 
-def _refuse_silent(flag: str, endpoint: str, what: str, script: str) -> None:
+def _refuse_silent(endpoint: str, what: str, script: str) -> None:
     if not _answers(endpoint):
-        raise RunError(f"--{flag.lstrip('-')}={endpoint}: no {what} answers there ({script} starts one)")
+        raise RunError(f"--job_endpoint={endpoint}: no {what} answers there ({script} starts one)")
 
 
 def _answers(endpoint: str) -> bool:

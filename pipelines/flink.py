@@ -58,11 +58,19 @@ def address(master: str) -> str:
 
 def cluster(master: str) -> Cluster:
     """Ask a Flink; raises `RunError` where none answers, or has no TaskManager."""
-    overview = _asked(master, "overview")
+    try:
+        overview, managers = asked(master, "overview"), asked(master, "taskmanagers")
+    except OSError as error:
+        own = type(error) is OSError  # its words say it all
+        why = getattr(error, "reason", None) or (str(error) if own else f"{type(error).__name__}: {error}")
+        raise RunError(
+            f"--flink_master={master}: no Flink answers there ({why}): start one, as deploy/flink does on one machine, "
+            "or name the host and REST port of another"
+        ) from error
     try:
         found = [
             (re.search(r"@(.*):\d+/", each["path"])[1], int(each["hardware"]["cpuCores"]))  # type: ignore[index]
-            for each in _asked(master, "taskmanagers")["taskmanagers"]
+            for each in managers["taskmanagers"]
         ]
         told = Cluster(
             overview["flink-version"],
@@ -76,16 +84,14 @@ def cluster(master: str) -> Cluster:
     return told
 
 
-def _asked(master: str, path: str) -> dict[str, Any]:
+def asked(master: str, path: str, method: str = "GET") -> dict[str, Any]:
+    """What a Flink answers; raises `OSError` where none does, or what answers is none."""
+    request = urllib.request.Request(f"{address(master)}/{path}", method=method)
     try:
-        with urllib.request.urlopen(f"{address(master)}/{path}", timeout=_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
             told = json.load(answer)
-    except (OSError, ValueError, http.client.HTTPException) as error:  # a port of gRPC answers in no HTTP of ours
-        why = getattr(error, "reason", None) or f"{type(error).__name__}: {error}".strip()
-        raise RunError(
-            f"--flink_master={master}: no Flink answers there ({why}): start one, as deploy/flink does on one machine, "
-            "or name the host and REST port of another"
-        ) from error
+    except (ValueError, http.client.HTTPException) as error:  # a port of gRPC answers in no HTTP of ours
+        raise OSError(f"{type(error).__name__}: {error}".strip()) from error
     if not isinstance(told, dict):
-        raise RunError(f"--flink_master={master}: what answers there is no Flink")
+        raise OSError("what answers there is no Flink")
     return told

@@ -1,13 +1,10 @@
 """A Flink's jobs, over its REST API."""
 
-import json
 import urllib.error
-import urllib.request
 from typing import Any
 
-from pipelines.flink import address
+from pipelines.flink import address, asked
 
-_SECONDS = 10.0
 OVER = frozenset({"FINISHED", "CANCELED", "FAILED"})
 """States that a job does not leave."""
 _AT_WORK = frozenset({"INITIALIZING", "CREATED", "RUNNING", "FAILING", "RESTARTING", "RECONCILING"})
@@ -21,11 +18,11 @@ class FlinkJobs:
     """Those of one Flink. Every call raises `OSError` where it does not answer, or what answers is no Flink."""
 
     def __init__(self, master: str) -> None:
-        self._address = address(master)
+        self._master = master
 
     def page(self, job: str) -> str:
         """Where people see a job."""
-        return f"{self._address}/#/job/running/{job}/overview"
+        return f"{address(self._master)}/#/job/running/{job}/overview"
 
     def at_work(self, name: str) -> str | None:
         """The id of the job of a name that runs, or soon does; the newest of several."""
@@ -47,16 +44,9 @@ class FlinkJobs:
         self._asked(f"jobs/{job}?mode=cancel", "PATCH")
 
     def _asked(self, path: str, method: str = "GET") -> dict[str, Any]:
-        request = urllib.request.Request(f"{self._address}/{path}", method=method)
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-                told = json.load(answer)
+            return asked(self._master, path, method)
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 raise Gone(path) from error
             raise
-        except ValueError as error:
-            raise OSError(f"{self._address}/{path}: what answers is no Flink") from error
-        if not isinstance(told, dict):
-            raise OSError(f"{self._address}/{path}: what answers is no Flink")
-        return told
