@@ -9,61 +9,23 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.config import ReadOptions
-from seqcls_beam.config.prepare import (
-    CleanOptions,
-    LabelOptions,
-    PrepareConfig,
-    PrepareOutputOptions,
-    ShardOptions,
-    SplitInputOptions,
-    SplitOptions,
-)
 from seqcls_beam.preparation import splits, tasks
 from seqcls_beam.preparation.assign import PLACED, pieces_of
 from seqcls_beam.preparation.examples import load_examples
 from seqcls_beam.preparation.exchange import gather
 from seqcls_beam.preparation.job import Job
-from seqcls_beam.preparation.plan import plan
 from seqcls_beam.runs.run import RunError
 from tests.corpora import write_jsonl
+from tests.preparation.jobs import carry_out, planned
 from tests.prepared import sentences
 
 pytestmark = pytest.mark.engine
 PARTS = (None, "train", "train", "validation", "test")
 LONG = sentences(6, 30)
-
-
-def planned(folder: Path, source: Path, options: dict[str, dict[str, Any]]) -> tuple[Job, list[pa.RecordBatch]]:
-    job, units, _ = plan(
-        PrepareConfig(
-            read=ReadOptions(input=(str(source),), **options.get("read", {})),
-            inputs=SplitInputOptions(),
-            labels=LabelOptions(**options.get("labels", {})),
-            clean=CleanOptions(**options.get("clean", {})),
-            splits=SplitOptions(**options.get("splits", {})),
-            shards=ShardOptions(num_shards=3, keep_text=True, max_length=8, **options.get("shards", {})),
-            output=PrepareOutputOptions(output=str(folder)),
-        )
-    )
-    return job, units
-
-
-def run(job: Job, units: list[pa.RecordBatch], until: str = "shards") -> None:
-    """All stages, task by task."""
-    tasks.begin(job, units, {"started": 0.0})
-    for unit in tasks.pending_units(job):
-        tasks.read_unit_of(job, unit)
-    for stage in list(tasks.stages(job))[1:]:
-        for task in tasks.pending_tasks(job, stage):
-            tasks.do(job, stage, task)
-        if stage == until:
-            return
 
 
 def outcome(job: Job) -> dict[str, Any]:
@@ -96,7 +58,7 @@ def same(rows: list[dict[str, Any]], options: dict[str, dict[str, Any]], **cut: 
             job, units = planned(Path(folder, f"out {shared}"), source, options)
             job = replace(job, shared=shared, **(cut if shared else {"partitions": cut["partitions"]}))
             try:
-                run(job, units)
+                carry_out(job, units)
                 found.append(outcome(job))
             except RunError as error:
                 found.append(str(error))
@@ -201,7 +163,7 @@ def test_rounds_end_when_nothing_changes_and_one_task_joins_what_they_left(tmp_p
     for shared in (False, True):
         job, units = planned(tmp_path / f"{shared}", source, {})
         job = replace(job, shared=shared, partitions=9, rounds=rounds)
-        run(job, units)
+        carry_out(job, units)
         found.append(outcome(job))
     assert found[0] == found[1]
     assert dict(found[0]["said"])["largest_cluster"] == 120
@@ -226,7 +188,7 @@ def test_a_run_that_was_begun_one_way_is_ended_the_other_way(tmp_path, first):
     for name, ways in (("twice", (first, not first)), ("once", (not first,))):
         job, units = planned(tmp_path / name, source, options)
         for way, until in zip(ways, ("assign", "shards") if len(ways) == 2 else ("shards",), strict=True):
-            run(replace(job, shared=way, partitions=5), units, until)
+            carry_out(replace(job, shared=way, partitions=5), units, until)
         found.append(outcome(replace(job, shared=ways[-1], partitions=5)))
     assert found[0] == found[1]
 
@@ -236,10 +198,10 @@ def test_a_file_of_a_stage_that_is_gone_is_made_again(tmp_path, prefix):
     source = write_jsonl(tmp_path / "in.jsonl", corpus(random.Random(4), "single_label", "none"))
     job, units = planned(tmp_path / "out", source, {"splits": {"group_by": ("author",), "split": "stratified"}})
     job = replace(job, shared=True, partitions=12, most_pieces=60)
-    run(job, units)
+    carry_out(job, units)
     before = outcome(job)
     next(Path(job.exchange).glob(f"{prefix}*")).unlink()
-    run(job, units)
+    carry_out(job, units)
     assert outcome(job) == before and list(Path(job.exchange).glob(f"{prefix}*"))
 
 
@@ -269,7 +231,7 @@ def test_pieces_are_bounded_by_files_that_are_joined(tmp_path):
     job, units = planned(tmp_path / "out", source, {"read": {"unit_bytes": 600}})
     job = replace(job, partitions=16, most_pieces=200)
     assert job.units * job.partitions > 600
-    run(job, units, "exact")
+    carry_out(job, units, "exact")
     pieces = [each for partition in range(16) for each in job.pieces("read", "spill", partition)]
     assert 16 <= sum(len(each.batches or ()) for each in pieces) <= 200
     rows = [len(load_examples(job, each)) for each in range(16)]

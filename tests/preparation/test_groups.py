@@ -12,19 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqcls_beam.config import ReadOptions
-from seqcls_beam.config.prepare import (
-    CleanOptions,
-    LabelOptions,
-    PrepareConfig,
-    PrepareOutputOptions,
-    ShardOptions,
-    SplitInputOptions,
-    SplitOptions,
-)
-from seqcls_beam.preparation import findings, shares, tasks
-from seqcls_beam.preparation.plan import plan
+from seqcls_beam.preparation import findings, shares
 from tests.corpora import write_jsonl
+from tests.preparation.jobs import carry_out, planned
 from tests.prepared import sentences
 
 pytestmark = pytest.mark.engine
@@ -38,23 +28,16 @@ def prepared(
 ) -> tuple[dict[str, tuple[str, str]], list[dict[str, Any]], dict[str, Any]]:
     """({id: (split, text)} of the rows that stay, rejects, what the stage assign says)."""
     columns = {name for row in rows for name in row}
-    job, units, _ = plan(
-        PrepareConfig(
-            read=ReadOptions(input=(str(write_jsonl(folder / "in.jsonl", rows)),), id_column="id", **read),
-            inputs=SplitInputOptions(),
-            labels=LabelOptions(conflicts=clean.pop("conflicts", None)),
-            clean=CleanOptions(**clean),
-            splits=SplitOptions(split_column="part" if "part" in columns else None, **splits),
-            shards=ShardOptions(num_shards=1, keep_text=True, max_length=8, partition_bytes=2**16),
-            output=PrepareOutputOptions(output=str(folder / "out")),
-        )
-    )
-    tasks.begin(job, units, {"started": 0.0})
-    for unit in tasks.pending_units(job):
-        tasks.read_unit_of(job, unit)
-    for stage in list(tasks.stages(job))[1:]:
-        for task in tasks.pending_tasks(job, stage):
-            tasks.do(job, stage, task)
+    source = write_jsonl(folder / "in.jsonl", rows)
+    options = {
+        "read": {"id_column": "id", **read},
+        "labels": {"conflicts": clean.pop("conflicts", None)},
+        "clean": clean,
+        "splits": {"split_column": "part" if "part" in columns else None, **splits},
+        "shards": {"num_shards": 1, "partition_bytes": 2**16},
+    }
+    job, units = planned(folder / "out", source, options)
+    carry_out(job, units)
     found, gone = {}, []
     for path in Path(job.run.attempt, "data").glob("*.parquet"):
         for row in pq.read_table(path).to_pylist():

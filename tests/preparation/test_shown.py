@@ -3,7 +3,7 @@
 from pipelines.terminal.prepare import _Stages
 from seqcls_beam.preparation import tasks
 from tests.corpora import write_jsonl
-from tests.preparation.test_assign import planned
+from tests.preparation.jobs import planned
 from tests.prepared import sentences
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from seqcls_beam.preparation import tasks
 from seqcls_beam.runs import progress
 from tests.corpora import write_jsonl
-from tests.preparation.test_assign import planned
+from tests.preparation.jobs import planned
 from tests.prepared import sentences
 
 
