@@ -47,6 +47,8 @@ class Engine:
 
 _ENDED = re.compile(r"failed in state (CANCELLED|FAILED): (.*)", re.DOTALL)
 """How Beam tells that a job of a job server did not end well, and what the engine said last."""
+_READERS = ("wait_until_finish_read", "read_grpc_client_inputs", "read_state", "read_log_control_messages")
+"""Names of Beam's threads that read from a job server, and from an engine whose worker is this process."""
 
 
 @contextmanager
@@ -85,7 +87,8 @@ def run_pipeline(
             if service:
                 submitted.run(beam_options, build, name, reader, watch)
                 return
-            with _quiet_reader(), _ready(beam_options, name) as options:
+            _quiet_readers()
+            with _ready(beam_options, name) as options:
                 pipeline = beam.Pipeline(options=options)
                 build(pipeline)
                 with _sentences(beam_options.view_as(PortableOptions).job_endpoint):
@@ -183,20 +186,22 @@ def _sentences(endpoint: str | None) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _quiet_reader() -> Iterator[None]:
-    """Beam reads a job's messages in a thread, which ends with a traceback where the job server does."""
+def _quiet_readers() -> None:
+    """Beam's threads that read from an engine end with a traceback where it goes: here without, and for good.
+
+    Some see it after the pipeline's end, when what went wrong has been said.
+    """
     before = threading.excepthook
+    if getattr(before, "quiet", False):
+        return
 
     def told(error: threading.ExceptHookArgs) -> None:
-        if not issubclass(error.exc_type, grpc.RpcError):
+        name = error.thread.name if error.thread is not None else ""
+        if name not in _READERS or not issubclass(error.exc_type, grpc.RpcError):
             before(error)
 
+    told.quiet = True  # type: ignore[attr-defined]
     threading.excepthook = told
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import running
 from pipelines.command import NoJob
 from pipelines.hanging import Watch
-from pipelines.running import _quiet_reader, _sentences, _wait, run_pipeline
+from pipelines.running import _quiet_readers, _sentences, _wait, run_pipeline
 from seqcls_beam.runs.run import RunError
 
 
@@ -101,25 +101,26 @@ def test_who_stops_waiting_takes_the_job_away(number):
         assert getattr(caught.value, "code", None) == 143
 
 
-def test_a_thread_of_beams_that_loses_the_job_server_says_nothing(capsys):
-    class Job:
-        def wait_until_finish(self) -> None:
-            for error in (Unavailable("the job server"), ValueError("another thread")):
-                thread = threading.Thread(target=self.read, args=(error,))
-                thread.start()
-                thread.join()
-
-        def read(self, error: Exception) -> None:
-            raise error
+def test_a_thread_of_beams_that_loses_its_engine_says_nothing_even_when_all_is_over(capsys):
+    def lose(error: Exception) -> None:
+        raise error
 
     told = []
     before, threading.excepthook = threading.excepthook, lambda each: told.append(str(each.exc_value))
     try:
-        with _quiet_reader():
-            _wait(Job(), pytest.fail)
+        _quiet_readers()
+        _quiet_readers()
+        for name, error in (
+            ("wait_until_finish_read", Unavailable("the job server")),
+            ("wait_until_finish_read", ValueError("what it said")),
+            ("a user's", Unavailable("a service of theirs")),
+        ):
+            thread = threading.Thread(target=lose, args=(error,), name=name)
+            thread.start()
+            thread.join()
     finally:
         threading.excepthook = before
-    assert told == ["another thread"] and capsys.readouterr().err == ""
+    assert told == ["what it said", "a service of theirs"] and capsys.readouterr().err == ""
 
 
 def test_a_second_run_is_on_the_same_engine(tmp_path):
