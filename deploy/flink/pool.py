@@ -3,9 +3,14 @@
 Beam's own pool knows a worker by its id alone, and each TaskManager counts its workers from 1: of two that share a
 pool, each would stop workers of the other. Here nobody stops a worker by its id. It lives while the service answers
 that it was started for, and ends with it, however that ended.
+
+A request for one is answered when it is there. Beam's pool answers at once: a worker that dies as it starts is then
+waited for without end, and one whose job is cancelled meanwhile stays until its TaskManager ends.
 """
 
 import argparse
+import os
+import select
 import socket
 import subprocess
 import sys
@@ -20,25 +25,42 @@ from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 LOOK, GRACE = 2.0, 10.0
 """Seconds between two looks at a service, and from its end to that of a worker which does not end by itself."""
 
-WORKER = """\
-import sys
+READY = b"."
+WORKER = f"""\
+import os, sys
 from apache_beam.runners.worker.sdk_worker import SdkHarness
-SdkHarness(sys.argv[1], worker_id=sys.argv[2]).run()
+harness = SdkHarness(sys.argv[1], worker_id=sys.argv[2])
+os.write(int(sys.argv[3]), {READY!r})
+os.close(int(sys.argv[3]))
+harness.run()
 """
 
 
 class Pool(services.BeamFnExternalWorkerPoolServicer):
     """The service that a TaskManager asks for a worker."""
 
-    def StartWorker(self, request: messages.StartWorkerRequest, _: object) -> messages.StartWorkerResponse:
-        """Start a process; it connects to who asked for it."""
+    def StartWorker(
+        self, request: messages.StartWorkerRequest, context: grpc.ServicerContext
+    ) -> messages.StartWorkerResponse:
+        """Start a process, which connects to who asked for it; killed where nobody waits for it any more."""
         address = request.control_endpoint.url
+        told, tells = os.pipe()
+        words = [sys.executable, "-c", WORKER, address, request.worker_id, str(tells)]
         try:
-            worker = subprocess.Popen([sys.executable, "-c", WORKER, address, request.worker_id])
+            worker = subprocess.Popen(words, pass_fds=[tells])
         except OSError as error:
+            os.close(told)
             return messages.StartWorkerResponse(error=f"no worker could be started: {error}")
+        finally:
+            os.close(tells)
         print(f"worker {request.worker_id} of {address}: process {worker.pid}", flush=True)
         threading.Thread(target=mind, args=(worker, address), daemon=True).start()
+        with os.fdopen(told, "rb") as pipe:
+            while not select.select([pipe], [], [], LOOK / 10)[0]:
+                if not context.is_active():
+                    worker.kill()
+            if pipe.read() != READY:
+                return messages.StartWorkerResponse(error=f"the worker ended as it started: {ended(worker.wait())}")
         return messages.StartWorkerResponse()
 
     def StopWorker(self, request: messages.StopWorkerRequest, _: object) -> messages.StopWorkerResponse:
@@ -57,7 +79,12 @@ def mind(worker: "subprocess.Popen[bytes]", address: str) -> None:
         elif time.monotonic() - answered > GRACE:
             worker.terminate()
         time.sleep(LOOK)
-    print(f"process {worker.pid} of {address} ended with {worker.returncode}", flush=True)
+    print(f"process {worker.pid} of {address}: {ended(worker.returncode)}", flush=True)
+
+
+def ended(code: int) -> str:
+    """How a process ended."""
+    return f"signal {-code}" if code < 0 else f"code {code}"
 
 
 def answers(address: str) -> bool:

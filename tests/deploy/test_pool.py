@@ -1,0 +1,104 @@
+"""The pool of workers, asked as a TaskManager asks it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_fn_api_pb2 as messages
+from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
+
+from tests.cluster.services import children, free_ports
+from tests.deploy.scripted import DEPLOY
+
+
+class Control(services.BeamFnControlServicer):
+    """The service of a TaskManager that its workers connect to."""
+
+    def __init__(self) -> None:
+        self.came, self._over = threading.Event(), threading.Event()
+
+    def Control(self, requests, context):
+        """Ask a worker for nothing, until all is over."""
+        self.came.set()
+        context.add_callback(self._over.set)
+        self._over.wait()
+        return iter(())
+
+
+@contextmanager
+def control() -> Iterator[tuple[Control, str]]:
+    """One that serves, and its address."""
+    servicer = Control()
+    with ThreadPoolExecutor(4) as threads:
+        server = grpc.server(threads)
+        services.add_BeamFnControlServicer_to_server(servicer, server)
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        try:
+            yield servicer, address
+        finally:
+            server.stop(0).wait()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[tuple[services.BeamFnExternalWorkerPoolStub, int]]:
+    """How to ask a pool, and its process."""
+    (port,) = free_ports(1)
+    process = subprocess.Popen([sys.executable, DEPLOY / "flink" / "pool.py", f"--port={port}"])
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(60)
+            yield services.BeamFnExternalWorkerPoolStub(channel), process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asked(address: str) -> messages.StartWorkerRequest:
+    request = messages.StartWorkerRequest(worker_id="1-1")
+    request.control_endpoint.url = address
+    return request
+
+
+def until(done) -> None:
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_worker_is_there_when_the_pool_answers_and_ends_with_who_asked(pool):
+    ask, process = pool
+    with control() as (service, address):
+        assert ask.StartWorker(asked(address), timeout=60).error == ""
+        assert service.came.wait(10)
+        assert len(list(children(process))) == 1
+    until(lambda: not list(children(process)))
+
+
+def test_nobody_waits_for_a_worker_that_dies_as_it_starts(pool):
+    ask, process = pool
+    with control() as (_, address):
+        answer = ask.StartWorker.future(asked(address), timeout=60)
+        until(lambda: list(children(process)))
+        os.kill(next(children(process)), signal.SIGKILL)
+        assert answer.result().error == "the worker ended as it started: signal 9"
+
+
+def test_a_worker_that_nobody_waits_for_any_more_goes(pool):
+    """As where a job is cancelled while its workers start: the service stays, and would keep it."""
+    ask, process = pool
+    with control() as (service, address):
+        answer = ask.StartWorker.future(asked(address), timeout=60)
+        until(lambda: list(children(process)))
+        answer.cancel()
+        until(lambda: not list(children(process)))
+        assert not service.came.is_set()
