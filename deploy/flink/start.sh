@@ -82,9 +82,14 @@ property() { sed -n "s|.*<$1>\\(.*\\)</$1>.*|\\1|p" "$here/pom.xml"; }
 
 set_up() { # FOLDER COMMAND: what the command makes in a folder that takes its name when all is there
     [[ ! -d $1 ]] || return 0
-    rm -rf "$1.new" && mkdir -p "$1.new"
-    "$2" "$1.new" || fail "$(basename "$1") could not be fetched"
-    mv "$1.new" "$1"
+    exec 8>"$programs/lock" # for clusters in other folders, which have their programs from here, too
+    flock 8
+    if [[ ! -d $1 ]]; then
+        rm -rf "$1.new" && mkdir -p "$1.new"
+        "$2" "$1.new" || fail "$(basename "$1") could not be fetched"
+        mv "$1.new" "$1"
+    fi
+    exec 8>&-
 }
 
 fetch_flink() { # a package of Python has Flink's programs; tables and SQL are not needed
