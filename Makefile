@@ -49,7 +49,7 @@ test-dataflow: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m dataflow
 
 test-cluster: .venv/.test
-	$(BIN)/python -m pytest -q -m cluster
+	$(BIN)/python -m pytest -q $(TWO) -m cluster
 
 test-nights: .venv/.test
 	$(BIN)/python -m pytest -q -m nights

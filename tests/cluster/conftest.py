@@ -1,5 +1,6 @@
 """The engines, each started once, and what is labelled, prepared and measured on them."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -21,10 +22,13 @@ def prism() -> str:
     if found is not None:
         return found
     folder = ROOT / ".prism"
-    if not (folder / "prism").exists():
-        install = [str(DEPLOY / "prism" / "install.sh")]
-        done = subprocess.run(install, env={**os.environ, "GOBIN": str(folder)}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "prism").exists():
+            install = [str(DEPLOY / "prism" / "install.sh")]
+            done = subprocess.run(install, env={**os.environ, "GOBIN": str(folder)}, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
     return str(folder / "prism")
 
 
@@ -62,8 +66,8 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12,000 texts, some seconds of work for two threads, in some fifty units of 32 kB."""
-    rows = [{"id": n, "text": text} for n, text in enumerate(texts(12_000, seed=1))]
+    """6,000 texts, some seconds of work for two threads, in some fifty units of 16 kB."""
+    rows = [{"id": n, "text": text} for n, text in enumerate(texts(6_000, seed=1))]
     return write_jsonl(tmp_path_factory.mktemp("corpus") / "many.jsonl", rows)
 
 

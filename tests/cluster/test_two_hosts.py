@@ -20,7 +20,7 @@ from tests.cluster.services import PROGRAMS, SOONER, Services
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-CLASSIFY = ["--text_column=text", "--keep_columns=id", "--unit_bytes=32768", "--threads=1"]
+CLASSIFY = ["--text_column=text", "--keep_columns=id", "--unit_bytes=16384", "--threads=1"]
 PREPARE = ["--text_column=text", "--label_column=label", "--unit_bytes=65536", "--num_shards=4"]
 FLAGS = ["--runner=FlinkRunner", f"--flink_master={HERE}:8081"]
 """All that a user adds: every port is the usual one."""
