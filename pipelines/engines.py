@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam
+import grpc
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
@@ -19,6 +20,7 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
     StandardOptions,
 )
+from apache_beam.runners.worker.channel_factory import GRPCChannelFactory
 
 from pipelines import flink
 from pipelines.command import LOCAL, say
@@ -222,10 +224,23 @@ def _refuse_silent(endpoint: str, what: str, script: str) -> None:
 def _answers(endpoint: str) -> bool:
     host, _, port = endpoint.rpartition(":")
     try:
-        with socket.create_connection((host or "localhost", int(port)), timeout=_CONNECT_SECONDS):
-            return True
+        socket.create_connection((host or "localhost", int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError):
         return False
+    return speaks(endpoint, _CONNECT_SECONDS)
+
+
+def speaks(endpoint: str, seconds: float) -> bool:
+    """Whether what listens at HOST:PORT is asked as Beam asks, and answers within so many seconds.
+
+    Not everything that listens does, and Beam itself would wait for it without end.
+    """
+    with GRPCChannelFactory.insecure_channel(endpoint) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(seconds)
+        except grpc.FutureTimeoutError:
+            return False
+    return True
 
 
 def machines(beam_options: PipelineOptions) -> tuple[flink.Machine, ...]:

@@ -5,10 +5,12 @@ import json
 import re
 import socket
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import Counter
 from typing import Any, NamedTuple
 
+from seqcls_beam import storage
 from seqcls_beam.runs.run import RunError
 
 _SECONDS = 10.0
@@ -64,8 +66,8 @@ def cluster(master: str) -> Cluster:
         own = type(error) is OSError  # its words say it all
         why = getattr(error, "reason", None) or (str(error) if own else f"{type(error).__name__}: {error}")
         raise RunError(
-            f"--flink_master={master}: no Flink answers there ({why}): start one, as deploy/flink does on one machine, "
-            "or name the host and REST port of another"
+            f"--flink_master={master}: no Flink answers there ({why}{_by_way_of(master)}): start one, as deploy/flink "
+            "does on one machine, or name the host and REST port of another"
         ) from error
     try:
         found = [
@@ -82,6 +84,16 @@ def cluster(master: str) -> Cluster:
     if not told.slots:
         raise RunError(f"--flink_master={master}: Flink {told.version} answers there, and has no TaskManager at work")
     return told
+
+
+def _by_way_of(master: str) -> str:
+    """The proxy that is asked in its place, if one is."""
+    url = urllib.parse.urlsplit(address(master))
+    proxy = urllib.request.getproxies().get(url.scheme)
+    if not proxy or urllib.request.proxy_bypass(url.netloc):
+        return ""
+    asked_by = f"{url.scheme}_proxy={storage.without_password(proxy)}"
+    return f"; asked by way of {asked_by}, and without it where no_proxy has the host"
 
 
 def asked(master: str, path: str, method: str = "GET") -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Watch:
         # An engine in this process has no way to be told, and the thread that waits for it is the one to wake.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         if not self._over.wait(_LAST_SECONDS):
-            say(f"{self.hung}: nothing was published, and the process is ended", 1)
+            say(f"{self.hung}: the process is ended; start it again, and it goes on from what is done", 1)
             os._exit(1)
 
 

@@ -17,6 +17,8 @@ from apache_beam.options.pipeline_options import PipelineOptions, PortableOption
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 from apache_beam.runners.worker import sdk_worker
 
+from pipelines.engines import speaks
+
 _STARTING = 30.0
 _ENDING = 5.0
 _ORPHANED = "20s"
@@ -99,8 +101,10 @@ def _wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
     while True:
         try:
             socket.create_connection((host, int(port)), 1.0).close()
-            return
+            break
         except OSError as error:
             if process.poll() is not None or time.monotonic() > until:
                 raise PrismEnded(f"Prism does not answer at {endpoint}") from error
             time.sleep(0.02)
+    if not speaks(endpoint, _STARTING):
+        raise PrismEnded(f"what was started as Prism does not answer at {endpoint}")

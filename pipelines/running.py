@@ -53,8 +53,11 @@ _READERS = ("wait_until_finish_read", "read_grpc_client_inputs", "read_state", "
 
 @contextmanager
 def told_in(folder: str) -> Iterator[Reader]:
-    """A folder that workers tell in how far they are, until the block ends."""
-    opened = open_folder(folder)
+    """A folder that workers tell in how far they are, until the block ends. Raises `RunError` where it cannot be."""
+    try:
+        opened = open_folder(folder)
+    except OSError as error:
+        raise RunError(f"workers cannot tell in {folder} how far they are: {error}") from error
     try:
         yield Reader(folder)
     finally:
@@ -99,7 +102,7 @@ def run_pipeline(
             if watch.hung is None:
                 raise
             ended = NoJob if isinstance(error, NoJob) else RunError
-            raise ended(f"{watch.hung}: nothing was published; start it again, and it goes on from there") from error
+            raise ended(f"{watch.hung}: start it again, and it goes on from what is done") from error
 
 
 @contextmanager
@@ -122,9 +125,7 @@ def _ready(beam_options: PipelineOptions, name: str | None) -> Iterator[Pipeline
         atexit.register(_leave, int(code) if isinstance(code, int) else 1)
         if not isinstance(error, PrismEnded):
             raise
-        raise RunError(
-            f"{error}: nothing was published by this start; start it again, and it goes on from there"
-        ) from error
+        raise RunError(f"{error}: start it again, and it goes on from what is done") from error
 
 
 def _leave(code: int) -> None:

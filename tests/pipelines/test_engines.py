@@ -5,12 +5,14 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -73,12 +75,13 @@ def rest() -> Iterator[Rest]:
 
 @pytest.fixture
 def job_server(monkeypatch) -> Iterator[int]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        port = listening.getsockname()[1]
+    with ThreadPoolExecutor(1) as threads:
+        server = grpc.server(threads)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
         monkeypatch.setattr(engines, "JOB_PORT", port)
         yield port
+        server.stop(None).wait()
 
 
 def options(*flags: str) -> tuple[PipelineOptions, str]:
@@ -101,16 +104,13 @@ def test_a_flink_is_asked_and_the_rest_is_set_and_said(rest, job_server, capsys)
     assert workers.workers(made) == 4 and workers.threads_per_worker(made) == 4, "8 cores for two of them"
 
 
-def test_what_the_user_said_stays(rest, capsys):
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        own = f"127.0.0.1:{listening.getsockname()[1]}"
-        made, runner = options(
-            "--runner=FlinkRunner", f"--flink_master=http://{rest.master}/", f"--job_endpoint={own}", "--parallelism=1",
-            "--environment_type=PROCESS", "--environment_config={}", "--checkpointing_interval=700",
-        )  # fmt: skip
-        configure(made, runner, streaming=True)
+def test_what_the_user_said_stays(rest, job_server, capsys):
+    own = f"127.0.0.1:{job_server}"
+    made, runner = options(
+        "--runner=FlinkRunner", f"--flink_master=http://{rest.master}/", f"--job_endpoint={own}", "--parallelism=1",
+        "--environment_type=PROCESS", "--environment_config={}", "--checkpointing_interval=700",
+    )  # fmt: skip
+    configure(made, runner, streaming=True)
     portable = made.view_as(PortableOptions)
     assert (portable.job_endpoint, portable.environment_type) == (own, "PROCESS")
     assert made.view_as(FlinkJobOptions).checkpointing_interval == 700
@@ -165,6 +165,26 @@ def test_no_cluster_no_job_server_no_task_manager_are_each_one_sentence(rest, mo
         rest.answers["/overview"] = strange
         with pytest.raises(RunError, match="no Flink"):
             configure(made, runner)
+
+
+def test_what_listens_and_does_not_answer_is_no_job_server(rest, monkeypatch):
+    """Beam would wait for it without end."""
+    monkeypatch.setattr(engines, "_CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(engines, "JOB_PORT", silent.getsockname()[1])
+        made, runner = options("--runner=FlinkRunner", f"--flink_master={rest.master}")
+        with pytest.raises(RunError, match=r"no job server answers at 127\.0\.0\.1:"):
+            configure(made, runner)
+
+
+def test_a_proxy_that_stands_between_is_named_without_its_password(monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("no_proxy", "flink.example")
+    with pytest.raises(RunError, match=r"; asked by way of http_proxy=http://127\.0\.0\.1:\d+, .*no_proxy"):
+        flink.cluster("cluster.example:8081")
+    with pytest.raises(RunError) as caught:
+        flink.cluster("flink.example:8081")
+    assert "proxy" not in str(caught.value)
 
 
 @pytest.mark.parametrize("answer", [b"\0\0\6\4\0\0\0\0\0abc", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", b""])

@@ -1,6 +1,8 @@
 """How the end of a job of a portable engine is told, whatever the engine said."""
 
+import atexit
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +15,10 @@ import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import running
+from pipelines import prism, running
 from pipelines.command import NoJob
 from pipelines.hanging import Watch
-from pipelines.running import _quiet_readers, _sentences, _wait, run_pipeline
+from pipelines.running import _quiet_readers, _sentences, _wait, run_pipeline, told_in
 from seqcls_beam.runs.run import RunError
 
 
@@ -70,9 +72,7 @@ def test_a_run_that_hung_says_so_and_whether_its_job_is_over(monkeypatch, raised
         raise raised
 
     monkeypatch.setattr(running, "watched", hung)
-    with pytest.raises(
-        RunError, match=r"^unit 3 gave no sign of life: nothing was published; start it again"
-    ) as caught:
+    with pytest.raises(RunError, match=r"^unit 3 gave no sign of life: start it again") as caught:
         run_pipeline(PipelineOptions([]), build, None)
     assert type(caught.value) is kind
 
@@ -136,3 +136,31 @@ def write(root: beam.Pipeline, path: str) -> None:
 
 def put(path: str, text: str) -> None:
     Path(path).write_text(text)
+
+
+def test_a_folder_that_nothing_can_be_told_in_is_named(tmp_path):
+    (tmp_path / "progress").write_text("a file")
+    with (
+        pytest.raises(RunError, match=r"workers cannot tell in .*progress how far they are"),
+        told_in(f"{tmp_path}/progress"),
+    ):
+        pytest.fail("it was opened")
+
+
+def test_a_program_that_is_no_prism_is_not_waited_for(tmp_path, monkeypatch):
+    """It listens where it was told to, and says nothing."""
+    monkeypatch.setattr(prism, "_STARTING", 2.0)
+    silent = tmp_path / "prism"
+    silent.write_text(
+        f"""#!{sys.executable}
+import re, socket, sys, time
+port = re.search(r"--job_port[= ](\\d+)", " ".join(sys.argv))[1]
+server = socket.create_server(("localhost", int(port)))
+time.sleep(60)
+"""
+    )
+    silent.chmod(0o755)
+    options = PipelineOptions(["--runner=PrismRunner", f"--prism_location={silent}"])
+    with pytest.raises(RunError, match="what was started as Prism does not answer"):
+        run_pipeline(options, partial(write, path=str(tmp_path / "out")), None)
+    atexit.unregister(running._leave)
