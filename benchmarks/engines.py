@@ -6,7 +6,8 @@ Each with one worker and with two, of one thread each: processes in the first ca
 each; Prism has one worker process, which is given two threads. Classifying takes short texts and the bundled
 checkpoint, preparing takes short phrases (`benchmarks.prepare`). Start-up is the same command on one row for
 classifying, and on a thousandth of the rows for preparing; it is taken off before rows are counted by the second. The
-cluster is set up by deploy/flink/start.sh and stands while both are measured. Bytes are compared, too.
+cluster is set up by deploy/flink/start.sh and stands while both are measured. A digest of what was published
+stands beside each.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 # What starts and stops services of one machine: each has a name, a log and a file with its process below a folder.
 # To be sourced, with `folder` set to that folder.
 # shellcheck disable=SC2154
-((BASH_VERSINFO[0] >= 4)) || { echo "${0##*/}: bash 4 or newer is needed, and this is $BASH_VERSION" >&2 && exit 2; }
+((BASH_VERSINFO[0] >= 5)) || { echo "${0##*/}: bash 5 or newer is needed, and this is $BASH_VERSION" >&2 && exit 2; }
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -59,6 +59,7 @@ start() { # NAME COMMAND: in a group of its own, so that all that it starts ends
 
 alone() { # until this script ends: of two starts in one folder the second is refused
     need flock "keep two starts apart: install util-linux"
+    need ps "see what runs: install procps"
     exec 9>"$folder/lock"
     flock -n 9 || refuse "another start.sh is at work in $folder"
 }
@@ -114,6 +115,7 @@ stop() { # NAMES: ask all of them to end, make them after so many seconds, and w
 
 stop_these() { # NAMES: those, or all there are; says which
     local each file names=()
+    need ps "see what runs: install procps"
     for file in "$folder"/run/*; do
         [[ ! -f $file ]] || names+=("${file##*/}")
     done

@@ -103,6 +103,11 @@ def configure(beam_options: PipelineOptions, runner: str, streaming: bool = Fals
         _of_prism(beam_options)
     if is_flink(runner):
         _of_flink(beam_options, streaming)
+    elif streaming and "portablerunner" in runner.lower():
+        raise UsageError(
+            f"--runner={runner}: when messages are acknowledged is the engine's, so a stream needs its name: "
+            "--runner=FlinkRunner --flink_master=HOST:PORT, or --runner=PrismRunner, each with --job_endpoint"
+        )
 
 
 def _of_prism(beam_options: PipelineOptions) -> None:
@@ -145,6 +150,8 @@ def _of_flink(beam_options: PipelineOptions, streaming: bool) -> None:
     portable, options = beam_options.view_as(PortableOptions), beam_options.view_as(FlinkRunnerOptions)
     if options.flink_master in _MAGIC:
         _refuse_no_jar(options)
+        if streaming:
+            raise UsageError("a stream needs a Flink that stands: --flink_master=HOST:PORT")
         return
     cluster = flink.cluster(options.flink_master)
     chosen = []

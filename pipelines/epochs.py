@@ -85,15 +85,15 @@ class Epochs:
         return 0
 
     def _work(self) -> None:
-        try:
-            self._epochs()
-        except Exception as error:
-            self._failure = error
-        finally:
-            self._close()
-            publisher.close_all()
-            if self._stream.config.watch.watch_model is not None:
-                forget_model(self._stream.checkpoint, self._stream.config.model)
+        for each in (self._epochs, self._close, publisher.close_all, self._forget):
+            try:
+                each()
+            except Exception as error:
+                self._failure = self._failure or error
+
+    def _forget(self) -> None:
+        if self._stream.config.watch.watch_model is not None:
+            forget_model(self._stream.checkpoint, self._stream.config.model)
 
     @property
     def _done(self) -> int:

@@ -106,5 +106,6 @@ def _wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
             if process.poll() is not None or time.monotonic() > until:
                 raise PrismEnded(f"Prism does not answer at {endpoint}") from error
             time.sleep(0.02)
-    if not speaks(endpoint, _STARTING):
-        raise PrismEnded(f"what was started as Prism does not answer at {endpoint}")
+    while not speaks(endpoint, 1.0):
+        if process.poll() is not None or time.monotonic() > until:
+            raise PrismEnded(f"what was started as Prism does not answer at {endpoint}")

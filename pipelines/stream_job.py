@@ -32,6 +32,7 @@ _PATIENCE = 60.0
 _SUBMITTING = 180.0
 _CANCELLING = 60.0
 _AGAIN = "what is not acknowledged comes again"
+_COMES_TO_ITS_END = ("FAILING", "CANCELLING")
 
 Build = Callable[[beam.Pipeline], None]
 
@@ -65,22 +66,19 @@ def run(beam_options: PipelineOptions, build: Build, name: str, output: str) -> 
 
 def _watch(job: Job, asked: Callable[[], Any]) -> None:
     """Until it ends."""
-    heard, cancelled, told = time.monotonic(), 0.0, ""
+    heard, ending, heeded, why = time.monotonic(), 0.0, False, ""
     while True:
         try:
-            state = job.state()
-            if why := job.failed():
-                if state in OVER:
-                    raise RunError(f"{job.name} failed: {why}; {_AGAIN}")
-                if why != told:
-                    say(f"{job.name} failed, and is started again; {_AGAIN}: {why}", 0)
-                told = why
-            if state in OVER and (cancelled or state == "FINISHED"):
+            state, before = job.state(), why
+            why = job.failed() or why
+            if state in OVER and (ending or state == "FINISHED"):
                 return
             if state == "CANCELED":
                 raise NoJob(f"{job.name} was cancelled on its engine: start it again; {_AGAIN}")
-            if state == "FAILED":
-                raise RunError(f"{job.name} failed, and does not say why; {_AGAIN}")
+            if state == "FAILED":  # why may have been known before it came to its end
+                raise RunError(f"{job.name} failed{f': {why}' if why else ', and does not say why'}; {_AGAIN}")
+            if why != before and state not in _COMES_TO_ITS_END:
+                say(f"{job.name} failed, and is started again; {_AGAIN}: {why}", 0)
             heard = time.monotonic()
         except OSError as error:
             if (silent := time.monotonic() - heard) > _PATIENCE:
@@ -93,12 +91,14 @@ def _watch(job: Job, asked: Callable[[], Any]) -> None:
                 f"{job.name} is known no more: a JobManager without high availability forgets its jobs when it dies; "
                 f"start it again; {_AGAIN}"
             ) from error
-        if not cancelled and (came := asked()):
+        if not ending and (came := asked()):
             say(f"{came.name} came: {job.name} is cancelled; {_AGAIN}", 0)
-            cancelled = time.monotonic()
-            with suppress(OSError, Gone):
+            ending = time.monotonic()
+        if ending and not heeded:
+            with suppress(OSError, Gone):  # and asked again
                 job.cancel()
-        if cancelled and time.monotonic() - cancelled > _CANCELLING:
+                heeded = True
+        if ending and time.monotonic() - ending > _CANCELLING:
             raise RunError(f"{job.name} was asked to end {_CANCELLING:.0f} s ago, and has not: see its engine")
         time.sleep(_POLL)
 
@@ -129,7 +129,10 @@ def _of_flink(beam_options: PipelineOptions, build: Build) -> Job:
     """The job of this stream: the one at work, or one that is sent now."""
     jobs = FlinkJobs(beam_options.view_as(FlinkRunnerOptions).flink_master)
     name = beam_options.view_as(GoogleCloudOptions).job_name
-    job = jobs.at_work(name)
+    try:
+        job = jobs.at_work(name)
+    except (OSError, Gone) as error:
+        raise RunError(f"that Flink does not answer any more ({error}): nothing was sent, start it again") from error
     if job is not None:
         say(f"this stream is at work already: its job is waited for, and keeps its options ({jobs.page(job)})", 0)
         found = _OnFlink(jobs, job)
@@ -139,15 +142,18 @@ def _of_flink(beam_options: PipelineOptions, build: Build) -> Job:
     sent = _Sent(beam_options, build)
     until = time.monotonic() + _SUBMITTING
     while job is None:
-        if why := sent.failed():
-            raise RunError(f"the job did not begin: {why}")
+        with suppress(OSError):
+            if why := sent.failed():
+                raise RunError(f"the job did not begin: {why}")
         if time.monotonic() > until:
-            sent.cancel()
+            with suppress(OSError):
+                sent.cancel()
             raise RunError(
                 f"the job server took the job {_SUBMITTING:.0f} s ago, and Flink does not know it: see its log"
             )
         time.sleep(_POLL)
-        job = jobs.at_work(name)
+        with suppress(OSError, Gone):  # who does not answer for a moment may have it
+            job = jobs.at_work(name)
     say(f"Flink has it as job {job}: {jobs.page(job)}", 0)
     return _OnFlink(jobs, job)
 
@@ -163,7 +169,13 @@ class _Sent:
         self._server = f"the job server{f' at {endpoint}' if endpoint else ''}"
         pipeline = beam.Pipeline(options=beam_options)
         build(pipeline)
-        self._result: Any = pipeline.run()
+        try:
+            self._result: Any = pipeline.run()
+        except grpc.RpcError as error:
+            raise RunError(
+                f"{self._server} did not take the job ({error.code().name}): start it again, which finds it if it was "
+                "taken after all"
+            ) from error
 
     def state(self) -> str:
         try:

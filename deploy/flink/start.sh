@@ -7,7 +7,7 @@ usage() {
 start.sh      set up what is missing, start what does not run, wait until it answers, and say the command that uses it
 
 It takes no words; these variables say what is to be otherwise:
-  FLINK_FOLDER        where all of it lies: programs, logs, checkpoints (default: .flink in the checkout)
+  FLINK_FOLDER        where all of it lies: programs and logs; each machine's own (default: .flink in the checkout)
   FLINK_PROGRAMS      where Flink and Beam's runner for it lie, or are put (default: FLINK_FOLDER)
   FLINK_ROLES         what runs on this machine, of jobmanager taskmanager jobserver pool (default: all four)
   FLINK_HOST          by which address others reach this machine (default: 127.0.0.1, which nobody else does)
@@ -22,7 +22,7 @@ It takes no words; these variables say what is to be otherwise:
   PYTHON              that of the workers, with this project (default: that of .venv, else python3)
 
 What a service says is in FOLDER/log. Where one has died, start.sh starts it again and leaves the others alone.
-exit codes: 0 all of it answers; 1 something did not start; 2 wrong usage, or nothing to do
+exit codes: 0 all of it answers, or runs already; 1 something did not start; 2 wrong usage
 END_OF_HELP
 }
 
@@ -71,7 +71,7 @@ names=()
 ! has pool || names+=(pool)
 missing=()
 for each in "${names[@]}"; do runs "$each" || missing+=("$each"); done
-((${#missing[@]})) || refuse "all of it runs already, in $folder: stop.sh stops it"
+((${#missing[@]})) || { say "all of it runs already, in $folder: stop.sh stops it" && exit 0; }
 lacks() { [[ " ${missing[*]} " == *" $1 "* ]]; }
 ! lacks jobmanager || { free "$host" "$rest" FLINK_REST_PORT && free "$host" "$rpc" FLINK_RPC_PORT; }
 ! lacks jobserver || { free "$host" "$job" FLINK_JOB_PORT && free "$host" "$artifact" FLINK_ARTIFACT_PORT; }
@@ -86,7 +86,7 @@ set_up() { # FOLDER COMMAND: what the command makes in a folder that takes its n
     flock 8
     if [[ ! -d $1 ]]; then
         rm -rf "$1.new" && mkdir -p "$1.new"
-        "$2" "$1.new" || fail "$(basename "$1") could not be fetched"
+        "$2" "$1.new" || { say "$(basename "$1") could not be fetched, for the reason above" && exit 1; }
         mv "$1.new" "$1"
     fi
     exec 8>&-
@@ -137,8 +137,7 @@ run_flink() { # NAME CLASS MEGABYTES OPTIONS
 
 run_jobmanager() {
     run_flink jobmanager entrypoint.StandaloneSessionClusterEntrypoint 512 -D jobmanager.memory.process.size=1024m \
-        -D "jobmanager.bind-host=$host" -D "rest.bind-address=$host" -D "web.tmpdir=$folder/tmp/jobmanager" \
-        -D "state.checkpoints.dir=file://$folder/checkpoints"
+        -D "jobmanager.bind-host=$host" -D "rest.bind-address=$host" -D "web.tmpdir=$folder/tmp/jobmanager"
 }
 
 registered=() # names of TaskManagers that were started, each of which no other ever has

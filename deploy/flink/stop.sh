@@ -7,7 +7,7 @@ usage() {
 stop.sh [NAMES]   stop these, or all: jobmanager, taskmanager-1 and so on, jobserver, pool; harmless where none runs
 
 They are asked to end, and killed after 10 seconds; what workers they had ends with the pool. FLINK_FOLDER names the folder that
-start.sh was given. Programs, logs and checkpoints stay in it.
+start.sh was given. Programs and logs stay in it.
 END_OF_HELP
 }
 

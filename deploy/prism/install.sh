@@ -11,22 +11,16 @@ into Go's bin folder, or into GOBIN, where --runner=PrismRunner finds it. Nothin
 END_OF_HELP
 }
 
-say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
-
-refuse() {
-    say "$*"
-    exit 2
-}
-
+here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../services.sh
+. "$here/../services.sh"
 case ${1-} in
     '') ;;
     -h | --help) usage && exit 0 ;;
     *) refuse "$1: it takes no words" ;;
 esac
-here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
-python=${PYTHON:-python3}
-[[ -n ${PYTHON-} || ! -x $here/../../.venv/bin/python ]] || python=$here/../../.venv/bin/python
-command -v go >/dev/null || refuse "go is not there: install Go (https://go.dev/dl), in which Prism is written"
+need go "build Prism, which is written in it: install Go (https://go.dev/dl)"
+python=$(python_of "$here/../..")
 version=$("$python" -c 'import importlib.metadata as m; print(m.version("apache-beam"))' 2>/dev/null) ||
     refuse "$python has no apache-beam: name in PYTHON the Python that has this project"
 module=github.com/apache/beam/sdks/v2/go/cmd/prism@v$version

@@ -43,7 +43,7 @@ alone
 
 missing=()
 for each in prism pool; do runs "$each" || missing+=("$each"); done
-((${#missing[@]})) || refuse "both run already, in $folder: stop.sh stops them"
+((${#missing[@]})) || { say "both run already, in $folder: stop.sh stops them" && exit 0; }
 lacks() { [[ " ${missing[*]} " == *" $1 "* ]]; }
 ! lacks prism || { free 127.0.0.1 "$port" PRISM_PORT && free 127.0.0.1 "$web" PRISM_WEB_PORT; }
 ! lacks pool || free 127.0.0.1 "$pool" PRISM_POOL_PORT

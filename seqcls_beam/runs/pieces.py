@@ -13,6 +13,7 @@ What the folder knows of its stream as a whole is in `runs.remembered`.
 
 import hashlib
 import os
+import socket
 from functools import partial
 from typing import NamedTuple
 
@@ -107,6 +108,15 @@ def prepare(
     for folder in (store.uri(FOLDER), top, top.rpartition("/")[0]):
         storage.sync(folder)
     return topic is not None and "topic" not in late
+
+
+def ensure_begun(output: str) -> None:
+    """Raise `RunError` where no stream has begun in a folder: a worker may have another one of that name."""
+    if not store_of(storage.absolute(output)).exists(remembered.STREAM):
+        raise RunError(
+            f"--output={output}: no stream has begun there, as {socket.gethostname()} sees it: give a bucket, or a "
+            "folder that all machines mount under that name"
+        )
 
 
 def is_stream(store: Store) -> bool:

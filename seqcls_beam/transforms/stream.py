@@ -32,7 +32,7 @@ from seqcls_beam.reading.clients import opened
 from seqcls_beam.reading.messages import Message, MessageLayout, own_time, to_record
 from seqcls_beam.reading.subscription import Subscription
 from seqcls_beam.runs.flow import Took, flow_of
-from seqcls_beam.runs.pieces import append
+from seqcls_beam.runs.pieces import append, ensure_begun
 from seqcls_beam.schema import Mark
 
 Batches = PCollection[pa.RecordBatch]
@@ -77,7 +77,7 @@ class AppendWindows(beam.PTransform[Batches, Batches]):
     """PREDICTION batches → the same, when there is a durable piece in every window that they have rows of.
 
     `output` is the folder, `window` the seconds of event time in a window. `subscription` names the `runs.flow.Flow` of
-    this process that is told. Raises what `runs.pieces.append` does.
+    this process that is told. Raises what `runs.pieces.append` does, and before anything is pulled what `ensure_begun`.
     """
 
     output: str
@@ -167,7 +167,10 @@ class _Pull(beam.DoFn, RestrictionProvider):
                 timed = batch.filter(_timed(messages, batch, self._source.timestamp_attribute))
                 reached = flow.pulled(puller, timed["position"], timed["keep"].field("publish_time"))
                 if reached is not None:
-                    watermark.set_watermark(Timestamp(micros=reached))
+                    # A runner may know more: of a process that died, and whose messages came again.
+                    known = watermark.current_watermark()
+                    now = Timestamp(micros=reached)
+                    watermark.set_watermark(now if known is None else max(now, known))
                 yield TimestampedValue(batch, Timestamp(micros=pc.min(batch["position"]).as_py()))
         if flow.stopping.is_set():
             restriction.try_claim(left.stop)
@@ -197,6 +200,10 @@ class _Append(beam.DoFn):
         )
         self._waited = Metrics.distribution("seqcls_beam.AppendWindows", "milliseconds-since-published")
         self._told: set[bytes] = set()
+
+    def setup(self) -> None:
+        """Raise `RunError` where this machine has another folder of the output's name: what lies there is lost."""
+        ensure_begun(self._how.output)
 
     def process(self, predictions: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Durable when it yields."""

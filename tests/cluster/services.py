@@ -17,10 +17,12 @@ DEPLOY = ROOT / "deploy"
 PROGRAMS = ROOT / ".flink"
 """Where Flink and Beam's runner for it stay between two runs of these tests: 400 MB."""
 
-SOONER = "-Dslot.request.timeout=4000 -Drestart-strategy.exponential-delay.backoff-multiplier=1.5"
+SOONER = (
+    "-Dheartbeat.interval=500 -Dslot.request.timeout=4000 -Drestart-strategy.exponential-delay.backoff-multiplier=1.5"
+)
 """Settings with which a job gives up in half a minute, as it does in three by default."""
 
-AT_WORK = ("CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING")
+AT_WORK = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING")
 
 
 def free_ports(count: int) -> list[int]:
@@ -100,17 +102,17 @@ class Flink(Services):
         """Jobs that are in one of the states."""
         return [each["id"] for each in self.asked("jobs")["jobs"] if each["status"] in states]
 
-    def idle(self) -> bool:
-        """Whether no job is at work any more, soon."""
-        for _ in range(100):
+    def idle(self, seconds: float = 10.0) -> bool:
+        """Whether no job is at work any more, within so many seconds."""
+        for _ in range(int(seconds * 10)):
             if not self.jobs(*AT_WORK):
                 return True
             time.sleep(0.1)
         return False
 
-    def end(self) -> str:
-        """The state that the newest job comes to within ten seconds."""
-        self.idle()
+    def end(self, seconds: float = 10.0) -> str:
+        """The state that the newest job comes to within so many seconds."""
+        self.idle(seconds)
         return str(max(self.asked("jobs/overview")["jobs"], key=lambda each: each["start-time"])["state"])
 
     def workers(self) -> list[int]:

@@ -43,6 +43,7 @@ def engine(request: pytest.FixtureRequest, prism: str, one_machine: Flink) -> It
         yield ["--runner=PrismRunner", f"--prism_location={prism}"]
         return
     count = request.param[-1]
+    one_machine.stop()  # other tests may have had two
     one_machine.start(FLINK_TASKMANAGERS=count)
     assert one_machine.asked("overview")["taskmanagers"] == int(count)
     yield one_machine.flags

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.cluster.faults import failed_with_a_sentence, freeze, thaw
-from tests.cluster.runs import published, run
+from tests.cluster.runs import made, published, run
 from tests.cluster.test_faults import CLASSIFY, UNITS, classified, classify, published_by_a_rerun  # noqa: F401
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -35,6 +35,16 @@ def test_a_command_that_is_told_to_end_takes_its_job_along(number, flink, many, 
         assert "Traceback" not in command.said()
     assert published(command.out) is None
     assert flink.end() == "CANCELED"
+
+
+def test_a_job_goes_on_without_its_command(flink, many, classified, tmp_path):  # noqa: F811
+    with classify(tmp_path, many, flink) as command:
+        assert freeze(command, flink) < UNITS
+        command.ask(signal.SIGKILL)
+        assert command.code() == -signal.SIGKILL
+    thaw(flink)
+    assert flink.end(120) == "FINISHED"
+    assert made(command.out) == classified
 
 
 def in_hand(out: Path, process: int) -> bool:

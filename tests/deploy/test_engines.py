@@ -4,6 +4,7 @@ import copy
 import importlib.metadata
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -107,6 +108,15 @@ def test_a_stop_where_nothing_runs_is_harmless(engine, tmp_path):
     done = called(DEPLOY / engine / "stop.sh", **folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert called(DEPLOY / engine / "stop.sh", "pool", **folder).returncode == 2
+
+
+@pytest.mark.parametrize("engine", ["flink", "prism"])
+def test_a_stop_that_cannot_see_what_runs_says_so(engine, tmp_path):
+    """Without ps, as in small images: nothing would be ended, and all forgotten."""
+    for each in ("bash", "dirname", "readlink"):
+        (tmp_path / each).symlink_to(shutil.which(each) or "")
+    done = called(DEPLOY / engine / "stop.sh", PATH=str(tmp_path), **{f"{engine.upper()}_FOLDER": str(tmp_path)})
+    assert done.returncode == 2 and "ps is not there, and is needed to see what runs" in done.stderr
 
 
 def test_a_stop_ends_what_was_started_and_no_stranger_that_has_its_number(tmp_path):

@@ -213,6 +213,20 @@ def test_nothing_is_downloaded_for_a_flink_that_nobody_started():
         configure(made, runner)
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--runner=FlinkRunner", "--flink_master=[local]", "--flink_job_server_jar=/job.jar"),
+        ("--runner=PortableRunner", "--job_endpoint=127.0.0.1:8099"),
+    ],
+)
+def test_a_stream_is_refused_where_nobody_sees_to_its_acknowledging(flags):
+    made, runner = options(*flags)
+    with pytest.raises(UsageError, match=r"a stream needs .*--flink_master=HOST:PORT"):
+        configure(made, runner, streaming=True)
+    configure(made, runner)
+
+
 def program(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("#!/bin/sh\n")

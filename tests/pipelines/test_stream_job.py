@@ -174,3 +174,87 @@ def test_a_job_that_is_not_started_again(flink, asked, tmp_path):
         RunError, match=r"job 4711 failed: java\.lang\.Error: why; what is not acknowledged comes again"
     ):
         stream_job._watch(job, lambda: None)
+
+
+@pytest.mark.parametrize("before", ["FAILING", "RUNNING"])
+def test_why_a_job_failed_is_told_with_its_end_though_it_was_seen_before(flink, asked, tmp_path, capsys, before):
+    """Flink knows the failure while the job still ends, or has not begun to."""
+    flink.failures, flink.states = [(5, TRACE)], [before, "FAILED"]
+    job = stream_job._OnFlink(FlinkJobs(flink.master), "4711")
+    with pytest.raises(RunError, match=r"job 4711 failed: OSError: \[Errno 5\] Input/output error; what is not"):
+        stream_job._watch(job, lambda: None)
+    assert ("is started again" in capsys.readouterr().err) == (before == "RUNNING")
+
+
+def test_a_failure_in_the_last_moment_of_a_job_that_is_told_to_end_is_its_end(flink, asked, tmp_path, capsys):
+    def came() -> signal.Signals:
+        flink.failures = [(9, TRACE)]
+        return signal.SIGTERM
+
+    flink.states = ["RUNNING"]
+    stream_job._watch(stream_job._OnFlink(FlinkJobs(flink.master), "4711"), came)
+    assert flink.cancelled and "is started again" not in capsys.readouterr().err
+
+
+def test_a_flink_that_does_not_hear_of_the_end_is_told_again(flink, asked, tmp_path, monkeypatch):
+    tries, cancel = [], FlinkJobs.cancel
+
+    def deaf_once(jobs: FlinkJobs, job: str) -> None:
+        tries.append(job)
+        if len(tries) == 1:
+            raise TimeoutError("timed out")
+        cancel(jobs, job)
+
+    monkeypatch.setattr(FlinkJobs, "cancel", deaf_once)
+    wait = iter([signal.SIGTERM])
+    stream_job._watch(stream_job._OnFlink(FlinkJobs(flink.master), "4711"), lambda: next(wait, None))
+    assert tries == ["4711", "4711"] and len(flink.cancelled) == 1
+
+
+class Sent:
+    """What was sent to a job server that does not answer for a moment."""
+
+    def __init__(self, *_: object) -> None:
+        self._asked = 0
+
+    def failed(self) -> None:
+        self._asked += 1
+        if self._asked == 1:
+            raise ConnectionError("UNAVAILABLE")
+
+    def cancel(self) -> None:
+        raise ConnectionError("UNAVAILABLE")
+
+
+def test_who_does_not_answer_while_a_job_is_sent_is_asked_again(flink, asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stream_job, "_Sent", Sent)
+    original, looks = FlinkJobs.at_work, []
+
+    def at_work_now(jobs: FlinkJobs, name: str) -> str | None:
+        looks.append(name)
+        if len(looks) == 3:
+            raise TimeoutError("timed out")
+        if len(looks) == 4:
+            at_work(flink)
+        return original(jobs, name)
+
+    monkeypatch.setattr(FlinkJobs, "at_work", at_work_now)
+    asked.append(signal.SIGTERM)
+    run(flink, tmp_path)
+    assert len(looks) == 4 and "Flink has it as job 4711" in capsys.readouterr().err
+
+
+def test_a_job_that_flink_never_has_is_said_though_the_job_server_is_gone(flink, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream_job, "_Sent", Sent)
+    monkeypatch.setattr(stream_job, "_SUBMITTING", 0.1)
+    with pytest.raises(RunError, match="the job server took the job 0 s ago, and Flink does not know it"):
+        run(flink, tmp_path)
+
+
+def test_a_flink_that_is_gone_before_anything_is_sent_is_a_sentence(flink, asked, tmp_path, monkeypatch):
+    def gone(*_: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(FlinkJobs, "at_work", gone)
+    with pytest.raises(RunError, match=r"does not answer any more \(timed out\): nothing was sent"):
+        run(flink, tmp_path)

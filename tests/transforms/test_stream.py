@@ -11,11 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.restriction_trackers import OffsetRange
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.sdf_utils import (
+    RestrictionTrackerView,
+    ThreadsafeRestrictionTracker,
+    ThreadsafeWatermarkEstimator,
+)
 from apache_beam.runners.worker import statesampler
 from apache_beam.utils.counters import CounterFactory
+from apache_beam.utils.timestamp import Timestamp
 
 from pipelines import classify, epochs, stream_graph, streaming
 from pipelines.options import UsageError
@@ -26,11 +33,14 @@ from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.engine import Classifier
 from seqcls_beam.reading import clients
 from seqcls_beam.reading.messages import Message, message_layout, to_record
+from seqcls_beam.runs import flow as flows
 from seqcls_beam.runs.flow import MAX_BYTES, Flow, Pace, Took
 from seqcls_beam.runs.pieces import prepare
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import labeled
 from seqcls_beam.transforms import Classify, Tokenize
-from seqcls_beam.transforms.stream import AppendWindows, PullMessages, _Pulls, _timed, prompt_bundles
+from seqcls_beam.transforms import stream as stream_steps
+from seqcls_beam.transforms.stream import AppendWindows, PullMessages, _Append, _Pull, _Pulls, _timed, prompt_bundles
 from tests import broker, tiny
 from tests.corpora import texts
 
@@ -250,6 +260,32 @@ def test_pulls_are_put_off_and_never_shared_out():
     assert pulls.current_restriction() == OffsetRange(0, 1000)
     assert pulls.try_split(0) == (OffsetRange(0, 1), OffsetRange(1, 1000))
     pulls.check_done()
+
+
+def test_a_puller_that_goes_on_in_another_process_does_not_go_back_in_time(monkeypatch):
+    """A runner keeps its event time; what another process pulls next may be older: what was not acknowledged."""
+    came: list[Message] = []
+    monkeypatch.setattr(stream_steps, "opened", lambda _: SimpleNamespace(take=lambda *_: came, acknowledge=print))
+    flows.forget(NAME)
+    source = SourceOptions(subscription=NAME, timestamp_attribute="t")
+    pull = _Pull(PullMessages(source, message_layout(ReadOptions(input=()), source)))
+    watermark = ThreadsafeWatermarkEstimator(ManualWatermarkEstimator(Timestamp(9)))
+    for at, reached in ((5, 9), (20, 20)):
+        came[:] = [Message(str(at), 100_000_000, {"t": str(at * 1000)}, b'{"text": "a"}')]
+        pulls = RestrictionTrackerView(ThreadsafeRestrictionTracker(_Pulls(OffsetRange(0, 9))))
+        (batch,) = pull.process(0, beam.DoFn.BundleFinalizerParam(), pulls, watermark)
+        assert batch.timestamp == Timestamp(at) and watermark.current_watermark() == Timestamp(reached)
+    flows.forget(NAME)
+
+
+def test_a_worker_begins_nothing_where_no_stream_has_begun(tmp_path):
+    """As on a machine that does not see the launcher's disk: what lies there nobody seals."""
+    step = _Append(AppendWindows(str(tmp_path / "out"), 300))
+    with pytest.raises(RunError, match=rf"^--output={tmp_path}/out: no stream has begun there, as .* sees it"):
+        step.setup()
+    assert not (tmp_path / "out").exists()
+    prepare(str(tmp_path / "out"), 300)
+    step.setup()
 
 
 def fail(batch: pa.RecordBatch) -> pa.RecordBatch:
