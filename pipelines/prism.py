@@ -77,8 +77,6 @@ def _quiet() -> Iterator[None]:
     """
     log = logging.getLogger(sdk_worker.__name__)
     log.addFilter(_not_raised)
-    # Its threads see Prism go when the pipeline is over, and may be late with it.
-    logging.getLogger("apache_beam.runners.worker.data_plane").setLevel(logging.CRITICAL)
     vars(sdk_worker)["print"] = _say_nothing
     try:
         yield

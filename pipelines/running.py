@@ -2,6 +2,7 @@
 
 import atexit
 import copy
+import logging
 import os
 import re
 import signal
@@ -22,6 +23,8 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import data_plane
 
 from pipelines import submitted
 from pipelines.command import NoJob
@@ -47,8 +50,19 @@ class Engine:
 
 _ENDED = re.compile(r"failed in state (CANCELLED|FAILED): (.*)", re.DOTALL)
 """How Beam tells that a job of a job server did not end well, and what the engine said last."""
-_READERS = ("wait_until_finish_read", "read_grpc_client_inputs", "read_state", "read_log_control_messages")
-"""Names of Beam's threads that read from a job server, and from an engine whose worker is this process."""
+_WORKER_GONE = "Channel closed prematurely."
+"""What Beam's local runner says of a process that it started and that answers no more."""
+_QUIET = {
+    # They read from a job server, from an engine whose worker is this process, and from workers of this process.
+    "wait_until_finish_read": grpc.RpcError,
+    "read_grpc_client_inputs": grpc.RpcError,
+    "read_state": grpc.RpcError,
+    "read_log_control_messages": grpc.RpcError,
+    "beam_control_read": grpc.RpcError,
+    # It waits for a process of the local runner, and says that it has ended ill.
+    "run_worker": RuntimeError,
+}
+"""Beam's threads that end with a traceback where who they are connected with is gone, and what they raise then."""
 
 
 @contextmanager
@@ -90,7 +104,7 @@ def run_pipeline(
             if service:
                 submitted.run(beam_options, build, name, reader, watch)
                 return
-            _quiet_readers()
+            _quiet_threads()
             with _ready(beam_options, name) as options:
                 pipeline = beam.Pipeline(options=options)
                 build(pipeline)
@@ -172,6 +186,11 @@ def _sentences(endpoint: str | None) -> Iterator[None]:
             "the job may go on or be over; start it again, which goes on from what is done"
         ) from error
     except RuntimeError as error:
+        if str(error) == _WORKER_GONE:
+            raise RunError(
+                "a worker process of this run is gone, as one is that was killed for want of memory: start it again, "
+                "which goes on from what is done"
+            ) from error
         found = _ENDED.search(str(error))
         if found is None or "Traceback (most recent call last)" in found[2]:
             raise
@@ -187,10 +206,10 @@ def _sentences(endpoint: str | None) -> Iterator[None]:
         ) from error
 
 
-def _quiet_readers() -> None:
-    """Beam's threads that read from an engine end with a traceback where it goes: here without, and for good.
+def _quiet_threads() -> None:
+    """Beam's threads end without a traceback where an engine or a worker is gone, which the pipeline ends with, too.
 
-    Some see it after the pipeline's end, when what went wrong has been said.
+    For good, since some see it after the pipeline's end.
     """
     before = threading.excepthook
     if getattr(before, "quiet", False):
@@ -198,11 +217,13 @@ def _quiet_readers() -> None:
 
     def told(error: threading.ExceptHookArgs) -> None:
         name = error.thread.name if error.thread is not None else ""
-        if name not in _READERS or not issubclass(error.exc_type, grpc.RpcError):
+        if name not in _QUIET or not issubclass(error.exc_type, _QUIET[name]):
             before(error)
 
     told.quiet = True  # type: ignore[attr-defined]
     threading.excepthook = told
+    for each in (data_plane, worker_handlers):  # which log the same
+        logging.getLogger(each.__name__).setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -129,8 +129,9 @@ def test_a_worker_killed_in_the_middle_fails_the_run(tmp_path, job):
         assert len(found) == 2, [_command(pid) for pid in _descendants(process.pid)]
         for pid in found:
             os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=100)
+        said = process.communicate(timeout=100)[1]
         assert process.returncode == 1
+        assert "a worker process of this run is gone" in said and "Traceback" not in said, said
     assert seen_by_listing(out) == set()
     assert classify.main([*flags, f"--output={out}"]) == 0
     assert part_digests(out) == expected

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import prism, running
 from pipelines.command import NoJob
 from pipelines.hanging import Watch
-from pipelines.running import _quiet_readers, _sentences, _wait, run_pipeline, told_in
+from pipelines.running import _quiet_threads, _sentences, _wait, run_pipeline, told_in
 from seqcls_beam.runs.run import RunError
 
 
@@ -50,6 +50,7 @@ WORKER = "Traceback (most recent call last):\n  File ...\nRunError: too many rej
             "fewer slots are free there than --parallelism asks for",
         ),
         (RuntimeError(f"Pipeline j failed in state FAILED: {WORKER}"), RuntimeError, "RunError: too many rejects"),
+        (RuntimeError("Channel closed prematurely."), RunError, "a worker process of this run is gone"),
         (RuntimeError("of a step, in process"), RuntimeError, "of a step, in process"),
         (ValueError("of a step"), ValueError, "of a step"),
     ],
@@ -108,8 +109,8 @@ def test_a_thread_of_beams_that_loses_its_engine_says_nothing_even_when_all_is_o
     told = []
     before, threading.excepthook = threading.excepthook, lambda each: told.append(str(each.exc_value))
     try:
-        _quiet_readers()
-        _quiet_readers()
+        _quiet_threads()
+        _quiet_threads()
         for name, error in (
             ("wait_until_finish_read", Unavailable("the job server")),
             ("wait_until_finish_read", ValueError("what it said")),
