@@ -57,6 +57,16 @@ start() { # NAME COMMAND: in a group of its own, so that all that it starts ends
     started+=("$name")
 }
 
+own() { # FOLDER VARIABLE: make a folder that can be written, and print its whole path
+    { mkdir -p "$1" && [[ -w $1 ]]; } 2>/dev/null || refuse "$1 cannot be written: name another folder in $2"
+    (cd "$1" && pwd)
+}
+
+has_project() { # PYTHON: refuse one that has not what workers run
+    "$1" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("apache_beam") and u.find_spec("seqcls_beam")))' ||
+        refuse "$1 has no seqcls_beam, or no apache_beam: name in PYTHON the Python that has this project"
+}
+
 alone() { # until this script ends: of two starts in one folder the second is refused
     need flock "keep two starts apart: install util-linux"
     need ps "see what runs: install procps"

@@ -20,6 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.command import explained, say, sentence
 from pipelines.engines import is_prism
 from pipelines.prism import prism_of_its_own
+from pipelines.quiet import quiet_threads
 from pipelines.sealer import Sealer
 from pipelines.stream_graph import Stream, begin, build
 from pipelines.terminal import screen
@@ -64,6 +65,7 @@ class Epochs:
     def run(self) -> int:
         """Epoch after epoch, then what is left to do."""
         begun = time.monotonic()
+        quiet_threads()
         seals = Sealer(self._flow, self._stream.output, self._stream.config.windows)
         # Signals are handled by the main thread, which so must never be long in a forward pass.
         work = threading.Thread(target=self._work, daemon=True)

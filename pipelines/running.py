@@ -2,7 +2,6 @@
 
 import atexit
 import copy
-import logging
 import os
 import re
 import signal
@@ -23,8 +22,6 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
-from apache_beam.runners.worker import data_plane
 
 from pipelines import submitted
 from pipelines.command import NoJob
@@ -33,6 +30,7 @@ from pipelines.engines import is_flink_cluster, is_prism
 from pipelines.flink_jobs import FlinkJobs
 from pipelines.hanging import watched
 from pipelines.prism import PrismEnded, prism_of_its_own
+from pipelines.quiet import quiet_threads
 from seqcls_beam import storage
 from seqcls_beam.runs.progress import Reader, close_folder, open_folder
 from seqcls_beam.runs.run import RunError
@@ -52,17 +50,6 @@ _ENDED = re.compile(r"failed in state (CANCELLED|FAILED): (.*)", re.DOTALL)
 """How Beam tells that a job of a job server did not end well, and what the engine said last."""
 _WORKER_GONE = "Channel closed prematurely."
 """What Beam's local runner says of a process that it started and that answers no more."""
-_QUIET = {
-    # They read from a job server, from an engine whose worker is this process, and from workers of this process.
-    "wait_until_finish_read": grpc.RpcError,
-    "read_grpc_client_inputs": grpc.RpcError,
-    "read_state": grpc.RpcError,
-    "read_log_control_messages": grpc.RpcError,
-    "beam_control_read": grpc.RpcError,
-    # It waits for a process of the local runner, and says that it has ended ill.
-    "run_worker": RuntimeError,
-}
-"""Beam's threads that end with a traceback where who they are connected with is gone, and what they raise then."""
 
 
 @contextmanager
@@ -104,7 +91,7 @@ def run_pipeline(
             if service:
                 submitted.run(beam_options, build, name, reader, watch)
                 return
-            _quiet_threads()
+            quiet_threads()
             with _ready(beam_options, name) as options:
                 pipeline = beam.Pipeline(options=options)
                 build(pipeline)
@@ -204,26 +191,6 @@ def _sentences(endpoint: str | None) -> Iterator[None]:
         raise NoJob(
             f"the job failed on its engine, and published nothing: {why}; start it again, and it goes on from there"
         ) from error
-
-
-def _quiet_threads() -> None:
-    """Beam's threads end without a traceback where an engine or a worker is gone, which the pipeline ends with, too.
-
-    For good, since some see it after the pipeline's end.
-    """
-    before = threading.excepthook
-    if getattr(before, "quiet", False):
-        return
-
-    def told(error: threading.ExceptHookArgs) -> None:
-        name = error.thread.name if error.thread is not None else ""
-        if name not in _QUIET or not issubclass(error.exc_type, _QUIET[name]):
-            before(error)
-
-    told.quiet = True  # type: ignore[attr-defined]
-    threading.excepthook = told
-    for each in (data_plane, worker_handlers):  # which log the same
-        logging.getLogger(each.__name__).setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ ORDER = [
     "flink_jobs",
     "engines",
     "prism",
+    "quiet",
     "dataflow",
     "workers",
     "hanging",

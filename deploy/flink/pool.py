@@ -10,12 +10,15 @@ waited for without end, and one whose job is cancelled meanwhile stays until its
 
 import argparse
 import os
+import re
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
@@ -25,6 +28,7 @@ from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 LOOK, GRACE = 2.0, 10.0
 """Seconds between two looks at a service, and from its end to that of a worker which does not end by itself."""
 
+ADDRESS = re.compile(r"(?!-)[^\s/]+:\d{1,5}")
 READY = b"."
 WORKER = f"""\
 import os, sys
@@ -39,11 +43,21 @@ harness.run()
 class Pool(services.BeamFnExternalWorkerPoolServicer):
     """The service that a TaskManager asks for a worker."""
 
+    def __init__(self) -> None:
+        self._workers: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+    def end(self) -> None:
+        """Ask all workers to end."""
+        for each in self._workers:
+            each.terminate()
+
     def StartWorker(
         self, request: messages.StartWorkerRequest, context: grpc.ServicerContext
     ) -> messages.StartWorkerResponse:
         """Start a process, which connects to who asked for it; killed where nobody waits for it any more."""
         address = request.control_endpoint.url
+        if not ADDRESS.fullmatch(address):
+            return messages.StartWorkerResponse(error=f"{address!r}: expected the HOST:PORT of who asks for a worker")
         told, tells = os.pipe()
         words = [sys.executable, "-c", WORKER, address, request.worker_id, str(tells)]
         try:
@@ -53,6 +67,7 @@ class Pool(services.BeamFnExternalWorkerPoolServicer):
             return messages.StartWorkerResponse(error=f"no worker could be started: {error}")
         finally:
             os.close(tells)
+        self._workers.add(worker)
         print(f"worker {request.worker_id} of {address}: process {worker.pid}", flush=True)
         threading.Thread(target=mind, args=(worker, address), daemon=True).start()
         with os.fdopen(told, "rb") as pipe:
@@ -60,7 +75,8 @@ class Pool(services.BeamFnExternalWorkerPoolServicer):
                 if not context.is_active():
                     worker.kill()
             if pipe.read() != READY:
-                return messages.StartWorkerResponse(error=f"the worker ended as it started: {ended(worker.wait())}")
+                how = ended(worker.wait()) if answers(address) else f"nobody listens at {address}"
+                return messages.StartWorkerResponse(error=f"the worker ended as it started: {how}")
         return messages.StartWorkerResponse()
 
     def StopWorker(self, request: messages.StopWorkerRequest, _: object) -> messages.StopWorkerResponse:
@@ -104,11 +120,16 @@ def main(argv: list[str]) -> None:
     port = parser.parse_args(argv).port
     # Not beside another pool: of two at one port either would be asked.
     server = grpc.server(shared_unbounded_instance(), options=[("grpc.so_reuseport", 0)])
-    services.add_BeamFnExternalWorkerPoolServicer_to_server(Pool(), server)
+    pool = Pool()
+    services.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
     server.add_insecure_port(f"127.0.0.1:{port}")  # who reaches it has this machine run whatever is sent
     server.start()
     print(f"a pool of workers at port {port}", flush=True)
-    server.wait_for_termination()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        server.wait_for_termination()
+    finally:
+        pool.end()
 
 
 if __name__ == "__main__":

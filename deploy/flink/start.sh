@@ -59,10 +59,11 @@ python=$(python_of "$here/../..")
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 need "$java" "run Flink: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)"
 need curl "ask Flink how it is"
-mkdir -p "$folder" && folder=$(cd "$folder" && pwd)
+folder=$(own "$folder" FLINK_FOLDER)
 alone
 programs=${FLINK_PROGRAMS:-$folder}
-mkdir -p "$programs" && programs=$(cd "$programs" && pwd)
+[[ -d $programs ]] || own "$programs" FLINK_PROGRAMS >/dev/null
+programs=$(cd "$programs" && pwd)
 
 names=()
 ! has jobmanager || names+=(jobmanager)
@@ -76,12 +77,13 @@ lacks() { [[ " ${missing[*]} " == *" $1 "* ]]; }
 ! lacks jobmanager || { free "$host" "$rest" FLINK_REST_PORT && free "$host" "$rpc" FLINK_RPC_PORT; }
 ! lacks jobserver || { free "$host" "$job" FLINK_JOB_PORT && free "$host" "$artifact" FLINK_ARTIFACT_PORT; }
 ! lacks jobserver || free "$host" "$expansion" FLINK_EXPANSION_PORT
-! lacks pool || free 127.0.0.1 "$pool" FLINK_POOL_PORT
+! lacks pool || { free 127.0.0.1 "$pool" FLINK_POOL_PORT && has_project "$python"; }
 
 property() { sed -n "s|.*<$1>\\(.*\\)</$1>.*|\\1|p" "$here/pom.xml"; }
 
 set_up() { # FOLDER COMMAND: what the command makes in a folder that takes its name when all is there
     [[ ! -d $1 ]] || return 0
+    [[ -w $programs ]] || refuse "$1 is not there, and $programs cannot be written: name another folder in FLINK_PROGRAMS"
     exec 8>"$programs/lock" # for clusters in other folders, which have their programs from here, too
     flock 8
     if [[ ! -d $1 ]]; then

@@ -38,7 +38,7 @@ if [[ -z ${PRISM-} ]] && ! command -v prism >/dev/null && command -v go >/dev/nu
 fi
 need "$prism" "run jobs: $here/install.sh makes it"
 python=$(python_of "$here/../..")
-mkdir -p "$folder" && folder=$(cd "$folder" && pwd)
+folder=$(own "$folder" PRISM_FOLDER)
 alone
 
 missing=()
@@ -46,7 +46,7 @@ for each in prism pool; do runs "$each" || missing+=("$each"); done
 ((${#missing[@]})) || { say "both run already, in $folder: stop.sh stops them" && exit 0; }
 lacks() { [[ " ${missing[*]} " == *" $1 "* ]]; }
 ! lacks prism || { free 127.0.0.1 "$port" PRISM_PORT && free 127.0.0.1 "$web" PRISM_WEB_PORT; }
-! lacks pool || free 127.0.0.1 "$pool" PRISM_POOL_PORT
+! lacks pool || { free 127.0.0.1 "$pool" PRISM_POOL_PORT && has_project "$python"; }
 
 ! lacks prism || start prism "$prism" --job_port="$port" --web_port="$web" --log_kind=text
 if lacks pool; then # it starts workers by the name "python", whatever that is

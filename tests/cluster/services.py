@@ -22,6 +22,14 @@ SOONER = (
 )
 """Settings with which a job gives up in half a minute, as it does in three by default."""
 
+USUAL = {
+    "FLINK_PROGRAMS": str(PROGRAMS),
+    "FLINK_OPTIONS": SOONER,
+    # Quick to start, and with few threads: each service lives for a minute or two.
+    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+"""Variables of every cluster of the tests."""
+
 AT_WORK = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING")
 
 
@@ -83,7 +91,7 @@ class Flink(Services):
         names = ("REST", "RPC", "JOB", "ARTIFACT", "EXPANSION", "POOL")
         ports = dict(zip(names, map(str, free_ports(len(names))), strict=True))
         variables = {f"FLINK_{name}_PORT": port for name, port in ports.items()}
-        super().__init__("flink", folder, {**variables, "FLINK_PROGRAMS": str(PROGRAMS), "FLINK_OPTIONS": SOONER})
+        super().__init__("flink", folder, {**variables, **USUAL})
         self.master = f"127.0.0.1:{ports['REST']}"
         self.flags = [
             "--runner=FlinkRunner",

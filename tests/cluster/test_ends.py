@@ -6,23 +6,24 @@ import time
 from pathlib import Path
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cluster.faults import failed_with_a_sentence, freeze, thaw
-from tests.cluster.runs import made, published, run
-from tests.cluster.test_faults import CLASSIFY, UNITS, classified, classify, published_by_a_rerun  # noqa: F401
+from tests.cluster.runs import published
+from tests.cluster.test_faults import UNITS, classify
+from tests.streams.test_classify_stream import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
-def test_a_job_is_cancelled_on_its_engine(flink, many, classified, tmp_path):  # noqa: F811
+def test_a_job_is_cancelled_on_its_engine(flink, many, tmp_path):
     with classify(tmp_path, many, flink) as command:
         assert freeze(command, flink) < UNITS
         (job,) = flink.jobs("RUNNING")
         flink.asked(f"jobs/{job}?mode=cancel", "PATCH")
         thaw(flink)
         assert "cancelled" in failed_with_a_sentence(command)
-    published_by_a_rerun(tmp_path, many, flink, classified)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -37,14 +38,16 @@ def test_a_command_that_is_told_to_end_takes_its_job_along(number, flink, many, 
     assert flink.end() == "CANCELED"
 
 
-def test_a_job_goes_on_without_its_command(flink, many, classified, tmp_path):  # noqa: F811
+def test_a_job_goes_on_without_its_command_and_its_workers_end_with_it(flink, many, tmp_path):
     with classify(tmp_path, many, flink) as command:
         assert freeze(command, flink) < UNITS
         command.ask(signal.SIGKILL)
         assert command.code() == -signal.SIGKILL
     thaw(flink)
     assert flink.end(120) == "FINISHED"
-    assert made(command.out) == classified
+    assert published(command.out) is not None
+    assert sum(pq.read_metadata(each).num_rows for each in command.out.glob("labels/*.parquet")) == 6_000
+    assert until(lambda: not flink.workers(), 30)
 
 
 def in_hand(out: Path, process: int) -> bool:
@@ -69,12 +72,3 @@ def test_a_step_that_hangs_ends_the_run(flink, many, tmp_path):
     assert "gave no sign of life for 40 s (--step_timeout)" in sentence, sentence
     assert "unit" in sentence, sentence
     assert flink.end() == "CANCELED"
-
-
-def test_workers_end_with_their_job(flink, reviews, tmp_path):
-    run("classify", tmp_path, f"--input={reviews}", *CLASSIFY, *flink.flags)
-    for _ in range(300):
-        if not flink.workers():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{flink.workers()} are there still")

@@ -91,6 +91,7 @@ def test_the_job_server_is_killed(flink, many, classified, tmp_path):
         assert freeze(command, flink) < UNITS
         flink.kill("jobserver")
         failed_with_a_sentence(command)
-        thaw(flink)
-        flink.start()
-    published_by_a_rerun(tmp_path, many, flink, classified)
+    thaw(flink)
+    flink.start()
+    assert flink.end(120) == "FINISHED"
+    assert made(command.out) == classified

@@ -16,7 +16,7 @@ from tests import s3
 from tests.cluster.faults import failed_with_a_sentence
 from tests.cluster.hosts import HERE, Host, hosts
 from tests.cluster.runs import Command, made
-from tests.cluster.services import PROGRAMS, SOONER, Services
+from tests.cluster.services import USUAL, Services
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -96,7 +96,7 @@ def cables(tmp_path_factory: pytest.TempPathFactory, many: Path, rows: Path) -> 
         bucket = stack.enter_context(s3.bucket("corpus", HERE))
         for each in (many, rows):
             fsspec.filesystem("s3").put(str(each), f"{bucket}/{each.name}")
-        usual = {"FLINK_PROGRAMS": str(PROGRAMS), "FLINK_OPTIONS": SOONER, "FLINK_TASKMANAGERS": "1"}
+        usual = {**USUAL, "FLINK_TASKMANAGERS": "1"}
         here = {"FLINK_ROLES": "jobmanager jobserver", "FLINK_HOST": HERE}
         services = [Services("flink", tmp_path_factory.mktemp("here"), {**usual, **here})]
         hidden = tmp_path_factory.mktemp("hidden")

@@ -103,6 +103,24 @@ def test_a_port_that_is_taken_is_named(engine, port, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["flink", "prism"])
+def test_a_folder_that_cannot_be_and_a_python_without_the_project_are_refused(engine, tmp_path):
+    program = tmp_path / "bin" / "java"
+    program.parent.mkdir()
+    program.symlink_to("/bin/true")
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    bare.chmod(0o755)
+    (tmp_path / "file").touch()
+    folder = f"{engine.upper()}_FOLDER"
+    variables = {"JAVA_HOME": str(tmp_path), "PRISM": "true", folder: str(tmp_path / "file" / "below")}
+    done = called(DEPLOY / engine / "start.sh", **variables)
+    assert done.returncode == 2 and f"file/below cannot be written: name another folder in {folder}" in done.stderr
+    done = called(DEPLOY / engine / "start.sh", **{**variables, folder: str(tmp_path), "PYTHON": str(bare)})
+    assert done.returncode == 2 and f"{bare} has no seqcls_beam" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("engine", ["flink", "prism"])
 def test_a_stop_where_nothing_runs_is_harmless(engine, tmp_path):
     folder = {f"{engine.upper()}_FOLDER": str(tmp_path / "none")}
     done = called(DEPLOY / engine / "stop.sh", **folder)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -28,8 +29,8 @@ class Control(services.BeamFnControlServicer):
     def Control(self, requests, context):
         """Ask a worker for nothing, until all is over."""
         self.came.set()
-        context.add_callback(self._over.set)
-        self._over.wait()
+        if context.add_callback(self._over.set):  # else it is over already
+            self._over.wait()
         return iter(())
 
 
@@ -48,24 +49,38 @@ def control() -> Iterator[tuple[Control, str]]:
             server.stop(0).wait()
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[tuple[services.BeamFnExternalWorkerPoolStub, int]]:
+@contextmanager
+def standing() -> Iterator[tuple[services.BeamFnExternalWorkerPoolStub, "subprocess.Popen[bytes]"]]:
     """How to ask a pool, and its process."""
     (port,) = free_ports(1)
     process = subprocess.Popen([sys.executable, DEPLOY / "flink" / "pool.py", f"--port={port}"])
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             grpc.channel_ready_future(channel).result(60)
-            yield services.BeamFnExternalWorkerPoolStub(channel), process.pid
+            yield services.BeamFnExternalWorkerPoolStub(channel), process
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[tuple[services.BeamFnExternalWorkerPoolStub, int]]:
+    with standing() as (ask, process):
+        yield ask, process.pid
 
 
 def asked(address: str) -> messages.StartWorkerRequest:
     request = messages.StartWorkerRequest(worker_id="1-1")
     request.control_endpoint.url = address
     return request
+
+
+def lives(process: int) -> bool:
+    """Whether a process is there that has not ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def until(done) -> None:
@@ -91,6 +106,29 @@ def test_nobody_waits_for_a_worker_that_dies_as_it_starts(pool):
         until(lambda: list(children(process)))
         os.kill(next(children(process)), signal.SIGKILL)
         assert answer.result().error == "the worker ended as it started: signal 9"
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "127.0.0.1:port", "--help", "a b:1"])
+def test_an_address_that_is_none_is_refused_at_once(pool, address):
+    answer = pool[0].StartWorker(asked(address), timeout=5)
+    assert answer.error == f"{address!r}: expected the HOST:PORT of who asks for a worker"
+
+
+def test_an_address_where_nobody_listens_is_named(pool):
+    (port,) = free_ports(1)
+    answer = pool[0].StartWorker(asked(f"127.0.0.1:{port}"), timeout=90)
+    assert answer.error == f"the worker ended as it started: nobody listens at 127.0.0.1:{port}"
+
+
+def test_a_pool_that_is_told_to_end_takes_its_workers_along():
+    with standing() as (ask, process), control() as (_, address):
+        for _ in range(2):
+            assert ask.StartWorker(asked(address), timeout=90).error == ""
+        workers = list(children(process.pid))
+        assert len(workers) == 2
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+        until(lambda: not any(map(lives, workers)))
 
 
 def test_a_worker_that_nobody_waits_for_any_more_goes(pool):

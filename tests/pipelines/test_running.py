@@ -18,7 +18,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import prism, running
 from pipelines.command import NoJob
 from pipelines.hanging import Watch
-from pipelines.running import _quiet_threads, _sentences, _wait, run_pipeline, told_in
+from pipelines.quiet import quiet_threads
+from pipelines.running import _sentences, _wait, run_pipeline, told_in
 from seqcls_beam.runs.run import RunError
 
 
@@ -109,11 +110,12 @@ def test_a_thread_of_beams_that_loses_its_engine_says_nothing_even_when_all_is_o
     told = []
     before, threading.excepthook = threading.excepthook, lambda each: told.append(str(each.exc_value))
     try:
-        _quiet_threads()
-        _quiet_threads()
+        quiet_threads()
+        quiet_threads()
         for name, error in (
             ("wait_until_finish_read", Unavailable("the job server")),
             ("wait_until_finish_read", ValueError("what it said")),
+            ("run_worker_go-job-1-environment_1", Unavailable("a Prism")),
             ("a user's", Unavailable("a service of theirs")),
         ):
             thread = threading.Thread(target=lose, args=(error,), name=name)
