@@ -93,10 +93,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_corpus(folder, given.rows)
-        pq.write_table(pq.read_table(folder / "corpus.parquet").slice(0, 1), folder / "first.parquet")
+        corpus = folder / "corpus.jsonl"  # of a Parquet file with one row group one worker would have all
+        with corpus.open() as lines:
+            (folder / "first.jsonl").write_text(next(lines))
         million = write_million(given.shared, given.prepared, folder / "million.parquet")
         pq.write_table(pq.read_table(million).slice(0, given.prepared // 1000), folder / "thousandth.parquet")
-        of_classify = ["--unit_bytes=1000000"]
+        of_classify = ["--text_column=text", "--unit_bytes=250000"]
         of_prepare = ["--max_length=128", "--num_shards=2"]
         for engine in given.engines:
             for workers in given.workers:
@@ -106,7 +108,7 @@ def main() -> None:
                         "engine": engine,
                         "workers": workers,
                         "classify": measured(
-                            "classify", folder / "corpus.parquet", folder / "first.parquet", given.rows, flags,
+                            "classify", corpus, folder / "first.jsonl", given.rows, flags,
                             of_classify, "labels/*.parquet",
                         ),
                         "prepare": measured(

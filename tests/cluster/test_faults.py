@@ -1,7 +1,5 @@
 """Processes of a Flink cluster that are killed while it classifies: what they end in, and what a rerun makes."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +53,6 @@ def test_a_taskmanager_is_killed_and_nobody_has_room(flink, many, classified, tm
         failed_with_a_sentence(command)
     # By the one that is left.
     published_by_a_rerun(tmp_path, many, flink, classified)
-
-
-def test_a_worker_is_killed(flink, many, classified, tmp_path):
-    with classify(tmp_path, many, flink) as command:
-        assert freeze(command, flink) < UNITS
-        os.kill(flink.workers()[0], signal.SIGKILL)
-        thaw(flink)
-        assert command.code() == 0, command.said() + flink.said()
-    assert made(command.out) == classified
 
 
 def test_the_pool_is_killed_with_all_workers(flink, many, classified, tmp_path):
