@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
 from tests.cluster.services import children, free_ports
 from tests.deploy.scripted import DEPLOY
+from tests.streams.test_classify_stream import until
 
 
 class Control(services.BeamFnControlServicer):
@@ -83,27 +83,20 @@ def lives(process: int) -> bool:
         return False
 
 
-def until(done) -> None:
-    end = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_a_worker_is_there_when_the_pool_answers_and_ends_with_who_asked(pool):
     ask, process = pool
     with control() as (service, address):
         assert ask.StartWorker(asked(address), timeout=60).error == ""
         assert service.came.wait(10)
         assert len(list(children(process))) == 1
-    until(lambda: not list(children(process)))
+    assert until(lambda: not list(children(process)))
 
 
 def test_nobody_waits_for_a_worker_that_dies_as_it_starts(pool):
     ask, process = pool
     with control() as (_, address):
         answer = ask.StartWorker.future(asked(address), timeout=60)
-        until(lambda: list(children(process)))
+        assert until(lambda: list(children(process)))
         os.kill(next(children(process)), signal.SIGKILL)
         assert answer.result().error == "the worker ended as it started: signal 9"
 
@@ -128,7 +121,7 @@ def test_a_pool_that_is_told_to_end_takes_its_workers_along():
         assert len(workers) == 2
         process.terminate()
         assert process.wait(10) == 128 + signal.SIGTERM
-        until(lambda: not any(map(lives, workers)))
+        assert until(lambda: not any(map(lives, workers)))
 
 
 def test_a_worker_that_nobody_waits_for_any_more_goes(pool):
@@ -136,7 +129,7 @@ def test_a_worker_that_nobody_waits_for_any_more_goes(pool):
     ask, process = pool
     with control() as (service, address):
         answer = ask.StartWorker.future(asked(address), timeout=60)
-        until(lambda: list(children(process)))
+        assert until(lambda: list(children(process)))
         answer.cancel()
-        until(lambda: not list(children(process)))
+        assert until(lambda: not list(children(process)))
         assert not service.came.is_set()
