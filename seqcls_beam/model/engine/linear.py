@@ -15,6 +15,9 @@ import platform
 import torch
 from torch import Tensor, nn
 
+_FEW_ROWS = 16
+"""With fewer a product of bytes may take another kernel, with other last bits, on processors with AMX: up to 4 did."""
+
 
 def available() -> bool:
     """Whether torch was built with these kernels for this processor."""
@@ -112,6 +115,10 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] → [..., O]: one product of bytes."""
+        rows = x.shape[:-1].numel()
+        if rows < _FEW_ROWS:
+            repeated = x.reshape(rows, -1).repeat(-(-_FEW_ROWS // rows), 1)
+            return self.forward(repeated)[:rows].view(*x.shape[:-1], -1)
         # Half a step more, since the conversion cuts off.
         bytes_ = (x * self._inverse_I).add_(self._zero + 0.5).clamp_(0, 255.5).to(torch.uint8)
         return _product_of_bytes(
