@@ -46,6 +46,7 @@ Read from the top: a room imports only rooms above it.
       clients.py       the one client of each that it has
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
+      tokenizer.py     texts → flat ids, and the special tokens round them
       tokens.py        RECORD → TOKENS
       cards.py         which of a machine's GPUs is this process's
       engine/          token ids → logits; with finetuning/ the only place that knows torch

@@ -149,15 +149,13 @@ def raising(folder: Path) -> Path:
 
 def overflowing(folder: Path, **config: Any) -> tuple[Path, int]:
     """Write a checkpoint that float16 takes, but for one token; its folder and the token's id."""
-    import torch
     from transformers import AutoModelForSequenceClassification
 
-    from seqcls_beam.model.engine.choosing import load, vocabulary
-    from seqcls_beam.model.engine.trial import Trial
+    from seqcls_beam.model.tokens import made_up
 
-    model = load(resolve(str(checkpoint(folder, **config))), torch.device("cpu"))
-    tried = Trial(model, vocabulary(model), 128, False, "single_label")._ids_T.tolist()
-    token = next(each for each in range(40, vocabulary(model)) if each not in tried)
+    made = resolve(str(checkpoint(folder, **config)))
+    tried = {token for ids, _, _ in made_up(made, 1, 400, 128) for token in ids.tolist()}
+    token = next(each for each in range(40, 400) if each not in tried)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     model.get_input_embeddings().weight.data[token] *= 1e7  # float16 ends at 65,504
     model.save_pretrained(folder)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from seqcls_beam import storage
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve_copy, version_in
 from seqcls_beam.model.checkpoints.errors import of_the_system
-from seqcls_beam.model.checkpoints.files import needed
+from seqcls_beam.model.checkpoints.files import named_in, needed
 from seqcls_beam.schema import REJECT_VALUE
 
 TEXTS = 64
@@ -39,9 +39,10 @@ def look(model: str) -> Seen:
     try:
         fs, path = storage.connect(where if version is None else storage.join(where, version))
         found = {each["name"].rstrip("/").rpartition("/")[2]: each for each in fs.ls(path, detail=True)}
+        wanted = needed(found, lambda index: named_in(fs.cat_file(storage.join(path, index)), index, model))
     except FileNotFoundError:
-        found = {}
-    files = ((name, found[name]) for name in needed(found))
+        found, wanted = {}, []
+    files = ((name, found[name]) for name in wanted)
     return version, *((name, info.get("size"), info.get("ino"), storage.identity(info)) for name, info in files)
 
 

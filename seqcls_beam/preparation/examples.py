@@ -40,7 +40,7 @@ def example(job: Job) -> pa.Schema:
             ("text", pa.string()),
             *([("text_pair", pa.string())] if job.pairs else []),
             ("input_ids", pa.list_(pa.int32())),
-            *([("token_type_ids", pa.list_(pa.int8()))] if job.pairs and job.tokenizer.sentence_ids else []),
+            *([("token_type_ids", pa.list_(pa.int8()))] if job.tokenizer.typed(job.pairs) else []),
             ("whole", pa.int32()),  # tokens it would have without a limit
         ]
     )

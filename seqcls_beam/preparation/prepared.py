@@ -84,7 +84,7 @@ def check_tokenizer(prepared: Prepared, tokenizer: Checkpoint) -> None:
             f"--data={prepared.folder} was tokenised for {was['name']}, and the tokenizer of {tokenizer.name} reads "
             f"texts otherwise: prepare the data with --model={tokenizer.name}"
         )
-    if prepared.pairs and prepared.tells_sentences_apart != tokenizer.sentence_ids:
+    if prepared.tells_sentences_apart != tokenizer.typed(prepared.pairs):
         raise ValueError(
             f"--data={prepared.folder} was tokenised for {was['name']}, and of it and {tokenizer.name} only one tells "
             f"the texts of a pair apart by token_type_ids: prepare the data with --model={tokenizer.name}"

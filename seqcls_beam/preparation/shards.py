@@ -34,7 +34,7 @@ def shard(job: Job, names: list[str]) -> pa.Schema:
     schema = pa.schema(
         [
             ("input_ids", pa.list_(pa.int32())),  # special tokens included, cut to the length, not padded
-            *([("token_type_ids", pa.list_(pa.int8()))] if job.pairs and job.tokenizer.sentence_ids else []),
+            *([("token_type_ids", pa.list_(pa.int8()))] if job.tokenizer.typed(job.pairs) else []),
             ("labels", kind),  # class number, -1 for none; 0 or 1 for every class; or the number to predict
             ("length", pa.int32()),  # of input_ids
             ("id", pa.string()),  # from the id column, else the digest of the row's key

@@ -16,6 +16,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pipelines import classify
 from seqcls_beam.model.checkpoints import CheckpointError, resolve
@@ -80,12 +81,16 @@ def test_the_digest_is_of_names_and_bytes(folder):
     assert resolve(str(folder)).digest != before
 
 
+def indexed(_):
+    return ["weights.safetensors", "model-1.safetensors"]
+
+
 def test_only_one_form_of_the_weights_is_needed():
     both = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "README.md", "model.onnx"]
-    assert needed(both) == ["config.json", "model.safetensors", "tokenizer.json"]
-    shards = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    assert needed([*shards, "pytorch_model.bin", "model.fp16.safetensors"]) == sorted(shards)
-    assert needed(["pytorch_model.bin", "vocab.txt", "spm.model", "flax_model.msgpack"]) == [
+    assert needed(both, indexed) == ["config.json", "model.safetensors", "tokenizer.json"]
+    shards = ["model.safetensors.index.json", "weights.safetensors", "model-1.safetensors"]
+    assert needed([*shards, "pytorch_model.bin", "model.fp16.safetensors"], indexed) == sorted(shards)
+    assert needed(["pytorch_model.bin", "vocab.txt", "spm.model", "flax_model.msgpack"], indexed) == [
         *("pytorch_model.bin", "spm.model", "vocab.txt"),
     ]
 
@@ -278,6 +283,19 @@ def lose_a_shard(folder):
     next(folder.glob("model-00002-*")).unlink()
 
 
+def lose_the_head(architecture):
+    """Weights without the classifier's, whatever the config calls the model."""
+
+    def spoil(folder):
+        weights = load_file(folder / "model.safetensors")
+        save_file(
+            {name: each for name, each in weights.items() if "classifier" not in name}, folder / "model.safetensors"
+        )
+        edit(folder / "config.json", architectures=architecture and [architecture])
+
+    return spoil
+
+
 def unlink(name):
     return lambda folder: (folder / name).unlink()
 
@@ -290,9 +308,9 @@ SPOILT = {
     "config is a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json is not a JSON object"),
     "no weights": (unlink("model.safetensors"), "no weights in"),
     "no tokenizer": (unlink("tokenizer.json"), "no tokenizer in"),
-    "no head": (spoil_config(architectures=["BertModel"]), "no classification head, it is a BertModel"),
-    "other head": (spoil_config(architectures=["BertForMaskedLM"]), "no classification head, it is a BertForMaskedLM"),
-    "no architecture": (spoil_config(architectures=None), "no classification head"),
+    "no head": (lose_the_head("BertModel"), "no classification head, it is a BertModel"),
+    "other head": (lose_the_head("BertForMaskedLM"), "no classification head, it is a BertForMaskedLM"),
+    "no architecture": (lose_the_head(None), "no classification head, it is a model of no named architecture"),
     "own code": (
         spoil_config(model_type="mybert", auto_map={"AutoConfig": "mine.Config"}),
         "model_type 'mybert' needs its own Python code, which is never run",

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from transformers import AutoTokenizer
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model import tokens as module
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve
+from seqcls_beam.model.tokenizer import Frame, Side, tokenizer_of
 from seqcls_beam.model.tokens import tokenize
 from seqcls_beam.schema import TOKENS, Mark
 from tests import tiny
@@ -212,13 +212,27 @@ def test_options_the_checkpoint_cannot_meet():
             tokenize(tiny.records(["a"], pairs), checkpoint, options)
 
 
-def test_a_tokenizer_that_numbers_the_parts_of_a_single_text_is_refused(tmp_path):
-    folder = tiny.checkpoint(tmp_path / "xlnet-like")
+def test_a_single_text_whose_parts_are_numbered_has_the_types_of_autotokenizer(tmp_path):
+    folder = tiny.checkpoint(tmp_path / "xlnet-like", type_vocab_size=3)
     spec = json.loads((folder / "tokenizer.json").read_text())
     spec["post_processor"]["single"][-1]["SpecialToken"]["type_id"] = 2
     (folder / "tokenizer.json").write_text(json.dumps(spec))
+    said = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "token_type_ids"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    checkpoint = resolve(str(folder))
+    assert checkpoint.numbered
+    found = tokenize(tiny.records(["a film", "a reader"]), checkpoint, ModelOptions())["token_type_ids"].to_pylist()
+    assert [each[0] for each in found] == plain(checkpoint)(["a film", "a reader"])["token_type_ids"]
+    assert not tiny.resolved("bert").numbered
+
+
+def test_a_tokenizer_that_repeats_a_text_is_refused(tmp_path):
+    folder = tiny.checkpoint(tmp_path / "twice")
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    spec["post_processor"]["single"] += [spec["post_processor"]["single"][1]]
+    (folder / "tokenizer.json").write_text(json.dumps(spec))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    with pytest.raises(CheckpointError, match="numbers the parts of a single text"):
+    with pytest.raises(CheckpointError, match="puts marks into a text, or repeats it"):
         tokenize(tiny.records(["a"]), resolve(str(folder)), ModelOptions())
 
 
@@ -229,8 +243,8 @@ SPANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=5, m
 @settings(max_examples=100, deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=7), SPANS, SPANS, st.integers(0, 5))
 def test_pieces_are_laid_one_after_the_other(pieces, first, second, rows):
-    sides = [module._Side(np.arange(base, base + 30, dtype=np.int32), *np.zeros((2, rows), int)) for base in (100, 200)]
-    frame = module._Frame(SimpleNamespace(ids=[], type_ids=[], sequence_ids=[]))
+    sides = [Side(np.arange(base, base + 30, dtype=np.int32), *np.zeros((2, rows), int)) for base in (100, 200)]
+    frame = Frame([])
     frame.pieces = [({"a": 0, "b": 1}.get(name), 7 + i, kind) for i, (name, kind) in enumerate(pieces)]
     expected: list[list[tuple[int, int]]] = []
     for row in range(rows):
@@ -249,7 +263,7 @@ def test_pieces_are_laid_one_after_the_other(pieces, first, second, rows):
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_long_texts_are_read_as_far_as_needed_and_give_the_same_ids(family, monkeypatch):
     checkpoint, options = tiny.resolved(family), ModelOptions(max_length=16)
-    assert module._tokenizer(checkpoint, 0).by_words
+    assert tokenizer_of(checkpoint, 0).by_words
     texts = [
         "The lazy dog, " * 200,
         "A" + "wordwithoutanyspace" * 40 + " tail",
@@ -260,8 +274,8 @@ def test_long_texts_are_read_as_far_as_needed_and_give_the_same_ids(family, monk
     ]
     records = tiny.records(texts)
     quick = tokenize(records, checkpoint, options)
-    slow = module._tokenizer(checkpoint, 0)._replace(by_words=False)
-    monkeypatch.setattr(module, "_tokenizer", lambda *_: slow)
+    slow = tokenizer_of(checkpoint, 0)._replace(by_words=False)
+    monkeypatch.setattr(module, "tokenizer_of", lambda *_: slow)
     assert windows(quick) == windows(tokenize(records, checkpoint, options))
     assert quick["truncated"].to_pylist() == tokenize(records, checkpoint, options)["truncated"].to_pylist()
 

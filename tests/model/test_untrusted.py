@@ -11,7 +11,7 @@ import torch
 
 from seqcls_beam.finetuning.weights import begin
 from seqcls_beam.model.checkpoints import CheckpointError, resolve, resolve_base
-from seqcls_beam.model.engine.choosing import load
+from seqcls_beam.model.engine.loading import load
 from tests import tiny
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ from seqcls_beam.cache import locked
 from seqcls_beam.model.checkpoints.description import describe, describe_base, describe_tokenizer
 from seqcls_beam.model.checkpoints.errors import CheckpointError
 from seqcls_beam.model.checkpoints.fetching import Pick, fetched, from_hub
-from seqcls_beam.model.checkpoints.files import check_folder, digest, digests, needed, tokenizer_files
+from seqcls_beam.model.checkpoints.files import (
+    Indexed,
+    check_folder,
+    digest,
+    digests,
+    indexed_in,
+    needed,
+    tokenizer_files,
+)
 from seqcls_beam.model.checkpoints.latest import LATEST, version_in
 from seqcls_beam.version import __version__
 
@@ -46,10 +54,15 @@ class Checkpoint:
     problem: str  # "single_label", "multi_label" or "regression"
     max_length: int  # the checkpoint's own limit, in tokens with the special ones
     sentence_ids: bool  # the model tells the two sentences of a pair apart by token_type_ids
+    numbered: bool  # its tokenizer gives a single text token_type_ids that are not all 0, which the model reads
     reads: str  # digest of what its tokenizer makes of texts, whatever files say so
     reading: str = ""  # which `problem` was taken, and why, where there was a choice: for people
     contested: bool = False  # something in the config says another `problem`
     program: str = __version__  # the version of this package that resolved it
+
+    def typed(self, pairs: bool) -> bool:
+        """Whether its sequences, of pairs or of single texts, come with token_type_ids."""
+        return self.numbered or (pairs and self.sentence_ids)
 
     @property
     def remark(self) -> str:
@@ -99,7 +112,7 @@ def resolve_tokenizer(model: str | Path, revision: str | None = None) -> Checkpo
 
     The digest is that of the tokenizer's files and the config. Raises `CheckpointError`.
     """
-    return _resolve(model, revision, tokenizer_files, describe_tokenizer)
+    return _resolve(model, revision, _of_tokenizer, describe_tokenizer)
 
 
 def resolve_base(model: str | Path, revision: str | None = None) -> Checkpoint:
@@ -108,6 +121,10 @@ def resolve_base(model: str | Path, revision: str | None = None) -> Checkpoint:
     Raises `CheckpointError`.
     """
     return _resolve(model, revision, needed, describe_base)
+
+
+def _of_tokenizer(names: Iterable[str], _: Indexed) -> list[str]:
+    return tokenizer_files(names)
 
 
 def _resolve(
@@ -158,7 +175,7 @@ def _found(
             location = str(folder)
         try:
             check_folder(folder, model, version is not None or not followed)
-            files = digests(folder, pick(each.name for each in folder.iterdir()))
+            files = digests(folder, pick([each.name for each in folder.iterdir()], indexed_in(folder, model)))
             said = description(folder, model)
         except CheckpointError as error:
             if "://" not in model:
@@ -191,10 +208,10 @@ def _local(checkpoint: Checkpoint) -> Path:
         with locked(checkpoint.digest) as folder:
             if folder.exists():
                 return _verified(folder, checkpoint)
-            with fetched(location, lambda _: files) as new:
+            with fetched(location, lambda *_: files) as new:
                 return _verified(new, checkpoint).rename(folder)
     if checkpoint.revision is not None:
-        return _verified(from_hub(location, checkpoint.revision, lambda _: files, files)[0], checkpoint)
+        return _verified(from_hub(location, checkpoint.revision, lambda *_: files, files)[0], checkpoint)
     folder = PACKAGED.get(name, Path(location))
     if not folder.is_dir():
         raise CheckpointError(

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from seqcls_beam.model.checkpoints.errors import CheckpointError, told
-from seqcls_beam.model.checkpoints.files import check_weights, outputs_of, read_json
+from seqcls_beam.model.checkpoints.files import check_weights, read_json
 from seqcls_beam.model.checkpoints.problems import problem_of
+from seqcls_beam.model.checkpoints.tensors import Shapes, largest, outputs_of, shapes
 from seqcls_beam.model.importing import IMPORTING
 
 # Families that number positions from padding_idx + 1, so that a table of 514 holds 512 tokens
@@ -34,6 +35,24 @@ _FIELDS: dict[str, Any] = {
     "pad_token_id": int,
 }
 """Fields of config.json that are read here → their types; null is as good as absent."""
+_ELSEWHERE = {
+    "config.json": ("transformers_weights", "configuration_files"),
+    "tokenizer_config.json": ("fast_tokenizer_files",),
+}
+"""What names other files to load in the place of the usual ones, by the file that says it."""
+_ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+_WIDTHS = (
+    *("vocab_size", "hidden_size", "intermediate_size", "d_model", "d_ff", "dim", "hidden_dim", "n_embd"),
+    "embedding_size",
+)
+_DEPTHS = (
+    *("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers"),
+    "num_decoder_layers",
+)
+"""Numbers in a config that are a dimension of some weights, and those that count layers."""
+_MOST_LAYERS = 1_000  # that share weights; every other one has some of its own
+_SEGMENTS = ("xlnet",)
+"""Families that read token_type_ids, and count the kinds of them nowhere in their config."""
 _EXPECTED = {list: "a list", str: "a string", dict: "an object", int: "a whole number"}
 _MOST_LABELS = 1_000_000  # transformers makes up a name for each where the config has none
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 into tokenizer_config.json for "no limit"
@@ -45,12 +64,8 @@ def describe(folder: Path, name: str, problem_type: str | None = None) -> dict[s
 
     `problem_type` is what its outputs are, whatever its config says.
     """
-    check_weights(folder, name)
-    raw = read_json(folder / "config.json", name)
-    _check_fields(raw, name)
-    architectures = raw.get("architectures") or ["model of no named architecture"]
-    if not str(architectures[0]).endswith("ForSequenceClassification"):
-        raise CheckpointError(f"{name}: has no classification head, it is a {architectures[0]}; fine-tune it first")
+    raw, tensors = _checked(folder, name)
+    _check_head(raw, tensors, name)
     _check_names(raw, name)
     config = _config(folder, name)
     names = {number: str(label) for number, label in config.id2label.items()}
@@ -60,7 +75,7 @@ def describe(folder: Path, name: str, problem_type: str | None = None) -> dict[s
     twice = [label for label, count in Counter(label.strip() for label in names.values()).items() if count > 1]
     if twice:
         raise CheckpointError(f"{name}: two labels are called {twice[0]!r}; give each a name of its own in config.json")
-    outputs = outputs_of(folder)
+    outputs = None if tensors is None else outputs_of(tensors)
     if outputs not in (None, len(names)):
         raise CheckpointError(
             f"{name}: config.json names {len(names)} labels, and the weights have {outputs} outputs: name all of them "
@@ -75,6 +90,63 @@ def describe(folder: Path, name: str, problem_type: str | None = None) -> dict[s
         "contested": contested,
         **_reading(folder, name, config),
     }
+
+
+def _checked(folder: Path, name: str) -> tuple[dict[str, Any], Shapes | None]:
+    """(what config.json says, the shapes of the weights), which fit together; raises `CheckpointError`."""
+    tensors = shapes(check_weights(folder, name))
+    raw = read_json(folder / "config.json", name)
+    _check_fields(raw, name)
+    if tensors is not None:
+        _check_sizes(raw, tensors, name)
+    return raw, tensors
+
+
+def _is_classifier(raw: dict[str, Any], tensors: Shapes | None) -> bool:
+    """Whether there is a head: weights tell, and where their names do not, what the config calls the model."""
+    named = str((raw.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
+    return named or (tensors is not None and outputs_of(tensors) is not None)
+
+
+def _check_head(raw: dict[str, Any], tensors: Shapes | None, name: str) -> None:
+    """Raise `CheckpointError` where there is no head: one that lacks a part is refused when it is loaded."""
+    # Weights that are no safetensors show nothing before they are loaded.
+    if not _is_classifier(raw, tensors) and (tensors is not None or raw.get("architectures")):
+        it = (raw.get("architectures") or ["model of no named architecture"])[0]
+        raise CheckpointError(f"{name}: has no classification head, it is a {it}; fine-tune it first")
+
+
+def _check_sizes(raw: dict[str, Any], tensors: Shapes, name: str) -> None:
+    """Raise `CheckpointError` for a config of a model that is larger than its weights, before anybody builds it."""
+    for fields, most, what in (
+        (_WIDTHS, largest(tensors), "no dimension of the weights is as large"),
+        (_DEPTHS, max(_MOST_LAYERS, len(tensors)), f"the weights are {len(tensors)} tensors"),
+    ):
+        for field in fields:
+            value = raw.get(field)
+            if isinstance(value, int) and value > most:
+                raise CheckpointError(
+                    f"{name}: {field} in config.json is {value}, and {what}: take the config.json that belongs to them"
+                )
+
+
+def _check_files(folder: Path, name: str) -> None:
+    """Raise `CheckpointError` where other files are named than those that are read, or code from elsewhere."""
+    for file, fields in _ELSEWHERE.items():
+        said = read_json(folder / file, name) if (folder / file).is_file() else {}
+        for field in fields:
+            if said.get(field) is not None:
+                raise CheckpointError(
+                    f"{name}: {field} in {file} names other files than the usual ones ({said[field]!r:.200}), which "
+                    "are not read: give them the usual names, and leave it out"
+                )
+        for field in _ATTENTION if file == "config.json" else ():
+            used = said.get(field)
+            if any("/" in str(each) for each in (used.values() if isinstance(used, dict) else [used])):
+                raise CheckpointError(
+                    f"{name}: {field} in {file} is {used!r:.200}, which is code from the Hugging Face Hub and never "
+                    "run: leave it out"
+                )
 
 
 def _check_fields(raw: dict[str, Any], name: str) -> None:
@@ -117,9 +189,9 @@ def describe_tokenizer(folder: Path, name: str) -> dict[str, Any]:
 
 def describe_base(folder: Path, name: str) -> dict[str, Any]:
     """A model with any head, or none; raises `CheckpointError`."""
-    check_weights(folder, name)
+    raw, tensors = _checked(folder, name)
     config = _config(folder, name)
-    names = config.id2label if str((config.architectures or [""])[0]).endswith("ForSequenceClassification") else {}
+    names = config.id2label if _is_classifier(raw, tensors) else {}
     return {
         "model_type": config.model_type,
         "labels": tuple(str(names[i]) for i in sorted(names)),
@@ -129,7 +201,8 @@ def describe_base(folder: Path, name: str) -> dict[str, Any]:
 
 
 def load_tokenizer(folder: Path, name: str) -> Any:
-    """The fast tokenizer of a folder, as AutoTokenizer makes it; raises `CheckpointError`, which calls it `name`."""
+    """The tokenizer of a folder, as AutoTokenizer makes it; raises `CheckpointError`, which calls it `name`."""
+    _check_files(folder, name)
     with IMPORTING:
         from transformers import AutoTokenizer
 
@@ -138,8 +211,6 @@ def load_tokenizer(folder: Path, name: str) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise CheckpointError(f"{name}: its tokenizer does not load ({told(error)})") from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise CheckpointError(f"{name}: {type(tokenizer).__name__} has no fast version; save one as tokenizer.json")
     _check_tokenizer(tokenizer, name)
     return tokenizer
 
@@ -159,6 +230,7 @@ def _check_tokenizer(tokenizer: Any, name: str) -> None:
 def _config(folder: Path, name: str) -> Any:
     raw = read_json(folder / "config.json", name)
     _check_fields(raw, name)
+    _check_files(folder, name)
     with IMPORTING:
         from transformers import AutoConfig
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -177,10 +249,12 @@ def _config(folder: Path, name: str) -> Any:
 def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
     """How texts are read."""
     tokenizer = load_tokenizer(folder, name)
-    types = getattr(config, "type_vocab_size", None) or 0
+    several = config.model_type in _SEGMENTS or (getattr(config, "type_vocab_size", None) or 0) > 1
+    reads_types = several and "token_type_ids" in tokenizer.model_input_names
     return {
         "max_length": _limit(config, tokenizer.model_max_length),
-        "sentence_ids": types > 1 and "token_type_ids" in tokenizer.model_input_names,
+        "sentence_ids": reads_types,
+        "numbered": reads_types and any(tokenizer("a")["token_type_ids"]),
         "reads": _fingerprint(tokenizer),
     }
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from seqcls_beam import storage
 from seqcls_beam.cache import cache
 from seqcls_beam.model.checkpoints.errors import CheckpointError, of_the_system
+from seqcls_beam.model.checkpoints.files import Indexed, named_in
 
-Pick = Callable[[Iterable[str]], list[str]]
-"""The file names that are there → those that are wanted."""
+Pick = Callable[[Iterable[str], Indexed], list[str]]
+"""The file names that are there, and what an index of weights names → those that are wanted."""
 
 
 @contextlib.contextmanager
@@ -22,17 +23,19 @@ def fetched(uri: str, pick: Pick) -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix="fetching-", dir=cache()))
     try:
+        shown = storage.without_password(uri)
         try:
             files, root = storage.connect(uri)
             root = root.rstrip("/")
-            for each in pick(each.rpartition("/")[2] for each in files.ls(root, detail=False)):
+            there = [each.rpartition("/")[2] for each in files.ls(root, detail=False)]
+            for each in pick(there, lambda index: named_in(files.cat_file(f"{root}/{index}"), index, shown)):
                 if storage.is_local(uri):
                     storage.ensure_file(storage.join(uri, each))  # a pipe would be waited for
                 files.get_file(f"{root}/{each}", str(folder / each))
-        except storage.MissingPackage:
+        except (storage.MissingPackage, CheckpointError):
             raise
         except Exception as error:
-            shown, said = storage.without_password(uri), storage.without_password(str(error))
+            said = storage.without_password(str(error))
             passing = isinstance(error, storage.StoreError) or (isinstance(error, OSError) and of_the_system(error))
             raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {said})", passing) from error
         yield folder
@@ -46,7 +49,7 @@ def from_hub(model: str, revision: str | None, pick: Pick, names: list[str] | No
     `names` are the files, where they are known beforehand: then `pick` is not asked, and the Hub only where the cache
     lacks one of them. Raises `CheckpointError`.
     """
-    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     config = try_to_load_from_cache(model, "config.json", revision=revision)
@@ -55,8 +58,16 @@ def from_hub(model: str, revision: str | None, pick: Pick, names: list[str] | No
         return cached, cached.name
     try:
         if names is None:
-            names = pick(each.rfilename for each in HfApi().model_info(model, revision=revision).siblings or ())
+            found = HfApi().model_info(model, revision=revision)
+            there = [each.rfilename for each in found.siblings or ()]
+
+            def indexed(index: str) -> list[str]:
+                return named_in(Path(hf_hub_download(model, index, revision=found.sha)).read_bytes(), index, model)
+
+            names = pick(there, indexed)
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=names))
+    except CheckpointError:
+        raise
     except Exception as error:
         unknown = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
         if cached is None or unknown or names is not None:

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
-from seqcls_beam.model.engine.choosing import choose, vocabulary
+from seqcls_beam.model.engine.choosing import choose
 from seqcls_beam.model.engine.devices import PASS, cores, multiplies_bfloat16, resolve_device
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead, out_of_memory
 from seqcls_beam.model.engine.int8 import quantize
+from seqcls_beam.model.engine.loading import vocabulary
 from seqcls_beam.model.engine.packed import Packed
 from seqcls_beam.model.engine.packing import Ints, distinct, take
 from seqcls_beam.model.engine.static import Static

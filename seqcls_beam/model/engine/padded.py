@@ -1,8 +1,9 @@
-"""Padded execution, for every family: stock models on rectangles of nearly equal lengths.
+"""Padded execution, for every family: stock models on rectangles of nearly equal lengths, or of one sequence.
 
 Axes in names as in `seqcls_beam.model.engine`.
 """
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -11,29 +12,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqcls_beam.model.engine.packing import MOST_SEQUENCES, Ints, packs
+from seqcls_beam.model.engine.packing import MOST_SEQUENCES, Ints, packs, take
 from seqcls_beam.model.engine.transfer import on
 
 _SMALL = 16  # tokens; where the longest sequence has fewer, each is computed `_times`. It matters up to 11
+_NO_TOKEN = -1
 _FEW = 32  # tokens; a lone sequence of fewer is computed twice. It matters under 10: alone it has other last bits
 
 
 class Padded:
     """A model on rectangles, [N, W].
 
-    On a CPU a rectangle holds sequences of one length, which needs neither padding nor a mask, and whose result does
-    not depend on what else is in the batch. On a GPU, where a small rectangle costs as much as a large one, its lengths
-    are equal when rounded up to a multiple of 16.
+    A rectangle holds sequences whose lengths are equal when rounded up to a multiple of `step`, by default 1 on a CPU:
+    it needs neither padding nor a mask, and its result does not depend on what else is in the batch. On a GPU, where a
+    small rectangle costs as much as a large one, that is 16.
     """
 
-    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32, step: int | None = None) -> None:
         self.model = model.to(dtype)
-        self._step = 16 if model.device.type == "cuda" else 1
-        pad = model.config.pad_token_id
-        self._pad = 0 if pad is None else pad
+        self._step = step or (16 if model.device.type == "cuda" else 1)
+        self._pad = _padding(model)
+        self._masked = "attention_mask" in inspect.signature(model.forward).parameters
+        # BART's and T5's heads read what stands at the last end token, and want as many of them in each sequence.
+        ends = getattr(model.config, "eos_token_id", None) if model.config.is_encoder_decoder else None
+        self._ends: Ints = np.array([]) if ends is None else np.atleast_1d(ends)
         # MKL's products of odd lengths under 12 have other last bits where a matrix does not begin at a multiple of 16
         # bytes. All do if 4 divides the number of heads, those of repeated sequences counted. ConvBERT has fewer heads.
-        heads = getattr(model.config, "num_attention_heads", 4) // getattr(model.config, "head_ratio", 1)
+        heads = getattr(model.config, "num_attention_heads", None) or 4
+        heads = max(1, heads // (getattr(model.config, "head_ratio", None) or 1))
         self._times = 4 // math.gcd(4, heads) if model.device.type == "cpu" else 1
 
     def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
@@ -45,6 +51,25 @@ class Padded:
 
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         """Sequences, one after the other → logits float32 [N, L], on the model's device."""
+        if len(self._ends) and len(lengths_N) > 1:
+            ends_N = np.add.reduceat(np.isin(ids_T, self._ends).astype(np.int64), np.cumsum(lengths_N) - lengths_N)
+            if ends_N.min() < ends_N.max():
+                return self._in_groups(ids_T, types_T, lengths_N, ends_N)
+        return self._rectangle(ids_T, types_T, lengths_N)
+
+    def _in_groups(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints, of_N: Ints) -> Tensor:
+        """A rectangle for each number in `of_N`."""
+        offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
+        groups = [np.flatnonzero(of_N == each) for each in np.unique(of_N)]
+        found = []
+        for rows_R in groups:
+            where, _ = take(offsets_N1, rows_R)
+            types = None if types_T is None else types_T[where]
+            found.append(self._rectangle(ids_T[where], types, lengths_N[rows_R]))
+        back_N = torch.from_numpy(np.argsort(np.concatenate(groups)))
+        return torch.cat(found)[back_N.to(found[0].device)]
+
+    def _rectangle(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         times = self._times if lengths_N.max() < _SMALL else 1
         if len(lengths_N) == 1 and len(ids_T) < _FEW:
             times = max(times, 2)
@@ -52,6 +77,8 @@ class Padded:
         inputs = {"input_ids": np.full(real_NW.shape, self._pad, np.int64)}
         inputs["input_ids"][real_NW] = ids_T
         if not real_NW.all():
+            if not self._masked:
+                raise ValueError("it takes no mask, and so no padding")
             inputs["attention_mask"] = real_NW.astype(np.int64)
         if types_T is not None:
             inputs["token_type_ids"] = np.zeros(real_NW.shape, np.int64)
@@ -60,3 +87,37 @@ class Padded:
         tensors = {name: on(device, each_NW.repeat(times, 0)) for name, each_NW in inputs.items()}
         logits: Tensor = self.model(**tensors).logits[::times]
         return logits.float()
+
+
+class Alone:
+    """A model on one sequence at a time, with a mask of ones: as `pipeline()` runs it."""
+
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
+        self.model = model.to(dtype)
+        _padding(model)
+        self._masked = "attention_mask" in inspect.signature(model.forward).parameters
+
+    def packs(self, lengths_N: Ints, rows_R: Ints, _: int) -> Iterator[Ints]:
+        """Each row by itself, the longest first."""
+        yield from np.split(rows_R[np.argsort(-lengths_N[rows_R], kind="stable")], len(rows_R))
+
+    def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
+        """A sequence → logits float32 [1, L], on the model's device."""
+        inputs = {"input_ids": ids_T} | ({} if types_T is None else {"token_type_ids": types_T})
+        if self._masked:
+            inputs["attention_mask"] = np.ones_like(ids_T)
+        tensors = {name: on(self.model.device, each.astype(np.int64)[None]) for name, each in inputs.items()}
+        logits: Tensor = self.model(**tensors).logits
+        return logits.float()
+
+
+def _padding(model: Any) -> int:
+    """The id that fills a rectangle.
+
+    Heads that read the last token look for it before the padding, and refuse batches where no id is that: then one is
+    named that no token has.
+    """
+    text = model.config.get_text_config()
+    if getattr(text, "pad_token_id", None) is None:
+        text.pad_token_id = _NO_TOKEN
+    return max(0, text.pad_token_id)

@@ -1,27 +1,30 @@
 """The self-test of a way to run a model: a few sequences, and how far its answers may be from plain ones.
 
-Two faults are told apart. A precision has a price whatever runs it, which the plain padded model shows against itself
-in float32. A way of running has none: in the same precision it may differ from the plain model by rounding alone.
+The plain model reads one sequence at a time, as transformers' pipeline does, and is as it was loaded each time. Two
+faults are told apart. A precision has a price whatever runs it, which the plain model shows against itself in float32.
+A way of running has none: in the same precision it may differ from the plain model by rounding alone.
 
 Axes in names as in `seqcls_beam.model.engine`.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seqcls_beam.model.engine.devices import PASS
+from seqcls_beam.model.engine.fresh import Fresh
 from seqcls_beam.model.engine.packing import Ints, packs, take
-from seqcls_beam.model.engine.padded import Padded
+from seqcls_beam.model.engine.padded import Alone
 from seqcls_beam.model.tokens import Sequences
 
 _BREATH = 0.005  # seconds between passes, in which another thread, whose texts wait, may begin one of its own
-_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)
-_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
+_AGAIN = 3  # sequences that the plain model reads twice
+_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 1e-2}
 """Of an answer: what two ways may differ by in one precision, be their rounding ever so small."""
 _PRICE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 """Of an answer: what a precision that nobody asked for may differ by from float32."""
@@ -29,8 +32,9 @@ _PRICE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 Pass = tuple[Ints, Ints | None, Ints]
 """Ids [T], types [T] or None, lengths [N] of sequences, one after the other."""
 
-Forward = Callable[[Ints, Ints | None, Ints], Tensor]
-"""The three of a `Pass` → logits float32 [N, L]."""
+
+class TwoAnswersError(RuntimeError):
+    """A model's answer to a text follows from something else than the text."""
 
 
 class Distance(NamedTuple):
@@ -47,46 +51,88 @@ class Distance(NamedTuple):
         return self.answer <= max(tolerance, 2 * own.answer) and self.logit <= max(10 * tolerance, 2 * own.logit)
 
 
+class Executor(Protocol):
+    """A model and a way to run it."""
+
+    model: Any
+
+    def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
+        """`rows_R` in the groups that run together, of at most `budget` tokens or of one row."""
+
+    def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
+        """Sequences, one after the other → logits float32 [N, L], on the model's device."""
+
+
 class Trial:
-    """Synthetic sequences of 1 to 144 tokens, and the plain padded model's answers to them, for each precision."""
+    """Sequences, and the plain model's answers to them, for each precision."""
 
-    def __init__(
-        self, model: Any, vocabulary: int, longest: int, types: bool, problem: str, texts: Sequence[Pass] = ()
-    ) -> None:
-        """`model` is in float32 and as it was loaded; it is not changed. `problem` is that of a `Checkpoint`.
+    def __init__(self, model: Any, problem: str, tried: Sequence[Pass], tokens: int, waits: bool = False) -> None:
+        """`model` is in float32 and as it was loaded, and is so afterwards; `problem` is that of a `Checkpoint`.
 
-        `texts` are tried, too.
+        `tried` run in passes of at most so many `tokens`; `waits`: others have texts for this device. Raises
+        `TwoAnswersError` for a model that gives a sequence two answers, and what the model raises.
         """
-        self._problem = problem
-        self._lengths_N = np.minimum(_LENGTHS, longest)
-        self._ids_T = np.random.default_rng(0).integers(0, vocabulary, self._lengths_N.sum())
-        self._types_T = (self._ids_T % 2).astype(np.int8) if types else None
-        self._passes = [(self._ids_T, self._types_T, self._lengths_N), *texts]
-        self._plain = {torch.float32: self.logits(Padded(model).forward)}
+        self._problem, self._passes, self._tokens = problem, tried, tokens
+        self._breath = _BREATH if waits else 0.0
+        self.leaves_something = False
+        """Whether a pass leaves something behind in the model."""
+        self._plain = {torch.float32: self._alone(model, torch.float32)}
+        first = self._plain[torch.float32]
+        distance = self._distance(torch.cat([self._again, first[len(self._again) :]]), first)
+        if not distance.within(_ROUNDING[torch.float32], Distance()):
+            raise TwoAnswersError(f"it gives a text two answers, which differ by {self._said(distance)}")
 
-    def logits(self, forward: Forward) -> Tensor:
+    def _alone(self, model: Any, dtype: torch.dtype) -> Tensor:
+        """What the plain model gives: float32 [N, L]; then `_again` has the first few once more, after all others."""
+        fresh, plain = Fresh(model.to(dtype)), Alone(model, dtype)
+
+        def read(ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
+            found = []
+            offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
+            for start, end in itertools.pairwise(offsets_N1):
+                types = None if types_T is None else types_T[start:end]
+                time.sleep(self._breath)
+                with PASS, torch.inference_mode():
+                    found.append(plain.forward(ids_T[start:end], types, np.array([end - start])).cpu())
+                self.leaves_something |= fresh.put_back()
+            return torch.cat(found)
+
+        made = torch.cat([read(*each) for each in self._passes])
+        ids_T, types_T, lengths_N = self._passes[0]
+        few = lengths_N[:_AGAIN]
+        self._again = read(ids_T[: few.sum()], None if types_T is None else types_T[: few.sum()], few)
+        return made
+
+    def logits(self, executor: Executor) -> Tensor:
         """Float32 [N, L], on the CPU."""
-        return torch.cat([self._pass(forward, each) for each in self._passes])
+        return torch.cat([self._run(executor, each) for each in self._passes])
 
-    def seconds(self, forward: Forward) -> float:
-        """What a pass takes that is not the first one."""
+    def seconds(self, executor: Executor) -> float:
+        """What the first of the passes takes, when it is not the first one."""
         took = []
         for _ in range(3):
             began = time.perf_counter()
-            self._pass(forward, self._passes[0])
+            self._run(executor, self._passes[0])
             took.append(time.perf_counter() - began)
         return min(took)
 
-    def _pass(self, forward: Forward, each: Pass) -> Tensor:
-        if len(self._passes) > 1:
-            time.sleep(_BREATH)
-        with PASS, torch.inference_mode():
-            return forward(*each).cpu()
+    def _run(self, executor: Executor, each: Pass) -> Tensor:
+        ids_T, types_T, lengths_N = each
+        offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
+        groups, found = [], []
+        for group in executor.packs(lengths_N, np.arange(len(lengths_N)), self._tokens):
+            where, _ = take(offsets_N1, group)
+            time.sleep(self._breath)
+            with PASS, torch.inference_mode():
+                types = None if types_T is None else types_T[where]
+                found.append(executor.forward(ids_T[where], types, lengths_N[group]).cpu())
+            groups.append(group)
+        return torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(groups)))]
 
     def learn(self, dtype: torch.dtype, load: Callable[[], Any]) -> None:
         """See what the plain model, which is loaded in a precision where that is new, gives in it."""
         if dtype not in self._plain:
-            self._plain[dtype] = self.logits(Padded(load(), dtype).forward)
+            self._plain[dtype] = self._alone(load(), dtype)
 
     def price(self, dtype: torch.dtype) -> Distance:
         """How far the plain model in a precision that was learnt is from itself in float32."""

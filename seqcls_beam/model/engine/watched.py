@@ -2,18 +2,17 @@
 
 import logging
 import threading
-from pathlib import Path
 
 import torch
 
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
-from seqcls_beam.model.checkpoints.files import needed
 from seqcls_beam.model.engine import memory
 from seqcls_beam.model.engine.classifier import Classifier
 from seqcls_beam.model.engine.devices import PASS, resolve_device
 from seqcls_beam.model.engine.faults import out_of_memory
+from seqcls_beam.model.engine.loading import weight_bytes
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.model.watching import Watch
 
@@ -90,10 +89,3 @@ def _of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def weight_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of its files of weights."""
-    folder: Path = checkpoint.local()
-    names = [name for name in needed(checkpoint.files) if name.startswith(("model", "pytorch_model"))]
-    return sum((folder / name).stat().st_size for name in names)

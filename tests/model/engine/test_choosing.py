@@ -17,8 +17,8 @@ from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, resolve
 from seqcls_beam.model.engine import Classifier, choosing, linear
 from seqcls_beam.model.engine.attention import by_equal_lengths
+from seqcls_beam.model.engine.loading import load
 from seqcls_beam.model.engine.padded import Padded
-from seqcls_beam.model.engine.trial import Trial
 from tests import tiny
 
 pytestmark = pytest.mark.engine
@@ -156,8 +156,8 @@ SMALL = {"initializer_range": 0.05, "hidden_size": 64, "num_attention_heads": 2,
 
 
 def ways(*those):
-    """(packed, dtype) → the ways, for `choosing._ways`."""
-    return lambda *_: [choosing._Way(packed, dtype) for packed, dtype in those]
+    """(engine, dtype) → the ways, for `choosing._ways`."""
+    return lambda *_: [choosing._Way(engine, dtype) for engine, dtype in those]
 
 
 def test_the_ways_of_a_gpu_are_all_packed_ones_then_all_padded_ones_the_finer_half_first(monkeypatch):
@@ -165,23 +165,24 @@ def test_the_ways_of_a_gpu_are_all_packed_ones_then_all_padded_ones_the_finer_ha
 
     def found(family, **how):
         made = choosing._ways(family, torch.device("cuda"), ModelOptions(**how))
-        return [("packed" if each.packed else "padded", str(each.dtype)[6:]) for each in made]
+        return [(each.engine, str(each.dtype)[6:]) for each in made]
 
     packed = [("packed", "float16"), ("packed", "bfloat16")]
-    padded = [("padded", "float16"), ("padded", "bfloat16"), ("padded", "float32")]
+    others = ("padded", "equal lengths", "one by one")
+    padded = [(engine, dtype) for engine in others for dtype in ("float16", "bfloat16", "float32")]
     assert found("bert") == packed + padded
     assert found("deberta-v2") == padded
-    assert found("bert", dtype="bfloat16") == [packed[1], padded[1]]
-    assert found("bert", dtype="float32") == padded[2:]
+    assert found("bert", dtype="bfloat16") == [packed[1], *padded[1::3]]
+    assert found("bert", dtype="float32") == padded[2::3]
     assert found("bert", compile=True) == packed + packed + padded
     monkeypatch.setattr(choosing, "multiplies_bfloat16", lambda device: False)
-    assert found("bert") == [packed[0], padded[0], padded[2]]
+    assert found("bert") == [packed[0], *(each for each in padded if each[1] != "bfloat16")]
 
 
 @pytest.mark.parametrize("family", ["bert", "albert", "modernbert"])
 def test_a_packed_way_does_not_pay_for_what_the_precision_costs_the_plain_model_too(family, monkeypatch, caplog):
     # Large weights: bfloat16 moves probabilities by more than two ways may differ in one precision.
-    monkeypatch.setattr(choosing, "_ways", ways((True, torch.bfloat16), (False, torch.bfloat16)))
+    monkeypatch.setattr(choosing, "_ways", ways(("packed", torch.bfloat16), ("padded", torch.bfloat16)))
     checkpoint = tiny.resolved(family)
     classifier = Classifier(checkpoint, replace(OPTIONS, dtype="bfloat16"))
     facts = classifier.facts
@@ -193,7 +194,7 @@ def test_a_packed_way_does_not_pay_for_what_the_precision_costs_the_plain_model_
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_fault_of_a_packed_way_is_told_from_rounding(dtype, monkeypatch):
     half = getattr(torch, dtype)
-    monkeypatch.setattr(choosing, "_ways", ways((True, half), (False, half)))
+    monkeypatch.setattr(choosing, "_ways", ways(("packed", half), ("padded", half)))
     monkeypatch.setattr(choosing, "by_equal_lengths", across_all_tokens)
     facts = Classifier(tiny.resolved("bert"), replace(OPTIONS, dtype=dtype)).facts
     assert (facts["engine"], facts["dtype"]) == ("padded", dtype)
@@ -202,7 +203,7 @@ def test_a_fault_of_a_packed_way_is_told_from_rounding(dtype, monkeypatch):
 
 
 def test_a_precision_that_costs_much_is_taken_only_where_it_was_asked_for(monkeypatch):
-    monkeypatch.setattr(choosing, "_ways", ways((True, torch.bfloat16), (False, torch.float32)))
+    monkeypatch.setattr(choosing, "_ways", ways(("packed", torch.bfloat16), ("padded", torch.float32)))
     checkpoint = tiny.resolved("bert", initializer_range=1.0)
     facts = Classifier(checkpoint, OPTIONS).facts
     assert (facts["engine"], facts["dtype"]) == ("padded", "float32")
@@ -214,7 +215,7 @@ def test_a_precision_that_costs_much_is_taken_only_where_it_was_asked_for(monkey
 
 def test_a_text_that_overflows_in_float16_is_read_in_a_wider_precision_and_said_once(tmp_path, monkeypatch, caplog):
     folder, token = tiny.overflowing(tmp_path, **SMALL)
-    monkeypatch.setattr(choosing, "_ways", ways((True, torch.float16)))
+    monkeypatch.setattr(choosing, "_ways", ways(("packed", torch.float16)))
     checkpoint = resolve(str(folder))
     classifier = Classifier(checkpoint, OPTIONS)
     assert classifier.facts["dtype"] == "float16"
@@ -263,10 +264,10 @@ def judged(problem, spoil, dtype=torch.float16):
     name = {"multi_label": "multi_label_classification", "regression": "regression"}.get(problem)
     checkpoint = tiny.resolved("bert", problem=name, **PROBLEMS[problem])
     assert checkpoint.problem == problem
-    model = choosing.load(checkpoint, torch.device("cpu"))
-    trial = Trial(model, choosing.vocabulary(model), 128, False, problem)
-    trial.learn(dtype, lambda: choosing.load(checkpoint, torch.device("cpu"), dtype))
-    plain = trial.logits(Padded(choosing.load(checkpoint, torch.device("cpu"), dtype), dtype).forward)
+    model = load(checkpoint, torch.device("cpu"))
+    trial = choosing._trial(checkpoint, model, 1, 256, 128, None)
+    trial.learn(dtype, lambda: load(checkpoint, torch.device("cpu"), dtype))
+    plain = trial.logits(Padded(load(checkpoint, torch.device("cpu"), dtype), dtype))
     assert trial.fault(plain, dtype, asked=True) == ""
     return trial.fault(spoil(plain), dtype, asked=True)
 
@@ -286,11 +287,11 @@ def test_what_is_wrong_with_answers_is_seen_for_every_kind_of_them(problem):
 def test_a_precision_in_which_the_plain_model_gives_no_numbers_says_nothing_for_another_way(tmp_path):
     folder, _ = tiny.overflowing(tmp_path, **SMALL)
     checkpoint = resolve(str(folder))
-    model = choosing.load(checkpoint, torch.device("cpu"))
-    trial = Trial(model, choosing.vocabulary(model), 128, False, "single_label")
+    model = load(checkpoint, torch.device("cpu"))
+    trial = choosing._trial(checkpoint, model, 1, 256, 128, None)
     model.get_input_embeddings().weight.data *= 1e7
     trial.learn(torch.float16, lambda: model.half())
-    noise = torch.randn(len(trial._lengths_N), 2)
+    noise = torch.randn_like(trial._plain[torch.float16])
     assert trial.fault(noise, torch.float16, asked=True) == "in float16 the plain model's logits are not finite"
 
 
@@ -304,6 +305,7 @@ def multiplies(monkeypatch):
 @pytest.mark.usefixtures("multiplies")
 def test_on_a_cpu_that_multiplies_bfloat16_one_line_says_what_it_would_give(monkeypatch, caplog):
     monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
+    monkeypatch.setattr(choosing, "_WORTH_TIMING", 0.0)
     said = r".*: --dtype=bfloat16 is \d+\.\d times as fast on this processor in the self-test, where .* at most"
     facts = Classifier(tiny.resolved("bert"), OPTIONS).facts
     (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
@@ -326,13 +328,14 @@ def test_a_model_that_cannot_run_in_bfloat16_loads_in_float32_without_a_word(mon
         return build(way, *how)
 
     monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
+    monkeypatch.setattr(choosing, "_WORTH_TIMING", 0.0)
     monkeypatch.setattr(choosing._Way, "build", unable)
     assert Classifier(tiny.resolved("bert"), OPTIONS).facts["dtype"] == "float32" and not caplog.records
 
 
 def test_where_no_wider_precision_can_be_had_the_run_fails_and_no_row_is_blamed(tmp_path, monkeypatch):
     folder, token = tiny.overflowing(tmp_path, **SMALL)
-    monkeypatch.setattr(choosing, "_ways", ways((True, torch.float16)))
+    monkeypatch.setattr(choosing, "_ways", ways(("packed", torch.float16)))
     classifier = Classifier(resolve(str(folder)), OPTIONS)
     monkeypatch.setattr(choosing, "load", raising)
     with pytest.raises(

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from seqcls_beam.model.engine.attention import varlen
-from seqcls_beam.model.engine.choosing import load
+from seqcls_beam.model.engine.loading import load
 from seqcls_beam.model.engine.packed import Packed
 from seqcls_beam.model.engine.padded import Padded
 from seqcls_beam.model.engine.static import Static
