@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from seqcls_beam.finetuning.weights import begin
 from seqcls_beam.model.checkpoints import CheckpointError, resolve, resolve_base
@@ -97,3 +98,112 @@ def test_modules_that_a_config_names_are_not_imported(folder, planted):
         said = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps({**said, "auto_map": more}))
     assert load(resolve(str(folder)), CPU).config.num_labels == 2
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def sentence(folder):
+    """What is said of a checkpoint that is refused before anything of it is loaded."""
+    with pytest.raises(CheckpointError) as refused:
+        resolve(str(folder))
+    said = str(refused.value)
+    assert "\n" not in said and str(folder) in said
+    return said
+
+
+def in_files(folder, *names):
+    """The weights in files of such names, with an index."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    placed = {each: names[i % len(names)] for i, each in enumerate(sorted(weights))}
+    for name in names:
+        held = {each: weights[each] for each, file in placed.items() if file == name}
+        save_file(held, folder / name, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+
+
+@pytest.mark.parametrize("store", ["a folder", "a URI"])
+def test_weights_are_of_the_digest_whatever_their_files_are_called(store, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQCLS_BEAM_CACHE", str(tmp_path / "cache"))
+    in_files(folder, "weights.safetensors", "Ärger 2.safetensors")
+    name = str(folder) if store == "a folder" else f"file://{folder}"
+    before = resolve(name)
+    assert {"weights.safetensors", "Ärger 2.safetensors", "model.safetensors.index.json"} < set(before.files)
+    assert load(before, CPU).config.num_labels == 2
+    held = load_file(folder / "weights.safetensors")
+    save_file({each: held[each] + 1 for each in held}, folder / "weights.safetensors", metadata={"format": "pt"})
+    assert resolve(name).digest != before.digest
+
+
+@pytest.mark.parametrize("name", ["../weights.safetensors", "/etc/passwd", "below/weights.safetensors", "weights.gguf"])
+def test_an_index_that_leads_elsewhere_is_refused(name, folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    assert f"weight_map in model.safetensors.index.json names {name!r}" in sentence(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("config.json", "transformers_weights", "other.safetensors"),
+        ("config.json", "configuration_files", ["config.5.0.0.json"]),
+        ("tokenizer_config.json", "fast_tokenizer_files", ["tokenizer.5.0.0.json"]),
+        ("config.json", "attn_implementation", "somebody/kernel"),
+        ("config.json", "_attn_implementation", "somebody/kernel@v1:function"),
+        ("config.json", "attn_implementation", {"": "flash_attention_2|somebody/kernel"}),
+    ],
+)
+def test_a_config_that_names_other_files_or_code_is_refused(file, field, value, folder):
+    edit(folder / file, **{field: value})
+    said = sentence(folder)
+    assert f"{field} in {file}" in said and "leave it out" in said
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja", "generation_config.json", "vocab.txt"])
+def test_what_would_be_waited_for_is_refused(name, folder):
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    assert f"{name} in {folder} is no file" in sentence(folder)
+
+
+def test_a_device_behind_a_link_is_refused(folder):
+    (folder / "added_tokens.json").symlink_to("/dev/zero")
+    assert "added_tokens.json" in sentence(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("num_hidden_layers", each) for each in (2_000_000, 10**30)),
+        *((each, 2_000_000_000) for each in ("vocab_size", "hidden_size", "intermediate_size")),
+    ],
+)
+def test_a_model_that_is_larger_than_its_weights_is_not_built(field, value, folder):
+    edit(folder / "config.json", **{field: value})
+    assert f"{field} in config.json is {value}, and" in sentence(folder)
+
+
+@pytest.mark.parametrize("field", ["max_position_embeddings", "type_vocab_size"])
+def test_a_table_that_the_weights_do_not_have_takes_no_memory(field, folder):
+    edit(folder / "config.json", **{field: 2_000_000_000})
+    with pytest.raises(CheckpointError, match=r"by config.json the model has [\d,]+ numbers"):
+        load(resolve(str(folder)), CPU)
+
+
+def test_an_adapter_is_refused_with_the_way_to_merge_it(folder):
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    assert "merge it into its base with peft" in sentence(folder)
+
+
+@pytest.mark.parametrize("architectures", [None, [], ["MyClassifier"], ["BertForMaskedLM"]])
+def test_a_head_is_known_by_its_weights(architectures, folder):
+    edit(folder / "config.json", architectures=architectures)
+    assert load(resolve(str(folder)), CPU).config.num_labels == 2
+
+
+def test_no_native_code_is_fetched_from_the_hub():
+    from transformers.integrations import hub_kernels
+
+    assert not hub_kernels._kernels_enabled
