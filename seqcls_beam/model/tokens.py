@@ -24,7 +24,7 @@ from seqcls_beam.schema import PAYLOAD, REJECT_VALUE, TOKENS, Mark
 Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]
 """N sequences of T tokens: flat ids [T], offsets [N + 1] and, where `Checkpoint.typed` says so, types [T]."""
 
-_MADE_UP = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 3, 2, 1)
+_MADE_UP = (1, 3, 5, 13, 34, 61, 144, 3)
 """Tokens of made-up sequences, where the special ones leave room for fewer."""
 
 
@@ -112,7 +112,7 @@ def made_up(checkpoint: Checkpoint, threads: int, below: int, longest: int) -> l
         room = longest - frame.specials
         if room < sides or not len(words):
             continue
-        lengths = np.minimum(_MADE_UP, room // sides)[::sides]
+        lengths = np.minimum(_MADE_UP, room // sides)[:: 2 * sides - 1]
         laid = []
         for _ in range(sides):
             starts = np.cumsum(lengths) - lengths

@@ -23,7 +23,7 @@ from seqcls_beam.model.engine.padded import Alone
 from seqcls_beam.model.tokens import Sequences
 
 _BREATH = 0.005  # seconds between passes, in which another thread, whose texts wait, may begin one of its own
-_AGAIN = 3  # sequences that the plain model reads twice
+_AGAIN = 2  # sequences that the plain model reads twice
 _ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 1e-2}
 """Of an answer: what two ways may differ by in one precision, be their rounding ever so small."""
 _PRICE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
