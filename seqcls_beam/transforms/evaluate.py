@@ -7,7 +7,6 @@
 Rows are counted where they were classified: what travels between workers is a tally for each bundle, never rows.
 """
 
-import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from apache_beam.pvalue import PBegin, PCollection
 
 from seqcls_beam import storage
 from seqcls_beam.evaluation.evidence import Evidence, Sheet
+from seqcls_beam.evaluation.packing import pack, unpack
 from seqcls_beam.evaluation.parquet import Files, as_tokens, planned, read
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
@@ -121,12 +121,10 @@ class SaveEvidence(beam.PTransform[PCollection[Evidence], PCollection[str]]):
 
 def save(evidence: Evidence, uri: str) -> str:
     """Write evidence; its URI."""
-    storage.put(uri, pickle.dumps(evidence))
+    storage.put(uri, pack(evidence))
     return uri
 
 
 def load(uri: str) -> Evidence:
-    """Read what `save` wrote in the same run."""
-    evidence = pickle.loads(storage.read(uri))
-    assert isinstance(evidence, Evidence)
-    return evidence
+    """Read what `save` wrote in the same run. Raises `RunError` where it is damaged."""
+    return unpack(storage.read(uri))
