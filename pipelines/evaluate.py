@@ -187,6 +187,8 @@ def _judged(found: dict[str, Any], wish: promotion.Promotion | None) -> int:
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
         say(gates.sentence(gate), 3)
+    for doubtful in filter(None, [gates.unsure(gate) for gate in found["gates"] if gate["passed"]]):
+        say(f"warning: {doubtful}", 0)
     if failed or wish is None:
         return 3 if failed else 0
     done, said = promotion.carry_out(wish)

@@ -144,13 +144,17 @@ Read from the top: a room imports only rooms above it.
         calibration.py, groups.py, worst.py   the rest of what is counted
         tally.py         all of it
       counts.py        counts → precision, recall, F1, for many groups at once
+      intervals.py     how far a figure may be off by chance, or why nobody can tell
+      smoothing.py     the rows that replicates behind intervals are drawn from
       ranking.py       cells → AUC, average precision, best thresholds
       headline.py      a few metrics, straight from arrays
+      cautions.py      what rests on too few rows, in sentences
       metrics.py       a tally → every metric of it
       gold.py          what stands in a column → the model's labels
       account.py       which rows were scored, and what became of the others
       parquet.py       shards, and rows with answers → batches
       evidence.py      a batch → tally and account
+      packing.py       those as bytes between machines, in which nothing runs
       gates.py         what a metric must be
       columns.py       which columns may hold gold labels, slices and answers
       job.py           an evaluation as it is known before it starts …

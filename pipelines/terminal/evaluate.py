@@ -10,7 +10,7 @@ from rich.text import Text
 from pipelines.terminal import accounting, screen
 from seqcls_beam import storage
 from seqcls_beam.evaluation.counting.tally import MOST_VALUES
-from seqcls_beam.evaluation.formatting import METRICS, cell, matrix, number
+from seqcls_beam.evaluation.formatting import METRICS, cell, interval, matrix, measured, number
 from seqcls_beam.evaluation.job import Job
 
 MOST_CLASSES = 30
@@ -84,7 +84,7 @@ def _headline(found: dict[str, Any]) -> Table:
     for name, said in METRICS.items():
         metric = found["metrics"].get(name)
         if metric is not None:
-            cells = [number(metric["value"]), *([_interval(metric["ci"])] if redrawn else [])]
+            cells = [number(metric["value"]), *([interval(metric["ci"])] if redrawn else [])]
             if baseline:
                 cells.append(number(baseline[name]) if name in baseline else "")
             table.add_row(Text(said.format(positive=found.get("positive", ""))), *cells)
@@ -105,7 +105,7 @@ def _classes(found: dict[str, Any]) -> Table | None:
     shown = sorted(classes, key=_support)[:MOST_CLASSES] if len(classes) > MOST_CLASSES else classes
     for each in shown:
         numbers = [number(each["precision"]), number(each["recall"]), number(each["f1"])]
-        numbers += [_interval(each["ci"])] if redrawn else []
+        numbers += [interval(each["ci"])] if redrawn else []
         if ranked:
             precision = each["average_precision"]
             numbers.append("" if precision is None else number(precision))
@@ -136,13 +136,16 @@ def _matrix(found: dict[str, Any]) -> Table | None:
 def _slices(groups: list[dict[str, Any]], in_order: bool = False) -> Table | None:
     if not groups:
         return None
-    names = list(dict.fromkeys(name for group in groups for name in group if name not in ("value", "rows")))
+    names, redrawn = measured(groups), any(group.get("ci") for group in groups)
+    heads = [METRICS.get(name, name) for name in names]
+    heads[1:1] = ["95 % interval"] if redrawn else []
     table = Table()
     table.add_column("", max_width=50, overflow="ellipsis", no_wrap=True)
-    for name in ("rows", *names):
-        table.add_column(METRICS.get(name, name), justify="right")
+    for name in ("rows", *heads):
+        table.add_column(name, justify="right")
     for group in groups if in_order else groups[:MOST_SLICES]:
-        numbers = (number(group[name]) if name in group else "" for name in names)
+        numbers = [number(group[name]) if name in group else "" for name in names]
+        numbers[1:1] = [interval(group.get("ci"))] if redrawn else []
         table.add_row(Text(group["value"]), f"{group['rows']:,}", *numbers)
     if not in_order and len(groups) > MOST_SLICES:
         table.add_row(f"… {len(groups) - MOST_SLICES:,} more values")
@@ -181,7 +184,7 @@ def _answer(row: dict[str, Any]) -> list[str]:
 
 
 def _remarks(found: dict[str, Any], output: str | None) -> list[tuple[str, str]]:
-    remarks = []
+    remarks = [("warning", said) for said in found.get("warnings", ())]
     calibration = found.get("calibration")
     if calibration is not None:
         told = f"expected error {calibration['ece']:.4f}, Brier {calibration['brier']:.4f}, log loss "
@@ -189,6 +192,7 @@ def _remarks(found: dict[str, Any], output: str | None) -> list[tuple[str, str]]
         best = calibration["temperature"]
         if best is not None:
             told += f"; at temperature {best['value']:.2f} expected error {best['ece']:.4f}, log loss {best['nll']:.4f}"
+            told += " (found on these very rows)"
         remarks.append(("calibration", told))
     tuned = found.get("tuned")
     if tuned is not None:
@@ -218,7 +222,3 @@ def _remarks(found: dict[str, Any], output: str | None) -> list[tuple[str, str]]
 def _redrawn(metrics: Iterable[dict[str, Any]]) -> bool:
     """Whether there are intervals to show."""
     return any(metric["ci"] is not None for metric in metrics)
-
-
-def _interval(ci: list[float] | None) -> str:
-    return "" if ci is None else f"{number(ci[0])} – {number(ci[1])}"

@@ -11,9 +11,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-DEVIATIONS = 1.959964
-"""Standard deviations of a normal distribution, to either side, that hold 95 %."""
-
 
 def ratio(above: Array, below: Array) -> Array:
     """float64; 0 where `below` is."""
@@ -53,17 +50,22 @@ def of_classes(right: Array, said: Array, gold: Array, occurring: Array | None =
     }
 
 
-def of_labels(right: Array, said: Array, gold: Array) -> dict[str, Array]:
-    """Metrics of several labels a row, each [groups]; averages are over all labels, as scikit-learn's."""
+def of_labels(right: Array, said: Array, gold: Array, occurring: Array | None = None) -> dict[str, Array]:
+    """Metrics of several labels a row, each [groups].
+
+    Averages are over the labels that are `occurring` (bool [groups, labels]): by default, and as scikit-learn has it,
+    over all.
+    """
     scores = f1(right, said, gold)
+    there = np.ones(scores.shape, bool) if occurring is None else occurring
     totals = [np.asarray(each, np.float64).sum(axis=1) for each in (right, said, gold)]
     return {
         "micro_precision": ratio(totals[0], totals[1]),
         "micro_recall": ratio(totals[0], totals[2]),
         "micro_f1": f1(*totals),
-        "macro_precision": ratio(right, said).mean(axis=1),
-        "macro_recall": ratio(right, gold).mean(axis=1),
-        "macro_f1": scores.mean(axis=1),
+        "macro_precision": _mean(ratio(right, said), there),
+        "macro_recall": _mean(ratio(right, gold), there),
+        "macro_f1": _mean(scores, there),
         "weighted_f1": ratio((scores * gold).sum(axis=1), totals[2]),
     }
 
@@ -102,20 +104,6 @@ def of_moments(centred: Array) -> dict[str, Array]:
             np.nan,
         ),
     }
-
-
-def wilson(right: float, rows: float) -> list[float] | None:
-    """The 95 % interval of a share by Wilson's score (1927), [low, high]; None of no rows.
-
-    It says something also of few rows, and of rows that are all right, of which drawing anew knows nothing.
-    """
-    if not rows:
-        return None
-    share, square = right / rows, DEVIATIONS**2 / rows
-    middle = share + square / 2
-    width = np.sqrt(square * (share * (1 - share) + square / 4))
-    low, high = (middle - width) / (1 + square), (middle + width) / (1 + square)
-    return [float(min(max(low, 0), share)), float(max(min(high, 1), share))]
 
 
 def _mean(values: Array, where: Array) -> Array:

@@ -35,6 +35,17 @@ def number(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.4g}"
 
 
+def interval(ci: list[float] | None) -> str:
+    """An interval; nothing where there is none."""
+    return "" if ci is None else f"{number(ci[0])} – {number(ci[1])}"
+
+
+def measured(groups: list[dict[str, Any]]) -> list[str]:
+    """The names of the metrics that are there of slices, in order."""
+    names = dict.fromkeys(name for group in groups for name in group)
+    return [name for name in names if name not in ("value", "rows", "ci")]
+
+
 def cell(value: Any) -> str:
     """A value of a row: a number, a name, or some names."""
     if isinstance(value, float):

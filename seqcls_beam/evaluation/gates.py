@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from seqcls_beam.config.evaluate import GateOptions
 from seqcls_beam.config.option import option_fields
+from seqcls_beam.evaluation.intervals import NOT_ASKED, UNMEASURED
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,18 @@ def check(gates: GateOptions, kind: Kind) -> None:
 
 
 def judged(gates: GateOptions, metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The gates that were asked for: gate, metric, limit, value, ci, passed. An undefined metric does not pass."""
+    """The gates that were asked for: gate, metric, limit, value, ci, why, passed. An undefined metric does not pass.
+
+    A gate judges the value; `ci` says how far that may be off, and where it is None `why` says why nobody can tell.
+    """
     found = []
     for name, limit in given(gates).items():
         metric = _GATES[name].metric
         told = metrics.get(metric)
         value = None if told is None else told["value"]
         passed = value is not None and (value >= limit if name.startswith("min_") else value <= limit)
-        interval = None if told is None else told["ci"]
-        found.append({"gate": name, "metric": metric, "limit": limit, "value": value, "ci": interval, "passed": passed})
+        rest = {"ci": None, "why": None} if told is None else {key: told[key] for key in ("ci", "why")}
+        found.append({"gate": name, "metric": metric, "limit": limit, "value": value, **rest, "passed": passed})
     return found
 
 
@@ -68,8 +72,29 @@ def sentence(gate: dict[str, Any]) -> str:
     """Why a gate did not pass."""
     if gate["value"] is None:
         return f"--{gate['gate']}={gate['limit']:g}: {gate['metric']} is undefined on these rows"
-    interval = f" (95 % interval {gate['ci'][0]:.4f} to {gate['ci'][1]:.4f})" if gate["ci"] else ""
-    return f"--{gate['gate']}={gate['limit']:g}: {gate['metric']} is {gate['value']:.4f}{interval}"
+    said = f"--{gate['gate']}={gate['limit']:g}: {gate['metric']} is {gate['value']:.4f}"
+    if gate["ci"]:
+        return f"{said} (95 % interval {gate['ci'][0]:.4f} to {gate['ci'][1]:.4f})"
+    why = _untold(gate)
+    return f"{said}, and how far that is off cannot be told: {why}" if why else said
+
+
+def unsure(gate: dict[str, Any]) -> str | None:
+    """What speaks against a gate that passed: that chance may have let it; None where nothing does."""
+    said = f"--{gate['gate']}={gate['limit']:g} passed, and"
+    if gate["ci"]:
+        low, high = gate["ci"]
+        if not low < gate["limit"] < high:
+            return None
+        return f"{said} the 95 % interval of {gate['metric']}, {low:.4f} to {high:.4f}, lies on both sides of it"
+    why = _untold(gate)
+    return f"{said} whether by chance cannot be told: {gate['metric']} has no interval ({why})" if why else None
+
+
+def _untold(gate: dict[str, Any]) -> str | None:
+    """Why a metric that has intervals has none here."""
+    why: str | None = gate.get("why")
+    return None if why in (NOT_ASKED, UNMEASURED) else why
 
 
 def given(gates: GateOptions) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """A tally → every metric of it, ready for JSON.
 
-scikit-learn computes what it has, from counts as weights; confidence intervals redraw the counts (`counts`).
+scikit-learn computes what it has, from counts as weights; confidence intervals redraw the counts (`intervals`).
 """
 
 import math
@@ -10,23 +10,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcls_beam.evaluation import counts, ranking
+from seqcls_beam.evaluation import counts, intervals, ranking, smoothing
+from seqcls_beam.evaluation.cautions import cautions
 from seqcls_beam.evaluation.counting.groups import LENGTHS, Group
-from seqcls_beam.evaluation.counting.sampling import CELLS, stream
+from seqcls_beam.evaluation.counting.sampling import CELLS, PRIORS, stream
 from seqcls_beam.evaluation.counting.tally import Tally
 from seqcls_beam.evaluation.extras import wanted
 from seqcls_beam.evaluation.headline import correlation
+from seqcls_beam.evaluation.intervals import NOT_ASKED, UNMEASURED, Interval
 
 Array = npt.NDArray[Any]
 
 _AT_ONCE = 1 << 22  # numbers that are drawn at once
+_NONE = Interval(None, UNMEASURED)
 
 
 def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) -> dict[str, Any]:
     """Everything that a tally of at least one row says.
 
-    metrics      name → {"value", "ci"}; `ci` is the 95 % interval [low, high], or None
-    classes      a label each, in order: precision, recall, f1, support, predicted, and so on
+    metrics      name → {"value", "ci", "why"}; `ci` is the 95 % interval [low, high], or None, and `why` says then why
+    classes      a label each, in order: precision, recall, f1, support, predicted, and so on; `ci` and `why` are of f1
     confusion    {"gold", "predicted", "rows"} lists of the pairs that occur, class numbers (single_label)
     curves       of two classes, or of several labels together
     ranked       what AUC and average precision are computed from: "exact", every decision, or "histogram"; None
@@ -36,6 +39,7 @@ def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) ->
     baseline     what the most frequent class gets, said always
     slices, lengths, worst
     unsliced     columns that have too many values for `slices`
+    warnings     what of all this rests on too few rows, a sentence each
 
     `positive` is, of two labels, the one that F1, AUC and average precision speak of (default: the last). With
     `ordinal` labels are steps of a scale. A metric that is undefined is left out.
@@ -65,19 +69,21 @@ def measure(tally: Tally, positive: str | None = None, ordinal: bool = False) ->
         {name: each for name, each in zip(names, tally.lengths, strict=True) if each.rows}, problem
     )
     made["worst"] = [_told(row, problem, labels, tally.asked.threshold) for row in tally.worst.rows()]
+    if not tally.asked.bootstrap:
+        _without_intervals([*made["metrics"].values(), *made.get("classes", ())])
+    made["warnings"] = cautions(made)
     return made
 
 
-def _metric(value: float, drawn: Array | None = None) -> dict[str, Any]:
-    """A metric, with the interval of its replicates."""
-    return {"value": float(value), "ci": None if drawn is None else _interval(drawn)}
+def _metric(value: float, interval: Interval = _NONE) -> dict[str, Any]:
+    """A metric, with its interval."""
+    return {"value": float(value), "ci": interval.ci, "why": interval.why}
 
 
-def _interval(drawn: Array) -> list[float] | None:
-    """The percentiles of replicates; None where there are none, or one is undefined."""
-    if not len(drawn) or not np.isfinite(drawn).all():
-        return None
-    return [float(each) for each in np.percentile(drawn, [2.5, 97.5])]
+def _without_intervals(measured: list[dict[str, Any]]) -> None:
+    """Take away also those that cost no replicates, where none were asked for."""
+    for each in measured:
+        each |= {name: None for name in each if name.endswith("ci")} | {"why": NOT_ASKED}
 
 
 def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -> None:
@@ -89,7 +95,7 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
     right, answers, support = tally.all.counts
     occurring = answers + support > 0
     tables = _redrawn(gold, said, rows, size, tally.asked.bootstrap, tally.asked.seed, ordinal)
-    drawn = counts.of_classes(*tables[:3], occurring)
+    drawn = counts.of_classes(*tables[:3], occurring & (tables[2] > 0))
     how: dict[str, Any] = {"sample_weight": rows}
     values = {"accuracy": sklearn.accuracy_score(gold, said, **how)}
     for average in ("macro", "weighted"):
@@ -104,42 +110,50 @@ def _classes(tally: Tally, made: dict[str, Any], positive: int, ordinal: bool) -
             "kappa": sklearn.cohen_kappa_score(gold, said, **how),
             "mcc": sklearn.matthews_corrcoef(gold, said, **how),
         }
-    made["metrics"] |= {name: _metric(values[name], drawn[name]) for name in drawn if name in values}
+    why = intervals.thin(tally.asked.labels, support)
+    for name in (each for each in drawn if each in values):
+        ends = (-1.0, 1.0) if name in ("kappa", "mcc") else (0.0, 1.0)
+        none = Interval(None, why) if why and not name.startswith("weighted") else None
+        made["metrics"][name] = _metric(values[name], none or intervals.bounded(values[name], drawn[name], ends))
+    agreed = intervals.of_share(right.sum(), rows.sum())
     for name in ("accuracy", "weighted_recall"):  # which are the same
-        made["metrics"][name] = _share(right.sum(), rows.sum(), tally.asked.bootstrap)
-    by_class = counts.f1(*tables[:3])
+        made["metrics"][name] = _metric(right.sum() / rows.sum(), agreed)
+    found = sklearn.precision_recall_fscore_support(
+        gold, said, labels=np.arange(size), average=None, zero_division=0, **how
+    )
+    made["classes"] = _by_label(tally, found[:3])
     if size == 2:
-        score = sklearn.f1_score(gold, said, labels=[positive], average="macro", zero_division=0, **how)
-        made["metrics"]["positive_f1"] = _metric(score, by_class[:, positive])
+        one = made["classes"][positive]
+        made["metrics"]["positive_f1"] = _metric(one["f1"], Interval(one["ci"], one["why"]))
         made["positive"] = tally.asked.labels[positive]
         _ranked(tally, made, positive)
     if ordinal:
         _steps(tally, made, gold, said, rows, tables)
-    found = sklearn.precision_recall_fscore_support(
-        gold, said, labels=np.arange(size), average=None, zero_division=0, **how
-    )
-    made["classes"] = _by_label(tally.asked.labels, found[:3], by_class, support, answers)
     made["confusion"] = {"gold": gold.tolist(), "predicted": said.tolist(), "rows": rows.tolist()}
     made["baseline"] = _majority(support, positive, size)
 
 
-def _by_label(
-    labels: tuple[str, ...], values: Sequence[Array], drawn: Array, support: Array, answers: Array
-) -> list[dict[str, Any]]:
-    """What is said of each label: `values` are precision, recall, F1, [labels] each, `drawn` replicates of F1."""
-    precision, recall, f1 = values
-    return [
-        {
-            "label": name,
-            "precision": float(precision[number]),
-            "recall": float(recall[number]),
-            "f1": float(f1[number]),
-            "ci": _interval(drawn[:, number]),
-            "support": int(support[number]),
-            "predicted": int(answers[number]),
-        }
-        for number, name in enumerate(labels)
-    ]
+def _by_label(tally: Tally, values: Sequence[Array]) -> list[dict[str, Any]]:
+    """What is said of each label: `values` are precision, recall, F1, [labels] each."""
+    found = []
+    told = zip(tally.asked.labels, *(each.tolist() for each in (*values, *tally.all.counts)), strict=True)
+    for name, precision, recall, f1, right, said, gold in told:
+        of_f1 = intervals.of_f1(right, said, gold)
+        found.append(
+            {
+                "label": name,
+                "precision": precision,
+                "recall": recall,
+                "f1": f1,
+                "ci": of_f1.ci,
+                "why": of_f1.why,
+                "precision_ci": intervals.of_share(right, said, intervals.LEAST).ci,
+                "recall_ci": intervals.of_share(right, gold, intervals.LEAST).ci,
+                "support": gold,
+                "predicted": said,
+            }
+        )
+    return found
 
 
 def _ranked(tally: Tally, made: dict[str, Any], positive: int) -> None:
@@ -147,14 +161,15 @@ def _ranked(tally: Tally, made: dict[str, Any], positive: int) -> None:
         return
     histogram = _histograms(tally, made)[1]
     histogram = histogram if positive == 1 else histogram[::-1, ::-1]
-    replicates = tally.asked.bootstrap
-    drawn = ranking.redrawn(histogram, replicates, tally.asked.seed) if replicates else (None, None)
+    absent, present = histogram.sum(axis=1).tolist()
+    drawn = ranking.redrawn(histogram, tally.asked.bootstrap, tally.asked.seed)
     for name, value, each in (
         ("auc", ranking.auc(histogram), drawn[0]),
         ("average_precision", ranking.average_precision(histogram), drawn[1]),
     ):
         if value is not None:
-            made["metrics"][name] = _around(_metric(value, each))
+            why = intervals.unranked(name, value, absent, present)
+            made["metrics"][name] = _metric(value, Interval(None, why) if why else intervals.bounded(value, each))
     made["curves"] = ranking.curves(histogram)
 
 
@@ -164,40 +179,33 @@ def _histograms(tally: Tally, made: dict[str, Any]) -> tuple[list[Array], Array]
     return tally.decisions.histograms() if tally.decisions.exact else (list(tally.odds), tally.odds.sum(axis=0))
 
 
-def _around(metric: dict[str, Any]) -> dict[str, Any]:
-    """A metric whose interval holds it: of a few positives replicates lie to one side now and then."""
-    if metric["ci"] is not None:
-        metric["ci"] = [min(metric["ci"][0], metric["value"]), max(metric["ci"][1], metric["value"])]
-    return metric
-
-
-def _share(right: float, rows: float, bootstrap: int) -> dict[str, Any]:
-    """A share of rows, with Wilson's interval where intervals are wanted."""
-    return {"value": float(right / rows), "ci": counts.wilson(float(right), float(rows)) if bootstrap else None}
-
-
 def _redrawn(
     gold: Array, said: Array, rows: Array, size: int, replicates: int, seed: int, ordinal: bool
 ) -> tuple[Array, Array, Array, Array]:
-    """Right answers, answers, gold labels, and where `ordinal` rows by steps between those, [replicates, labels] each.
+    """Right answers, answers, gold labels, and where `ordinal` rows by steps between those, [1 + replicates, labels]
+    each: those of the smoothed rows, and then of as many rows drawn from these.
 
-    As many rows are drawn anew from the cells of the confusion matrix, which is what drawing the rows themselves anew
-    comes to. The cells that are drawn are summed up at once: there may be as many as rows.
+    Rows are drawn by cells of the confusion matrix. The cells that are drawn are summed up at once: there may be as
+    many as rows.
     """
     from scipy.sparse import csr_matrix
 
-    cells = len(rows)
+    total = rows.sum()
+    gold, said, rows = smoothing.cells(gold, said, rows, size)
+    count = len(rows)
     right = np.flatnonzero(gold == said)
-    everything = np.arange(cells)
+    everything = np.arange(count)
     tables = [(gold, right), (said, everything), (gold, everything)]
     tables += [(np.abs(gold - said), everything)] if ordinal else []
-    sums = [csr_matrix((np.ones(len(chosen)), (chosen, columns[chosen])), (cells, size)) for columns, chosen in tables]
-    found = np.zeros((4, replicates, size))
+    sums = [csr_matrix((np.ones(len(chosen)), (chosen, columns[chosen])), (count, size)) for columns, chosen in tables]
+    found = np.zeros((4, 1 + replicates, size))
     draws = stream(seed, (0, 0), CELLS)
-    at_once = max(1, _AT_ONCE // cells)
-    for start in range(0, replicates, at_once):
-        part = slice(start, min(start + at_once, replicates))
-        drawn = draws.multinomial(rows.sum(), rows / rows.sum(), part.stop - start).astype(np.float64)
+    at_once = max(1, _AT_ONCE // count)
+    for start in range(0, 1 + replicates, at_once):
+        part = slice(start, min(start + at_once, 1 + replicates))
+        drawn = draws.multinomial(total, rows / rows.sum(), part.stop - start).astype(np.float64)
+        if not start:
+            drawn[0] = rows
         for number, each in enumerate(sums):
             found[number, part] = drawn @ each
     return found[0], found[1], found[2], found[3]
@@ -215,8 +223,11 @@ def _steps(tally: Tally, made: dict[str, Any], gold: Array, said: Array, rows: A
         )
     else:
         del values["quadratic_kappa"]
-    made["metrics"] |= {name: _metric(value, drawn[name]) for name, value in values.items()}
-    made["metrics"]["within_one"] = _share(steps[0, :2].sum(), rows.sum(), tally.asked.bootstrap)
+    ends = {"mae_steps": (0.0, max(size - 1.0, 1.0)), "quadratic_kappa": (-1.0, 1.0)}
+    for name in (each for each in ends if each in values):
+        made["metrics"][name] = _metric(values[name], intervals.bounded(values[name], drawn[name], ends[name]))
+    within = intervals.of_share(steps[0, :2].sum(), rows.sum())
+    made["metrics"]["within_one"] = _metric(values["within_one"], within)
 
 
 def _majority(support: Array, positive: int, size: int) -> dict[str, Any]:
@@ -231,13 +242,17 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
     right, said, gold = tally.all.counts
     size = len(tally.asked.labels)
     values = counts.of_labels(right[None], said[None], gold[None])
-    tables = tally.replicated_counts.reshape(-1, 3, size)
-    drawn = counts.of_labels(tables[:, 0], tables[:, 1], tables[:, 2])
-    made["metrics"] |= {name: _metric(value[0], drawn[name]) for name, value in values.items()}
-    made["metrics"]["subset_accuracy"] = _share(tally.all.exact, tally.all.rows, tally.asked.bootstrap)
-    by_label = counts.f1(tables[:, 0], tables[:, 1], tables[:, 2])
+    replicates = tally.replicated_counts.reshape(-1, 3, size)
+    tables = smoothing.labels(replicates, tally.all.counts, stream(tally.asked.seed, (0, 0), PRIORS))
+    drawn = counts.of_labels(*tables.swapaxes(0, 1), tables[:, 2] > 0)
+    why = intervals.thin(tally.asked.labels, gold)
+    for name, value in values.items():
+        none = Interval(None, why) if why and name.startswith("macro") else None
+        made["metrics"][name] = _metric(value[0], none or intervals.bounded(value[0], drawn[name]))
+    exact = intervals.of_share(tally.all.exact, tally.all.rows)
+    made["metrics"]["subset_accuracy"] = _metric(tally.all.exact / tally.all.rows, exact)
     each_label = (counts.ratio(right, said), counts.ratio(right, gold), counts.f1(right, said, gold))
-    made["classes"] = _by_label(tally.asked.labels, each_label, by_label, gold, said)
+    made["classes"] = _by_label(tally, each_label)
     if not tally.scored:
         return
     histograms, together = _histograms(tally, made)
@@ -256,29 +271,21 @@ def _regression(tally: Tally, made: dict[str, Any]) -> None:
     assert tally.all.sums is not None and tally.sample is not None
     values = counts.of_moments(tally.all.sums.centred())
     drawn = counts.of_moments(tally.replicated_sums.centred())
-    made["metrics"] |= {
-        name: _metric(value[0], drawn[name]) for name, value in values.items() if math.isfinite(value[0])
-    }
+    for name in (each for each in values if math.isfinite(values[each][0])):
+        value = float(values[name][0])
+        made["metrics"][name] = _metric(value, intervals.of_regression(name, value, drawn[name], tally.all.rows))
     from scipy.stats import rankdata
 
     pairs = tally.sample.values()
     found = correlation(rankdata(pairs[:, 0]), rankdata(pairs[:, 1]))
     if math.isfinite(found):
-        made["metrics"]["spearman"] = {"value": found, "ci": _of_ranks(found, len(pairs), tally.asked.bootstrap)}
+        made["metrics"]["spearman"] = _metric(found, intervals.of_ranks(found, len(pairs)))
     if len(pairs) < tally.sample.seen:
         made["spearman_rows"] = len(pairs)
 
 
-def _of_ranks(value: float, rows: int, bootstrap: int) -> list[float] | None:
-    """The interval of a rank correlation by Fisher's z, its variance as Bonett and Wright (2000) have it."""
-    if rows < 10 or not bootstrap or abs(value) == 1:
-        return None
-    width = counts.DEVIATIONS * math.sqrt((1 + value**2 / 2) / (rows - 3))
-    return [math.tanh(math.atanh(value) - width), math.tanh(math.atanh(value) + width)]
-
-
 def _groups(groups: dict[str, Group], problem: str) -> list[dict[str, Any]]:
-    """The metrics of slices, or of buckets of lengths: two of each."""
+    """The metrics of slices, or of buckets of lengths: two of each; `ci` is of the first, if it is a share of rows."""
     if not groups:
         return []
     if problem == "regression":
@@ -295,6 +302,7 @@ def _groups(groups: dict[str, Group], problem: str) -> list[dict[str, Any]]:
         {
             "value": value,
             "rows": group.rows,
+            "ci": intervals.of_share(group.exact, group.rows).ci if problem == "single_label" else None,
             **{name: float(found[name][number]) for name in names if math.isfinite(found[name][number])},
         }
         for number, (value, group) in enumerate(groups.items())

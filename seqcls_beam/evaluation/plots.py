@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seqcls_beam.evaluation.extras import wanted
-from seqcls_beam.evaluation.formatting import METRICS, matrix
+from seqcls_beam.evaluation.formatting import METRICS, matrix, measured
 
 MOST_CLASSES = 30
 MOST_SLICES = 20
@@ -139,11 +139,12 @@ _CURVES = {"roc": "ROC curve.", "precision_recall": "Precision and recall.", "":
 def slices(groups: list[dict[str, Any]]) -> str | None:
     """The first metric of every value of a column, or of every bucket of lengths."""
     shown = groups[:MOST_SLICES]
-    name = next((key for group in shown for key in group if key not in ("value", "rows")), None)
+    name = next(iter(measured(shown)), None)
     if name is None:
         return None
     names = [f"{_short(group['value'], 26)} ({group['rows']:,})" for group in shown]
-    return _bars(names, [group.get(name, 0.0) for group in shown], [None] * len(shown), METRICS.get(name, name))
+    intervals = [group.get("ci") for group in shown]
+    return _bars(names, [group.get(name, 0.0) for group in shown], intervals, METRICS.get(name, name))
 
 
 def _bars(names: list[str], values: list[float], intervals: list[Any], said: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqcls_beam.evaluation import smoothing
 from seqcls_beam.evaluation.counting.histograms import edges
 from seqcls_beam.evaluation.counting.sampling import RANKS, stream
 from seqcls_beam.evaluation.counts import f1
@@ -40,21 +41,22 @@ def average_precision(histogram: Array) -> float | None:
 
 
 def redrawn(histogram: Array, replicates: int, seed: int) -> tuple[Array, Array]:
-    """(AUC, average precision) of each replicate in which as many rows are drawn from the cells anew; may be nan.
+    """(AUC, average precision) of the smoothed rows, and then of replicates in which as many are drawn; may be nan.
 
     Cells without a present row between two with some are as good as one. Where more are left than can be redrawn,
-    neighbours count as tied, and what that alone changes is taken off the replicates again.
+    neighbours count as tied, in the smoothed rows as in the replicates.
     """
     full = _few_absent(histogram[:, histogram.any(axis=0)])
     starts = np.unique(np.linspace(0, full.shape[1], min(_REDRAWN, full.shape[1]), endpoint=False).astype(np.int64))
-    few = np.add.reduceat(full, starts, axis=1)
-    drawn = _drawn(few, replicates, seed)
-    if few.shape == full.shape:
-        return drawn
-    return (
-        np.clip(drawn[0] + ((auc(histogram) or 0.0) - (auc(few) or 0.0)), 0, 1),
-        np.clip(drawn[1] + ((average_precision(histogram) or 0.0) - (average_precision(few) or 0.0)), 0, 1),
-    )
+    few = smoothing.ranked(np.add.reduceat(full, starts, axis=1))
+    rows = int(histogram.sum())
+    draws = stream(seed, (0, 0), RANKS)
+    found = [_both(few[None])]
+    for start in range(0, replicates, _AT_ONCE):
+        size = min(_AT_ONCE, replicates - start)
+        found.append(_both(draws.multinomial(rows, (few / few.sum()).ravel(), size).reshape(size, *few.shape)))
+    area, average = np.concatenate(found, axis=1)
+    return area, average
 
 
 def _few_absent(full: Array) -> Array:
@@ -65,25 +67,18 @@ def _few_absent(full: Array) -> Array:
     return np.add.reduceat(full, np.flatnonzero(begins), axis=1)
 
 
-def _drawn(few: Array, replicates: int, seed: int) -> tuple[Array, Array]:
-    rows = int(few.sum())
-    draws = stream(seed, (0, 0), RANKS)
-    found = []
-    for start in range(0, replicates, _AT_ONCE):
-        size = min(_AT_ONCE, replicates - start)
-        drawn = draws.multinomial(rows, few.ravel() / rows, size).reshape(size, *few.shape).astype(np.float64)
-        absent, present = drawn[:, 0], drawn[:, 1]
-        absents, presents = absent.sum(axis=1), present.sum(axis=1)
-        below = np.cumsum(absent, axis=1) - absent / 2
-        above = np.cumsum(present[:, ::-1], axis=1)
-        said = np.cumsum((present + absent)[:, ::-1], axis=1)
-        precision = np.divide(above, said, out=np.zeros_like(above), where=said > 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            area = np.minimum((present * below).sum(axis=1) / (absents * presents), 1)
-            average = np.minimum((present[:, ::-1] * precision).sum(axis=1) / presents, 1)
-        found.append(np.stack([area, average]))
-    both = np.concatenate(found, axis=1)
-    return both[0], both[1]
+def _both(drawn: Array) -> Array:
+    """Rows [groups, absent or present, cell] → [AUC or average precision, groups]."""
+    absent, present = drawn[:, 0].astype(np.float64), drawn[:, 1].astype(np.float64)
+    absents, presents = absent.sum(axis=1), present.sum(axis=1)
+    below = np.cumsum(absent, axis=1) - absent / 2
+    above = np.cumsum(present[:, ::-1], axis=1)
+    said = np.cumsum((present + absent)[:, ::-1], axis=1)
+    precision = np.divide(above, said, out=np.zeros_like(above), where=said > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        area = np.minimum((present * below).sum(axis=1) / (absents * presents), 1)
+        average = np.minimum((present[:, ::-1] * precision).sum(axis=1) / presents, 1)
+    return np.stack([area, average])
 
 
 def curves(histogram: Array) -> dict[str, list[list[float]]]:

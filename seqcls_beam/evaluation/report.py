@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from seqcls_beam.evaluation import plots
-from seqcls_beam.evaluation.formatting import METRICS, cell, number
+from seqcls_beam.evaluation.formatting import METRICS, cell, interval, measured, number
 from seqcls_beam.runs.accounting import PREFIX
 
 _MOST_ROWS = 200  # of a table of classes or slices; evaluation.json has all
@@ -54,6 +54,7 @@ def section(found: dict[str, Any]) -> str:
         _facts(found),
         *(_gate(gate) for gate in found["gates"]),
         _headline(found),
+        *(f'<p class="gate">{escape(said)}</p>' for said in found.get("warnings", ())),
     ]
     drawn = [plots.confusion(found), plots.reliability(found), plots.curves(found)]
     parts.append('<div class="plots">' + "".join(map(_figure, filter(None, drawn))) + "</div>")
@@ -113,7 +114,7 @@ def _headline(found: dict[str, Any]) -> str:
     for name, said in METRICS.items():
         metric = found["metrics"].get(name)
         if metric is not None:
-            cells = [said.format(positive=found.get("positive", "")), number(metric["value"]), _interval(metric["ci"])]
+            cells = [said.format(positive=found.get("positive", "")), number(metric["value"]), interval(metric["ci"])]
             rows.append(cells + ([number(baseline[name]) if name in baseline else ""] if baseline else []))
     heads = ["", "value", "95 % interval", *(["most frequent class"] if baseline else [])]
     return _table(heads, rows)
@@ -126,7 +127,7 @@ def _calibration(found: dict[str, Any]) -> str:
     lines = [["expected calibration error", "ece"], ["Brier score", "brier"], ["log loss", "nll"]]
     best = told["temperature"]
     rows = [[said, number(told[key]), number(best[key]) if best and key in best else ""] for said, key in lines]
-    heads = ["", "as it is", f"at temperature {best['value']:.2f}" if best else ""]
+    heads = ["", "as it is", f"at temperature {best['value']:.2f}, found on these very rows" if best else ""]
     if best is None:
         heads, rows = heads[:2], [row[:2] for row in rows]
     return f"<h3>Calibration</h3>{_table(heads, rows)}{_tuned(found)}"
@@ -147,7 +148,7 @@ def _classes(found: dict[str, Any]) -> str:
     heads = ["label", "precision", "recall", "F1", "95 % interval", *(["average precision"] if ranked else [])]
     rows = []
     for each in classes[:_MOST_ROWS]:
-        numbers = [number(each[name]) for name in ("precision", "recall", "f1")] + [_interval(each["ci"])]
+        numbers = [number(each[name]) for name in ("precision", "recall", "f1")] + [interval(each["ci"])]
         if ranked:
             precision = each.get("average_precision")
             numbers.append("" if precision is None else number(precision))
@@ -159,12 +160,16 @@ def _classes(found: dict[str, Any]) -> str:
 def _slices(title: str, groups: list[dict[str, Any]]) -> str:
     if not groups:
         return ""
-    names = list(dict.fromkeys(name for group in groups for name in group if name not in ("value", "rows")))
-    rows = [
-        [group["value"], f"{group['rows']:,}", *(number(group[name]) if name in group else "" for name in names)]
-        for group in groups[:_MOST_ROWS]
-    ]
-    table = _table(["", "rows", *(METRICS.get(name, name) for name in names)], rows)
+    names = measured(groups)
+    told = any(group.get("ci") for group in groups)
+    rows = []
+    for group in groups[:_MOST_ROWS]:
+        numbers = [number(group[name]) if name in group else "" for name in names]
+        numbers[1:1] = [interval(group.get("ci"))] if told else []
+        rows.append([group["value"], f"{group['rows']:,}", *numbers])
+    heads = [METRICS.get(name, name) for name in names]
+    heads[1:1] = ["95 % interval"] if told else []
+    table = _table(["", "rows", *heads], rows)
     return f"<h3>{escape(title)}</h3>{plots.slices(groups) or ''}{table}{_more(len(groups))}"
 
 
@@ -212,7 +217,3 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
         for row in rows
     )
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _interval(ci: list[float] | None) -> str:
-    return "" if ci is None else f"{number(ci[0])} – {number(ci[1])}"

@@ -84,6 +84,7 @@ class Calibration:
     def measure(self) -> dict[str, Any]:
         """ECE, Brier's score, mean log loss, the reliability table, and the best temperature with what it would give.
 
+        `ece_by_chance` is the ECE that so many rows give on the average where every probability means what it says.
         The table has a row for every bin: `from`, `to`, `rows`, mean `confidence`, `accuracy`; the last two are None
         where there are no rows. `temperature` is None where rows of one kind, all right, would drive it to an end.
         """
@@ -92,6 +93,7 @@ class Calibration:
         best = int(losses.argmin())
         found: dict[str, Any] = {
             "ece": self._error(_AS_IT_IS, confidence),
+            "ece_by_chance": self._by_chance(confidence[_AS_IT_IS]),
             "brier": float(self.brier.values() / self.decisions),
             "nll": float(losses[_AS_IT_IS]),
             "bins": [
@@ -120,3 +122,9 @@ class Calibration:
 
     def _error(self, temperature: int, confidence: Array) -> float:
         return float(np.abs(confidence[temperature] - self.right[temperature]).sum() / self.decisions)
+
+    def _by_chance(self, confidence: Array) -> float:
+        """The mean distance of a binomial share from its expectation, by the normal distribution, bin by bin."""
+        rows = self.counts[_AS_IT_IS]
+        variance = confidence * np.maximum(1 - confidence / np.maximum(rows, 1), 0)
+        return float(np.sqrt(2 / np.pi * variance).sum() / self.decisions)

@@ -16,9 +16,10 @@ Array = npt.NDArray[Any]
 SAMPLED = 1_000_000
 _ROWS = 1024  # at once
 
-WEIGHTS, SAMPLE, RANKS, CELLS = range(4)
+WEIGHTS, SAMPLE, RANKS, CELLS, PRIORS = range(5)
 """What is drawn: of a batch its weights and its sample; of all rows, whose place is (0, 0) like that of the first
-batch, the cells of rankings and those of the confusion matrix. Each has random numbers of its own."""
+batch, the cells of rankings, those of the confusion matrix, and what smooths several labels. Each has random numbers of
+its own."""
 
 
 def stream(seed: int, batch: tuple[int, int], purpose: int) -> np.random.Generator:
