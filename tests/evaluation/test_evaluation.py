@@ -197,7 +197,9 @@ def test_intervals_of_ranking_hold_what_they_are_of(most, size, rare, shift):
             low, high = found[name]["ci"]
             assert 0 <= low <= found[name]["value"] <= high <= 1
         low, high = found["average_precision"]["ci"]
-        if np.ptp(drawn) > 0.02:  # of rows that are all right nothing differs in what is drawn of them, and much is open
+        if (
+            np.ptp(drawn) > 0.02
+        ):  # of rows that are all right nothing differs in what is drawn of them, and much is open
             assert 0.5 < (high - low) / np.ptp(drawn) < 1.8
         else:
             assert 0.02 < high - low < 0.3
