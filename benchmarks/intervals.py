@@ -175,10 +175,11 @@ def labels(validated: bool, sets: int) -> list[dict[str, Any]]:
             ) -> Outcomes:
                 latent = base + chance.normal(size=(rows, 1)) * 0.7 + chance.normal(size=(rows, len(base)))
                 odds = strength * latent + chance.normal(size=latent.shape)
-                return Outcomes((latent > 0).astype(np.float32), (1 / (1 + np.exp(-odds))).astype(np.float32))
+                return Outcomes((latent > 0).astype(np.float32), None, (odds > 0).astype(np.float32))
 
             many = draw(np.random.default_rng(1), 0, rows=_TRUTH // size)
-            present, said = many.gold > 0, many.scores >= 0.5
+            assert many.predicted is not None
+            present, said = many.gold > 0, many.predicted > 0
             tables = [each.sum(axis=0, dtype=np.float64)[None] for each in (present & said, said, present)]
             truth = {key: float(each[0]) for key, each in counts.of_labels(*tables).items()}
             name = f"{size} labels, {count:,} rows, {'poor' if strength == 1 else 'good'}"
@@ -208,7 +209,7 @@ def regressions(validated: bool, sets: int) -> list[dict[str, Any]]:
 
 
 def efron(outcomes: Outcomes, problem: str, size: int, seed: int) -> dict[str, Any]:
-    """The percentiles of metrics of rows that are redrawn as they are; None where one replicate has no value."""
+    """The percentiles of metrics of rows that are redrawn as they are; none where one replicate has no value."""
     chance = np.random.default_rng(seed)
     rows = len(outcomes)
     if problem == "single_label" and outcomes.scores is None:
@@ -220,12 +221,33 @@ def efron(outcomes: Outcomes, problem: str, size: int, seed: int) -> dict[str, A
         found = counts.of_classes(right, said, gold, (gold + said).sum(axis=0) > 0)
         found["positive_f1"] = counts.f1(right, said, gold)[:, -1]
     elif problem == "multi_label":
-        assert outcomes.scores is not None
+        assert outcomes.predicted is not None
         drawn = chance.multinomial(rows, np.full(rows, 1 / rows), REPLICATES).astype(np.float64)
-        present, said = outcomes.gold > 0, outcomes.scores >= 0.5
-        found = counts.of_labels(*(drawn @ each for each in (present & said, said, present)))
+        gold, said = outcomes.gold > 0, outcomes.predicted > 0
+        found = counts.of_labels(*(drawn @ each for each in (gold & said, said, gold)))
+    elif problem == "regression":
+        assert outcomes.scores is not None
+        weights = chance.multinomial(rows, np.full(rows, 1 / rows), REPLICATES) / rows
+        y, x = outcomes.gold.astype(np.float64), outcomes.scores.astype(np.float64)
+        error = weights @ (y - x) ** 2
+        across, down = (weights @ each**2 - (weights @ each) ** 2 for each in (y, x))
+        both = weights @ (x * y) - (weights @ x) * (weights @ y)
+        found = {"mse": error, "mae": weights @ np.abs(y - x), "r2": 1 - error / across}
+        found["pearson"] = both / np.sqrt(across * down)
     else:
-        return {}
+        assert outcomes.scores is not None
+        cell = np.unique(np.log(outcomes.scores[:, 1] / outcomes.scores[:, 0]), return_inverse=True)[1]
+        cells = np.bincount(outcomes.gold * (cell.max() + 1) + cell, minlength=2 * (cell.max() + 1))
+        drawn = chance.multinomial(rows, cells / rows, REPLICATES).reshape(REPLICATES, 2, -1).astype(np.float64)
+        absent, present = drawn.swapaxes(0, 1)
+        if not absent.any(axis=1).all() or not present.any(axis=1).all():
+            return {}  # in one of them nothing is to be ranked
+        area = (present * (absent.cumsum(axis=1) - absent / 2)).sum(axis=1)
+        above, said = (each[:, ::-1].cumsum(axis=1)[:, ::-1] for each in (present, present + absent))
+        found = {
+            "auc": area / (absent.sum(axis=1) * present.sum(axis=1)),
+            "average_precision": (present * above / np.maximum(said, 1)).sum(axis=1) / present.sum(axis=1),
+        }
     return {key: np.percentile(each, [2.5, 97.5]).tolist() for key, each in found.items()}
 
 

@@ -11,7 +11,7 @@ How often intervals hold the truth is measured by `benchmarks.intervals`; below 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ PRIOR = 1.0
 LEAST = 5
 """Rows of a class, below which nothing can be said of how far its figures may be off."""
 
-_LEAST_PAIRS = 20  # of a regression
+_LEAST_PAIRS, _LEAST_RANKS = 20, 50  # of a regression, and behind its rank correlation
 _LEAST_RANKED, _RANKED, _HIGH = 10, 50, 0.9  # positive rows behind an average precision that is high, that is any
 _MOST_MISSING = 0.02  # of the labels, that may be without a gold row
 _MANY = 10  # classes, of which no one decides their mean
@@ -90,7 +90,7 @@ def bounded(value: float, drawn: Array, ends: tuple[float, float] = (0.0, 1.0)) 
     return Interval([min(found[0], value), max(found[1], value)])
 
 
-_SCALES = {
+_SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "mse": (np.log, np.exp),
     "rmse": (np.log, np.exp),
     "mae": (np.log, np.exp),
@@ -120,7 +120,7 @@ def of_regression(name: str, value: float, drawn: Array, rows: int) -> Interval:
 
 def of_ranks(value: float, rows: int) -> Interval:
     """That of a rank correlation by Fisher's z, its variance as Bonett and Wright (2000) have it."""
-    if rows < _LEAST_PAIRS:
+    if rows < _LEAST_RANKS:
         return Interval(None, few(rows))
     if abs(value) == 1:
         return Interval(None, "it is at the end of its scale")

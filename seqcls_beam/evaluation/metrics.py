@@ -244,7 +244,7 @@ def _several(tally: Tally, made: dict[str, Any]) -> None:
     values = counts.of_labels(right[None], said[None], gold[None])
     replicates = tally.replicated_counts.reshape(-1, 3, size)
     tables = smoothing.labels(replicates, tally.all.counts, stream(tally.asked.seed, (0, 0), PRIORS))
-    drawn = counts.of_labels(*tables.swapaxes(0, 1), tables[:, 2] > 0)
+    drawn = counts.of_labels(tables[:, 0], tables[:, 1], tables[:, 2], tables[:, 2] > 0)
     why = intervals.thin(tally.asked.labels, gold)
     for name, value in values.items():
         none = Interval(None, why) if why and name.startswith("macro") else None

@@ -1,4 +1,4 @@
-"""Evidence as bytes that travel between machines: arrays as numpy writes them, and all else as JSON. Nothing in it runs.
+"""Evidence as bytes that travel between machines: arrays as numpy writes them, all else as JSON. Nothing in it runs.
 
     pack(evidence) → one .npz file: "tree", the JSON as bytes, and the arrays that it names by number
 
@@ -50,7 +50,7 @@ def unpack(data: bytes) -> Evidence:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = _read(json.loads(arrays["tree"].tobytes()), arrays)
-    except (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, LookupError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
         raise RunError(f"what was counted cannot be read back ({error}): it is damaged; start again") from error
     if not isinstance(found, Evidence):
         raise RunError("what was counted cannot be read back: it is something else; start again")
@@ -96,6 +96,6 @@ def _read(told: Any, arrays: Any) -> Any:
     pairs = {_read(key, arrays): _read(each, arrays) for key, each in content}
     if kind in ("dict", "counter"):
         return Counter(pairs) if kind == "counter" else pairs
-    made = object.__new__(_OBJECTS[kind])
+    made: Any = object.__new__(_OBJECTS[kind])
     made.__dict__.update(pairs)
     return made
