@@ -1,6 +1,6 @@
 """How often do 95 % intervals of an evaluation hold the truth, how wide are they, and how often is there none?
 
-    python -m benchmarks.intervals [--sets=200] [--only=PART] [--out=FILE]
+    python -m benchmarks.intervals [--sets=200] [--only=PART] [--out=FILE] [--table]
 
 Rows are drawn from populations whose figures are known, and evaluated as the command does; beside it stand percentiles
 of rows redrawn as they are (Efron's bootstrap), which is what most tools give. What the limits in
@@ -9,6 +9,7 @@ drawn afterwards and decided nothing. A row a setting; `share` is of the sets th
 """
 
 import argparse
+import json
 import time
 import zlib
 from collections import defaultdict
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.hardware import save
+from benchmarks.hardware import RESULTS, save
 from seqcls_beam.evaluation import counts
 from seqcls_beam.evaluation.counting.outcomes import Outcomes
 from seqcls_beam.evaluation.counting.tally import Asked, Tally
@@ -54,13 +55,38 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=200)
     parser.add_argument("--only", choices=[*PARTS])
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", action="store_true", help="print the table of the docs from what was measured")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads((given.out or RESULTS / "intervals.json").read_text())))
+        return
     began = time.time()
     found: dict[str, list[dict[str, Any]]] = {"developed": [], "validated": []}
     for name, part in PARTS.items():
         for family in found if given.only in (None, name) else ():
             found[family] += part(family == "validated", given.sets)
         save("intervals", {"sets": given.sets, "seconds": round(time.time() - began), **found}, given.out)
+
+
+def table(found: dict[str, Any]) -> str:
+    """A line a metric: how often intervals held the truth, over settings in which half of the sets or more have one."""
+    lines = [
+        "| | settings | held, mean (lowest) when developed | … when validated | none | Efron's, validated |",
+        "|---|---|---|---|---|---|",
+    ]
+    for metric in dict.fromkeys(row["metric"] for row in found["validated"]):
+        cells, none = [], 0.0
+        for family in ("developed", "validated"):
+            rows = [row for row in found[family] if row["metric"] == metric]
+            none = sum(row["without"] for row in rows) / sum(row["sets"] for row in rows)
+            cells.append(_held([row["share"] for row in rows if row["without"] <= row["sets"] / 2]))
+        peer = [row["efron_share"] for row in rows if row["efron_share"] is not None]
+        lines.append(f"| {metric} | {len(rows)} | {cells[0]} | {cells[1]} | {none:.0%} | {_held(peer)} |")
+    return "\n".join(lines)
+
+
+def _held(shares: list[float]) -> str:
+    return f"{np.mean(shares):.3f} ({min(shares):.2f})" if shares else ""
 
 
 def simulated(

@@ -28,7 +28,7 @@ PRIOR = 1.0
 LEAST = 5
 """Rows of a class, below which nothing can be said of how far its figures may be off."""
 
-_LEAST_PAIRS, _LEAST_RANKS = 20, 50  # of a regression, and behind its rank correlation
+_LEAST_PAIRS = 20  # of a regression
 _LEAST_RANKED, _RANKED, _HIGH = 10, 50, 0.9  # positive rows behind an average precision that is high, that is any
 _MOST_MISSING = 0.02  # of the labels, that may be without a gold row
 _MANY = 10  # classes, of which no one decides their mean
@@ -118,13 +118,25 @@ def of_regression(name: str, value: float, drawn: Array, rows: int) -> Interval:
     return Interval([min(found[0], value), max(found[1], value)])
 
 
-def of_ranks(value: float, rows: int) -> Interval:
-    """That of a rank correlation by Fisher's z, its variance as Bonett and Wright (2000) have it."""
-    if rows < _LEAST_RANKS:
+def of_ranks(value: float, one: Array, other: Array) -> Interval:
+    """That of a rank correlation, from the ranks [rows] of both: Student's t on the scale of Fisher's z.
+
+    The variance is that of what each row adds to it, by its own ranks and by those of others which it moves
+    (Hoeffding's projection, 1948), whatever the distribution.
+    """
+    rows = len(one)
+    if rows < _LEAST_PAIRS:
         return Interval(None, few(rows))
     if abs(value) == 1:
         return Interval(None, "it is at the end of its scale")
-    width = DEVIATIONS * math.sqrt((1 + value**2 / 2) / (rows - 3))
+    from scipy.stats import t
+
+    one, other = one / rows, other / rows
+    added = one * other
+    for moved, of in ((one, other), (other, one)):
+        order = np.argsort(-moved, kind="stable")
+        added[order] += np.cumsum(of[order]) / rows
+    width = float(t.ppf(0.975, rows - 1) * 12 * added.std(ddof=1) / math.sqrt(rows) / (1 - value**2))
     return Interval([math.tanh(math.atanh(value) - width), math.tanh(math.atanh(value) + width)])
 
 

@@ -277,9 +277,10 @@ def _regression(tally: Tally, made: dict[str, Any]) -> None:
     from scipy.stats import rankdata
 
     pairs = tally.sample.values()
-    found = correlation(rankdata(pairs[:, 0]), rankdata(pairs[:, 1]))
+    ranks = rankdata(pairs, axis=0).T
+    found = correlation(*ranks)
     if math.isfinite(found):
-        made["metrics"]["spearman"] = _metric(found, intervals.of_ranks(found, len(pairs)))
+        made["metrics"]["spearman"] = _metric(found, intervals.of_ranks(found, *ranks))
     if len(pairs) < tally.sample.seen:
         made["spearman_rows"] = len(pairs)
 
