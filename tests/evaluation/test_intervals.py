@@ -244,6 +244,9 @@ def coverage(sizes: tuple[int, ...], right: float, sets: int) -> dict[str, float
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["classes", "ranked", "labels", "regressions"])
 def test_intervals_hold_the_truth_in_all_settings(part):
+    held: dict[str, list[float]] = {}
     for row in simulation.PARTS[part](True, 200):
         if row["sets"] - row["without"] >= 50:
-            assert row["share"] >= 0.88, row
+            assert row["share"] >= 0.85, row  # the lowest of many settings
+            held.setdefault(row["metric"], []).append(row["share"])
+    assert {name: 0.9 <= np.mean(shares) <= 0.985 for name, shares in held.items()} == dict.fromkeys(held, True)
