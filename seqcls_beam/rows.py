@@ -15,18 +15,27 @@ def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     """
     total = np.zeros(len(batch), np.int64)
     for column in batch.columns:
-        total += _bytes(column)
+        total += _bytes(column, True)
     return total
 
 
-def _bytes(values: pa.Array) -> npt.NDArray[np.int64]:
+def decoded_bytes(values: pa.Array) -> npt.NDArray[np.int64]:
+    """Size of every value, int64 [values] bytes, as in `row_bytes`, but each value of a dictionary as it is."""
+    return _bytes(values, False)
+
+
+def _bytes(values: pa.Array, shared: bool) -> npt.NDArray[np.int64]:
+    """Sizes of values; those of a dictionary are `shared`, or count in every place."""
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType):
-        return _bytes(values.storage)
+        return _bytes(values.storage, shared)
     if pa.types.is_dictionary(kind):
-        return np.full(len(values), 8, np.int64)  # the names themselves are shared
+        if shared or not len(values.dictionary):
+            return np.full(len(values), 8, np.int64)
+        sizes = pa.array(_bytes(values.dictionary, False)).take(values.indices)
+        return pc.fill_null(sizes, 8).to_numpy(zero_copy_only=False)
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        return _bytes(values.cast(pa.large_binary()))
+        return _bytes(values.cast(pa.large_binary()), shared)
     if pa.types.is_fixed_size_binary(kind):
         return np.full(len(values), 8 + kind.byte_width, np.int64)
     if _has_length(kind):
@@ -34,7 +43,7 @@ def _bytes(values: pa.Array) -> npt.NDArray[np.int64]:
     if pa.types.is_struct(kind):
         total = np.full(len(values), 8, np.int64)
         for child in values.flatten():
-            total += _bytes(child)
+            total += _bytes(child, shared)
         return total
     if pa.types.is_map(kind):
         values = pa.ListArray.from_arrays(
@@ -44,7 +53,7 @@ def _bytes(values: pa.Array) -> npt.NDArray[np.int64]:
     if is_list(kind):
         # Not by offsets: those of views are in any order.
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        ends = np.concatenate([[0], np.cumsum(_bytes(pc.list_flatten(values)))])
+        ends = np.concatenate([[0], np.cumsum(_bytes(pc.list_flatten(values), shared))])
         past = np.cumsum(lengths)
         return 8 + ends[past] - ends[past - lengths]
     return np.full(len(values), 8, np.int64)

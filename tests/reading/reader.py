@@ -1,6 +1,7 @@
 """Reading made short for tests: files → the rows that the reader makes of them."""
 
 import os
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -35,10 +36,15 @@ def cut(unit: pa.RecordBatch, bounds: list[int]) -> pa.RecordBatch:
 
 def batches(*paths: Any, bounds: list[int] | None = None, **options: Any) -> list[pa.RecordBatch]:
     """Files → their RECORD batches, read as one unit."""
+    return list(read_one_by_one(*paths, bounds=bounds, **options))
+
+
+def read_one_by_one(*paths: Any, bounds: list[int] | None = None, **options: Any) -> Iterator[pa.RecordBatch]:
+    """As `batches`, without holding those that were taken."""
     whole = files(*paths, **options)
     layout = plan_layout(whole, ReadOptions(input=tuple(map(os.fspath, paths)), **options))
     unit = cut(whole, bounds) if bounds else whole
-    return list(read_unit(Mark(unit=0, units=1).on(unit), layout))
+    yield from read_unit(Mark(unit=0, units=1).on(unit), layout)
 
 
 def rows(*paths: Any, **options: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
@@ -19,17 +18,14 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.footers import classes_in
 from seqcls_beam.reading.formats.blocks import Block, Fault
 from seqcls_beam.reading.formats.classes import Classes, by_name
-from seqcls_beam.reading.formats.columns import Layout, listed, plain, shown
+from seqcls_beam.reading.formats.columns import Layout, listed, plain, shown, stringy
 from seqcls_beam.reading.formats.fitting import fitted
 from seqcls_beam.reading.formats.pieces import CHUNK, HEAD, LOOKED_AT, Piece, sampled
+from seqcls_beam.reading.formats.row_groups import MAX_ROW_BYTES, decoded
 from seqcls_beam.reading.formats.signatures import no_parquet
 from seqcls_beam.reading.values import as_json
-from seqcls_beam.rows import is_list, row_in_python, with_lists
+from seqcls_beam.rows import row_in_python, with_lists
 from seqcls_beam.schema import with_classes
-
-MAX_ROWS = 2**16  # rows decoded at a time
-MAX_DECODED = 128 * 2**20  # bytes that those may take if each is the largest value of its dictionary
-_FIRST = 16  # rows that are decoded to see the dictionaries
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -87,12 +83,12 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
         past = row + rows[group]
         said = f"row group {group} has {rows[group]} rows"
         try:
-            for batch in _decoded(parquet, watched, group, layout.names):
-                batch.validate()  # a damaged offset would end the process later
+            for batch, large in decoded(parquet, watched, watched.how, group, layout.names, CHUNK):
                 if row + len(batch) > past:
                     raise ValueError("there are more")
                 typed = _typed(batch, own) if noted else batch
-                yield _block(typed, row, layout, called, int(share * (row + len(batch) - begin)))
+                rejects = {each: _too_large(size) for each, size in large.items()}
+                yield _block(typed, row, layout, called, rejects, int(share * (row + len(batch) - begin)))
                 row += len(batch)
             if row < past:
                 raise ValueError("the others are not there")
@@ -134,8 +130,12 @@ def _how(piece: Piece) -> dict[str, Any]:
 
 
 def _noted(kind: pa.DataType) -> bool:
-    """Whether a type has lists that are others to Arrow than to Parquet: of one length, or views."""
-    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    """Whether a type is another to Arrow than to Parquet where it matters.
+
+    That are lists of one length, or views; and strings of a type of their own, which are never left in dictionaries.
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return stringy(plain(kind)) or _noted(kind.storage_type)
     return bool(with_lists(kind) != kind)
 
 
@@ -204,63 +204,19 @@ class _Watched:
             raise self.error
 
 
-def _decoded(parquet: Any, file: "_Watched", group: int, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a row group, some megabytes or `MAX_ROWS` at a time; raises whatever the parser does."""
-    rows = _rows_at_a_time(parquet, file, group, names)
-    some: list[pa.RecordBatch] = []
-    size = count = 0
-    for batch in parquet.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
-        some.append(batch)
-        size, count = size + batch.nbytes, count + len(batch)
-        if size >= CHUNK or count + rows > MAX_ROWS:
-            yield pa.concat_batches(some) if len(some) > 1 else some[0]
-            some, size, count = [], 0, 0
-    if some:
-        yield pa.concat_batches(some) if len(some) > 1 else some[0]
+def _too_large(size: int) -> tuple[str, str]:
+    return "record_too_large", f"the row has {size} bytes; at most {MAX_ROW_BYTES} are read, and no larger cell is kept"
 
 
-def _rows_at_a_time(parquet: Any, file: "_Watched", group: int, names: list[str]) -> int:
-    """Rows of a row group that are decoded at once: `CHUNK` bytes on average, and never more than `MAX_DECODED`.
-
-    The sizes in a footer are those of encoded values: of a value that a dictionary has once every row may be one, so
-    the dictionaries are looked at. Raises what reading the first rows raises.
-    """
-    # Nothing is asked of the metadata of a column: where that is damaged or encrypted, pyarrow ends the process.
-    facts = parquet.metadata.row_group(group)
-    whole = max(facts.total_byte_size, 1)
-    rows = max(1, min(MAX_ROWS, CHUNK * facts.num_rows // whole))
-    if rows * whole <= MAX_DECODED:
-        return rows
-    leaves = [parquet.schema.column(number) for number in range(len(parquet.schema))]
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    first = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=texts, **file.how)
-    for batch in first.iter_batches(_FIRST, row_groups=[group], columns=names, use_threads=False):
-        largest = sum(_largest(column) for column in batch.columns)
-        return max(1, min(rows, MAX_DECODED // max(largest, 1)))
-    return rows
-
-
-def _largest(values: pa.Array) -> int:
-    """Bytes of the largest value that rows like these may have: of their dictionary any, however few have it."""
-    kind = values.type
-    if isinstance(kind, pa.DictionaryType):
-        return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
-    if pa.types.is_struct(kind):
-        return sum(_largest(values.field(number)) for number in range(kind.num_fields))
-    if pa.types.is_map(kind):
-        return _most(values) * (_largest(values.keys) + _largest(values.items))
-    if is_list(kind):
-        return _most(values) * _largest(values.values)
-    return int(values.nbytes)
-
-
-def _most(values: pa.Array) -> int:
-    lengths = np.diff(values.offsets) if pa.types.is_map(values.type) else pc.list_value_length(values)
-    return int(pc.max(lengths).as_py() or 0)
-
-
-def _block(batch: pa.RecordBatch, row: int, layout: Layout, called: dict[str, Classes], consumed: int) -> Block:
-    rejects: dict[int, tuple[str, str]] = {}
+def _block(
+    batch: pa.RecordBatch,
+    row: int,
+    layout: Layout,
+    called: dict[str, Classes],
+    rejects: dict[int, tuple[str, str]],
+    consumed: int,
+) -> Block:
+    """Rows → a block; `rejects` are those that cannot be read, and the others that are none are added."""
     texts = [fitted(batch.column(name), name, pa.string(), rejects, text=True) for name in layout.texts]
     keep = []
     for field in layout.keep:
