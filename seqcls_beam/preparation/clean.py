@@ -6,6 +6,7 @@ raw text should see raw style.
 
 import functools
 import html
+import re
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -18,7 +19,10 @@ from seqcls_beam.preparation.keys import is_ascii
 _PARTING = "(?:address|article|blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|section|table|tbody|td|th|thead|tr|ul)"
 _STYLING = "(?:a|abbr|b|big|center|cite|code|em|font|i|img|ins|q|s|small|span|strike|strong|sub|sup|tt|u)"
 _END = r"(?:\s[^<>]*)?/?>"
+_COMMENT = "<!--(?s:.*?)-->"
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
+# More digits than Python makes an integer of.
+_FAR = re.compile(r"&#(?=[0-9]{4000})0*+([0-9]{0,8})[0-9]*+")
 _TERMINAL = r"\x1b\[[0-?]*[ -/]*[@-~]"
 # C0 and C1 without white space; zero-width space, word joiner, byte order mark; marks and overrides of direction.
 # Joiners (U+200C, U+200D) stay: Persian and emoji need them.
@@ -40,7 +44,7 @@ def markup(texts: pa.Array) -> pa.Array:
     """Remove HTML's common tags, and put the characters that entities stand for."""
     texts = _where(texts, pc.match_substring(texts, "<"), _without_tags)
     entities = pc.match_substring_regex(texts, _ENTITY)
-    return _where(texts, entities, lambda some: pa.array(map(html.unescape, some.to_pylist()), pa.string()))
+    return _where(texts, entities, lambda some: pa.array(map(_unescaped, some.to_pylist()), pa.string()))
 
 
 def control(texts: pa.Array) -> pa.Array:
@@ -83,7 +87,25 @@ def _where(texts: pa.Array, rows: pa.Array, repair: Callable[[pa.Array], pa.Arra
 
 def _without_tags(texts: pa.Array) -> pa.Array:
     parted = pc.replace_substring_regex(texts, f"(?i)</?{_PARTING}{_END}", " ")
-    return pc.replace_substring_regex(parted, f"(?i)</?{_STYLING}{_END}|<!--(?s:.*?)-->", "")
+    commented = pc.match_substring(parted, "<!--")
+    return _where(_where(parted, pc.invert(commented), _without_styles), commented, _without_comments)
+
+
+def _without_styles(texts: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(texts, f"(?i)</?{_STYLING}{_END}", "")
+
+
+def _without_comments(texts: pa.Array) -> pa.Array:
+    """Behind the last end of a comment none is looked for: to the end of the text, from every tag on, it would be."""
+    parts = [each.rpartition("-->") for each in texts.to_pylist()]
+    heads = pa.array([head + end for head, end, _ in parts], pa.string())
+    tails = pa.array([tail for _, _, tail in parts], pa.string())
+    heads = pc.replace_substring_regex(heads, f"(?i)</?{_STYLING}{_END}|{_COMMENT}", "")
+    return pc.binary_join_element_wise(heads, _without_styles(tails), "")
+
+
+def _unescaped(text: str) -> str:
+    return html.unescape(_FAR.sub(lambda far: f"&#{far[1] or 0}", text))
 
 
 @functools.cache

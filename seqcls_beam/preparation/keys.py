@@ -4,9 +4,11 @@ It is separate from cleaning: a text keeps its case, and its key does not. Diges
 identity are made from: blake2b of explicit bytes, so the same on every machine.
 """
 
+import functools
 import hashlib
 import re
 import unicodedata
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ import pyarrow.compute as pc
 STEPS = ("nfkc", "casefold", "whitespace", "punctuation")
 """What a key can forget, in the order in which it is done; the first three are the default."""
 
+# Signs that belong to the one before them, and the two that are compatible with such.
+_MARKS = r"[\p{M}\x{ff9e}\x{ff9f}]{30}"
+_FEW = 1000  # signs that may be normalized as Python does it, whatever they are
 _BLANKS = r"[\t-\r\x1c-\x1f ]"
 
 
@@ -31,7 +36,11 @@ def duplicate_key(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
     plain = is_ascii(texts)
     if not pc.all(plain, min_count=0).as_py():
         rare = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
-        replaced = [_key(text, steps) for text in texts.take(pa.array(rare)).to_pylist()]
+        some = texts.take(pa.array(rare))
+        # Python puts marks in order in a time that grows with the square of how many stand together.
+        many = pc.match_substring_regex(some, _MARKS).to_pylist() if "nfkc" in steps else [False] * len(some)
+        ordered = [_ordered(text, "NFKC") if each else text for text, each in zip(some.to_pylist(), many, strict=True)]
+        replaced = [_key(text, steps) for text in ordered]
         return pc.replace_with_mask(_keys_of_ascii(texts, steps), pc.invert(plain), pa.array(replaced, texts.type))
     return _keys_of_ascii(texts, steps)
 
@@ -49,6 +58,28 @@ def _keys_of_ascii(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
             joined = pc.ascii_trim(pc.replace_substring_regex(some, f"{_BLANKS}+", " "), " ")
             texts = pc.replace_with_mask(texts, odd, joined)
     return texts
+
+
+def normal(form: str, text: str) -> str:
+    """`unicodedata.normalize`, whose time grows with the square of the marks that stand together, in linear time."""
+    return unicodedata.normalize(form, _ordered(text, form) if len(text) > _FEW else text)
+
+
+def _ordered(text: str, form: str) -> str:
+    """A text of the same normal form, each run of marks in its canonical order (Unicode, 3.11, D109)."""
+    form = form.replace("C", "D")
+    parts: list[str] = []
+    for is_mark, run in groupby(text, lambda sign: _is_mark(sign, form)):
+        signs = list(run)
+        if is_mark:
+            signs = sorted("".join(unicodedata.normalize(form, each) for each in signs), key=unicodedata.combining)
+        parts += signs
+    return "".join(parts)
+
+
+@functools.lru_cache(2**16)
+def _is_mark(sign: str, form: str) -> bool:
+    return unicodedata.combining(unicodedata.normalize(form, sign)[0]) > 0
 
 
 def _key(text: str, steps: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -261,7 +262,7 @@ def _separator(sign: str) -> str:
 def vocabulary(found: set[str]) -> list[str]:
     """Names that were found → in the order of their numbers if all are whole numbers, else of their characters."""
     numbers = all(re.fullmatch(r"-?[0-9]+", each) for each in found)
-    return sorted(found, key=(lambda each: (int(each), each)) if numbers else (lambda each: (0, each)))
+    return sorted(found, key=(lambda each: (Decimal(each), each)) if numbers else (lambda each: (0, each)))
 
 
 def pinned(labels: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:

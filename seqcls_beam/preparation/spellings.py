@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from seqcls_beam.preparation.keys import normal
 from seqcls_beam.preparation.labels import is_number, is_whole, whole_name
 from seqcls_beam.runs.run import RunError
 
@@ -73,7 +74,7 @@ def told(groups: list[list[str]]) -> str | None:
 
 def _shown(group: list[str]) -> Callable[[str], str]:
     """How names are shown that a screen may draw alike."""
-    return repr if len({unicodedata.normalize("NFC", name) for name in group}) == len(group) else ascii
+    return repr if len({normal("NFC", name) for name in group}) == len(group) else ascii
 
 
 def _groups(names: Iterable[str], key: Callable[[str], Any]) -> list[set[str]]:
@@ -93,5 +94,5 @@ def _number_of(name: str) -> Decimal | str:
 
 def _bare(name: str) -> str:
     """A name without what two spellings of one word may differ in: NFKC, casefolded, no blanks and invisible signs."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    folded = normal("NFKC", normal("NFKC", name).casefold())
     return "".join(each for each in folded if not each.isspace() and unicodedata.category(each) != "Cf")
