@@ -47,6 +47,7 @@ Read from the top: a room imports only rooms above it.
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
       tokenizer.py     texts → flat ids, and the special tokens round them
+      cutting.py       long texts, tokenised some megabytes at a time
       tokens.py        RECORD → TOKENS
       cards.py         which of a machine's GPUs is this process's
       engine/          token ids → logits; with finetuning/ the only place that knows torch

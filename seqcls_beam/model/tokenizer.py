@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import re
 from array import array
 from typing import Any, NamedTuple, Protocol
 
@@ -14,13 +13,13 @@ import pyarrow.compute as pc
 
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, load_tokenizer
 from seqcls_beam.model.checkpoints.errors import told
+from seqcls_beam.model.cutting import BETWEEN_WORDS, encode_bounded
 
 Ints = npt.NDArray[Any]
 Span = tuple[Ints, Ints]
 """Starts and lengths in a side's `flat`, one per sequence."""
 
 _CHARS_PER_TOKEN = 8  # a text is first read this far per token that fits; English has 4 to 5
-_BETWEEN_WORDS = re.compile("[A-Za-z0-9](?= [A-Za-z0-9])")
 _PROBES = 2  # texts
 _TRIED = 1_000  # entries of a vocabulary
 _FIRST, _SECOND = -1, -2  # no tokens: they stand for the texts in a frame
@@ -92,7 +91,7 @@ class Tokenizer(NamedTuple):
             lengths = np.fromiter(map(len, kept), np.int64, len(kept))
             flat = array("i")
             for each in kept:
-                flat.fromlist(each.ids)
+                flat.extend(each.ids)
             sides.append(Side(np.asarray(flat, np.int32), np.cumsum(lengths) - lengths, lengths))
         return sides, failures
 
@@ -102,7 +101,7 @@ class Tokenizer(NamedTuple):
         # Tokenising is what costs: of a long text first the part that is likely to hold `cut` tokens and more …
         if cut is not None and self.by_words:
             for row in np.flatnonzero(pc.binary_length(column).to_numpy() > cut * _CHARS_PER_TOKEN).tolist():
-                if found := _BETWEEN_WORDS.search(texts[row], cut * _CHARS_PER_TOKEN):
+                if found := BETWEEN_WORDS.search(texts[row], cut * _CHARS_PER_TOKEN):
                     whole[row], texts[row] = texts[row], texts[row][: found.end()]
         encodings = self._encode_all(texts, list(range(len(texts))), failures)
         # … and all of it where it did not.
@@ -113,7 +112,7 @@ class Tokenizer(NamedTuple):
 
     def _encode_all(self, texts: list[str], rows: list[int], failures: dict[int, Exception]) -> list[Any]:
         try:
-            return self.backend.encode(texts)
+            return list(encode_bounded(self.backend.encode, texts, self.by_words))
         except Exception as error:
             if len(texts) == 1:
                 failures[rows[0]] = error
