@@ -8,9 +8,10 @@ next line: a stray quote costs one row and not the rest of the file.
 import csv
 import io
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from seqcls_beam.reading.formats.pieces import Piece, sampled
 from seqcls_beam.schema import LOSSES
 
 _UNCLOSED = "unexpected end of data"  # as the csv module says it
+SEARCHED, _AGAIN = 64 * 2**20, 4  # bytes that may be read in vain for ends of quotes, and more for each byte read
 
 
 def columns(pieces: list[Piece], options: ReadOptions) -> pa.Schema | None:
@@ -73,7 +75,8 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
 
 def _lacking(header: list[str], layout: Layout) -> str | None:
     """The first column that is read and does not stand there once."""
-    return next((name for name in layout.names if header.count(name) != 1), None)
+    counts = Counter(header)
+    return next((name for name in layout.names if counts[name] != 1), None)
 
 
 def _missing(name: str, header: list[str], found: Iterable["_Records | Fault"]) -> Iterator[Fault]:
@@ -94,8 +97,7 @@ def _missing(name: str, header: list[str], found: Iterable["_Records | Fault"]) 
 class _Records:
     """Records of whole lines; a rejected one has no fields.
 
-    Fields stand one behind the other, in no list of their own: a million small lists keep the garbage collector busy
-    for longer than it takes to read them.
+    Fields stand one behind the other: a million small lists would keep the garbage collector busy.
     """
 
     lines: Lines
@@ -139,7 +141,8 @@ class _Records:
             rejects = dict.fromkeys(np.flatnonzero(counts == count).tolist(), fault) | rejects
         for record in self._again(header, counts):
             rejects.setdefault(record, ("wrong_type", "the row is the header again, as where files are joined"))
-        values = {name: self._column(header.index(name), len(header), rejects) for name in layout.names}
+        places = {name: place for place, name in enumerate(header)}
+        values = {name: self._column(places[name], len(header), rejects) for name in layout.names}
         keep = []
         for each in layout.keep:
             kept, misfits = _typed(values[each.name], each.type)
@@ -190,9 +193,9 @@ class _Reader:
         delimiter = options.delimiter if options.delimiter is not None else {"csv": ",", "tsv": "\t"}[format]
         self.header = list(options.column_names or ())  # else known once the first records are there
         self.garbled = False  # names of columns cannot be decoded
+        self._searched = 0  # bytes that were read in vain behind a line that was then rejected
         self._encoding = options.encoding
-        # Made once: a reader is begun for every line that is rejected.
-        self._dialect = csv.reader(
+        self._dialect = csv.reader(  # made once: a reader is begun for every line that is rejected
             [],
             delimiter="\t" if delimiter == "\\t" else delimiter,
             quotechar=quote or None,
@@ -232,8 +235,7 @@ class _Reader:
         size = parsed = 0  # … how many bytes they are, and how many of these were parsed in vain
         for found in read_lines(file, piece, self._encoding):
             if isinstance(found, Fault):
-                if open_ and found.reason != "record_too_large":
-                    # The cut that this fault tells of goes through the open record.
+                if open_ and found.reason != "record_too_large":  # the cut goes through the open record
                     first = Lines.joined(open_)
                     raw = first.stored[first.begins[0] :] + found.raw
                     found = replace(found, position=int(first.positions[0]), raw=raw)
@@ -276,7 +278,9 @@ class _Reader:
         records = _Records(lines)
         counts, begin, end = records.counts, at, len(lines)
         while at < end and len(counts) < MAX_LINES:
-            reader = csv.reader(fed.lines(at), self._dialect)
+            # Else, if each line opened a quote that nothing closes, each would be looked for to the end of the file.
+            alone = self._searched > SEARCHED + _AGAIN * (lines.offset + int(lines.begins[at]))
+            reader = csv.reader(islice(fed.lines(at), 1) if alone else fed.lines(at), self._dialect)
             base = first = at
             try:
                 for fields in reader:
@@ -293,11 +297,14 @@ class _Reader:
             except csv.Error as error:
                 at = first + 1
                 detail = str(error)
-                if detail == _UNCLOSED:
-                    size = _size(lines, first, end)
+                size = _size(lines, first, max(min(base + reader.line_num, end), at))
+                if detail == _UNCLOSED and alone:
+                    detail = "a quote that is not closed on its line, as too many before it were not at all"
+                elif detail == _UNCLOSED:
                     if not final and size <= blocks.MAX_RECORD_BYTES:
                         return records, first, False
                     detail = f"a quote that is not closed within {min(size, blocks.MAX_RECORD_BYTES)} bytes"
+                self._searched += min(size, blocks.MAX_RECORD_BYTES)
                 records.rejects[len(counts)] = ("unbalanced_quote", detail)
                 records.add([], first - begin, at - begin)
         return records, at, True

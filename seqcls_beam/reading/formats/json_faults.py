@@ -6,6 +6,7 @@ columns that are read, as they are written. What stands in other columns only ha
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -39,10 +40,10 @@ def narrow(text: str, columns: list[Column], cured: bool = True) -> bytes | tupl
         return "invalid_json", f"{error}{cure(text, error)}" if cured else str(error)
     values = {member[0]: member for member in found}
     if len(values) < len(found):
-        names = [member[0] for member in found]
-        twice = next((column.name for column in columns if names.count(column.name) > 1), None)
+        counts = Counter(member[0] for member in found)
+        twice = next((column.name for column in columns if counts[column.name] > 1), None)
         if twice is not None:
-            return "duplicate_key", f"{shown(twice)} stands {names.count(twice)} times"
+            return "duplicate_key", f"{shown(twice)} stands {counts[twice]} times"
     kept = []
     for column in columns:
         name = column.name
@@ -118,10 +119,10 @@ def _flaw(value: Any, column: str) -> tuple[str, str] | None:
         except UnicodeEncodeError as error:
             return "lone_surrogate", f"\\u{ord(value[error.start]):04x} stands alone in {shown(column)}"
     if type(value) is Object:
-        names = [name for name, _ in value]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            return "duplicate_key", f"{shown(twice)} stands {names.count(twice)} times in {shown(column)}"
+        counts = Counter(name for name, _ in value)
+        if len(counts) < len(value):
+            twice = next(name for name, count in counts.items() if count > 1)
+            return "duplicate_key", f"{shown(twice)} stands {counts[twice]} times in {shown(column)}"
         value = [each for _, each in value]
     if type(value) is list:
         return next((flaw for each in value if (flaw := _flaw(each, column))), None)
