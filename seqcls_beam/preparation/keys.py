@@ -9,7 +9,7 @@ import hashlib
 import re
 import unicodedata
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ STEPS = ("nfkc", "casefold", "whitespace", "punctuation")
 # Signs that belong to the one before them, and the two that are compatible with such.
 _MARKS = r"[\p{M}\x{ff9e}\x{ff9f}]{30}"
 _FEW = 1000  # signs that may be normalized as Python does it, whatever they are
+Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 _BLANKS = r"[\t-\r\x1c-\x1f ]"
 
 
@@ -60,14 +61,14 @@ def _keys_of_ascii(texts: pa.Array, steps: tuple[str, ...]) -> pa.Array:
     return texts
 
 
-def normal(form: str, text: str) -> str:
+def normal(form: Form, text: str) -> str:
     """`unicodedata.normalize`, whose time grows with the square of the marks that stand together, in linear time."""
     return unicodedata.normalize(form, _ordered(text, form) if len(text) > _FEW else text)
 
 
-def _ordered(text: str, form: str) -> str:
+def _ordered(text: str, form: Form) -> str:
     """A text of the same normal form, each run of marks in its canonical order (Unicode, 3.11, D109)."""
-    form = form.replace("C", "D")
+    form = "NFD" if form == "NFC" else "NFKD"
     parts: list[str] = []
     for is_mark, run in groupby(text, lambda sign: _is_mark(sign, form)):
         signs = list(run)
@@ -78,7 +79,7 @@ def _ordered(text: str, form: str) -> str:
 
 
 @functools.lru_cache(2**16)
-def _is_mark(sign: str, form: str) -> bool:
+def _is_mark(sign: str, form: Form) -> bool:
     return unicodedata.combining(unicodedata.normalize(form, sign)[0]) > 0
 
 

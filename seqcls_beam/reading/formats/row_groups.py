@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -69,7 +70,7 @@ def _cut(steps: Iterator[pa.RecordBatch], own: dict[str, pa.DataType], chunk: in
     for batch in steps:
         batch.validate()  # a damaged offset would end the process later
         cells = [decoded_bytes(column) for column in batch.columns]
-        sizes = np.sum(cells, axis=0, dtype=np.int64)
+        sizes: npt.NDArray[np.int64] = np.sum(cells, axis=0, dtype=np.int64)
         large = {int(row): int(sizes[row]) for row in np.flatnonzero(sizes > MAX_ROW_BYTES)}
         columns = batch.columns
         if large:
@@ -171,7 +172,8 @@ def _rows(chunk: int, rows: int, size: int) -> int:
 
 def _numbers(schema: pa.Schema, names: list[str]) -> list[int]:
     """The numbers of the leaves of some columns, among all of a file."""
-    found, before = [], 0
+    found: list[int] = []
+    before = 0
     for field in schema:
         past = before + _leaves(field.type)
         found += range(before, past) if field.name in names else []
