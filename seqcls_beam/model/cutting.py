@@ -36,9 +36,7 @@ def encode_bounded(encode: Callable[[list[str]], list[Any]], texts: list[str], b
     for row, text in enumerate(texts):
         for part in _parts(text) if by_words else [text]:
             if len(part) > MOST:
-                raise ValueError(
-                    f"{len(part):,} characters without a place to cut: at most {MOST:,} are tokenised at once"
-                )
+                raise ValueError(f"{len(part):,} characters without a place to cut: at most {MOST:,} are read at once")
             if some and size + len(part) > AT_ONCE:
                 _encode(encode, rows, some, found)
                 rows, some, size = [], [], 0

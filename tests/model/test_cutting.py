@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from seqcls_beam.config import ModelOptions
 from seqcls_beam.model import cutting
 from seqcls_beam.model.cutting import encode_bounded
-from seqcls_beam.model.tokens import _reads_by_words
+from seqcls_beam.model.tokenizer import _reads_by_words
+from seqcls_beam.model.tokens import tokenize
 from tests import tiny
 
 PARTS = [
@@ -41,7 +43,9 @@ def test_ids_are_those_of_the_text_at_once(family, monkeypatch):
     expected = [each.ids for each in backend.encode_batch(texts, add_special_tokens=False)]
     for at_once in (8, 50, 2**20):
         monkeypatch.setattr(cutting, "AT_ONCE", at_once)
-        found = encode_bounded(backend, texts, _reads_by_words(backend))
+        found = encode_bounded(
+            lambda some: backend.encode_batch_fast(some, add_special_tokens=False), texts, _reads_by_words(backend)
+        )
         assert [each.ids.tolist() for each in found] == expected
         assert [len(each) for each in found] == list(map(len, expected))
 
@@ -49,13 +53,21 @@ def test_ids_are_those_of_the_text_at_once(family, monkeypatch):
 def test_no_more_is_given_to_the_tokenizer_at_a_time():
     given = []
 
-    class Backend:
-        def encode_batch_fast(self, texts, add_special_tokens):
-            given.append(sum(map(len, texts)))
-            return [SimpleNamespace(ids=[7]) for _ in texts]
+    def encode(texts):
+        given.append(sum(map(len, texts)))
+        return [SimpleNamespace(ids=[7]) for _ in texts]
 
-    texts = ["word " * 10, *["word " * 300_000] * 2, "x" * 3_000_000, "y"]
-    encode_bounded(Backend(), texts, by_words=True)
+    texts = ["word " * 10, *["word " * 300_000] * 2, "x" * 2_000_000, "y"]
+    encode_bounded(encode, texts, by_words=True)
     assert sum(given) == sum(map(len, texts))
-    assert sorted(given)[-1] == 3_000_000, "it has no place where it could be cut"
-    assert sorted(given)[-2] <= cutting.AT_ONCE
+    assert sorted(given)[-1] == 2_000_000, "it has no place where it could be cut"
+
+
+def test_a_text_that_is_too_long_to_be_read_at_once_is_rejected_alone():
+    batch = tiny.records(["a film", "東" * 2_200_000, "a reader"])
+    rejects = tokenize(batch, tiny.resolved(), ModelOptions())["reject"].to_pylist()
+    assert rejects[0] is rejects[2] is None
+    assert (
+        rejects[1]["detail"]
+        == "ValueError: 2,200,000 characters without a place to cut: at most 2,097,152 are read at once"
+    )
