@@ -108,7 +108,10 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     if "class_weights" in manifest and len(manifest["labels"]) <= 12:
         weights = zip(manifest["labels"], manifest["class_weights"]["inverse_frequency"], strict=True)
         facts.add_row("class weights", Text(", ".join(f"{name} {weight:.2f}" for name, weight in weights)))
-    if "majority_baseline" in manifest:
+    absent = findings.absent(splits)
+    if absent:
+        facts.add_row("no rows", Text(absent))
+    if manifest.get("majority_baseline"):
         told = (f"{name} {each['accuracy']:.1%}" for name, each in manifest["majority_baseline"].items())
         facts.add_row("majority class", ", ".join(told) + " accuracy")
     skewed = [
@@ -153,6 +156,8 @@ def _splits(manifest: dict[str, Any]) -> Table:
         if len(train) > len(shown):
             table.add_row(f"… {len(train) - len(shown)} more", *("" for _ in splits))
     table.add_section()
+    if any("unlabelled_rows" in each for each in splits.values()):
+        table.add_row("no label", *(f"{each.get('unlabelled_rows', 0):,}" for each in splits.values()))
     table.add_row("rows", *(f"{each['rows']:,}" for each in splits.values()))
     table.add_row("tokens", *(f"{each['tokens']:,}" for each in splits.values()))
     lengths = (each["length"] for each in splits.values())
@@ -161,8 +166,8 @@ def _splits(manifest: dict[str, Any]) -> Table:
 
 
 def _share(split: dict[str, Any], name: str) -> str:
-    count = split["label_counts"][name]
-    return f"{count:,} ({count / max(split['rows'], 1):.1%})"
+    count, rows = split["label_counts"][name], split["rows"] - split.get("unlabelled_rows", 0)
+    return f"{count:,} ({count / max(rows, 1):.1%})"
 
 
 def _duplicates(found: dict[str, Any]) -> str:

@@ -172,7 +172,8 @@ class SplitOptions:
     )
     split: str = option(
         "how rows without a given split are split: by a hash, so that a row stays where it is when others are added, "
-        "unless one is its near-duplicate (hash), or so that every class has its share in each (stratified)",
+        "unless one is its near-duplicate (hash), or so that each class has its share in each, to the nearest row: of "
+        "one with too few rows, such as 4 where a tenth is asked, there are none (stratified)",
         default="hash",
         choices=("hash", "stratified"),
     )

@@ -72,6 +72,9 @@ def card(manifest: dict[str, Any]) -> str:
     far = manifest["shares"] and findings.sentence(manifest["shares"])
     if far:
         lines += [_plain(f"Shares: {far}."), ""]
+    absent = findings.absent(splits)
+    if absent:
+        lines += [_plain(f"Labels: {absent}."), ""]
     out = {**counts["removed_by_reason"], **counts["rejected_by_reason"], **counts["lost_by_reason"]}
     if out:
         lines += ["| left out | rows |", "|---|---|", *(f"| {name} | {count:,} |" for name, count in out.items()), ""]

@@ -139,7 +139,25 @@ def sentence(told: dict[str, Any]) -> str | None:
         return f"{said}: no group is cut, and {_largest(told['largest_group'])}"
     if told["split"] == "hash":
         return f"{said}: each row is drawn by chance (--split=stratified meets shares as far as rows can)"
-    return f"{said}: of a class with too few rows for a share all are in train"
+    return f"{said}: of a class with too few rows for a share there are none"
+
+
+_NAMED = 5  # labels that a sentence names
+
+
+def absent(made: dict[str, Any]) -> str | None:
+    """Which splits have no row of which labels, of what a manifest says of splits; None where there are no such.
+
+    A split whose rows have no labels at all is left out.
+    """
+    told = []
+    for name, each in made.items():
+        counts = each.get("label_counts", {})
+        gone = [label for label, count in counts.items() if not count]
+        if gone and len(gone) < len(counts):
+            more = [f"{len(gone) - _NAMED:,} more"] if len(gone) > _NAMED else []
+            told.append(f"{name} has no row of {', '.join([*map(repr, gone[:_NAMED]), *more])}")
+    return "; ".join(told) or None
 
 
 def _largest(group: dict[str, Any]) -> str:

@@ -81,7 +81,9 @@ def build(job: Job, facts: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[s
         "splits": made,
         **statistics.for_training(made, job.problem, job.tokenizer.max_length),
         "skew": {
-            name: statistics.skew(shards["train"], shards[name]) for name in made if name != "train" and "train" in made
+            name: statistics.skew(shards["train"], shards[name], job.problem)
+            for name in made
+            if name != "train" and "train" in made
         },
         "shares": assigned[0]["shares"],
         "duplicates": _duplicates(exact, assigned[0], job),

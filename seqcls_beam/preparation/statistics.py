@@ -47,30 +47,29 @@ def _percentiles(lengths: Counter[int]) -> dict[str, Any]:
     return {"min": int(values[0]), **at}
 
 
-def skew(train: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, float]:
+def skew(train: list[dict[str, Any]], other: list[dict[str, Any]], problem: str) -> dict[str, float]:
     """How far a split is from the training rows, each 0 to 1: what TensorFlow Data Validation calls skew.
 
-    labels   the largest difference of a label's share of rows (L-infinity norm)
+    labels   the largest difference of a label's share of the rows that have labels (L-infinity norm), if any have
     lengths  Jensen-Shannon divergence, in bits, of lengths between powers of two
     """
     shares = []
     for parts in (train, other):
-        rows = max(sum(part["rows"] for part in parts), 1)
+        counts = np.sum([part["label_counts"] for part in parts], axis=0)
+        rows = counts.sum() if problem == "single_label" else sum(part["rows"] for part in parts)
         bins = np.zeros(32)
         for part in parts:
             for length, count in part["lengths"].items():
                 bins[int(length).bit_length()] += count
-        shares.append((np.sum([part["label_counts"] for part in parts], axis=0) / rows, bins / max(bins.sum(), 1)))
+        shares.append((counts / rows if rows else None, bins / max(bins.sum(), 1)))
     (labels_, lengths), (other_labels, other_lengths) = shares
     middle = (lengths + other_lengths) / 2
     divergence = sum(
         float((each[each > 0] * np.log2(each[each > 0] / middle[each > 0])).sum()) / 2
         for each in (lengths, other_lengths)
     )
-    return {
-        "labels": round(float(np.abs(labels_ - other_labels).max(initial=0)), 6),
-        "lengths": round(max(divergence, 0.0), 6),
-    }
+    far = {} if other_labels is None else {"labels": round(float(np.abs(labels_ - other_labels).max(initial=0)), 6)}
+    return {**far, "lengths": round(max(divergence, 0.0), 6)}
 
 
 def for_training(made: dict[str, Any], problem: str, longest: int) -> dict[str, Any]:
@@ -83,10 +82,12 @@ def for_training(made: dict[str, Any], problem: str, longest: int) -> dict[str, 
     if train and problem == "single_label":
         counts = np.array(list(train["label_counts"].values()), np.int64)
         found["class_weights"] = weights(counts)
-        found["imbalance"] = float(counts.max() / max(counts.min(), 1))
+        found["imbalance"] = float(counts.max() / counts[counts > 0].min())
     if problem == "single_label":
         found["majority_baseline"] = {
-            name: majority(np.array(list(each["label_counts"].values()), np.int64)) for name, each in made.items()
+            name: majority(np.array(list(each["label_counts"].values()), np.int64))
+            for name, each in made.items()
+            if any(each["label_counts"].values())
         }
     return found
 
@@ -96,16 +97,21 @@ def weights(counts: npt.NDArray[np.int64]) -> dict[str, list[float]]:
 
     inverse_frequency  n / (classes * n_c), scikit-learn's "balanced"
     effective_number   (1 - b) / (1 - b^n_c) with b = 0.999 (Cui et al. 2019), scaled
+
+    Classes are those that have rows, as scikit-learn's are; one that has none weighs 1, for nothing.
     """
-    there = np.maximum(counts, 1).astype(np.float64)
-    inverse = counts.sum() / (len(counts) * there)
-    effective = (1 - 0.999) / (1 - 0.999**there)
-    effective *= counts.sum() / (effective * counts).sum() if counts.sum() else 1.0
-    return {"inverse_frequency": inverse.tolist(), "effective_number": effective.tolist()}
+    made = {name: np.ones(len(counts)) for name in ("inverse_frequency", "effective_number")}
+    there = counts > 0
+    rows = counts[there].astype(np.float64)
+    if len(rows):
+        made["inverse_frequency"][there] = rows.sum() / (len(rows) * rows)
+        effective = (1 - 0.999) / (1 - 0.999**rows)
+        made["effective_number"][there] = effective * rows.sum() / (effective * rows).sum()
+    return {name: each.tolist() for name, each in made.items()}
 
 
 def majority(counts: npt.NDArray[np.int64]) -> dict[str, float]:
-    """What a classifier gets that always says the most frequent class: accuracy and macro F1."""
-    total = int(counts.sum())
-    share = float(counts.max() / total) if total else 0.0
-    return {"accuracy": share, "macro_f1": (2 * share / (1 + share)) / len(counts) if total else 0.0}
+    """What a classifier gets that always says the most frequent of the classes, some of which have rows: accuracy and
+    macro F1, which is over the classes that have."""
+    share = float(counts.max() / counts.sum())
+    return {"accuracy": share, "macro_f1": (2 * share / (1 + share)) / int(np.count_nonzero(counts))}
