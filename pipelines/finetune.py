@@ -18,6 +18,7 @@ from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions
 from seqcls_beam.finetuning import transaction
 from seqcls_beam.finetuning.job import Job, Trained, processes
+from seqcls_beam.finetuning.orphans import end_with_torchrun
 from seqcls_beam.finetuning.plan import plan
 from seqcls_beam.finetuning.recipe import read_recipe
 from seqcls_beam.model.checkpoints import CheckpointError
@@ -57,6 +58,7 @@ def say(message: str, code: int) -> int:
 
 
 def _main(argv: list[str]) -> int:
+    end_with_torchrun()
     with planning():
         made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS)
         job = plan(configured(parse_alone(made, argv, GROUPS)))
@@ -102,6 +104,9 @@ def _lead(job: Job) -> int:
         transaction.begin(job)
         trained = job.trained()
         say(terminal.begun(job), 0)
+        hint = terminal.hint(job)
+        if hint and not trained:
+            say(hint, 0)
         with alive(job.run):
             _decide(_END if trained else str(job.run.follows))
             _publish(job, trained)

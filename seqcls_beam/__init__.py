@@ -175,11 +175,14 @@ Read from the top: a room imports only rooms above it.
       job.py           a fine-tuning as its processes know it
       recipe.py        the options that made a model, as a file
       plan.py          the options of a fine-tuning → its job
+      orphans.py       processes end with torchrun
       agreement.py     one word from the first process to all
       batches.py       which rows make a step, and the batch that they make
       weights.py       a base → a model with the right head, and a model → a folder
       packed.py        batches without padding
       trainer.py       what transformers' Trainer is given
+      log.py           what is written while it trains
+      memory.py        … on a CPU, bounded
       training.py      the training itself
       card.py, curves.py, receipt.py   what is said of it
       transaction.py   one process at a time; published as a whole

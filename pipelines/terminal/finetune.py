@@ -14,8 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.terminal import live, screen
+from seqcls_beam.finetuning.card import stopped
 from seqcls_beam.finetuning.job import Job, Progress, processes, step_of
 from seqcls_beam.runs.run import Run, short
+
+MAJORITY = 0.7
+"""Share of one label from which on accuracy is mostly of that label."""
 
 
 def begun(job: Job) -> str:
@@ -23,6 +27,17 @@ def begun(job: Job) -> str:
     rows, ranks, last = job.prepared.manifest["splits"]["train"]["rows"], processes()[1], job.last_checkpoint()
     return f"run {short(job.run.run_id)}: {rows:,} rows, {ranks} process{'es'[: 2 * (ranks != 1)]}" + (
         f", going on from step {step_of(last):,}" if last else ""
+    )
+
+
+def hint(job: Job) -> str | None:
+    """What is said of a metric by which nobody asked to choose, and which says little of these data."""
+    share = job.prepared.manifest.get("majority_baseline", {}).get("validation", {}).get("accuracy", 0.0)
+    if job.config.train.best_metric != "auto" or share < MAJORITY:
+        return None
+    return (
+        f"{share:.1%} of the validation rows have one label, and --best_metric=auto is accuracy: macro_f1 would count "
+        "each label as much"
     )
 
 
@@ -87,7 +102,8 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     facts.add_row("base", Text(f"{base['name']} ({base['head']} head)"))
     facts.add_row(
         "training",
-        f"{manifest['steps']:,} steps{_in_the_end(manifest)}{_time(manifest['seconds'])}; step {best['step']:,} is "
+        f"{manifest['steps']:,} steps{stopped(manifest)}{_in_the_end(manifest)}{_time(manifest['seconds'])}; step "
+        f"{best['step']:,} is "
         "published" + (f", the best by validation {best['metric']}" if "validation" in manifest["scores"] else ""),
     )
     facts.add_row(
@@ -97,6 +113,13 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
             f"{machine['padding']:.1%} padding"
         ),
     )
+    told = ", ".join(f"{name} {weight:.2f}" for name, weight in list(manifest["label_weights"].items())[:12])
+    if told:
+        facts.add_row("weights", Text(told + ", …" * (len(manifest["label_weights"]) > 12)))
+    for name, count in rows["rows"].items():
+        scored = manifest["scored_rows"].get(name, 0)
+        if name != "train" and scored < count:
+            facts.add_row("no label", f"{count - scored:,} of {count:,} {name} rows, which are in no score")
     facts.add_row("output", Text(run.output))
     console.print(facts)
     if manifest["scores"]:

@@ -68,6 +68,15 @@ class TrainOptions:
         default="none",
         choices=("none", "inverse_frequency", "effective_number"),
     )
+    pos_weight: str = option(
+        "where rows have several labels, weigh the rows that have a label: balanced by the training rows without it "
+        "for each that has it",
+        default="none",
+        choices=("none", "balanced"),
+    )
+    max_pos_weight: float = option(
+        "highest weight that --pos_weight gives: of a rarer label rows count no more than so", default=100.0, minimum=1
+    )
     eval_steps: int = option(
         "steps between two evaluations on the validation rows, each of which leaves a checkpoint to resume from (0: at "
         "the end of each epoch)",
@@ -76,7 +85,7 @@ class TrainOptions:
     )
     best_metric: str = option(
         "validation metric by which the best checkpoint is kept; auto: accuracy, map where rows have several labels, "
-        "mse for numbers",
+        "mse for numbers; where most rows have one label macro_f1 counts the others as much",
         default="auto",
         choices=("auto", *dict.fromkeys(name for names in METRICS.values() for name in names)),
     )

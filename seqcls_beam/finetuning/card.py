@@ -17,6 +17,17 @@ _SAID = {
 }
 
 
+_CALIBRATION = "- Its probabilities are not calibrated; `python -m pipelines.evaluate` measures how far off they are."
+_LIMITS = {
+    "single_label": ["- Every text gets a label, also one that has nothing to do with any of them.", _CALIBRATION],
+    "multi_label": [
+        "- It was trained on each label by itself: what labels exclude each other it may not know.",
+        _CALIBRATION,
+    ],
+    "regression": ["- Every text gets a number, also one that has nothing to do with the subject."],
+}
+
+
 def card(manifest: dict[str, Any]) -> str:
     """A manifest → Markdown, with the Hub's YAML on top."""
     from huggingface_hub import ModelCardData
@@ -56,7 +67,7 @@ def card(manifest: dict[str, Any]) -> str:
         lines += [
             "## Scores",
             "",
-            "| " + " | ".join(["", *(f"{name}, {data['rows'][name]:,} rows" for name in scores)]) + " |",
+            "| " + " | ".join(["", *(f"{name}, {_rows(manifest, name)}" for name in scores)]) + " |",
             "|---" * (len(scores) + 1) + "|",
             *(
                 f"| {_SAID.get(name, name)} | " + " | ".join(_number(each.get(name)) for each in scores.values()) + " |"
@@ -70,7 +81,7 @@ def card(manifest: dict[str, Any]) -> str:
             "",
         ]
     else:
-        lines += ["The data has no validation and no test rows, so there are no scores.", ""]
+        lines += ["The data has no validation and no test rows with labels, so there are no scores.", ""]
     lines += [
         "## Training",
         "",
@@ -79,30 +90,49 @@ def card(manifest: dict[str, Any]) -> str:
         f"| data | {data['rows']['train']:,} rows, digest `{data['digest'][:16]}`, run `{data['run_id'][:8]}` |",
         f"| base | `{base['name']}`, digest `{base['digest'][:16]}`, head {base['head']} |",
         *(f"| {name} | {value} |" for name, value in manifest["recipe"].items()),
+        *_weights(manifest),
         *(f"| {name} | {_cell(str(value))} |" for name, value in manifest["machine"].items()),
         f"| seconds | {manifest['seconds']:,.0f}"
         + (f", from step {manifest['resumed_at']:,} on" if manifest["resumed_at"] else "")
         + " |",
         "| versions | " + ", ".join(f"{name} {each}" for name, each in manifest["versions"].items()) + " |",
         "",
-        "The same data, base, recipe and versions on the same CPU give the same weights; elsewhere the last digits of "
-        "sums differ, and with them, after some steps, the weights.",
+        "The same data, base, recipe, versions, processes and threads on the same CPU give the same weights; elsewhere "
+        "the last digits of sums differ, and with them, after some steps, the weights.",
         "",
         "## Limits",
         "",
         "- It knows the language and the subjects of its data, and their faults: whoever labelled them is in it.",
-        "- Every text gets a label, also one that has nothing to do with any of them.",
-        "- Its probabilities are not calibrated; `python -m pipelines.evaluate` measures how far off they are.",
+        *_LIMITS[manifest["problem"]],
         "",
     ]
     return "\n".join(lines)
+
+
+def _rows(manifest: dict[str, Any], split: str) -> str:
+    """How many rows of a split scores are of."""
+    scored, there = manifest["scored_rows"][split], manifest["data"]["rows"][split]
+    return f"{scored:,} rows" if scored == there else f"{scored:,} of {there:,} rows, which have a label"
+
+
+def _weights(manifest: dict[str, Any]) -> list[str]:
+    told = ", ".join(f"`{_cell(name)}` {weight:.4g}" for name, weight in manifest["label_weights"].items())
+    return [f"| weights of labels | {told} |"] if told else []
+
+
+def stopped(manifest: dict[str, Any]) -> str:
+    """What is said of a training that ended before its last step; empty where it did not."""
+    if manifest["steps"] == manifest["steps_planned"]:
+        return ""
+    return f" of {manifest['steps_planned']:,}, ended by --early_stopping={manifest['recipe']['early_stopping']}"
 
 
 def _chosen(manifest: dict[str, Any]) -> str:
     if "validation" not in manifest["scores"]:
         return f"These are the weights after the last of {manifest['steps']:,} steps."
     return (
-        f"Of {manifest['steps']:,} steps these are the weights of step {manifest['best']['step']:,}, the best by "
+        f"Of {manifest['steps']:,} steps{stopped(manifest)}, these are the weights of step "
+        f"{manifest['best']['step']:,}, the best by "
         f"{_SAID[manifest['best']['metric']]} on the validation rows; that choice makes the scores on those rows a "
         "little too good."
     )

@@ -10,12 +10,14 @@ import orjson
 
 from seqcls_beam import storage
 from seqcls_beam.cache import cache
-from seqcls_beam.config.finetune import FinetuneConfig, best_metric
+from seqcls_beam.config.finetune import FinetuneConfig, TrainOptions, best_metric
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.preparation.prepared import Prepared
 from seqcls_beam.runs.run import Run
 
 _OVER = "trained.json"
+LOG = "log.jsonl"
+"""What is written while a training runs, beside its checkpoints, and published with the model."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Trained:
     scores: dict[str, dict[str, float]]  # split → metrics of the published weights
     history: list[dict[str, float]]  # logs in order: step, epoch, and loss or eval_* metrics
     best_step: int  # the step whose weights these are …
-    steps: int  # … of how many that were made
+    steps: int  # … of how many that were made …
+    planned: int  # … and of how many that were to be, had early stopping not ended it
+    scored: dict[str, int]  # split → its rows that the scores are of: those that have a label
     began: int  # the step that the last start began at …
     seconds: float  # … and the time it took
     machine: dict[str, Any]  # device, dtype, processes, threads, share of padding
@@ -107,6 +111,22 @@ class Progress:
     judged: float | None = None  # the metric that chooses the checkpoint, at the last evaluation
     evaluating: bool = False
     began: int = 0  # the step this start began at
+
+
+def label_weights(options: TrainOptions, data: dict[str, Any]) -> list[float] | None:
+    """What a row's loss is multiplied by, by the number of its label; of several labels, where it has that label.
+
+    `data` is the manifest of the prepared data. None where nothing is weighed.
+    """
+    if options.class_weights != "none":
+        return [float(each) for each in data["class_weights"][options.class_weights]]
+    if options.pos_weight == "none":
+        return None
+    train = data["splits"]["train"]
+    counts = [train["label_counts"][name] for name in data["labels"]]
+    # Of a label that no row has, or each, there is nothing to balance.
+    balanced = [(train["rows"] - have) / have if 0 < have < train["rows"] else 1.0 for have in counts]
+    return [min(each, options.max_pos_weight) for each in balanced]
 
 
 def step_of(checkpoint: Path) -> int:

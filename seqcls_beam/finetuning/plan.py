@@ -34,7 +34,16 @@ def plan(config: FinetuneConfig) -> Job:
     _check_metric(config.train, prepared)
     weights = config.train.class_weights
     if weights != "none" and "class_weights" not in prepared.manifest:
-        raise ValueError(f"--class_weights={weights} is for rows of one label each, and these are {prepared.problem}")
+        raise ValueError(
+            f"--class_weights={weights} is for rows of one label each, and these are {prepared.problem}"
+            + (": --pos_weight=balanced weighs those" if prepared.problem == "multi_label" else ": leave it out")
+        )
+    if config.train.pos_weight != "none" and prepared.problem != "multi_label":
+        raise ValueError(
+            f"--pos_weight={config.train.pos_weight} is for rows of several labels each, and these are "
+            f"{prepared.problem}"
+            + (": --class_weights weighs those" if prepared.problem == "single_label" else ": leave it out")
+        )
     if config.train.early_stopping and not prepared.has("validation"):
         raise ValueError(f"--early_stopping={config.train.early_stopping}: the data has no validation rows to judge by")
     if config.train.label_smoothing and prepared.problem != "single_label":

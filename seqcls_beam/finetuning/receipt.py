@@ -1,6 +1,7 @@
 """What is published beside the weights: manifest, metrics, recipe."""
 
 import hashlib
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ import orjson
 from seqcls_beam import storage
 from seqcls_beam.finetuning.card import card
 from seqcls_beam.finetuning.curves import curves
-from seqcls_beam.finetuning.job import Job, Trained
+from seqcls_beam.finetuning.job import LOG, Job, Trained, label_weights
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.versions import FORMAT_VERSION
 
@@ -52,11 +53,15 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
         "seconds": trained.seconds,
         "resumed_at": trained.began,
         "steps": trained.steps,
+        "steps_planned": trained.planned,
         "best": {"metric": job.best_metric, "step": trained.best_step},
         "scores": trained.scores,
+        "scored_rows": trained.scored,
+        "label_weights": dict(zip(prepared["labels"], label_weights(job.config.train, prepared) or [], strict=False)),
         "majority_baseline": prepared.get("majority_baseline", {}),
     }
     (folder / "metrics.json").write_bytes(_json({"scores": trained.scores, "history": trained.history}))
+    shutil.copyfile(job.work / LOG, folder / LOG)
     (folder / "recipe.json").write_bytes(_json(recipe))
     (folder / "curves.png").write_bytes(curves(job, trained))
     (folder / "README.md").write_text(card(manifest), encoding="utf-8")

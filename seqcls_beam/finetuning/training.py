@@ -17,10 +17,12 @@ from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning import weights
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
-from seqcls_beam.finetuning.job import Job, Progress, Trained, processes, step_of
+from seqcls_beam.finetuning.job import LOG, Job, Progress, Trained, processes, step_of
+from seqcls_beam.finetuning.log import Log
+from seqcls_beam.finetuning.memory import GiveBack
 from seqcls_beam.finetuning.packed import SAID, PackedRows, Packing, check
-from seqcls_beam.finetuning.shards import SPLITS, Split, load_split
-from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of
+from seqcls_beam.finetuning.shards import SPLITS, Array, Split, load_split
+from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of, remedy
 from seqcls_beam.model.checkpoints import load_tokenizer
 from seqcls_beam.model.engine.attention import varlen
 from seqcls_beam.model.engine.devices import cores
@@ -29,7 +31,6 @@ from seqcls_beam.runs.run import RunError
 EVAL_ROWS = 64  # in a forward pass of an evaluation; they are sorted by length
 GPU_EVAL_ROWS = 512  # … on a GPU …
 GPU_EVAL_TOKENS = 1 << 17  # … or fewer, where so many long rows would not fit into its memory
-LOGS = 200  # points of a learning curve, or so
 LESS_IS_BETTER = ("loss", "mse")
 # Families all of whose parameters have a part in every answer; of others DDP must find out in every step.
 _USE_ALL = (
@@ -86,11 +87,8 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     if model.config.pad_token_id is None:
         model.config.pad_token_id = padding
     _check_ids(splits, model)
-    scored = {
-        name: Rows(split, padding, np.argsort(-split.lengths, kind="stable"))
-        for name, split in splits.items()
-        if name != "train" and (split.labels.dtype != np.int64 or split.labels.min() >= 0)
-    }
+    labelled = {name: _labelled(split) for name, split in splits.items() if name != "train"}
+    scored = {name: Rows(splits[name], padding, rows) for name, rows in labelled.items() if len(rows)}
     if "validation" in scored:
         _check_metric(job, splits["validation"])
     epoch = len(batches) // options.gradient_accumulation
@@ -101,11 +99,15 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         data_collator=as_it_is,
         train_dataset=PackedRows(splits["train"], model) if options.packed else Rows(splits["train"], padding),
         eval_dataset=scored.get("validation"),
-        compute_metrics=Judge(job),
+        compute_metrics=Judge(job, remedy(options, dtype)),
         preprocess_logits_for_metrics=logits_of,
         compute_loss_func=Loss(job),
-        callbacks=_callbacks(job, tell, "validation" in scored),
+        callbacks=[EarlyStoppingCallback(options.early_stopping)] if options.early_stopping else [],
     )
+    if device.type == "cpu":
+        trainer.add_callback(GiveBack())
+    trainer.add_callback(Log(job.work / LOG, lambda: trainer.tokens))
+    trainer.add_callback(Watch(job, tell, remedy(options, dtype)))
     trainer.batches = batches
     trainer.packing = Packing(model, varlen) if options.packed else None
     trainer.remove_callback(transformers.PrinterCallback)
@@ -123,13 +125,15 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         weights.save(model, job, job.work / "model")
     weights.round_weights(model, job)
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # scores are those of float32
-    trainer.compute_metrics = Metrics(job)
+    trainer.compute_metrics = Metrics(job, remedy(options, torch.float32, options.stored_dtype))
     scores = {name: _scores(trainer.evaluate(rows, metric_key_prefix=name), name) for name, rows in scored.items()}
     trained = Trained(
         scores=scores,
         history=history,
         best_step=int(trainer.state.best_global_step or trainer.state.global_step),
         steps=trainer.state.global_step,
+        planned=arguments.max_steps,
+        scored={name: len(rows) for name, rows in scored.items()},
         began=step_of(last) if last else 0,
         seconds=round(time.monotonic() - began, 1),
         machine={
@@ -189,7 +193,7 @@ def _arguments(
         ddp_backend="gloo" if device.type == "cpu" and processes()[1] > 1 else None,
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
-        logging_steps=max(1, steps // LOGS),
+        logging_strategy="no",  # `Watch` says when
         logging_nan_inf_filter=False,
         eval_strategy="steps" if validates else "no",
         eval_steps=every,
@@ -207,11 +211,6 @@ def _arguments(
     if made.device.type == "cuda":
         made._n_gpu = 1  # several GPUs are for several processes: DataParallel would scale the loss once more
     return made
-
-
-def _callbacks(job: Job, tell: Callable[[Progress], None], validates: bool) -> list[Any]:
-    patience = job.config.train.early_stopping
-    return [Watch(job, tell), *([EarlyStoppingCallback(patience)] if patience and validates else [])]
 
 
 def _device(asked: str) -> torch.device:
@@ -232,6 +231,12 @@ def _dtype(asked: str, device: torch.device) -> torch.dtype:
         raise RunError("--dtype=float16 is for GPUs: take bfloat16 on a CPU")
     chosen: torch.dtype = getattr(torch, asked)
     return chosen
+
+
+def _labelled(split: Split) -> Array:
+    """The rows of a split that have a label, the longest first."""
+    order = np.argsort(-split.lengths, kind="stable")
+    return order[split.labels[order] >= 0] if split.labels.dtype == np.int64 else order
 
 
 def _scores(metrics: dict[str, float], split: str) -> dict[str, float]:

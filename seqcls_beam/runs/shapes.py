@@ -49,8 +49,11 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "seconds": _NUMBER,
         "resumed_at": int,
         "steps": int,
+        "steps_planned": int,
         "best": dict,
         "scores": dict,
+        "scored_rows": dict,
+        "label_weights": dict,
         "majority_baseline": dict,
     },
 }
