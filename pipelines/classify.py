@@ -38,6 +38,7 @@ from pipelines.planning.runs import refuse_other
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
+from pipelines.terminal import discreet
 from pipelines.terminal.rows import watching
 from pipelines.workers import one_worker_per_gpu, threads_per_worker, workers
 from seqcls_beam import storage
@@ -138,9 +139,10 @@ def _label(config: ClassifyConfig, engine: Engine) -> int:
         job = plan(config)
     if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, engine.runner)
-    if already_published(job.run, terminal.summary):
+    summary = partial(terminal.summary, texts=bool(config.run.report_texts))
+    if already_published(job.run, summary):
         return 0
-    terminal.summary(job.run, _launch(job, engine))
+    summary(job.run, _launch(job, engine))
     return 0
 
 
@@ -154,7 +156,7 @@ def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
         try:
             code = exit_code(lambda _, config=config: _label(config, engine), engine.argv)  # type: ignore[misc]
         except Exception as error:  # a fault that no sentence was written for: the nights after it have no part in it
-            traceback.print_exc()
+            print(discreet.hidden(traceback.format_exc()), file=sys.stderr)
             code = say(sentence(error), 1)
         if code > 128:
             return code
@@ -203,7 +205,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
             if isinstance(job, str):
                 raise RunError(job)
             say(f"{partition or 'the table'} is labelled again", 0)
-            terminal.summary(job.run, _launch(job, engine))
+            terminal.summary(job.run, _launch(job, engine), bool(config.run.report_texts))
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
     if not found:

@@ -18,7 +18,7 @@ import orjson
 from rich.text import Text
 
 from pipelines.called import as_called
-from pipelines.terminal import screen
+from pipelines.terminal import discreet, screen
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed
@@ -28,6 +28,7 @@ from seqcls_beam.runs.run import Run, RunError, short
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import damage, read_newest
+from seqcls_beam.signs import json_shown, shown
 from seqcls_beam.version import __version__
 
 LOCAL = "FnApiRunner"
@@ -67,18 +68,17 @@ def write_json(file: str, found: dict[str, Any]) -> None:
     """Write a document into a file, or where that is - to the standard output."""
     data = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if file == "-":
-        screen.console().print(Text(data.decode()), soft_wrap=True, end="")
+        screen.console().print(Text(json_shown(data.decode())), soft_wrap=True, end="")
     else:
         storage.put(storage.absolute(file), data)
 
 
 def _harmless(message: str) -> str:
-    """A sentence on one line, whatever names are in it: no sign that a terminal acts on, and of a long word both ends.
+    """A sentence on one line, whatever names are in it: no password, no sign that acts, and of a long word both ends.
 
-    Names of files may hold any, and so may what a store answers.
+    Names of files may hold any sign, and so may what a store answers.
     """
-    signs = (sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
-    return re.sub(r"(\S{300})\S{400,}(\S{300})", r"\1…\2", "".join(signs))
+    return re.sub(r"(\S{300})\S{400,}(\S{300})", r"\1…\2", shown(storage.without_password(message), name=True))
 
 
 class GoesOn(Exception):
@@ -117,6 +117,7 @@ def planning() -> Iterator[None]:
 
 def exit_code(command: Callable[[list[str]], int], argv: list[str], tell: Callable[[str, int], int] = say) -> int:
     """Run a command; what ends it becomes a sentence and a code. What could not be planned is told by `tell`."""
+    discreet.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it is closed
             stream.reconfigure(errors="backslashreplace")  # whatever names are shown, and whatever a terminal can show

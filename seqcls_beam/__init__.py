@@ -3,6 +3,7 @@
 Read from the top: a room imports only rooms above it.
 
     version.py       the version of the package
+    signs.py         text of anybody, as it may be shown
     schema.py        what the batches between stages look like
     config/          every option, once; a file a command
       option.py        one option: help, unit, range, default
@@ -14,7 +15,8 @@ Read from the top: a room imports only rooms above it.
       dataflow.py      workers of Dataflow, for all commands that have some
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
-      names.py         how files are named, and what of a name may be published
+      names.py         how files are named
+      discretion.py    what of a name or a sentence may be shown: no password, no key
       identity.py      what tells a file from its later self, and how it is packed
       arrow.py         a file system as Arrow opens it
       faults.py        what goes wrong at a store, as one kind of error

@@ -19,7 +19,7 @@ COMMANDS = ROOT / "pipelines"
 
 # From the ground up: a room imports rooms of the floors below its own, and none beside it.
 FLOORS = [
-    {"version", "schema", "rows", "storage", "cache", "config"},
+    {"version", "signs", "schema", "rows", "storage", "cache", "config"},
     {"reading", "model"},
     {"runs", "notebook"},
     {"preparation"},

@@ -4,17 +4,22 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import rich.text
 from rich import filesize
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import accounting, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam import storage
 from seqcls_beam.reading.units import unit_size, whole
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.run import Run, label_folders, short
 from seqcls_beam.runs.table import first_rows
+
+ROWS = 5
+"""That are shown of a run."""
+_ANSWERS = ("label", "labels", "score", "scores", "model")
 
 
 def begun(job: Job, units: int, done: int) -> str:
@@ -49,8 +54,8 @@ def shares(job: Job, units: list[pa.RecordBatch], workers: int) -> list[str]:
     return said
 
 
-def summary(run: Run, manifest: dict[str, Any], rows: int = 5) -> None:
-    """Print what a published run made, and its first rows."""
+def summary(run: Run, manifest: dict[str, Any], texts: bool = True) -> None:
+    """Print what a published run made, and its first rows, without `texts` only their ids and answers."""
     console = screen.console()
     counts = manifest["rows"]
     # Names of labels, columns and folders may look like markup: everything of the user's is wrapped in Text.
@@ -75,15 +80,18 @@ def summary(run: Run, manifest: dict[str, Any], rows: int = 5) -> None:
     folder = storage.join(run.output, label_folders(run.partition)[0])
     facts.add_row("output", Text(f"{folder} ({parts:,} part{'s'[: parts != 1]})"))
     console.print(facts)
-    _show_rows(console, first_rows(run.output, rows, run.partition))
+    head = first_rows(run.output, ROWS, run.partition)
+    if not texts:
+        head = head.select([name for name in head.column_names if name in (*_ANSWERS, manifest["read"]["id_column"])])
+    _show_rows(console, head)
 
 
 def _show_rows(console: Console, head: pa.Table) -> None:
     if not head.num_rows:
         return
     names = [name for name in head.column_names if name not in ("tokens", "truncated")]
-    cells = [[_cell(row[name]) for name in names] for row in head.to_pylist()]
-    widths = {name: max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}
+    cells = [[_cell(row[name], name in _ANSWERS) for name in names] for row in head.to_pylist()]
+    widths = {name: max(len(Text(name)), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}
     said = {"label", "labels", "score", "scores"} & set(names)
     shown_widths = {name: min(widths[name], 30) for name in said}
     # The kept columns share what the answers leave; a narrow one leaves its share to the others.
@@ -92,21 +100,26 @@ def _show_rows(console: Console, head: pa.Table) -> None:
     for i, name in enumerate(kept):
         shown_widths[name] = min(widths[name], max(8, room // (len(kept) - i)), 60)
         room -= shown_widths[name]
-    shown = Table()
+    table = Table()
     for name in names:
-        shown.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
+        table.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
     for row in cells:
-        shown.add_row(*map(Text, row))
-    console.print(shown)
+        table.add_row(*row)
+    console.print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, answer: bool) -> rich.text.Text:
+    """A value; of a text, unlike of a label, what joins letters does so."""
+    said = _said(value)
+    return Text(said) if answer else screen.prose(said)
+
+
+def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list):
-        shown = " ".join(_cell(each) for each in value[:6])
-        return shown + (" …" if len(value) > 6 else "")
-    return "" if value is None else str(value).replace("\n", " ")
+        return " ".join(map(_said, value[:6])) + (" …" if len(value) > 6 else "")
+    return "" if value is None else str(value)
 
 
 def probabilities(texts: list[str], labels: tuple[str, ...], scores: Any) -> None:
@@ -117,5 +130,5 @@ def probabilities(texts: list[str], labels: tuple[str, ...], scores: Any) -> Non
     for label in labels:
         table.add_column(Text(label), justify="right")
     for text, row in zip(texts, scores, strict=True):
-        table.add_row(Text(text), *(f"{score:.3f}" for score in row))
+        table.add_row(screen.prose(text), *(f"{score:.3f}" for score in row))
     console.print(table)

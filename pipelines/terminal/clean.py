@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from rich import filesize
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import live, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam.runs.cleaning import Leftover
 
 Removed = TypeVar("Removed")

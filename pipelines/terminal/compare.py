@@ -1,13 +1,11 @@
 """What a person sees of labellings beside each other."""
 
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import screen
+from pipelines.terminal.screen import Text
 from seqcls_beam.evaluation.comparison import FAILED
 
 MOST_LABELS = 8
@@ -31,7 +29,7 @@ _SAID = {
 
 def compared(found: dict[str, Any], aside: bool) -> None:
     """Print each run beside the reference; `aside`, to the standard error, where the output is something else's."""
-    console = _aside() if aside else screen.console()
+    console = screen.aside() if aside else screen.console()
     for run in found["runs"]:
         console.print(Text(f"{run['name']} beside {found['reference']['name']}", "bold"))
         console.print(_facts(found["reference"], run))
@@ -42,10 +40,6 @@ def compared(found: dict[str, Any], aside: bool) -> None:
         for why in dict.fromkeys(each["why"] for each in untold):
             names = ", ".join(_NAMES[each["measure"]] for each in untold if each["why"] == why)
             console.print(Text(f"{names}: {why}"), soft_wrap=True)
-
-
-def _aside() -> Console:
-    return Console(stderr=True, width=None if sys.stderr is not None and sys.stderr.isatty() else 120)
 
 
 def _facts(reference: dict[str, Any], run: dict[str, Any]) -> Table:

@@ -5,9 +5,9 @@ from typing import Any
 
 from rich import filesize
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import accounting, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam import storage
 from seqcls_beam.evaluation.counting.tally import MOST_VALUES
 from seqcls_beam.evaluation.formatting import METRICS, cell, interval, matrix, measured, number
@@ -172,7 +172,7 @@ def _worst(found: dict[str, Any], width: int) -> Table | None:
         text = str(row.get("text") or "") if last == "text" else f"{row.get('source', '')}:{row.get('position', '')}"
         if row.get("text_pair") is not None:
             text += f" | {row['text_pair']}"
-        table.add_row(*map(Text, line), Text(" ".join(text.split())))
+        table.add_row(*map(Text, line), screen.prose(text))
     return table
 
 

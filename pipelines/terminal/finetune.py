@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import live, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam.finetuning.card import stopped
 from seqcls_beam.finetuning.job import Job, Progress, processes, step_of
 from seqcls_beam.runs.run import Run, short

@@ -10,6 +10,10 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from pipelines.terminal import screen
+from seqcls_beam.signs import shown
+from seqcls_beam.storage import without_password
+
 Thing = TypeVar("Thing")
 
 PLAIN_SECONDS = 10.0
@@ -22,12 +26,12 @@ def watching(bar: Callable[[Console, threading.Event], None], line: Callable[[],
 
     `bar` draws on a terminal until the event is set; `line` is one sentence of news.
     """
-    console = Console(stderr=True)
+    console = screen.news()
     done = threading.Event()
 
     def plain() -> None:
         while not done.wait(PLAIN_SECONDS):
-            print(line(), file=sys.stderr, flush=True)
+            print(shown(without_password(line()), keep="\n"), file=sys.stderr, flush=True)
 
     draw = partial(bar, console, done) if console.is_terminal else plain
     thread = threading.Thread(target=draw, daemon=True)

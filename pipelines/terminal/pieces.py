@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
-from rich.text import Text
 
 from pipelines.terminal import live
+from pipelines.terminal.screen import Text
 from seqcls_beam import storage
 from seqcls_beam.runs import pieces
 from seqcls_beam.runs.store import store_of

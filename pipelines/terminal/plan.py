@@ -1,6 +1,5 @@
 """What a person sees of a run that is only planned."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from typing import Any
 from rich import filesize
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import live, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam import storage
 
 
@@ -46,7 +45,7 @@ def _status(told: Told, console: Console, done: threading.Event) -> None:
 
 def told(found: dict[str, Any], file: str | None) -> None:
     """Print what `--plan` found, and wrote into a file; where that is -, to the standard error."""
-    console = _aside() if file == "-" else screen.console()
+    console = screen.aside() if file == "-" else screen.console()
     facts = screen.facts("fold")
     for run in found["runs"]:
         facts.add_row("run", Text(_run(run)))
@@ -75,10 +74,6 @@ def _written(file: str | None) -> str:
     if file in (None, "-"):
         return "nothing was written"
     return f"{storage.without_password(str(file))}, and nothing else"
-
-
-def _aside() -> Console:
-    return Console(stderr=True, width=None if sys.stderr is not None and sys.stderr.isatty() else 120)
 
 
 def _run(run: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from rich import filesize
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from pipelines.terminal import accounting, live, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam.preparation import findings, spellings, tasks
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs.run import Run, short

@@ -8,9 +8,9 @@ from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from pipelines.terminal import live
+from pipelines.terminal.screen import Text
 from seqcls_beam.runs import progress
 
 _SAID = {"labelled": ("labelling", "texts", "loading the model"), "scored": ("scoring", "rows", "reading")}

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.text import Text
-
 from pipelines.terminal import live, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam.runs.sealing import Sealed
 
 

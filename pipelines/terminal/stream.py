@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
-from rich.text import Text
 
 from pipelines.called import as_called
 from pipelines.terminal import live, screen
+from pipelines.terminal.screen import Text
 from seqcls_beam.runs.flow import Flow
 
 _SECONDS = 10.0

@@ -225,6 +225,14 @@ class RunOptions(OutputOptions, LossOptions):
         default=False,
     )
 
+    report_texts: int = option(
+        "whether the rows shown at the end have their texts and kept columns (1), or only ids and answers (0), as for "
+        "logs",
+        default=1,
+        minimum=0,
+        maximum=1,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         nights = [] if self.run_date is None else parse_dates("run_date", self.run_date)

@@ -133,6 +133,13 @@ class ReportOptions(LossOptions):
         "fraction of rows that may have no gold label; above it the command fails", default=1.0, minimum=0, maximum=1
     )
 
+    report_texts: int = option(
+        "whether the worst rows have their texts in the report, in evaluation.json and on the screen (1), or only "
+        "where they stand (0)",
+        default=1,
+        minimum=0,
+        maximum=1,
+    )
     promote: bool = option(
         "where every gate passes, name the checkpoint in LATEST, a file in the folder that it lies in: who takes that "
         "folder as --model takes this one from then on",
@@ -164,7 +171,7 @@ class EvaluateConfig:
     report: ReportOptions
 
 
-_WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled", "only_check")
+_WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled", "report_texts", "only_check")
 """Of the report, where no files are read that may be damaged."""
 
 TAKEN: dict[str, dict[str, tuple[str, ...]]] = {

@@ -120,6 +120,7 @@ def run_of(job: Job, output: str) -> Run:
         command="evaluate",
         data={name: said for name, said in job.data.items() if name != "inputs"},
         model=None if job.checkpoint is None else job.checkpoint.digest,
+        **({} if job.config.report.report_texts else {"report_texts": 0}),
         options=told,
         version=__version__,
     )

@@ -1,5 +1,7 @@
 """An evaluation before it starts: options → the rows and the model, found and checked to fit."""
 
+from dataclasses import replace
+
 from seqcls_beam.config.evaluate import EvaluateConfig
 from seqcls_beam.evaluation import gates, parquet
 from seqcls_beam.evaluation.job import Job
@@ -10,6 +12,9 @@ from seqcls_beam.reading.files import find, list_files
 from seqcls_beam.reading.records import read_unit
 from seqcls_beam.reading.units import plan_units
 
+_TEXTS = ("text", "text_pair", "input_ids")
+"""What a worker may show of a row that is its text."""
+
 
 def plan(config: EvaluateConfig, threshold: float | None = None) -> Job:
     """Find the rows and the model; raises `ValueError` or `FileNotFoundError` for what cannot be used.
@@ -17,8 +22,13 @@ def plan(config: EvaluateConfig, threshold: float | None = None) -> Job:
     `threshold` is what --threshold said, None where it was not given: then that of the run whose answers are there.
     """
     if config.answers.data is not None:
-        return prepared.plan(config, config.answers.data)
-    return labeled.plan(config, threshold) if config.answers.labeled else rows.plan(config)
+        job = prepared.plan(config, config.answers.data)
+    else:
+        job = labeled.plan(config, threshold) if config.answers.labeled else rows.plan(config)
+    if config.report.report_texts:
+        return job
+    shown = tuple(each for each in job.sheet.shown if each[0] not in _TEXTS)
+    return replace(job, sheet=replace(job.sheet, shown=shown))
 
 
 def look(config: EvaluateConfig) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from seqcls_beam.evaluation import plots
 from seqcls_beam.evaluation.formatting import METRICS, cell, interval, measured, number
 from seqcls_beam.runs.accounting import PREFIX
+from seqcls_beam.signs import shown
 
 _MOST_ROWS = 200  # of a table of classes or slices; evaluation.json has all
 
@@ -41,13 +42,14 @@ def page(found: dict[str, Any]) -> str:
     """A whole page."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width, initial-scale=1"><title>{escape(_title(found))}</title>'
+        f'content="width=device-width, initial-scale=1"><title>{escape(shown(_title(found), name=True))}</title>'
         f"<style>{_PAGE_STYLE}</style></head><body>\n{section(found)}\n</body></html>\n"
     )
 
 
 def section(found: dict[str, Any]) -> str:
     """One <section> with its own style: headline, gates, plots, tables, worst rows; all from outside is escaped."""
+    found = _visible(found)
     parts = [
         f"<style>{_STYLE}</style>",
         f"<h2>{escape(_title(found))}</h2>",
@@ -63,6 +65,15 @@ def section(found: dict[str, Any]) -> str:
         parts.append(_slices(f"By {name}", groups))
     parts += [_slices("By length in tokens", found["lengths"]), _worst(found), _made(found)]
     return f'<section class="evaluation">\n{"".join(part for part in parts if part)}\n</section>'
+
+
+def _visible(told: Any, name: str = "") -> Any:
+    """A document in which every sign shows; `name` is what this part of it is called in the whole."""
+    if isinstance(told, dict):
+        return {shown(key, name=True): _visible(each, key) for key, each in told.items()}
+    if isinstance(told, list):
+        return [_visible(each, name) for each in told]
+    return shown(told, name=name not in ("text", "text_pair"), keep="\n\t") if isinstance(told, str) else told
 
 
 def _title(found: dict[str, Any]) -> str:
@@ -176,7 +187,8 @@ def _slices(title: str, groups: list[dict[str, Any]]) -> str:
 def _worst(found: dict[str, Any]) -> str:
     if not found["worst"]:
         return ""
-    heads = ["row", "gold", "answer", "loss", "text"]
+    texts = any("text" in row for row in found["worst"])
+    heads = ["row", "gold", "answer", "loss", *(["text"] if texts else [])]
     body = []
     for row in found["worst"]:
         place = row.get("id")
@@ -189,7 +201,7 @@ def _worst(found: dict[str, Any]) -> str:
         body.append(
             f'<tr><td class="name">{escape(cell(place))}</td><td class="name">{escape(cell(row["gold"]))}</td>'
             f'<td class="name">{escape(answer)}</td><td class="n">{number(row["loss"])}</td>'
-            f'<td class="text">{escape(text)}</td></tr>'
+            + (f'<td class="text">{escape(text)}</td></tr>' if texts else "</tr>")
         )
     head = "".join(f"<th{' class=n' if name == 'loss' else ''}>{name}</th>" for name in heads)
     return f'<h3>Worst rows</h3><div class="scroll"><table><tr>{head}</tr>{"".join(body)}</table></div>'

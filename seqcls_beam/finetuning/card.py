@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from seqcls_beam.signs import code, markdown
+
 _SAID = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -45,7 +47,7 @@ def card(manifest: dict[str, Any]) -> str:
         if manifest["problem"] != "regression"
         else "# A regression on texts",
         "",
-        f"Fine-tuned from `{base['name']}` by seqcls_beam {manifest['versions']['seqcls_beam']}; `_versions/` says "
+        f"Fine-tuned from {code(base['name'])} by seqcls_beam {manifest['versions']['seqcls_beam']}; `_versions/` says "
         "from what and how, and names every file with its digest.",
         "",
         "```python",
@@ -59,7 +61,7 @@ def card(manifest: dict[str, Any]) -> str:
         "```",
         "",
         f"- problem: {manifest['problem']}",
-        "- labels: " + ", ".join(f"{i} `{_cell(name)}`" for i, name in enumerate(labels)),
+        "- labels: " + ", ".join(f"{i} {code(name)}" for i, name in enumerate(labels)),
         f"- trained on texts of up to {data['max_length']} tokens",
         "",
     ]
@@ -88,10 +90,10 @@ def card(manifest: dict[str, Any]) -> str:
         "| | |",
         "|---|---|",
         f"| data | {data['rows']['train']:,} rows, digest `{data['digest'][:16]}`, run `{data['run_id'][:8]}` |",
-        f"| base | `{base['name']}`, digest `{base['digest'][:16]}`, head {base['head']} |",
-        *(f"| {name} | {value} |" for name, value in manifest["recipe"].items()),
+        f"| base | {markdown(base['name'])}, digest `{base['digest'][:16]}`, head {base['head']} |",
+        *(f"| {name} | {markdown(str(value))} |" for name, value in manifest["recipe"].items()),
         *_weights(manifest),
-        *(f"| {name} | {_cell(str(value))} |" for name, value in manifest["machine"].items()),
+        *(f"| {name} | {markdown(str(value))} |" for name, value in manifest["machine"].items()),
         f"| seconds | {manifest['seconds']:,.0f}"
         + (f", from step {manifest['resumed_at']:,} on" if manifest["resumed_at"] else "")
         + " |",
@@ -116,7 +118,7 @@ def _rows(manifest: dict[str, Any], split: str) -> str:
 
 
 def _weights(manifest: dict[str, Any]) -> list[str]:
-    told = ", ".join(f"`{_cell(name)}` {weight:.4g}" for name, weight in manifest["label_weights"].items())
+    told = ", ".join(f"{markdown(name)} {weight:.4g}" for name, weight in manifest["label_weights"].items())
     return [f"| weights of labels | {told} |"] if told else []
 
 
@@ -153,7 +155,3 @@ def _majority(manifest: dict[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _cell(name: str) -> str:
-    return name.replace("|", "\\|").replace("\n", " ")

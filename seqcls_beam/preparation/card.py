@@ -1,10 +1,10 @@
 """The dataset card: what a person, and the Hugging Face Hub, want to know of prepared data."""
 
-import re
 from typing import Any
 
 from seqcls_beam.preparation import findings, spellings
 from seqcls_beam.runs.accounting import PREFIX
+from seqcls_beam.signs import code, markdown
 
 NAME = "README.md"
 
@@ -43,9 +43,9 @@ def card(manifest: dict[str, Any]) -> str:
         "every file with its digest, and counts every row.",
         "",
         f"- problem: {manifest['problem']}" + _labels(manifest),
-        _plain(f"- labels were read as {manifest['label_form']}"),
-        *([_plain(f"- {alike}")] if (alike := spellings.told(manifest["labels_alike"])) else []),
-        f"- tokenizer: `{manifest['tokenizer']['name']}`, at most {manifest['tokenizer']['max_length']} tokens "
+        f"- labels were read as {markdown(manifest['label_form'])}",
+        *([f"- {markdown(alike)}"] if (alike := spellings.told(manifest["labels_alike"])) else []),
+        f"- tokenizer: {code(manifest['tokenizer']['name'])}, at most {manifest['tokenizer']['max_length']} tokens "
         f"(digest `{manifest['tokenizer']['digest'][:16]}`)",
         f"- rows: {counts['in']:,} in, {counts['kept']:,} kept, {counts['removed']:,} removed, "
         f"{counts['rejected']:,} rejected, {PREFIX[counts['lost_weight']]}{counts['lost']:,} lost",
@@ -64,17 +64,19 @@ def card(manifest: dict[str, Any]) -> str:
             "| label | " + " | ".join(splits) + " |",
             "|---" * (len(splits) + 1) + "|",
             *(
-                f"| {_cell(name)} | " + " | ".join(f"{each['label_counts'][name]:,}" for each in splits.values()) + " |"
+                f"| {markdown(name)} | "
+                + " | ".join(f"{each['label_counts'][name]:,}" for each in splits.values())
+                + " |"
                 for name in manifest["labels"]
             ),
             "",
         ]
     far = manifest["shares"] and findings.sentence(manifest["shares"])
     if far:
-        lines += [_plain(f"Shares: {far}."), ""]
+        lines += [f"Shares: {markdown(far)}.", ""]
     absent = findings.absent(splits)
     if absent:
-        lines += [_plain(f"Labels: {absent}."), ""]
+        lines += [f"Labels: {markdown(absent)}.", ""]
     out = {**counts["removed_by_reason"], **counts["rejected_by_reason"], **counts["lost_by_reason"]}
     if out:
         lines += ["| left out | rows |", "|---|---|", *(f"| {name} | {count:,} |" for name, count in out.items()), ""]
@@ -99,17 +101,8 @@ def _labels(manifest: dict[str, Any]) -> str:
     names = manifest["labels"]
     if not names:
         return ""
-    shown = ", ".join(f"{i} `{_cell(name)}`" for i, name in enumerate(names[:30]))
+    shown = ", ".join(f"{i} {code(name)}" for i, name in enumerate(names[:30]))
     return f"; {len(names)} labels: {shown}" + (" …" if len(names) > 30 else "")
-
-
-def _cell(name: str) -> str:
-    return name.replace("|", "\\|").replace("\n", " ")
-
-
-def _plain(text: str) -> str:
-    """Text of anybody → Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", text)
 
 
 def _size(rows: int) -> str:

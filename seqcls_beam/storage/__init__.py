@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from seqcls_beam.storage.discretion import without_password as without_password
 from seqcls_beam.storage.faults import MissingPackage as MissingPackage
 from seqcls_beam.storage.faults import Replaced as Replaced
 from seqcls_beam.storage.faults import StoreError as StoreError
@@ -42,7 +43,6 @@ from seqcls_beam.storage.names import lies_in as lies_in
 from seqcls_beam.storage.names import local_path as local_path
 from seqcls_beam.storage.names import named as named
 from seqcls_beam.storage.names import resolved as resolved
-from seqcls_beam.storage.names import without_password as without_password
 from seqcls_beam.storage.remote import Remote
 from seqcls_beam.storage.stores import connect as connect
 from seqcls_beam.storage.updating import update as update

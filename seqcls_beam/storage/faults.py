@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seqcls_beam.storage.names import without_password
+from seqcls_beam.storage.discretion import without_password
 from seqcls_beam.storage.retries import Passing
 
 _LONGEST = 500

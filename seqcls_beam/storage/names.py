@@ -1,4 +1,4 @@
-"""How files are named, on the local disk and elsewhere, and what of a name may be published.
+"""How files are named, on the local disk and elsewhere.
 
 On the local disk a name is any bytes. Where they are not UTF-8 the URI is bytes://PATH, with %FF for a byte that is no
 part of a character and %25 for a percent sign; every other local name stands for itself, whatever signs are in it.
@@ -19,19 +19,6 @@ _UNDECODED = re.compile("[%\udc80-\udcff]")  # as Python has bytes of a name tha
 
 STANDARD_INPUT = "seqcls_beam-stdin-"
 """How the name of a file begins that holds a standard input; its digest follows, 32 digits."""
-
-# A path has blanks and quotes in it, and ends before a sign behind which another one begins.
-_STANDARD_INPUT = re.compile(
-    rf"(?:(?<![^\s'\"=(])/(?:(?![\s'\"=(]/).)*?|[^\s'\"]*/){STANDARD_INPUT}[0-9a-f]{{32}}(?:\.[a-z0-9]+)*"
-)
-
-_USER = re.compile(r"(://)[^/?#\s]*@")
-# A password with a slash or the like in it; digits behind the colon are a port.
-_USER_BEYOND = re.compile(r"(://)[^/@\s:]*:(?!\d*(?:[/?#]|$))[^@\s]*@")
-_SECRET = re.compile(
-    r"([?&](?:[^=&#\s]*[-_])?(?:sig|signature|token|secret|password|passwd|pwd|key|apikey|credential|auth)=)[^&#\s]*",
-    re.IGNORECASE,
-)
 
 
 def is_local(uri: str) -> bool:
@@ -98,18 +85,6 @@ def lies_in(uri: str, folder: str) -> bool:
     if is_local(uri) and is_local(folder):
         uri, folder = f"{_real(os.path.dirname(local_path(uri)))}/", _real(local_path(folder))
     return uri.startswith(f"{folder.rstrip('/')}/")
-
-
-def without_password(uri: str) -> str:
-    """A URI, or a sentence with one, without the user, the password and the keys it may hold, for what is published.
-
-    The file that holds a standard input is called "-": its own name means nothing once it is read.
-    """
-    uri = _STANDARD_INPUT.sub("-", uri)
-    bare = _USER.sub(r"\1", uri)
-    if bare == uri:
-        bare = _USER_BEYOND.sub(r"\1", uri)
-    return named(_SECRET.sub(r"\1...", bare) if "http://" in bare or "https://" in bare else bare)
 
 
 @lru_cache(1024)

@@ -9,8 +9,9 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations
 from fsspec.utils import get_protocol
 
+from seqcls_beam.storage.discretion import without_password
 from seqcls_beam.storage.faults import MissingPackage, told
-from seqcls_beam.storage.names import is_local, is_web, local_path, without_password
+from seqcls_beam.storage.names import is_local, is_web, local_path
 from seqcls_beam.storage.remote import Remote
 
 _DISK = LocalFileSystem()

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from seqcls_beam.storage.discretion import without_password
 from seqcls_beam.storage.faults import StoreError
-from seqcls_beam.storage.names import is_local, without_password
+from seqcls_beam.storage.names import is_local
 from seqcls_beam.storage.stores import connect
 from seqcls_beam.storage.writing import ensure_file, put, put_if_absent
 

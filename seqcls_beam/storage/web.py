@@ -13,7 +13,7 @@ import aiohttp
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.implementations.http import HTTPFile, HTTPFileSystem
 
-from seqcls_beam.storage.names import without_password
+from seqcls_beam.storage.discretion import without_password
 from seqcls_beam.storage.retries import BUSY, Passing
 
 # No limit of the whole: a file that is fetched at once may take hours.

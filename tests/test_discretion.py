@@ -1,0 +1,125 @@
+"""What is shown and published of URIs, headers and options: never a password, a key or a signature."""
+
+import itertools
+import json
+import time
+
+import pytest
+
+from seqcls_beam import storage
+
+S = "hunter2"
+PASSWORDS = [
+    *("pwhunter2", "p/hunter2", "p@hunter2", "p:hunter2", "p%40hunter2", "p#hunter2", "p?hunter2", "p@/:#?hunter2"),
+    *("p&hunter2", "p=hunter2", "hunter2(x)", "hu'hunter2", 'hu"hunter2', "p,hunter2", "p;hunter2", "a://hunter2"),
+    *("p@s/s@hunter2/x", "hunter2!", "p::hunter2", "p<hunter2>", "12345678/hunter2"),
+]
+PROTOCOLS = [
+    *("http", "https", "HTTPS", "ftp", "sftp", "s3", "s3a", "gs", "abfs", "hf", "memory"),
+    *("simplecache::https", "zip://x.csv::https"),
+]
+NAMES = [
+    *("sig", "SIG", "Signature", "X-Amz-Signature", "x-amz-credential", "X-Amz-Security-Token", "X-Goog-Signature"),
+    *("token", "access_token", "accessToken", "key", "apikey", "api_key", "apiKey", "AWSAccessKeyId", "GoogleAccessId"),
+    *("X%2DAmz%2DSignature", "%73ig", "%2573ig", "Key-Pair-Id", "password", "client_secret"),
+]
+RANDOM = ["9f8a7b6c5d4e3f2a1b0c9f8a", "AbC123dEf456-hIj789_kLm012nOp", "bWU6aHVudGVyMjpodW50ZXIyNTY="]
+
+
+def around(uri: str) -> list[str]:
+    """Sentences, lists and documents with a URI."""
+    return [
+        *(uri, f"no answer from {uri}: 404", f"'{uri}'", f"[{uri}]", f"({uri}), then {uri}.", f'<a href="{uri}">'),
+        *(json.dumps({"path": uri, "other": "me@host/a"}, separators=(",", ":")), repr([uri, "a@b"])),
+        *(f"{uri} and http://other/a@b", f"http://other:80/a@b, {uri}\n  {uri}"),
+    ]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_password_is_shown_whatever_signs_are_in_it(protocol):
+    for password, host in itertools.product(PASSWORDS, ("host", "127.0.0.1:8000", "files.example.org")):
+        uri = f"{protocol}://me:{password}@{host}/a/b.jsonl"
+        assert storage.without_password(uri) == f"{protocol}://{host}/a/b.jsonl"
+        for text in around(uri):
+            shown = storage.without_password(text)
+            assert S not in shown, text
+            assert f"{protocol}://{host}/a/b.jsonl" in shown
+            assert storage.without_password(shown) == shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_value_of_a_name_that_speaks_of_keys_is_shown(name):
+    for value, where in itertools.product((S, f"{S}%2F=", f"{S}+/ab==", f"a{S})b"), "?#&"):
+        begin = "?x=1" if where == "&" else ""
+        uri = f"https://host/a{begin}{where}{name}={value}&y=2"
+        assert storage.without_password(uri) == f"https://host/a{begin}{where}{name}=...&y=2"
+        for text in (*around(uri), f"simplecache::{uri}", *around(uri.removesuffix("&y=2"))):
+            shown = storage.without_password(text)
+            assert S not in shown, text
+            assert storage.without_password(shown) == shown
+
+
+@pytest.mark.parametrize("value", RANDOM)
+def test_no_value_that_only_a_machine_makes_is_shown(value):
+    for uri in (f"https://host/a?q={value}", f"https://host/a?{value}", f"https://host/a?x=1#{value}"):
+        assert value not in storage.without_password(uri)
+        assert storage.without_password(uri).rstrip("=").endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("https://hunter2@host/a", "https://host/a"),
+        ("https://h/p?url=https%3A%2F%2Fme%3Ahunter2%40host%2F", "https://h/p?url=..."),
+        ("https://h/p?url=https://me:hunter2@host/", "https://h/p?url=https://host/"),
+        ("abfs://c@a.dfs.core.windows.net/p?sv=2024&sig=hunter2", "abfs://c@a.dfs.core.windows.net/p?sv=2024&sig=..."),
+        ("'Authorization': 'Basic bWU6hunter2=='", "'Authorization': '...'"),
+        ("Authorization: Bearer hunter2", "Authorization: ..."),
+        ("('Authorization', 'Basic hunter2')", "('Authorization', '...')"),
+        ("'Proxy-Authorization': b'Basic hunter2'", "'Proxy-Authorization': b'...'"),
+        ("Set-Cookie: sid=hunter2; path=/", "Set-Cookie: ..."),
+        ("'X-Api-Key': 'hunter2'", "'X-Api-Key': '...'"),
+        ("--s3_secret_access_key=hunter2 --region=x", "--s3_secret_access_key=... --region=x"),
+        ("['--azure_connection_string', 'hunter2']", "['--azure_connection_string', '...']"),
+        ("{'key': 'hunter2', 'secret': 'hunter2', 'anon': False}", "{'key': '...', 'secret': '...', 'anon': False}"),
+        ('{"account_key": "hunter2=="}', '{"account_key": "..."}'),
+        ("Auth(login='hunter2', password='hunter2', encoding='x')", "Auth(login='...', password='...', encoding='x')"),
+        ("key AKIAIOSFODNN7EXAMPLE is unknown", "key ... is unknown"),
+        ("hf_abcdefghijklmnopqrstuvwxyzABCDEFGH", "..."),
+    ],
+)  # fmt: skip
+def test_no_secret_of_headers_and_options_is_shown(said, shown):
+    assert storage.without_password(said) == shown
+    assert storage.without_password(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("/in/a@b/c", "/data/file?key=1", "a@b/c", "file://a:b@c/d", "file:///x?token=1", "zip://a@b::file:///x.zip"),
+        *("http://host:8080/a@b", "http://host:8080?a=b@c", "http://[::1]:8080/a@b", "gs://b/me@host/a", "gs://b/a:b@c"),
+        *("s3://b/part-?key=1.csv", "abfs://container@account.dfs.core.windows.net/path", "hf://gpt2@main/config.json"),
+        *("hf://datasets/u/r@main/f.jsonl", "me@example.org asks for http://host/a, and you@example.org"),
+        *('{"url":"http://host:8080","mail":"a@b.org"}', "'http://host:8080','a@b'", "http://h/a?x=1, http://h/b?y=2."),
+        *("https://h/a?design=abc&day=2026-11-20T10:00:00Z&page=12", "https://h/a?versionId=3HL4kqtJlcpXroDTDmJrmSpXd3d"),
+        *("https://h/a?name=my-long-dataset-name-2026-11-20", "run 0123456789abcdef0123456789abcdef"),
+        *("https://hub/org/model/resolve/0123456789abcdef0123456789abcdef01234567/x", "--label_column=key"),
+        *("--tokens=5 --token_column=x", "{'key': 5}", "Unexpected token: '}'", "a basic idea of the key: none"),
+        *("Cannot connect to host 127.0.0.1:1 ssl:default [Connect call failed ('127.0.0.1', 1)]", "memory://x/o", ""),
+    ],
+)  # fmt: skip
+def test_what_is_no_secret_stays(said):
+    assert storage.without_password(said) == said
+
+
+def test_what_holds_a_secret_is_told_apart_in_use_as_before():
+    """Only what is shown goes through there."""
+    one, other = (storage.absolute(f"https://host/a?sig={value}") for value in ("x", "y"))
+    assert one != other and storage.connect(one)[1] == "https://host/a?sig=x"
+
+
+@pytest.mark.parametrize("text", ["a." * 50_000, "http://" * 10_000, "http://a:" + "@" * 50_000, "x-" * 50_000 + "key"])
+def test_a_long_text_takes_no_long_time(text):
+    began = time.process_time()
+    storage.without_password(text)
+    assert time.process_time() - began < 5
