@@ -26,7 +26,7 @@ from seqcls_beam.preparation.sampled import (
 from seqcls_beam.reading.files import find
 from seqcls_beam.reading.records import Layout, plan_layout
 from seqcls_beam.reading.remarks import remarks
-from seqcls_beam.reading.units import plan_units
+from seqcls_beam.reading.units import plan_units, withheld
 from seqcls_beam.rows import is_list
 from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.publication import follow
@@ -123,7 +123,7 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
     job = Job(
         config,
         tokenizer,
-        replace(run, run_id=run_id),
+        replace(run, run_id=run_id, secret=withheld(row["path"] for row in rows)),
         tuple(sources),
         len(marked),
         partitions,

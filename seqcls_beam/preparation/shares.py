@@ -172,7 +172,7 @@ def _read_again(rows: pa.RecordBatch, row: int, partition: int, job: Job) -> pa.
     number = _unit_of(row, partition, job)
     source, position = rows["source"][row].as_py(), rows["position"][row].as_py()
     try:
-        for unit in load_plan(job.run.plan, job.units):
+        for unit in load_plan(job.run.plan, job.units, job.run.secret):
             for batch in read_unit(unit, job.source(number).layout) if Mark.of(unit).unit == number else ():
                 for place in np.flatnonzero(batch["position"].to_numpy() == position).tolist():
                     if storage.without_password(batch["source"][place].as_py()) == source:

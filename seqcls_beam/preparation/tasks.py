@@ -114,7 +114,7 @@ def begin(job: Job, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> int:
 def pending_units(job: Job) -> Iterator[pa.RecordBatch]:
     """The units that are still to be read, in order."""
     pending = set(_pending(job, "read"))
-    for unit in units.load_plan(job.run.plan, job.units):
+    for unit in units.load_plan(job.run.plan, job.units, job.run.secret):
         if Mark.of(unit).unit in pending:
             yield unit
 

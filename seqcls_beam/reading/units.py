@@ -6,7 +6,7 @@ names and sizes alone (and the footers of large Parquet files, and whether a ser
 works then, the parts are the same. Knows no contents.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,6 +22,7 @@ MAX_PIECES = 1000
 """Files per unit at most: opening a file in a bucket costs tens of milliseconds whatever its size."""
 
 _USUAL = 256  # units: for many workers to have several each
+_PLACE = "secret"
 _SMALLEST, _LARGEST = 2**20, 64 * 2**20
 
 
@@ -59,22 +60,34 @@ def whole(units: list[pa.RecordBatch], unit_bytes: int) -> list[dict[str, Any]]:
     return [row for row in pieces if row["size"] > unit_bytes and not row["start"] and row["end"] < 0]
 
 
-def save_plan(units: list[pa.RecordBatch], uri: str) -> None:
-    """Units → a Parquet file, one row per piece, in order."""
+def withheld(paths: Iterable[str]) -> tuple[str, ...]:
+    """Of URIs those that hold a password or a key, each once, in order."""
+    there = dict.fromkeys(paths)
+    return tuple(each for each in there if not storage.is_local(each) and storage.without_password(each) != each)
+
+
+def save_plan(units: list[pa.RecordBatch], uri: str, secret: Sequence[str] = ()) -> None:
+    """Units → a Parquet file, one row per piece, in order. Of the `secret` URIs it has the place there, and no key."""
     numbers = pa.array([index for index, unit in enumerate(units) for _ in range(unit.num_rows)], pa.int64())
     table = pa.Table.from_batches(units, UNIT).append_column("unit", numbers)
+    if secret:
+        places = {each: place for place, each in enumerate(secret)}
+        paths = table["path"].to_pylist()
+        kept = [storage.without_password(each) if each in places else each for each in paths]
+        table = table.set_column(0, "path", pa.array(kept, pa.string()))
+        table = table.append_column(_PLACE, pa.array([places.get(each) for each in paths], pa.int64()))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=10_000, compression="zstd")
     storage.put(uri, sink.getvalue().to_pybytes())
 
 
-def load_plan(uri: str, units: int) -> Iterator[pa.RecordBatch]:
-    """The units of a saved plan, in order, reading a row group at a time."""
+def load_plan(uri: str, units: int, secret: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """The units of a saved plan, in order, reading a row group at a time; `secret` as when it was saved."""
     fs, path = storage.connect(uri)
     with fs.open(path, "rb") as file:
         index, rest = 0, UNIT.append(pa.field("unit", pa.int64())).empty_table()
         for batch in pq.ParquetFile(file).iter_batches():
-            rest = pa.concat_tables([rest, pa.Table.from_batches([batch])])
+            rest = pa.concat_tables([rest, _whole(pa.Table.from_batches([batch]), secret)])
             numbers = rest["unit"].to_numpy()
             # The last number may go on in the next row group.
             while index < numbers[-1]:
@@ -84,6 +97,15 @@ def load_plan(uri: str, units: int) -> Iterator[pa.RecordBatch]:
         while index < units:
             yield _unit(rest, rest["unit"].to_numpy(), index, units)
             index += 1
+
+
+def _whole(rows: pa.Table, secret: Sequence[str]) -> pa.Table:
+    """Rows of a saved plan, with the URIs that it does not have in their places."""
+    if _PLACE not in rows.column_names:
+        return rows
+    places = rows[_PLACE].combine_chunks()
+    paths = pc.coalesce(pa.array(secret, pa.string()).take(places), rows["path"].combine_chunks())
+    return rows.set_column(0, "path", paths).drop_columns(_PLACE)
 
 
 def _unit(plan: pa.Table, numbers: Any, index: int, units: int) -> pa.RecordBatch:

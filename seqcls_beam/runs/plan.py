@@ -15,7 +15,7 @@ from seqcls_beam.model.tokens import Sequences, check
 from seqcls_beam.reading.files import Listing
 from seqcls_beam.reading.records import InputChanged, Layout, plan_layout, read_unit
 from seqcls_beam.reading.remarks import remarks
-from seqcls_beam.reading.units import plan_units
+from seqcls_beam.reading.units import plan_units, withheld
 from seqcls_beam.runs import claims
 from seqcls_beam.runs.accounting import limits
 from seqcls_beam.runs.columns import Shape, fit, shape
@@ -156,7 +156,8 @@ def _job(
     if files.num_rows:
         layout, told = _of_table(run, checkpoint.problem, files, layout, there, named)
         said = (*said, *told, *remarks(listing, config.read))
-    return Job(config, checkpoint, replace(run, run_id=named(layout)), files, layout, len(listing.skipped), said)
+    run = replace(run, run_id=named(layout), secret=withheld(files["path"].to_pylist()))
+    return Job(config, checkpoint, run, files, layout, len(listing.skipped), said)
 
 
 def _of_table(

@@ -53,6 +53,7 @@ class Run:
     publishes: tuple[str, ...] = ()  # names in `output`, of a run that is no labelling; nobody else may have them
     partition: str = ""  # of the table, run_date=2026-11-20 or window=20261120T100000Z; "" where it has none
     follows: int | None = None  # the version that was the newest when the run began; None: when it is published
+    secret: tuple[str, ...] = ()  # URIs of the input that hold keys: the graph brings them to workers, and no file does
     kind: str = "classify"  # the command whose output it is; one kind never replaces another
 
     def __post_init__(self) -> None:
@@ -162,7 +163,7 @@ def begin(run: Run, plan: list[pa.RecordBatch], facts: dict[str, Any]) -> None:
     open_attempt(run)
     try:
         storage.put(run.facts, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
-        units.save_plan(plan, run.plan)
+        units.save_plan(plan, run.plan, run.secret)
     except OSError as error:
         raise RunError(f"--output={run.output} cannot be written: {error}") from error
 
@@ -181,13 +182,20 @@ def pending_units(run: Run) -> Iterator[pa.RecordBatch]:
     """The units of the saved plan that have no record yet, in order. Raises `RunError` where the attempt is gone."""
     facts = read_own(run, run.facts)
     finished = set(_finished(run, facts["units"]))
-    for unit in units.load_plan(run.plan, facts["units"]):
+    for unit in units.load_plan(run.plan, facts["units"], run.secret):
         if Mark.of(unit).unit not in finished:
             yield unit
 
 
 def save_record(run: Run, record: dict[str, Any]) -> None:
-    """Write the record that makes a unit finished."""
+    """Write the record that makes a unit finished; of a URI that holds a key, its place among those of the run."""
+    places = {each: place for place, each in enumerate(run.secret)}
+    if places:
+        inputs = [
+            {**piece, "path": storage.without_password(piece["path"]), "secret": places.get(piece["path"])}
+            for piece in record["inputs"]
+        ]
+        record = {**record, "inputs": inputs}
     storage.put(run.record(record["unit"]), orjson.dumps(record), scratch=run.attempt)
 
 
@@ -240,6 +248,9 @@ def _read_record(run: Run, uri: str) -> dict[str, Any]:
     )
     if not whole or not _is_part(record["labels"]) or not _is_part(record.get("rejects")):
         raise RunError(f"{uri} is none of this program's; remove {run.attempt} and start again")
+    secrets = dict(enumerate(run.secret))
+    for piece in record["inputs"] if secrets else ():
+        piece["path"] = secrets.get(piece.pop("secret", None), piece["path"])
     return record
 
 

@@ -1,0 +1,142 @@
+"""No password and no signature of a URI gets out: not onto a screen, into a log, or into any file of an output."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import classify
+from tests import tiny, web
+from tests.corpora import texts
+
+pytestmark = pytest.mark.engine
+
+SECRETS = ("hunter2", "hunter3", "aHVudGVyMg", "bWU6")  # a password, a signature, and both as a header has them
+
+
+def rows(bad: int = 0) -> bytes:
+    """Lines of JSON, the last of them none."""
+    good = [json.dumps({"id": i, "text": text, "label": "ab"[i % 2]}) + "\n" for i, text in enumerate(texts(40))]
+    return "".join([*good, *["{\n"] * bad]).encode()
+
+
+def leaks(folder: Path) -> list[str]:
+    """Files below a folder, and names of them, that hold a secret."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        data = path.read_bytes() if path.is_file() else b""
+        if path.suffix == ".parquet":  # what is in it is compressed
+            table = pq.ParquetFile(path).read()
+            data += f"{table.schema.metadata}{table.to_pylist()}".encode("utf-8", "surrogateescape")
+        found += [f"{path}: {each}" for each in SECRETS if each.encode() in data or each in path.name]
+    return found
+
+
+@pytest.fixture
+def pages():
+    """A server that asks for a password, which is in the URL."""
+    with web.server() as server:
+        server.login = "me:p@hunter2"
+        yield server
+
+
+def url(pages: web.Pages, name: str) -> str:
+    """Of a file of these pages, with a password and a signature."""
+    return f"http://me:p%40hunter2@127.0.0.1:{pages.server_port}/{name}?X-Amz-Signature=hunter3"
+
+
+@pytest.mark.parametrize("bad", [0, 30])
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_a_labelling(tmp_path, pages, capfd, bad, mode):
+    for name in ("a.jsonl", "b.jsonl"):
+        pages.files[f"/{name}?X-Amz-Signature=hunter3"] = rows(bad)
+    model = tiny.checkpoint(tmp_path / "model")
+    out = tmp_path / "out"
+    code = classify.main(
+        [
+            *(f"--input={url(pages, 'a.jsonl')}", f"--input={url(pages, 'b.jsonl')}", f"--model={model}"),
+            *(f"--output={out}", "--threads=1", f"--direct_running_mode={mode}", "--direct_num_workers=2"),
+            "--keep_source",
+        ]
+    )
+    said = capfd.readouterr()
+    assert code == (1 if bad else 0)
+    assert leaks(out) == []
+    assert not [each for each in SECRETS if each in said.out + said.err]
+
+
+def test_what_failed_goes_on_with_the_same_files(tmp_path, pages):
+    """The plan and the records of an attempt have no key in them, and are enough with the same command."""
+    for name in ("a.jsonl", "b.jsonl"):
+        pages.files[f"/{name}?X-Amz-Signature=hunter3"] = rows(bad=1)
+    out, model = tmp_path / "out", tiny.checkpoint(tmp_path / "model")
+    flags = [f"--input={url(pages, name)}" for name in ("a.jsonl", "b.jsonl")]
+    flags += [f"--model={model}", f"--output={out}", "--threads=1", "--unit_bytes=1000"]
+    assert classify.main([*flags, "--max_rejected=0"]) == 1
+    assert len(list(out.rglob("records/*.json"))) > 2 and leaks(out) == []
+    assert classify.main(flags) == 0
+    manifest = json.loads((out / "_versions" / "00000001.json").read_text())
+    where = f"http://127.0.0.1:{pages.server_port}"
+    assert [(each["path"], each["rows"]) for each in manifest["inputs"]] == [
+        (f"{where}/{name}?X-Amz-Signature=...", 41) for name in ("a.jsonl", "b.jsonl")
+    ]
+
+
+def test_a_crash_and_a_warning(tmp_path):
+    """What Python itself prints of an error that nobody expected."""
+    code = (
+        "import logging, sys, threading, warnings\n"
+        "from pipelines.command import exit_code\n"
+        "URI = 'http://me:p/hunter2@host/a?sig=hunter3'\n"
+        "def command(argv):\n"
+        "    logging.warning('of %s\\x1b[2J', URI)\n"
+        "    warnings.warn(f'of {URI}')\n"
+        "    try:\n"
+        "        raise ValueError(URI)\n"
+        "    except ValueError:\n"
+        "        logging.exception('failed')\n"
+        "    thread = threading.Thread(target=fail)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "    fail()\n"
+        "def fail():\n"
+        "    raise KeyError(f\"{URI} {{'Authorization': 'Basic hunter2'}}\")\n"
+        "exit_code(command, sys.argv)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("http://host/a?sig=...") == 5 and done.stderr.count("KeyError") == 2
+    assert not [each for each in (*SECRETS, "\x1b") if each in done.stderr]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["classify", "--input=http://me:p/hunter2@127.0.0.1:1/a.jsonl?sig=hunter3"],
+        ["classify", "--input=nothing.jsonl", "--exclude=https://h/?sig=hunter3"],
+        ["classify", "--model=https://me:hunter2@127.0.0.1:1/m", "--input=nothing.jsonl"],
+        ["classify", "--subscription=https://me:hunter2@host/?token=hunter3"],
+        ["classify", "--nothing=http://me:hunter2@host/", "--s3_secret_access_key=hunter2"],
+        ["prepare", "--input=http://me:p@hunter2@127.0.0.1:1/a.jsonl?sig=hunter3"],
+        ["evaluate", "--input=s3://KEY:hu/hunter2@bucket/a.jsonl"],
+        ["finetune", "--data=ftp://me:hunter2@127.0.0.1:1/data"],
+        ["finetune", "--data=data", "--model=memory://me:hunter2@m"],
+        ["compare", "memory://me:hunter2@nowhere/a", "memory://me:hunter2@nowhere/b"],
+        ["seal", "memory://me:hunter2@nowhere/a"],
+        ["clean", "memory://me:hunter2@nowhere/a"],
+    ],
+    ids=lambda given: " ".join(given)[:60],
+)
+def test_a_refusal(given, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    command = importlib.import_module(f"pipelines.{given[0]}")
+    takes_output = given[0] in ("classify", "prepare", "evaluate", "finetune")
+    code = command.main([*given[1:], *([f"--output={tmp_path}/out"] if takes_output else [])])
+    said = capfd.readouterr()
+    assert code in (0, 1, 2) and (said.err or said.out)
+    assert not [each for each in SECRETS if each in said.out + said.err]
+    assert leaks(tmp_path) == []
