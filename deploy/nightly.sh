@@ -18,7 +18,7 @@ nightly.sh (DATE | FROM..TO | --job=NAME [--days_before=N]) --input=PATTERN --ou
                  the model are those of pipelines.classify, --output is a folder for that model in OUT-gold
 
 Commands, one after the other, run by PYTHON (default: that of .venv beside this folder, else python3):
-  pipelines.classify --only_new --catch_up=7 --report_texts=0 --run_date=DATE and what is given, which wins
+  pipelines.classify --only_new --catch_up=7 --run_date=DATE --report_texts=0 and what is given, which wins
   pipelines.evaluate --overwrite --report_texts=0 and what is given, with --gold only
   pipelines.approve OUT and what is given
 
@@ -97,7 +97,7 @@ fi
 find_python
 
 say "the night of $night"
-run pipelines.classify --only_new --catch_up=7 --report_texts=0 --run_date="$night" "${classify[@]}"
+run pipelines.classify --only_new --catch_up=7 --run_date="$night" --report_texts=0 "${classify[@]}"
 labelled=$code
 ((labelled <= 1)) || exit "$labelled"
 
@@ -110,7 +110,7 @@ if [[ -n $with_gold ]]; then
         value=$(last "--$flag" "${classify[@]}")
         [[ -z $value ]] || same+=("--$flag=$value")
     done
-    run pipelines.evaluate --overwrite --report_texts=0 --output="$evaluation" "${same[@]}" "${gold[@]}"
+    run pipelines.evaluate --overwrite --output="$evaluation" --report_texts=0 "${same[@]}" "${gold[@]}"
     # Without an evaluation nothing can be judged: an older one would speak for this one.
     ((code == 0 || code == 3)) || exit "$code"
     judged=$code

@@ -14,7 +14,7 @@ from seqcls_beam.config.evaluate import TAKEN
 from seqcls_beam.config.option import option_fields
 from tests.deploy.scripted import NIGHTLY
 
-LABEL = ["classify", "--only_new", "--catch_up=7", "--run_date=2026-11-20"]
+LABEL = ["classify", "--only_new", "--catch_up=7", "--run_date=2026-11-20", "--report_texts=0"]
 STRANGE = [
     "--input=a b/*.jsonl",
     "--input=gs://corpus/{date:%Y/%m/%d}/[ab]?.jsonl",
@@ -62,7 +62,7 @@ def test_words_are_passed_on_untouched(script):
     assert re.fullmatch(r"o p\*-gold/gr____e_next-\d+", gold)
     assert script.calls() == [
         [*LABEL, *STRANGE, "--output=o p*"],
-        ["evaluate", "--overwrite", f"--output={gold}", model, *STRANGE],
+        ["evaluate", "--overwrite", f"--output={gold}", "--report_texts=0", model, *STRANGE],
         ["approve", "o p*", f"--evaluation={gold}", *STRANGE],
     ]
 
@@ -72,7 +72,7 @@ def test_the_output_is_known_however_it_is_written(script, output):
     assert script.run("2026-11-20", *output, "--gold", "--input=g").returncode == 0
     labelled, measured, judged = script.calls()
     assert labelled[4:] == output
-    assert measured == ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--input=g"]
+    assert measured == ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--report_texts=0", "--input=g"]
     assert judged == ["approve", "out/", f"--evaluation=out-gold/{DEFAULT}"]
 
 
@@ -81,7 +81,7 @@ def test_sections_come_in_any_order(script):
         script.run("2026-11-20", "--output=out", "--gold", "--input=g", "--gates", "--max_rejected=0").returncode == 0
     )
     assert script.calls()[1:] == [
-        ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--input=g"],
+        ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--report_texts=0", "--input=g"],
         ["approve", "out", f"--evaluation=out-gold/{DEFAULT}", "--max_rejected=0"],
     ]
 
@@ -89,7 +89,7 @@ def test_sections_come_in_any_order(script):
 def test_the_evaluation_lies_where_it_is_put(script):
     assert script.run("2026-11-20", "--output=out", "--gold", "--output", "worth", "--input=g").returncode == 0
     assert script.calls()[1:] == [
-        ["evaluate", "--overwrite", "--output=worth", "--output", "worth", "--input=g"],
+        ["evaluate", "--overwrite", "--output=worth", "--report_texts=0", "--output", "worth", "--input=g"],
         ["approve", "out", "--evaluation=worth"],
     ]
 
@@ -164,7 +164,8 @@ def test_the_model_that_labels_is_the_one_that_is_measured(script, source):
         and words[-1] == f"--{source}=g"
     )
     names = TAKEN[source].get("model", tuple(MODEL))
-    assert sorted(words[3:-1]) == sorted(f"--{name}={value}" for name, value in MODEL.items() if name in names)
+    assert words[3] == "--report_texts=0"
+    assert sorted(words[4:-1]) == sorted(f"--{name}={value}" for name, value in MODEL.items() if name in names)
 
 
 def written(name: str, value: str, apart: bool) -> list[str]:

@@ -47,7 +47,7 @@ def test_the_options_of_the_day_stand_anywhere_before_the_sections(script):
     name = job(BERLIN, "2026-11-20T03:30")
     done = script.run("--output=out", "--days_before", "2", "--input=in", "--job", name, "--gates", "--x=1", TZ=BERLIN)
     assert done.returncode == 0, done.stderr
-    assert script.calls()[0][3:] == ["--run_date=2026-11-18", "--output=out", "--input=in"]
+    assert script.calls()[0][3:] == ["--run_date=2026-11-18", "--report_texts=0", "--output=out", "--input=in"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import classify
+from pipelines import classify, evaluate
 from tests import tiny, web
 from tests.corpora import texts
 
@@ -84,6 +84,32 @@ def test_what_failed_goes_on_with_the_same_files(tmp_path, pages):
     assert [(each["path"], each["rows"]) for each in manifest["inputs"]] == [
         (f"{where}/{name}?X-Amz-Signature=...", 41) for name in ("a.jsonl", "b.jsonl")
     ]
+
+
+def test_texts_stay_out_of_what_is_shown_where_they_are_not_to_be_reported(tmp_path, capfd):
+    model, corpus = tiny.checkpoint(tmp_path / "model", labels=("a", "b")), tmp_path / "in.jsonl"
+    corpus.write_bytes(rows())
+    word = max(texts(1)[0].split(), key=len)
+    flags = [f"--input={corpus}", f"--model={model}", "--id_column=id", "--threads=1"]
+    ids = {}
+    for shown in (1, 0):
+        out, measured = tmp_path / f"out{shown}", tmp_path / f"measured{shown}"
+        assert classify.main([*flags, f"--output={out}", f"--report_texts={shown}"]) == 0
+        assert classify.main([*flags, f"--output={out}", f"--report_texts={shown}"]) == 0  # published already
+        said = capfd.readouterr()
+        assert (word in said.out) == bool(shown) and "score" in said.out and "│ id " in said.out.replace("┃", "│")
+        ids[shown] = json.loads((out / "_versions" / "00000001.json").read_text())["run_id"]
+        more = ["--bootstrap=0", "--worst=40", f"--report_texts={shown}", f"--output={measured}"]
+        assert evaluate.main([*flags, *more]) == 0
+        said = capfd.readouterr()
+        files = (measured / "report.html").read_text() + (measured / "evaluation.json").read_text()
+        assert (word in said.out, word in files) == (bool(shown), bool(shown)) and "worst" in said.out
+    assert ids[0] == ids[1]
+    assert (
+        evaluate.main([*flags, "--bootstrap=0", "--worst=40", f"--output={tmp_path}/measured1", "--report_texts=0"])
+        == 1
+    )
+    assert "--overwrite" in capfd.readouterr().err  # another report, of another run
 
 
 def test_a_crash_and_a_warning(tmp_path):

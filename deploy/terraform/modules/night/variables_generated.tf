@@ -354,6 +354,17 @@ variable "only_new" {
   default     = null
 }
 
+variable "report_texts" {
+  description = "Whether the rows shown at the end have their texts and kept columns (1), or only ids and answers (0), as for logs. A whole number from 0 to 1."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.report_texts == null ? true : floor(var.report_texts) == var.report_texts && var.report_texts >= 0 && var.report_texts <= 1
+    error_message = "report_texts: expected a whole number from 0 to 1."
+  }
+}
+
 variable "gpu" {
   description = "Accelerator that each worker has one of: sets machine, driver, disk, one process of two threads, and --device=cuda; what is given by an option of its own stays."
   type        = string
@@ -402,6 +413,7 @@ locals {
     output           = var.output
     overwrite        = tostring(var.overwrite)
     only_new         = tostring(var.only_new)
+    report_texts     = tostring(var.report_texts)
     gpu              = var.gpu
   } : name => value if value != null }
 }
