@@ -71,7 +71,7 @@ def test_words_are_passed_on_untouched(script):
 def test_the_output_is_known_however_it_is_written(script, output):
     assert script.run("2026-11-20", *output, "--gold", "--input=g").returncode == 0
     labelled, measured, judged = script.calls()
-    assert labelled[4:] == output
+    assert labelled[5:] == output
     assert measured == ["evaluate", "--overwrite", f"--output=out-gold/{DEFAULT}", "--report_texts=0", "--input=g"]
     assert judged == ["approve", "out/", f"--evaluation=out-gold/{DEFAULT}"]
 
