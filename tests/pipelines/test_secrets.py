@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import classify, evaluate
+from pipelines import classify, evaluate, prepare
 from tests import tiny, web
 from tests.corpora import texts
 
@@ -166,3 +166,18 @@ def test_a_refusal(given, tmp_path, monkeypatch, capfd):
     assert code in (0, 1, 2) and (said.err or said.out)
     assert not [each for each in SECRETS if each in said.out + said.err]
     assert leaks(tmp_path) == []
+
+
+@pytest.mark.parametrize("bad", [0, 30])
+def test_a_preparation_and_an_evaluation(tmp_path, pages, capfd, bad):
+    model = tiny.checkpoint(tmp_path / "model", labels=("a", "b"))
+    pages.files["/a.jsonl?X-Amz-Signature=hunter3"] = rows(bad)
+    flags = [f"--input={url(pages, 'a.jsonl')}", f"--model={model}"]
+    codes = [
+        prepare.main([*flags, f"--output={tmp_path}/data", "--num_shards=1"]),
+        evaluate.main([*flags, f"--output={tmp_path}/measured", "--threads=1", "--bootstrap=0"]),
+    ]
+    assert codes == [int(bad > 0)] * 2
+    said = capfd.readouterr()
+    assert not [each for each in SECRETS if each in said.out + said.err]
+    assert [*leaks(tmp_path / "data"), *leaks(tmp_path / "measured")] == []
