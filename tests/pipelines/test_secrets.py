@@ -50,7 +50,7 @@ def url(pages: web.Pages, name: str) -> str:
 
 
 @pytest.mark.parametrize("bad", [0, 30])
-@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+@pytest.mark.parametrize("mode", ["in_memory", pytest.param("multi_processing", marks=pytest.mark.slow)])
 def test_a_labelling(tmp_path, pages, capfd, bad, mode):
     for name in ("a.jsonl", "b.jsonl"):
         pages.files[f"/{name}?X-Amz-Signature=hunter3"] = rows(bad)
