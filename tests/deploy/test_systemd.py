@@ -86,7 +86,7 @@ def test_a_path_with_blanks_stays_one_word(script):
     words = command({"INPUT": "/srv/a b/*.jsonl", "OUTPUT": "/srv/o p", "OPTIONS": ""})
     words = [str(NIGHTLY) if each.endswith("/nightly.sh") else each for each in words]
     assert subprocess.run(words, env=script.environ({"TZ": "Etc/UTC"}), timeout=60, capture_output=True).returncode == 0
-    assert script.calls()[0][4:] == ["--input=/srv/a b/*.jsonl", "--output=/srv/o p"]
+    assert script.calls()[0][5:] == ["--input=/srv/a b/*.jsonl", "--output=/srv/o p"]
     assert script.calls()[1] == ["approve", "/srv/o p"]
 
 
