@@ -22,13 +22,16 @@ class Column(NamedTuple):
 
 
 def schema_of(uri: str) -> pa.Schema:
-    """The columns of a Parquet file; raises `ValueError` where it is none."""
+    """The columns of a Parquet file; raises `ValueError` where it is none, or none that is read here."""
     fs, path = storage.connect(uri)
     try:
         with fs.open(path, "rb") as file:
-            return pq.read_schema(file)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{storage.without_password(uri)} is no Parquet file ({error})") from error
+            return pa.schema(pq.read_schema(file))  # names that are no UTF-8, types that Python has not
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        if isinstance(error, storage.StoreError) or getattr(error, "errno", None) is not None:
+            raise  # of the store or the disk, and not of what stands there
+        said = " ".join(str(error).split())
+        raise ValueError(f"{storage.without_password(uri)} is no Parquet file that can be read ({said})") from error
 
 
 def labels_of(schema: pa.Schema) -> tuple[str, ...] | None:
