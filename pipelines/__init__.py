@@ -1,6 +1,12 @@
 """The commands. Nothing that is shipped to a worker is defined here; Beam is imported by those that run a pipeline."""
 
 import logging
+import sys
+
+from pipelines import interrupts
+
+if sys.argv[:1] == ["-m"]:  # Python looks for the command that it is to run, whose imports take seconds
+    interrupts.end_at_once()
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

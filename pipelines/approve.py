@@ -10,13 +10,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.command import ensure_json, exit_code, planning, say, write_json
+from pipelines.command import ensure_json, say, write_json
+from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, parse_folder
 from pipelines.terminal import compare as terminal
 from seqcls_beam import storage
 from seqcls_beam.config.approve import ApproveOptions
 from seqcls_beam.config.compare import DriftOptions, TellOptions
 from seqcls_beam.config.dates import parse_dates
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.evaluation.judging import (
     Evaluation,
     Judgement,
@@ -35,7 +37,7 @@ from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import Published, damage, settled
 from seqcls_beam.schema import PARTITION
 
-GROUPS: dict[str, type] = {"approve": ApproveOptions, "drift": DriftOptions, "tell": TellOptions}
+GROUPS: dict[str, type] = {"approve": ApproveOptions, "drift": DriftOptions, "tell": TellOptions, "debug": DebugOptions}
 
 EPILOG = """\
 a night that was judged is not judged again, whatever became of it, unless --run_date names it; one that passed stays

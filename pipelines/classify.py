@@ -8,7 +8,6 @@ python -m pipelines.classify --subscription=projects/P/subscriptions/S --output=
 
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,28 +22,26 @@ from pipelines import dataflow, engines, streaming, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
-    exit_code,
     finish,
     flags,
-    log_to_stderr,
-    planning,
     say,
-    sentence,
     versions,
 )
+from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
-from pipelines.terminal import discreet
 from pipelines.terminal.rows import watching
+from pipelines.terminal.standard import ensure_shown
 from pipelines.workers import one_worker_per_gpu, threads_per_worker, workers
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.config.dataflow import DataflowOptions
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.plan import PlanOptions
 from seqcls_beam.config.step import StepOptions
 from seqcls_beam.model.checkpoints import resolve
@@ -68,6 +65,7 @@ GROUPS = {
     "dataflow": DataflowOptions,
     "plan": PlanOptions,
     "look": LookOptions,
+    "debug": DebugOptions,
 }
 
 _STREAM_EPILOG = """\
@@ -91,7 +89,7 @@ def _main(argv: list[str]) -> int:
         runner = name_runner(beam_options)
         model = ModelOptions(**given["model"])
         if given["look"]:
-            if any(given[group] for group in GROUPS if group not in ("look", "model")):
+            if any(given[group] for group in GROUPS if group not in ("look", "model", "debug")):
                 raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
             if "threshold" in given["model"]:
                 raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
@@ -153,11 +151,7 @@ def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
     failed: dict[str, int] = {}
     for config in nights:
         say(f"the night of {config.run.run_date}", 0)
-        try:
-            code = exit_code(lambda _, config=config: _label(config, engine), engine.argv)  # type: ignore[misc]
-        except Exception as error:  # a fault that no sentence was written for: the nights after it have no part in it
-            print(discreet.hidden(traceback.format_exc()), file=sys.stderr)
-            code = say(sentence(error), 1)
+        code = exit_code(lambda _, config=config: _label(config, engine), engine.argv)  # type: ignore[misc]
         if code > 128:
             return code
         if code:
@@ -247,7 +241,6 @@ def build(root: beam.Pipeline, job: Job) -> None:
 
 def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
-    log_to_stderr()
     runner, beam_options = engine.runner, engine.options
     ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1], model=[folder_of(job.checkpoint)])
     units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
@@ -322,6 +315,7 @@ def _look(options: ModelOptions, look: LookOptions) -> int:
     scores = probabilities(list(look.text), pairs, checkpoint, Classifier(checkpoint, options), options)
     shown = [" | ".join(both) for both in zip(look.text, pairs, strict=True)] if pairs else list(look.text)
     terminal.probabilities(shown, checkpoint.labels, scores)
+    ensure_shown()
     return 0
 
 

@@ -8,13 +8,16 @@ python -m pipelines.clean OUT --before=2026-01-01 --remove
 import sys
 from collections.abc import Sequence
 
-from pipelines.command import exit_code, planning, say
+from pipelines.command import say
+from pipelines.ending import exit_code, planning
 from pipelines.options import parse_folder
 from pipelines.terminal import clean as terminal
+from pipelines.terminal.standard import ensure_shown
 from seqcls_beam.config.clean import CleanOptions
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.runs import cleaning
 
-GROUPS: dict[str, type] = {"clean": CleanOptions}
+GROUPS: dict[str, type] = {"clean": CleanOptions, "debug": DebugOptions}
 
 EPILOG = """\
 a run that is at work is left alone: something in its attempt has changed within the last ten minutes; one that was
@@ -39,6 +42,7 @@ def _main(argv: list[str]) -> int:
     terminal.listed(found)
     removable = [each for each in found if each.removable]
     if not options.remove:
+        ensure_shown()
         if removable:
             say("nothing was touched: --remove removes what is not left alone", 0)
         return 0

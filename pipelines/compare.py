@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.called import as_called
-from pipelines.command import ensure_json, exit_code, planning, say, write_json
+from pipelines.command import ensure_json, say, write_json
+from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, parser
 from pipelines.terminal import compare as terminal
+from pipelines.terminal.standard import ensure_shown
 from seqcls_beam import storage
 from seqcls_beam.config.compare import DriftOptions, TellOptions
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.option import option_fields
 from seqcls_beam.evaluation.comparison import compared, failures
 from seqcls_beam.evaluation.sample import Sample, sample
 from seqcls_beam.runs.meant import labelling
 
-GROUPS: dict[str, type] = {"drift": DriftOptions, "tell": TellOptions}
+GROUPS: dict[str, type] = {"drift": DriftOptions, "tell": TellOptions, "debug": DebugOptions}
 
 EPILOG = """\
 a change is beyond its limit where it is larger than the limit and than chance makes it once in a thousand times: the
@@ -47,6 +50,8 @@ def _main(argv: list[str]) -> int:
     if tell.json is not None:
         write_json(tell.json, found)
     terminal.compared(found, aside=tell.json == "-")
+    if tell.json in (None, "-"):
+        ensure_shown()
     for run in found["runs"]:
         for why in failures(run):
             say(why, 3)

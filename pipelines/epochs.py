@@ -12,18 +12,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.command import explained, say, sentence
+from pipelines.command import say
 from pipelines.engines import is_prism
+from pipelines.failures import explained, sentence
 from pipelines.prism import prism_of_its_own
 from pipelines.quiet import quiet_threads
 from pipelines.sealer import Sealer
 from pipelines.stream_graph import Stream, begin, build
-from pipelines.terminal import screen
 from pipelines.terminal import stream as terminal
 from pipelines.terminal.signals import asking_to_end
 from seqcls_beam.reading import clients
@@ -79,9 +79,7 @@ class Epochs:
                 sealer.join()
                 seals.last()
         finally:
-            # Why it failed is to be told even where nothing can be shown.
-            with suppress(*([screen.NotShown] if self._failure is not None else [])):
-                terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
+            terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
         if self._failure is not None:
             raise self._failure
         return 0

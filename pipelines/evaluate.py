@@ -6,7 +6,6 @@ python -m pipelines.evaluate --labeled=labelled --label_column=stars --min_accur
 """
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,28 +16,28 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-from pipelines import dataflow, engines
+from pipelines import dataflow, engines, interrupts
 from pipelines.command import (
     EPILOG,
     LOCAL,
     already_published,
-    exit_code,
-    explained,
     flags,
-    log_to_stderr,
-    planning,
     say,
     versions,
 )
+from pipelines.ending import exit_code, planning
+from pipelines.failures import explained
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import evaluate as terminal
 from pipelines.terminal.rows import watching
+from pipelines.terminal.standard import ensure_shown
 from pipelines.workers import one_worker_per_gpu, threads_per_worker
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.dataflow import DataflowOptions
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.evaluate import (
     TAKEN,
     AnswerOptions,
@@ -71,16 +70,18 @@ GROUPS: dict[str, type] = {
     "report": ReportOptions,
     "step": StepOptions,
     "dataflow": DataflowOptions,
+    "debug": DebugOptions,
 }
 UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several workers have some
 _EXIT_CODES = """\
-exit codes: 0 evaluated, every gate passed; 1 failed; 2 wrong usage; 3 evaluated, and a gate did not pass
+exit codes: 0 evaluated, every gate passed; 1 failed; 2 wrong usage; 3 evaluated, and a gate did not pass;
+130 and 143 interrupted by Ctrl-C and by SIGTERM
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    return exit_code(_main, sys.argv[1:] if argv is None else list(argv))
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv), after="nothing was written")
 
 
 def _main(argv: list[str]) -> int:
@@ -110,13 +111,10 @@ def _main(argv: list[str]) -> int:
         job = plan(config, given["model"].get("threshold"))
         gates.check(config.gates, job.kind)
         wish = promotion.intended(job.checkpoint) if config.report.promote and job.checkpoint is not None else None
-    try:
-        if job.checkpoint is not None:
-            units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
-            one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
-        found = _launch(job, engine)
-    except KeyboardInterrupt:
-        return say("interrupted: nothing was written", 130)
+    if job.checkpoint is not None:
+        units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
+        one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
+    found = _launch(job, engine)
     return _judged(found, wish)
 
 
@@ -151,7 +149,6 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
 
 def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     """Evaluate, unless that is published already; the content of evaluation.json."""
-    log_to_stderr()
     config = job.config
     answers = config.answers
     read = {"input": config.read.input, "labeled": answers.labeled, "data": [answers.data]}
@@ -175,6 +172,8 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     if run is not None:
         document.write(run, found)
     terminal.summary(found, output)
+    if output is None:
+        ensure_shown()
     return found
 
 
@@ -217,7 +216,7 @@ def _run(job: Job, engine: Engine, output: str | None) -> Evidence:
     with ExitStack() as stack:
         # Workers elsewhere see the output, those of this machine a folder of its own.
         if runner == LOCAL or output is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seqcls_beam-"))
+            folder = stack.enter_context(interrupts.folder())
         else:
             folder = storage.join(output, "_attempts", f"evidence-{storage.token()}")
             stack.callback(storage.remove, folder)

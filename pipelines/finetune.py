@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.command import already_published, exit_code, flags, planning, told, versions
+from pipelines.command import already_published, flags, told, versions
 from pipelines.command import say as say_aloud
+from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, parse_alone, parser
 from pipelines.terminal import finetune as terminal
 from seqcls_beam.config.classify import OutputOptions
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions
 from seqcls_beam.finetuning import transaction
 from seqcls_beam.finetuning.job import Job, Trained, processes
@@ -31,6 +33,7 @@ GROUPS: dict[str, type] = {
     "machine": MachineOptions,
     "recipe": RecipeOptions,
     "output": OutputOptions,
+    "debug": DebugOptions,
 }
 
 EPILOG = """\
@@ -39,7 +42,8 @@ several processes, one a GPU (or more than one on a CPU), train the same model o
 
 a training that was killed goes on from its last evaluation when the same command is run again
 
-exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage
+exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage, 130 and 143
+interrupted by Ctrl-C and by SIGTERM
 """
 
 

@@ -1,7 +1,6 @@
 """Ending a run in which a step hangs: what its workers tell stands still for longer than it may."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipelines.command import say
+from pipelines.interrupts import wake
 from seqcls_beam.runs.progress import Reader, Seen
 
 _LAST_SECONDS = 30.0
@@ -81,7 +81,7 @@ class Watch:
             if self._over.wait(_LAST_SECONDS):
                 return
         # An engine in this process has no way to be told, and the thread that waits for it is the one to wake.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        wake()
         if not self._over.wait(_LAST_SECONDS):
             say(f"{self.hung}: the process is ended; start it again, and it goes on from what is done", 1)
             os._exit(1)

@@ -6,6 +6,7 @@ The only place that knows argparse. Every flag is a field of `seqcls_beam.config
 import argparse
 import dataclasses
 import os
+import re
 import sys
 import types
 from collections.abc import Sequence
@@ -26,7 +27,19 @@ class UsageError(ValueError):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
+        raise UsageError(_said(message))
+
+
+_EXPECTED = {"int": "a whole number", "float": "a number"}
+
+
+def _said(message: str) -> str:
+    """What argparse says of a value, as every other sentence has it: the flag with its value, and what was expected."""
+    if found := re.fullmatch(r"argument ([^:]+): invalid (\w+) value: '(.*)'", message, re.DOTALL):
+        return f"{found[1]}={found[3]}: expected {_EXPECTED.get(found[2], found[2])}"
+    if found := re.fullmatch(r"argument ([^:]+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+        return f"{found[1]}={found[2]}: expected one of {found[3]}"
+    return message.removeprefix("argument ")
 
 
 def parser(
@@ -128,7 +141,7 @@ def name_runner(options: "PipelineOptions") -> str:
             "runner or DataflowRunner"
         )
     known = {name.lower() for name in StandardOptions.KNOWN_RUNNER_NAMES}
-    if not ({runner.lower(), f"{runner.lower()}runner"} & known or ("." in runner and locate(runner))):
+    if not ({runner.lower(), f"{runner.lower()}runner"} & known or ("." in runner and _is_runner(locate(runner)))):
         raise UsageError(
             f"--runner={runner}: Beam has no such runner; it has {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}"
         )
@@ -138,13 +151,19 @@ def name_runner(options: "PipelineOptions") -> str:
     return str(runner)
 
 
+def _is_runner(found: Any) -> bool:
+    from apache_beam.runners.runner import PipelineRunner  # as above
+
+    return isinstance(found, type) and issubclass(found, PipelineRunner)
+
+
 def _beam_options(rest: list[str]) -> "PipelineOptions":
     """Beam's options. Beam itself only warns of a flag it does not know, and goes on without it."""
     from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
     class Strict(_BeamArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise UsageError(message)
+            raise UsageError(_said(message))
 
     known = Strict(allow_abbrev=False)
     for group in PipelineOptions.__subclasses__():

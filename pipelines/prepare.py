@@ -18,20 +18,19 @@ from pipelines import dataflow, engines, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
-    exit_code,
     finish,
     flags,
-    log_to_stderr,
-    planning,
     say,
     versions,
 )
+from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
 from pipelines.workers import threads_per_worker
 from seqcls_beam.config.dataflow import DataflowOptions
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,
     LabelOptions,
@@ -57,6 +56,7 @@ GROUPS: dict[str, type] = {
     "shards": ShardOptions,
     "output": PrepareOutputOptions,
     "step": StepOptions,
+    "debug": DebugOptions,
 }
 
 UNIT_BYTES = 8 * 2**20  # a unit is a minute of cleaning and tokenising or so: many small ones keep all workers busy
@@ -112,7 +112,6 @@ def build(root: beam.Pipeline, job: Job) -> None:
 
 def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) -> dict[str, Any]:
     """Run the pipeline; the manifest of what it published."""
-    log_to_stderr()
     read = [units[each.first]["path"][0].as_py() for each in job.sources]
     ensure_seen(engine, job.run.output, input=read, model=[folder_of(job.tokenizer)])
 

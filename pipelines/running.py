@@ -4,9 +4,9 @@ import atexit
 import copy
 import os
 import re
-import signal
+import shlex
+import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -16,15 +16,18 @@ from typing import Any
 import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import (
+    DirectOptions,
     FlinkRunnerOptions,
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     StandardOptions,
 )
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipelines import submitted
-from pipelines.command import NoJob
+from pipelines import interrupts, submitted
+from pipelines.command import LOCAL, NoJob
 from pipelines.dataflow import is_dataflow
 from pipelines.engines import is_flink_cluster, is_prism
 from pipelines.flink_jobs import FlinkJobs
@@ -92,18 +95,38 @@ def run_pipeline(
                 submitted.run(beam_options, build, name, reader, watch)
                 return
             quiet_threads()
-            with _ready(beam_options, name) as options:
-                pipeline = beam.Pipeline(options=options)
-                build(pipeline)
-                with _sentences(beam_options.view_as(PortableOptions).job_endpoint):
+            with (
+                _ready(beam_options, name) as options,
+                _sentences(beam_options.view_as(PortableOptions).job_endpoint),
+                _local(options) as runner,
+            ):
+                pipeline = beam.Pipeline(runner, options)
+                try:
+                    build(pipeline)
                     result: Any = pipeline.run()
                     watch.cancel = partial(_cancel, result, beam_options)
                     _wait(result, watch.cancel)
+                finally:  # Beam forgets it where a signal comes before the run
+                    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
         except BaseException as error:
             if watch.hung is None:
                 raise
             ended = NoJob if isinstance(error, NoJob) else RunError
             raise ended(f"{watch.hung}: start it again, and it goes on from what is done") from error
+
+
+@contextmanager
+def _local(options: PipelineOptions) -> Iterator[FnApiRunner | None]:
+    """The runner of this machine where it starts worker processes; None for any other, which Beam finds by its name."""
+    direct = options.view_as(DirectOptions)
+    if options.view_as(StandardOptions).runner != LOCAL or direct.direct_running_mode != "multi_processing":
+        yield None
+        return
+    direct.direct_running_mode = None  # else Beam has a command of its own
+    with interrupts.folder() as folder:
+        # A Ctrl-C comes to all processes of a terminal: this one answers for all, while they are imported, too.
+        words = [sys.executable, "-m", "seqcls_beam.transforms.worker", folder]
+        yield FnApiRunner(SubprocessSDKEnvironment.from_command_string(f"trap '' INT; exec {shlex.join(words)}"))
 
 
 @contextmanager
@@ -122,8 +145,8 @@ def _ready(beam_options: PipelineOptions, name: str | None) -> Iterator[Pipeline
             yield options
     except BaseException as error:
         # Its worker is a thread of this process that may be at work still, and native code aborts under it at the end.
-        code = error.code if isinstance(error, SystemExit) else 130 if isinstance(error, KeyboardInterrupt) else 1
-        atexit.register(_leave, int(code) if isinstance(code, int) else 1)
+        code = 128 + getattr(error, "number", 2) if isinstance(error, KeyboardInterrupt) else 1
+        atexit.register(_leave, code)
         if not isinstance(error, PrismEnded):
             raise
         raise RunError(f"{error}: start it again, and it goes on from what is done") from error
@@ -154,9 +177,8 @@ def _cancel(result: Any, beam_options: PipelineOptions) -> None:
 def _wait(result: Any, cancel: Callable[[], None]) -> None:
     """Until a job is done; whoever stops waiting takes it away."""
     try:
-        with _sigterm_raises():
-            result.wait_until_finish()
-    except (KeyboardInterrupt, SystemExit):
+        result.wait_until_finish()
+    except KeyboardInterrupt:
         with suppress(Exception):  # of an engine that does not answer any more
             cancel()
         raise
@@ -191,16 +213,3 @@ def _sentences(endpoint: str | None) -> Iterator[None]:
         raise NoJob(
             f"the job failed on its engine, and published nothing: {why}; start it again, and it goes on from there"
         ) from error
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM ends the wait, so that the job can be taken away; its exit code stays the usual one."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

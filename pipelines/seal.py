@@ -7,13 +7,16 @@ python -m pipelines.seal OUT --until=2026-11-20T10:00:00Z
 import sys
 from collections.abc import Sequence
 
-from pipelines.command import exit_code, planning, say
+from pipelines.command import say
+from pipelines.ending import exit_code, planning
+from pipelines.failures import sentence
 from pipelines.options import parse_folder
 from pipelines.terminal import seal as terminal
+from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.seal import SealOptions
 from seqcls_beam.runs.sealing import due, seal
 
-GROUPS: dict[str, type] = {"seal": SealOptions}
+GROUPS: dict[str, type] = {"seal": SealOptions, "debug": DebugOptions}
 
 EPILOG = """\
 it may run again, several times at once, and beside jobs that label; a row that comes for a window that is sealed is
@@ -40,7 +43,7 @@ def _main(argv: list[str]) -> int:
             terminal.told(each)
     except OSError as error:
         terminal.summed(done)
-        return say(f"{type(error).__name__}: {error}; what was not sealed waits: seal again", 1)
+        return say(f"{sentence(error)}; what was not sealed waits: seal again", 1)
     if not done:
         return say("nothing to seal: no window has rows that wait", 0)
     terminal.summed(done)

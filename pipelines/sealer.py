@@ -4,7 +4,8 @@ import shlex
 import threading
 import time
 
-from pipelines.command import say, sentence
+from pipelines.command import say
+from pipelines.failures import sentence
 from seqcls_beam import storage
 from seqcls_beam.config.stream import WindowOptions
 from seqcls_beam.runs import pieces, windows

@@ -8,8 +8,9 @@ from functools import partial
 
 import apache_beam as beam
 
-from pipelines.command import explained, log_to_stderr, say
+from pipelines.command import say
 from pipelines.engines import machines
+from pipelines.failures import explained
 from pipelines.running import Engine, run_pipeline
 from pipelines.workers import workers
 from seqcls_beam import storage
@@ -38,7 +39,6 @@ def ensure_seen(engine: Engine, output: str | None, **places: Iterable[str | Non
         found.append((f"--output={output}", sign))
     try:
         if found:
-            log_to_stderr()
             say(f"whether workers on {', '.join(each.host for each in elsewhere)} see this machine's files is tried", 0)
             build = partial(_build, See(tuple(found), workers(engine.options)))
             run_pipeline(engine.options, build, None, None, engine.step_timeout)

@@ -19,8 +19,9 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from pipelines.command import NoJob, say, sentence
+from pipelines.command import NoJob, say
 from pipelines.engines import is_flink_cluster
+from pipelines.failures import sentence
 from pipelines.flink_jobs import OVER, FlinkJobs, Gone
 from pipelines.terminal import pieces as terminal
 from pipelines.terminal.signals import asking_to_end

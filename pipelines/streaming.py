@@ -13,7 +13,8 @@ from typing import Any
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, StandardOptions
 
 from pipelines import dataflow, engines, stream_job, submitted
-from pipelines.command import log_to_stderr, planning, say
+from pipelines.command import say
+from pipelines.ending import planning
 from pipelines.epochs import Epochs
 from pipelines.running import run_pipeline
 from pipelines.stream_flags import refuse
@@ -81,7 +82,6 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
 
 def run(stream: Stream, beam_options: PipelineOptions) -> int:
     """Label until the stream ends; the exit code."""
-    log_to_stderr()
     here = engines.works_here(stream.runner, beam_options)
     with planning(), _answered():  # an extra may be missing
         source = clients.opened(stream.config.source, pulling=False)

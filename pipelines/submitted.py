@@ -17,8 +17,9 @@ import apache_beam as beam
 import tenacity
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
 
-from pipelines.command import GoesOn, NoJob, NotTaken, explained, say, sentence
+from pipelines.command import GoesOn, NoJob, NotTaken, say
 from pipelines.dataflow import ACCELERATOR
+from pipelines.failures import explained, sentence
 from pipelines.hanging import Watch
 from pipelines.terminal import job as terminal
 from seqcls_beam.runs.progress import Reader
@@ -232,13 +233,13 @@ class _Job:
         try:
             with terminal.watching(self):
                 self._ended()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if not self._kept:
                 self.cancel()
                 raise
             raise GoesOn(
                 f"interrupted: job {job} goes on without this command; {self._again}stop the job: {self._stop}",
-                130,
+                128 + getattr(error, "number", 2),
             ) from None
         if self.state in _RAN:
             return

@@ -12,6 +12,7 @@ Read from the top: a room imports only rooms above it.
       compare.py, approve.py   likewise
       plan.py          those of what a run would take
       step.py          those of a run that stands still
+      debug.py         those of a failure
       dataflow.py      workers of Dataflow, for all commands that have some
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
@@ -200,6 +201,7 @@ Read from the top: a room imports only rooms above it.
       prepare.py       preparing as a PTransform
       evaluate.py      evaluating as PTransforms
       sight.py         whether workers see what the launcher sees
+      worker.py        a worker process of this machine, and when it ends
     __main__.py      the commands by one name
 
 The commands are in `pipelines/`. What is public stands in the doors of the rooms, and in docs/library.md.

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Workers that this process starts do not take modules of the working folder for Python's own, or for Beam's.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     _load_commands()
+    importlib.import_module("pipelines.interrupts").end_at_once()
     importlib.import_module("pipelines.called").call_by_script()
     return int(importlib.import_module(f"pipelines.{command}").main(rest))
 

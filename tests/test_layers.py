@@ -37,9 +37,12 @@ KNOWS = {
 # Of the commands, too.
 ORDER = [
     "called",
+    "interrupts",
     "options",
     "terminal",
+    "failures",
     "command",
+    "ending",
     "flink",
     "flink_jobs",
     "engines",
@@ -122,7 +125,7 @@ def test_commands_import_what_they_share_and_not_each_other(path):
         top, _, rest = name.partition(".")
         assert top not in ("torch", "argparse") or (own, top) == ("options", "argparse") or name == "argparse.SUPPRESS"
         below = rest.partition(".")[0]
-        if top == "pipelines" and below != own:
+        if top == "pipelines" and below != own and own != "__init__":  # which every command imports
             assert ORDER.index(below) < min(ORDER.index(own), ORDER.index("classify")), f"{own} imports {below}"
 
 

@@ -1,6 +1,5 @@
 """The screen that all commands print on, and the list of facts that each begins with."""
 
-import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -12,10 +11,6 @@ from rich.style import Style
 from rich.table import Table
 
 from seqcls_beam.signs import one_line, shown
-
-
-class NotShown(Exception):
-    """The standard output is closed, or full."""
 
 
 class Text(rich.text.Text):
@@ -41,24 +36,9 @@ class _Safe(Console):
             yield each if each.control else Segment(shown(each.text, keep="\n"), each.style)
 
 
-class _Screen(_Safe):
-    def print(self, *objects: Any, **how: Any) -> None:
-        """As of any console. Raises `NotShown`."""
-        try:
-            super().print(*objects, **how)
-        except OSError as error:
-            # What is left in Python's buffer would be tried again at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise NotShown(error.strerror or str(error)) from error
-
-    def on_broken_pipe(self) -> None:
-        """Leave what rich is handling to `print`; it would end the process without a word."""
-        raise
-
-
 def console() -> Console:
     """The standard output: as wide as a terminal is, and 120 columns where it goes into a file."""
-    return _Screen(width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
+    return _Safe(width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
 
 
 def prose(text: str) -> rich.text.Text:

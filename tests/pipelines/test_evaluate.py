@@ -609,8 +609,8 @@ def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path, monkeypatch, cap
     assert "cannot be written: [Errno 28] No space left" in capsys.readouterr().err
     assert files(tmp_path / "out") == before
     monkeypatch.setattr("seqcls_beam.evaluation.report.page", lambda found: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(*flags, "--overwrite", "--bootstrap=0")
+    run(*flags, "--overwrite", "--bootstrap=0", code=1)
+    assert "ZeroDivisionError: division by zero (a fault of the program; --debug" in capsys.readouterr().err
     assert files(tmp_path / "out") == before
     monkeypatch.undo()
     run(*flags, "--bootstrap=0", code=1)

@@ -468,8 +468,7 @@ def test_a_start_after_the_last_step_takes_no_step(flags, data, base, tmp_path, 
     assert run(data, base, tmp_path / "whole", *flags) == 0
     with monkeypatch.context() as patch:
         patch.setattr("seqcls_beam.finetuning.training.weights.save", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            run(data, base, tmp_path / "model", *flags)
+        assert run(data, base, tmp_path / "model", *flags) == 1
     moved = (tmp_path / "model").rename(tmp_path / "moved")
     assert run(data, base, moved, *flags) == 0
     for name in ("steps", "best", "scores"):
@@ -488,8 +487,7 @@ def test_how_often_nothing_got_better_outlives_a_kill(data, base, tmp_path, monk
     on_step_end = Watch.on_step_end
     with monkeypatch.context() as patch:
         patch.setattr(Watch, "on_step_end", killed)
-        with pytest.raises(AssertionError):
-            run(data, base, tmp_path / "model", *flags)
+        assert run(data, base, tmp_path / "model", *flags) == 1
     assert run(data, base, tmp_path / "model", *flags) == 0
     assert manifest(tmp_path / "model")["steps"] == 3 * 48
 

@@ -376,6 +376,12 @@ variable "gpu" {
   }
 }
 
+variable "debug" {
+  description = "Show where in the program it came from, and what Beam and its workers log of it."
+  type        = bool
+  default     = null
+}
+
 locals {
   # As the template takes them: texts, of those that were given.
   template_parameters = { for name, value in {
@@ -415,5 +421,6 @@ locals {
     only_new         = tostring(var.only_new)
     report_texts     = tostring(var.report_texts)
     gpu              = var.gpu
+    debug            = tostring(var.debug)
   } : name => value if value != null }
 }

@@ -325,6 +325,12 @@ variable "gpu" {
   }
 }
 
+variable "debug" {
+  description = "Show where in the program it came from, and what Beam and its workers log of it."
+  type        = bool
+  default     = null
+}
+
 locals {
   # As the template takes them: texts, of those that were given.
   template_parameters = { for name, value in {
@@ -358,5 +364,6 @@ locals {
     dead_letter_topic   = var.dead_letter_topic
     watch_model         = var.watch_model
     gpu                 = var.gpu
+    debug               = tostring(var.debug)
   } : name => value if value != null }
 }

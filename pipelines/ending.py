@@ -1,0 +1,96 @@
+"""How a command ends: whatever ends it becomes one sentence, and a code that its screen has no part in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pipelines import failures, interrupts
+from pipelines.command import GoesOn, say
+from pipelines.terminal import discreet, standard
+from seqcls_beam import storage
+from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed
+from seqcls_beam.runs.run import RunError
+
+GOES_ON = "start the run again and it goes on where it stopped"
+
+
+class _NotPlanned(Exception):
+    """What ends a command before anything starts: (sentence, exit code)."""
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """What is wrong with flags, files or a model ends the command in one sentence.
+
+    Only here: the same errors of a run under way are faults of the program.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _NotPlanned(_of_system(error) if error.errno else storage.without_password(str(error)), 2) from error
+    except (ValueError, ImportError) as error:  # of an extra: it says which
+        raise _NotPlanned(storage.without_password(str(error)), 2) from error
+    except (InputChanged, InputFailed, storage.StoreError) as error:
+        raise _NotPlanned(str(error), 1) from error
+    except OSError as error:
+        raise _NotPlanned(_of_system(error), 1) from error
+
+
+def exit_code(
+    command: Callable[[list[str]], int],
+    argv: list[str],
+    tell: Callable[[str, int], int] = say,
+    after: str = GOES_ON,
+) -> int:
+    """Run a command; what ends it becomes a sentence and a code. What could not be planned is told by `tell`.
+
+    `after` is what a command that somebody ended says of starting it again.
+    """
+    with standard.lenient(), interrupts.heeded(), failures.debugging(_wants_debug(argv)):
+        discreet.install()
+        failures.log_to_stderr()
+        before = standard.lost()
+        try:
+            code = command(argv)
+            if (why := standard.lost()) and why != before:
+                say(f"the standard output takes nothing more ({why}); what was published stays published", code)
+        except SystemExit:  # of --help and --version
+            standard.lost()
+            raise
+        except GoesOn as end:
+            code = say(*end.args)
+        except BaseException as error:
+            number = interrupts.asked()
+            if number is not None or isinstance(error, KeyboardInterrupt):
+                how = "told to end (SIGTERM)" if number == 15 else "interrupted"
+                code = tell(f"{how}: {after}", 128 + (number or 2))
+            elif isinstance(error, Exception):
+                code = _told(error, tell)
+            else:
+                raise
+    interrupts.over(code)
+    return code
+
+
+def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
+    """Say what ended a command; the exit code."""
+    failures.show(error)
+    if isinstance(error, _NotPlanned):
+        return tell(*error.args)
+    if isinstance(error, storage.MissingPackage):
+        return tell(str(error), 2)
+    if isinstance(error, (RunError, storage.StoreError)):
+        return say(str(error), 1)
+    if isinstance(error, standard.NotShown):
+        return say(f"the standard output takes nothing more ({error}), and what was found stands nowhere else", 1)
+    if isinstance(error, OSError) and error.errno is not None:
+        return say(_of_system(error), 1)
+    return say(failures.fault(error), 1)
+
+
+def _of_system(error: OSError) -> str:
+    return storage.without_password(failures.of_system(error))
+
+
+def _wants_debug(argv: list[str]) -> bool:
+    """Asked before the flags are read, which may be what is wrong."""
+    return any(word.lower() in ("--debug", "--debug=true") for word in argv)

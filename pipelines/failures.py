@@ -1,0 +1,151 @@
+"""What is said of a failure: one sentence. Workers report theirs as the text of a traceback."""
+
+import ast
+import errno
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.terminal import discreet
+from seqcls_beam import storage
+from seqcls_beam.runs.run import RunError
+
+_STEP = r"(?: \[while running '.*'\])?$"  # what Beam adds at the end
+
+_EXPECTED = re.compile(
+    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed|StoreError): (.*?)" + _STEP,
+    re.MULTILINE,
+)
+"""The last line of a worker's traceback, where it ends in an error that speaks to the user."""
+
+_OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?\w+Error: \[Errno (\d+)\] ([^:]*?)(?:: ('.*'|\".*\"))?" + _STEP)
+"""What a disk or a file system says."""
+
+_DO = {
+    errno.ENOSPC: "make room and start it again, it goes on from there",
+    errno.EDQUOT: "make room and start it again, it goes on from there",
+    errno.EACCES: "who runs this may not, so let them, or name another place",
+    errno.EPERM: "who runs this may not, so let them, or name another place",
+    errno.EROFS: "name another place",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+"""What to do where a system says so."""
+
+_LONGEST = 600
+_WORKER = re.compile(r'message: ("(?:[^"\\]|\\.)*").*log_location: "[^"]*/(?:seqcls_beam|pipelines)/')
+"""A log entry of a worker in a process of its own, of this program's."""
+
+_debug = False
+
+
+@contextmanager
+def debugging(wanted: bool) -> Iterator[None]:
+    """Whether tracebacks are shown until the block ends."""
+    global _debug
+    before, _debug = _debug, wanted or _debug
+    try:
+        yield
+    finally:
+        _debug = before
+
+
+def show(error: BaseException) -> None:
+    """Show where an error came from, where somebody wants to know."""
+    if _debug:
+        print(discreet.hidden("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+
+
+def log_to_stderr() -> None:
+    """Show warnings, but no traceback of what the command itself will say in a sentence."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Ours())
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it warns of what it starts
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises, too
+    for each in logging.getLogger().handlers:
+        each.addFilter(_is_of_use)
+
+
+class _Ours(logging.Formatter):
+    """What this program warns of looks like all that it says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not _is_worker(record):
+            return f"seqcls_beam: {text}" if record.name.startswith("seqcls_beam") else f"{record.name}: {text}"
+        found = _WORKER.search(text)
+        return f"seqcls_beam: {ast.literal_eval(found[1])}" if found else text
+
+
+def _is_worker(record: logging.LogRecord) -> bool:
+    return record.name == "apache_beam.runners.portability.local_job_service"
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Whether a record is news: a failure is told by who started what failed."""
+    if _debug:
+        return True
+    text = logging.Formatter().format(record)
+    if "Traceback (most recent call last)" in text or isinstance(_explained(text), RunError):
+        return False
+    return not _is_worker(record) or _WORKER.search(text) is not None
+
+
+def explained(error: Exception) -> Exception:
+    """The one sentence behind a failed job, as a `RunError`, where there is one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return RunError(of_system(error))
+    return _explained(f"{type(error).__name__}: {error}") or error
+
+
+def _explained(text: str) -> RunError | None:
+    if said := _EXPECTED.findall(text):
+        return RunError(said[-1])
+    found = _OF_THE_SYSTEM.search(text.rstrip().rpartition("\n")[2])
+    if found is None:
+        return None
+    file = ast.literal_eval(found[3]) if found[3] else None
+    return RunError(of_system(OSError(int(found[1]), found[2], file)))
+
+
+def sentence(error: Exception) -> str:
+    """What is told of an error: its sentence where it has one, else the last line of its traceback."""
+    told = explained(error)
+    if isinstance(told, RunError):
+        return str(told)
+    last = re.sub(r" \[while running '[^']*'\]", "", str(error).rstrip().rpartition("\n")[2])
+    # Beam wraps what it cannot make again in a RuntimeError.
+    wrapped = type(error) is RuntimeError and re.match(r"[\w.]+(?:Error|Exception): ", last)
+    return last if wrapped else f"{type(error).__name__}: {last}".removesuffix(": ")
+
+
+def fault(error: Exception) -> str:
+    """What is said of an error that no sentence was written for."""
+    told = storage.without_password(sentence(error))
+    return f"{told[:_LONGEST]} (a fault of the program; --debug shows where)"
+
+
+def of_system(error: OSError) -> str:
+    """What a disk or a file system says, as a sentence: what is wrong, of which file, and what to do about it."""
+    if error.errno is None:
+        return f"{type(error).__name__}: {error}"
+    if error.errno == errno.ENOTDIR and error.filename and (file := _file_above(str(error.filename))):
+        return f"{file} is a file where a folder is due: name another"
+    if error.errno == errno.EISDIR and error.filename:
+        return f"{error.filename} is a folder where a file is due"
+    names = " and ".join(str(each) for each in (error.filename, error.filename2) if each is not None)
+    said = ": ".join(filter(None, [error.strerror or os.strerror(error.errno), names]))
+    return f"{said}; {_DO[error.errno]}" if error.errno in _DO else said
+
+
+def _file_above(path: str) -> str | None:
+    """The first part of a path that is there and no folder."""
+    while path not in ("", "/"):
+        if os.path.lexists(path):
+            return None if os.path.isdir(path) else path
+        path = os.path.dirname(path)
+    return None

@@ -1,0 +1,118 @@
+"""Ctrl-C and SIGTERM: the first one ends a command in an orderly way, a second one at once."""
+
+import atexit
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_DEFAULTS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_asked: list[int] = []
+_woken = threading.Event()
+_folders: list[str] = []
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked the command to end, by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def asked() -> int | None:
+    """The signal that asked the command to end, None where none did.
+
+    Of an interrupt in a worker in this process Beam makes an error of another kind.
+    """
+    return _asked[0] if _asked else None
+
+
+def wake() -> None:
+    """Have the main thread raise `KeyboardInterrupt`, which nobody asked for."""
+    _woken.set()
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@contextmanager
+def folder() -> Iterator[str]:
+    """A folder for temporary files that is gone after the block, and at once where a signal comes."""
+    with tempfile.TemporaryDirectory(prefix="seqcls_beam-", ignore_cleanup_errors=True) as made:
+        _folders.append(made)
+        try:
+            yield made
+        finally:
+            _folders.remove(made)
+
+
+def end_at_once() -> None:
+    """From now on either signal ends this process without a traceback: a command that is still being imported."""
+    for number, default in _DEFAULTS.items():
+        if signal.getsignal(number) is default:
+            signal.signal(number, _end_at_once)
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Either signal raises `Interrupted` in the main thread until the block ends, and a second one ends the process.
+
+    A signal that is ignored stays ignored. From the first one on no thread and no log says anything of its own.
+    """
+    handled = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) in (default, _end_at_once)]
+    if not handled or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    said = threading.excepthook, sys.unraisablehook
+    before = {number: signal.signal(number, _raise) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if _asked and _end_at_once not in before.values():  # else this process is at its end
+            logging.disable(logging.NOTSET)
+            threading.excepthook, sys.unraisablehook = said
+        _asked.clear()
+
+
+def over(code: int) -> None:
+    """All is said and done: a signal that comes while Python takes itself apart changes the code no more."""
+    for number in _DEFAULTS:
+        if signal.getsignal(number) is _end_at_once:
+            signal.signal(number, lambda *_: os._exit(code))
+            atexit.register(signal.signal, number, signal.SIG_IGN)  # Python takes handlers away at its very end
+
+
+def _raise(number: int, _: object) -> None:
+    if _woken.is_set():
+        _woken.clear()
+        raise KeyboardInterrupt
+    if _asked:
+        _end_at_once(number, _)
+    _asked.append(number)
+    _clear()
+    logging.disable(logging.CRITICAL)
+    threading.excepthook = sys.unraisablehook = _silent
+    raise Interrupted(number)
+
+
+def _end_at_once(number: int, _: object) -> None:
+    with suppress(OSError):
+        os.write(2, f"seqcls_beam: {signal.Signals(number).name} came: ended at once\n".encode())
+    _clear()
+    os._exit(128 + number)
+
+
+def _clear() -> None:
+    for each in _folders:
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _silent(_: object) -> None:
+    """What a thread says of its end where all ends."""
