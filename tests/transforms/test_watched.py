@@ -25,6 +25,7 @@ from seqcls_beam.model.checkpoints import checkpoint as checkpoints
 from seqcls_beam.model.engine import Classifier, choosing, watched
 from seqcls_beam.model.engine.attention import by_equal_lengths
 from seqcls_beam.model.engine.errors import EngineError
+from seqcls_beam.model.engine.loading import weight_bytes
 from seqcls_beam.model.newer import find
 from seqcls_beam.transforms import ClassifierHandler, Classify, Tokenize, overlap
 from seqcls_beam.transforms.overlap import Gather, TokenizeAhead
@@ -256,7 +257,7 @@ def test_what_a_model_takes_of_memory_is_measured(models):
     room = loading.room(checkpoint, checkpoint)
     assert room is not None
     weights = (models / "v0" / "model.safetensors").stat().st_size
-    assert watched.weight_bytes(checkpoint) == weights
+    assert weight_bytes(checkpoint) == weights
     for other, need in ((weights - 1000, 5_002_000), (weights + 1000, 5_000_000)):
         loading._took = (other, 5_000_000)
         room = loading.room(checkpoint, checkpoint)

@@ -11,9 +11,9 @@ from tests.reading.reader import brief, rows, stored
 
 def test_quotes_that_nothing_closes_are_not_looked_for_over_and_over(monkeypatch):
     """Each line closes the quote of the one before and opens another: read from any of them, it goes on to the end."""
-    bad, data = 'x","y', 'id,text\n1,"two\nlines"\n' + 'x","y\n' * 30_000 + '1,last\n"2","words"\n'
+    bad, lines = 'x","y', 'id,text\n1,"two\nlines"\n' + 'x","y\n' * 30_000 + '1,last\n"2","words"\n'
     began = time.process_time()
-    found = brief(stored(data.encode(), "open.csv"))
+    found = brief(stored(lines.encode(), "open.csv"))
     assert time.process_time() - began < 20
     assert [row[1] for row in found if len(row) == 2] == ["two\nlines", "last", "words"]
     assert [row[1:] for row in found if len(row) == 3] == [("unbalanced_quote", bad.encode())] * 30_000
