@@ -111,6 +111,8 @@ class Tokenizer(NamedTuple):
         return encodings
 
     def _encode_all(self, texts: list[str], rows: list[int], failures: dict[int, Exception]) -> list[Any]:
+        if not texts:  # on which some tokenizers in Python raise
+            return []
         try:
             return list(encode_bounded(self.backend.encode, texts, self.by_words))
         except Exception as error:

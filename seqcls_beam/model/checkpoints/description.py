@@ -51,6 +51,8 @@ _DEPTHS = (
 )
 """Numbers in a config that are a dimension of some weights, and those that count layers."""
 _MOST_LAYERS = 1_000  # that share weights; every other one has some of its own
+_INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+"""What a classifier is given here; the last follows from the first."""
 _SEGMENTS = ("xlnet",)
 """Families that read token_type_ids, and count the kinds of them nowhere in their config."""
 _EXPECTED = {list: "a list", str: "a string", dict: "an object", int: "a whole number"}
@@ -249,6 +251,7 @@ def _config(folder: Path, name: str) -> Any:
 def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
     """How texts are read."""
     tokenizer = load_tokenizer(folder, name)
+    _check_inputs(tokenizer, name)
     several = config.model_type in _SEGMENTS or (getattr(config, "type_vocab_size", None) or 0) > 1
     reads_types = several and "token_type_ids" in tokenizer.model_input_names
     return {
@@ -257,6 +260,20 @@ def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
         "numbered": reads_types and any(tokenizer("a")["token_type_ids"]),
         "reads": _fingerprint(tokenizer),
     }
+
+
+def _check_inputs(tokenizer: Any, name: str) -> None:
+    """Raise `CheckpointError` for a tokenizer that makes more of a text than a classifier is given here."""
+    try:
+        made = tokenizer("a")
+    except Exception as error:
+        raise CheckpointError(f"{name}: its tokenizer fails on a text ({told(error)})") from error
+    # Tapas has seven kinds of types: lists of them.
+    if others := [each for each, values in made.items() if each not in _INPUTS or isinstance(values[0], list)]:
+        raise CheckpointError(
+            f"{name}: its tokenizer gives the model {' and '.join(others)} of a form that is not read here: take a "
+            "checkpoint that reads texts alone"
+        )
 
 
 def _fingerprint(tokenizer: Any) -> str:

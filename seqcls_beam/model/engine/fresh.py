@@ -12,6 +12,10 @@ from torch import Tensor, nn
 _CONTAINERS = ("_modules", "_parameters", "_buffers")
 
 
+class OverwrittenError(RuntimeError):
+    """A pass overwrote numbers of the model, of which there is no copy."""
+
+
 class Fresh:
     """What the modules of a model hold when this is made, by identity: no number is copied."""
 
@@ -24,14 +28,16 @@ class Fresh:
     def put_back(self) -> bool:
         """Whether something else was held; it is as before now.
 
-        Raises `RuntimeError` where numbers were overwritten, of which there is no copy.
+        Raises `OverwrittenError`.
         """
         changed = [held for held, kept in [*self._kept, (self._config, self._said)] if _differs(held, kept)]
         for held, kept in [*self._kept, (self._config, self._said)] if changed else ():
             held.clear()
             held.update(kept)
         if any(each._version != version for each, version in self._written):
-            raise RuntimeError("a pass overwrites the model's own numbers, so that texts change each other's answers")
+            raise OverwrittenError(
+                "a pass overwrites the model's own numbers, so that texts change each other's answers"
+            )
         return bool(changed)
 
 

@@ -5,7 +5,7 @@ Axes in names as in `seqcls_beam.model.engine`.
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Padded:
         self.model = model.to(dtype)
         self._step = step or (16 if model.device.type == "cuda" else 1)
         self._pad = _padding(model)
-        self._masked = "attention_mask" in inspect.signature(model.forward).parameters
+        self._takes = inspect.signature(model.forward).parameters
         # BART's and T5's heads read what stands at the last end token, and want as many of them in each sequence.
         ends = getattr(model.config, "eos_token_id", None) if model.config.is_encoder_decoder else None
         self._ends: Ints = np.array([]) if ends is None else np.atleast_1d(ends)
@@ -51,10 +51,12 @@ class Padded:
 
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         """Sequences, one after the other → logits float32 [N, L], on the model's device."""
-        if len(self._ends) and len(lengths_N) > 1:
-            ends_N = np.add.reduceat(np.isin(ids_T, self._ends).astype(np.int64), np.cumsum(lengths_N) - lengths_N)
-            if ends_N.min() < ends_N.max():
-                return self._in_groups(ids_T, types_T, lengths_N, ends_N)
+        if len(lengths_N) > 1:
+            starts_N = np.cumsum(lengths_N) - lengths_N
+            ends_N = np.add.reduceat(np.isin(ids_T, self._ends).astype(np.int64), starts_N)
+            kinds_N = 2 * ends_N + np.logical_or.reduceat(ids_T == self._pad, starts_N)
+            if kinds_N.min() < kinds_N.max():
+                return self._in_groups(ids_T, types_T, lengths_N, kinds_N)
         return self._rectangle(ids_T, types_T, lengths_N)
 
     def _in_groups(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints, of_N: Ints) -> Tensor:
@@ -76,16 +78,17 @@ class Padded:
         real_NW = np.arange(lengths_N.max()) < lengths_N[:, None]
         inputs = {"input_ids": np.full(real_NW.shape, self._pad, np.int64)}
         inputs["input_ids"][real_NW] = ids_T
-        if not real_NW.all():
-            if not self._masked:
-                raise ValueError("it takes no mask, and so no padding")
+        if not real_NW.all() and "attention_mask" not in self._takes:
+            raise ValueError("it takes no mask, and so no padding")
+        # Without a mask some families make one, in which the padding token's name in a text is padding.
+        if "attention_mask" in self._takes and not (real_NW.all() and (ids_T != self._pad).all()):
             inputs["attention_mask"] = real_NW.astype(np.int64)
         if types_T is not None:
             inputs["token_type_ids"] = np.zeros(real_NW.shape, np.int64)
             inputs["token_type_ids"][real_NW] = types_T
         device = self.model.device
         tensors = {name: on(device, each_NW.repeat(times, 0)) for name, each_NW in inputs.items()}
-        logits: Tensor = self.model(**tensors).logits[::times]
+        logits: Tensor = self.model(**tensors, **_uncached(self._takes)).logits[::times]
         return logits.float()
 
 
@@ -95,7 +98,7 @@ class Alone:
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
         self.model = model.to(dtype)
         _padding(model)
-        self._masked = "attention_mask" in inspect.signature(model.forward).parameters
+        self._takes = inspect.signature(model.forward).parameters
 
     def packs(self, lengths_N: Ints, rows_R: Ints, _: int) -> Iterator[Ints]:
         """Each row by itself, the longest first."""
@@ -104,11 +107,16 @@ class Alone:
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         """A sequence → logits float32 [1, L], on the model's device."""
         inputs = {"input_ids": ids_T} | ({} if types_T is None else {"token_type_ids": types_T})
-        if self._masked:
+        if "attention_mask" in self._takes:
             inputs["attention_mask"] = np.ones_like(ids_T)
         tensors = {name: on(self.model.device, each.astype(np.int64)[None]) for name, each in inputs.items()}
-        logits: Tensor = self.model(**tensors).logits
+        logits: Tensor = self.model(**tensors, **_uncached(self._takes)).logits
         return logits.float()
+
+
+def _uncached(takes: Mapping[str, Any]) -> dict[str, bool]:
+    """Nothing is kept for a next token: of what a forward pass takes, what says so."""
+    return {"use_cache": False} if "use_cache" in takes else {}
 
 
 def _padding(model: Any) -> int:

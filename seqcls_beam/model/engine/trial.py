@@ -7,6 +7,7 @@ A way of running has none: in the same precision it may differ from the plain mo
 Axes in names as in `seqcls_beam.model.engine`.
 """
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 from seqcls_beam.model.engine.devices import PASS
-from seqcls_beam.model.engine.fresh import Fresh
+from seqcls_beam.model.engine.faults import end_if_dead
+from seqcls_beam.model.engine.fresh import Fresh, OverwrittenError
 from seqcls_beam.model.engine.packing import Ints, packs, take
 from seqcls_beam.model.engine.padded import Alone
 from seqcls_beam.model.tokens import Sequences
@@ -69,14 +71,25 @@ class Trial:
     def __init__(self, model: Any, problem: str, tried: Sequence[Pass], tokens: int, waits: bool = False) -> None:
         """`model` is in float32 and as it was loaded, and is so afterwards; `problem` is that of a `Checkpoint`.
 
-        `tried` run in passes of at most so many `tokens`; `waits`: others have texts for this device. Raises
-        `TwoAnswersError` for a model that gives a sequence two answers, and what the model raises.
+        `tried` run in passes of at most so many `tokens`; `waits`: others have texts for this device. Those on which
+        the model raises, as Canine does on three characters, are left out. Raises `TwoAnswersError` for a model that
+        gives a sequence two answers, and what the model raises on all.
         """
         self._problem, self._passes, self._tokens = problem, tried, tokens
         self._breath = _BREATH if waits else 0.0
         self.leaves_something = False
         """Whether a pass leaves something behind in the model."""
-        self._plain = {torch.float32: self._alone(model, torch.float32)}
+        try:
+            self._plain = {torch.float32: self._alone(model, torch.float32)}
+        except OverwrittenError:
+            raise
+        except Exception as error:
+            if isinstance(error, RuntimeError):
+                end_if_dead(error)
+            self._passes = [each for one in tried if (each := self._readable(model, one))]
+            if not self._passes:
+                raise
+            self._plain = {torch.float32: self._alone(model, torch.float32)}
         first = self._plain[torch.float32]
         distance = self._distance(torch.cat([self._again, first[len(self._again) :]]), first)
         if not distance.within(_ROUNDING[torch.float32], Distance()):
@@ -84,24 +97,32 @@ class Trial:
 
     def _alone(self, model: Any, dtype: torch.dtype) -> Tensor:
         """What the plain model gives: float32 [N, L]; then `_again` has the first few once more, after all others."""
-        fresh, plain = Fresh(model.to(dtype)), Alone(model, dtype)
+        plain = Alone(model, dtype)
+        fresh = Fresh(model)  # after the other, which may name a token for padding
+        singles = [single for each in self._passes for single in _singles(each)]
+        made = [self._read(plain, fresh, single) for single in singles]
+        self._again = torch.cat([self._read(plain, fresh, single) for single in singles[:_AGAIN]])
+        return torch.cat(made)
 
-        def read(ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
-            found = []
-            offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])
-            for start, end in itertools.pairwise(offsets_N1):
-                types = None if types_T is None else types_T[start:end]
-                time.sleep(self._breath)
-                with PASS, torch.inference_mode():
-                    found.append(plain.forward(ids_T[start:end], types, np.array([end - start])).cpu())
-                self.leaves_something |= fresh.put_back()
-            return torch.cat(found)
+    def _read(self, plain: Alone, fresh: Fresh, single: Pass) -> Tensor:
+        time.sleep(self._breath)
+        try:
+            with PASS, torch.inference_mode():
+                return plain.forward(*single).cpu()
+        finally:
+            self.leaves_something |= fresh.put_back()
 
-        made = torch.cat([read(*each) for each in self._passes])
-        ids_T, types_T, lengths_N = self._passes[0]
-        few = lengths_N[:_AGAIN]
-        self._again = read(ids_T[: few.sum()], None if types_T is None else types_T[: few.sum()], few)
-        return made
+    def _readable(self, model: Any, each: Pass) -> Pass | None:
+        """A pass without the sequences on which the plain model raises."""
+        plain, fresh, kept = Alone(model), Fresh(model), []
+        for single in _singles(each):
+            with contextlib.suppress(Exception):
+                self._read(plain, fresh, single)
+                kept.append(single)
+        if not kept:
+            return None
+        ids, types, lengths = zip(*kept, strict=True)
+        return np.concatenate(ids), None if each[1] is None else np.concatenate(types), np.concatenate(lengths)
 
     def logits(self, executor: Executor) -> Tensor:
         """Float32 [N, L], on the CPU."""
@@ -173,6 +194,13 @@ class Trial:
         if self._problem == "regression":
             return f"{distance.answer:.2g} of a value"
         return f"{distance.answer:.2g} in a probability, by {distance.logit:.2g} of a logit"
+
+
+def _singles(each: Pass) -> Iterator[Pass]:
+    """A pass of each of its sequences."""
+    ids_T, types_T, lengths_N = each
+    for start, end in itertools.pairwise(np.concatenate([[0], np.cumsum(lengths_N)])):
+        yield ids_T[start:end], None if types_T is None else types_T[start:end], np.array([end - start])
 
 
 def passes(sequences: Sequences, vocabulary: int, longest: int, tokens: int) -> list[Pass]:
