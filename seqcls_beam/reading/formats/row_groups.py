@@ -75,7 +75,10 @@ def _cut(steps: Iterator[pa.RecordBatch], own: dict[str, pa.DataType], chunk: in
         columns = batch.columns
         if large:
             most = MAX_ROW_BYTES // len(columns)
-            columns = [nulled(each, np.flatnonzero(cell > most)) for each, cell in zip(columns, cells, strict=True)]
+            over = sizes > MAX_ROW_BYTES  # a cell as large in another row is read
+            columns = [
+                nulled(each, np.flatnonzero(over & (cell > most))) for each, cell in zip(columns, cells, strict=True)
+            ]
             sizes = np.minimum(sizes, MAX_ROW_BYTES)
         decoded_now = all(each.type == own[name] for name, each in zip(batch.schema.names, columns, strict=True))
         ends = np.cumsum(sizes)

@@ -80,6 +80,19 @@ def test_a_row_that_is_too_large_is_rejected_with_what_else_it_has(monkeypatch):
     assert found[2]["reject"]["raw"] == b'{"text": "three", "lists": ["' + b"x" * 100 + b'"], "cells": null}'
 
 
+def test_beside_a_row_that_is_too_large_others_keep_cells_of_any_size_that_they_may_have(monkeypatch):
+    monkeypatch.setattr(row_groups, "MAX_ROW_BYTES", 1000)
+    monkeypatch.setattr(parquet, "MAX_ROW_BYTES", 1000)
+    texts, cells = ["a" * 2000, "b", "c" * 700], ["d", "e" * 700, "f"]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": texts, "cells": cells}), sink, use_dictionary=False)
+    found = rows(stored(sink.getvalue().to_pybytes(), "beside.parquet"))
+    assert [row["reject"] and row["reject"]["reason"] for row in found] == ["record_too_large", None, None]
+    assert [row["keep"] for row in found[1:]] == [
+        {"text": text, "cells": cell} for text, cell in zip(texts[1:], cells[1:], strict=True)
+    ]
+
+
 def ordinary(count):
     chance = random.Random(count)
     words = [chance.choice([None, "", "é", "word " * chance.randrange(40), f"{i}"]) for i in range(count)]
