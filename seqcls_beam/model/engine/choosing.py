@@ -69,13 +69,18 @@ class _Way:
         return made
 
 
-class _PutBack:
+class PutBack:
     """A way to run a model whose passes leave something behind in it, without that."""
 
     def __init__(self, executor: Executor) -> None:
         self.model = executor.model
         self.packs = executor.packs
-        self._forward, self._fresh = executor.forward, Fresh(executor.model)
+        self._forward = executor.forward
+        self.changed()
+
+    def changed(self) -> None:
+        """The model is another one from now on, whose passes leave nothing behind that is not in it now."""
+        self._fresh = Fresh(self.model)
 
     def forward(self, ids_T: Ints, types_T: Ints | None, lengths_N: Ints) -> Tensor:
         """As `Executor` has it."""
@@ -115,7 +120,7 @@ def choose(
         found = _try(way, checkpoint, model or load(checkpoint, device), trial, tokens, longest, asked, last)
         if not isinstance(found, str):
             facts: dict[str, Any] = way.facts | ({"refused": refused} if refused else {})
-            if isinstance(found, _PutBack):
+            if isinstance(found, PutBack):
                 facts["put_back"] = "after each pass, of which this model keeps something"
             if way.dtype != torch.float32:
                 facts["self_test_cost"] = round(trial.price(way.dtype).answer, 6)
@@ -153,7 +158,7 @@ def _try(
         trial.learn(way.dtype, lambda: load(checkpoint, device, way.dtype))
         executor = way.build(model, tokens, longest)
         if trial.leaves_something and way.engine != PACKED:
-            executor = _PutBack(executor)
+            executor = PutBack(executor)
         return trial.fault(trial.logits(executor), way.dtype, asked) or executor
     except Exception as error:
         if isinstance(error, RuntimeError):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
-from seqcls_beam.model.engine.choosing import choose
+from seqcls_beam.model.engine.choosing import PutBack, choose
 from seqcls_beam.model.engine.devices import PASS, cores, multiplies_bfloat16, resolve_device
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead, out_of_memory
@@ -80,7 +80,8 @@ class Classifier:
         if options.dtype == "int8" and first is not None:
             if isinstance(self._executor, Packed):
                 self._executor.fills = False  # it is fitted to all that a pass reads
-            self.facts |= quantize(self._executor.model, checkpoint, first, self.logits)
+            changed = self._executor.changed if isinstance(self._executor, PutBack) else None
+            self.facts |= quantize(self._executor.model, checkpoint, first, self.logits, changed)
         _log.info("the engine that runs: %s", self.facts)
 
     def logits(

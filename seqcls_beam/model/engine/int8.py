@@ -28,11 +28,14 @@ _log = logging.getLogger(__name__)
 Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
 
 
-def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> dict[str, Any]:
+def quantize(
+    model: Any, checkpoint: Checkpoint, first: Sequences, run: Run, changed: Callable[[], None] | None = None
+) -> dict[str, Any]:
     """Replace the products below the head of `model` by int8; facts about how well that went.
 
-    `run` is the model as it stands: (ids [T], offsets [N + 1], token types [T] or None) → float32 [N, L]. Raises
-    `EngineError` where fewer than 99.5 % of the labels are those of float32.
+    `run` is the model as it stands: (ids [T], offsets [N + 1], token types [T] or None) → float32 [N, L]; `changed` is
+    called once the products are other ones. Raises `EngineError` where fewer than 99.5 % of the labels are those of
+    float32.
     """
     products = {
         name: each
@@ -55,6 +58,8 @@ def quantize(model: Any, checkpoint: Checkpoint, first: Sequences, run: Run) -> 
     fitted, judged = rows_N[::2], rows_N[1::2]
     expected_RL = logits(judged)
     _replace(model.base_model, products, _ranges(products, lambda: logits(fitted)))
+    if changed is not None:
+        changed()
     labels, deltas = _compared(expected_RL, logits(judged), checkpoint.problem)
     facts = {
         "dtype": "int8",

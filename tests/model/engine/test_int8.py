@@ -107,12 +107,12 @@ def test_the_figures_are_those_of_a_recomputation(trained, caplog):
 def test_int8_is_judged_by_other_rows_than_it_is_fitted_to(trained, monkeypatch):
     runs = []
 
-    def listening(model, checkpoint, some, run):
+    def listening(model, checkpoint, some, run, changed):
         def heard(ids, offsets, types):
             runs.append([tuple(ids[a:b].tolist()) for a, b in itertools.pairwise(offsets)])
             return run(ids, offsets, types)
 
-        return quantize(model, checkpoint, some, heard)
+        return quantize(model, checkpoint, some, heard, changed)
 
     monkeypatch.setattr("seqcls_beam.model.engine.classifier.quantize", listening)
     ids, offsets, types = first(40)
