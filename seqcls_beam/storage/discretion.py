@@ -22,7 +22,9 @@ _STANDARD_INPUT = re.compile(
 
 _PROTOCOL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30})?$")
 # A URI goes on to the next blank, or to a quote that ends a value of JSON or Python and has another value behind it.
-_REST = re.compile(r"(?:(?![\"'][,:;\])}>]+[\s\"'{\[(]|[\"'][,:]\w)\S){0,8192}")
+_DEPTH = 8
+_LONGEST = 8192  # signs of a URI that are looked at
+_REST = re.compile(rf"(?:(?![\"'][,:;\])}}>]+[\s\"'{{\[(]|[\"'][,:]\w)\S){{0,{_LONGEST}}}")
 _PATHS = ("file", "local", "bytes", "zip", "tar", "libarchive", "blockcache", "reference")
 """Protocols whose names are paths from the first sign on."""
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs", "az", "adl", "hf")
@@ -80,6 +82,14 @@ def without_password(uri: str) -> str:
     nothing once it is read.
     """
     text = _STANDARD_INPUT.sub("-", uri) if STANDARD_INPUT in uri else uri
+    for _ in range(_DEPTH):  # what is left may read as another one
+        before, text = text, _once(text)
+        if text == before:
+            break
+    return named(text)
+
+
+def _once(text: str) -> str:
     if "://" in text:
         text = _uris(text)
     if _BESIDE.search(text):
@@ -87,7 +97,7 @@ def without_password(uri: str) -> str:
             text = pattern.sub(_hidden_value, text)
         text = _HEADERS.sub(rf"\1\2{HIDDEN}", text)
         text = _BEARER.sub(rf"\1{HIDDEN}", text)
-    return named(_KNOWN.sub(HIDDEN, text))
+    return _KNOWN.sub(HIDDEN, text)
 
 
 def _hidden_value(found: re.Match[str]) -> str:
@@ -99,12 +109,16 @@ def _hidden_value(found: re.Match[str]) -> str:
 def _uris(text: str) -> str:
     """A text with each of its URIs as it may be shown."""
     at, shown = 0, []
+    looked = stop = 0
     while (sign := text.find("://", at)) >= 0:
         before = _PROTOCOL.search(text, max(at, sign - 31), sign)
         protocol = before[0].lower() if before else ""
         begin = sign + 3
-        rest = _REST.match(text, begin)
-        end = rest.end() if rest else begin
+        # Where a URI in another one ends is known, unless what was looked at ended before it.
+        if begin >= stop or (stop - looked == _LONGEST and stop - begin < _LONGEST // 2):
+            rest = _REST.match(text, begin)
+            looked, stop = begin, rest.end() if rest else begin
+        end = stop
         shown.append(text[at:begin])
         if protocol not in _PATHS:
             begin += _user_end(text[begin:end], protocol)
