@@ -310,6 +310,11 @@ SPOILT = {
     "no tokenizer": (unlink("tokenizer.json"), "no tokenizer in"),
     "no head": (lose_the_head("BertModel"), "no classification head, it is a BertModel"),
     "other head": (lose_the_head("BertForMaskedLM"), "no classification head, it is a BertForMaskedLM"),
+    # Its weights have all names of a sequence classifier's, as those have that were saved with a pooler.
+    "head for tokens": (
+        spoil_config(architectures=["BertForTokenClassification"]),
+        "no classification head, it is a BertForTokenClassification",
+    ),
     "no architecture": (lose_the_head(None), "no classification head, it is a model of no named architecture"),
     "own code": (
         spoil_config(model_type="mybert", auto_map={"AutoConfig": "mine.Config"}),

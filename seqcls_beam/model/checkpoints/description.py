@@ -53,6 +53,8 @@ _DEPTHS = (
 _MOST_LAYERS = 1_000  # that share weights; every other one has some of its own
 _INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 """What a classifier is given here; the last follows from the first."""
+_OTHER_HEADS = ("ForTokenClassification", "ForMultipleChoice")
+"""Heads whose last layer is called as a classifier's, and which answer no question about a whole text."""
 _SEGMENTS = ("xlnet",)
 """Families that read token_type_ids, and count the kinds of them nowhere in their config."""
 _EXPECTED = {list: "a list", str: "a string", dict: "an object", int: "a whole number"}
@@ -105,9 +107,11 @@ def _checked(folder: Path, name: str) -> tuple[dict[str, Any], Shapes | None]:
 
 
 def _is_classifier(raw: dict[str, Any], tensors: Shapes | None) -> bool:
-    """Whether there is a head: weights tell, and where their names do not, what the config calls the model."""
-    named = str((raw.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
-    return named or (tensors is not None and outputs_of(tensors) is not None)
+    """Whether there is a head: weights tell, and where their names do not, or mean another, what the config says."""
+    named = str((raw.get("architectures") or [""])[0])
+    if named.endswith(_OTHER_HEADS):
+        return False
+    return named.endswith("ForSequenceClassification") or (tensors is not None and outputs_of(tensors) is not None)
 
 
 def _check_head(raw: dict[str, Any], tensors: Shapes | None, name: str) -> None:
