@@ -61,7 +61,7 @@ def ensure_shown() -> None:
 def _lenient(stream: Any, number: int) -> Any:
     if stream is None:  # it is closed, and `print` would take the other one
         return open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
-    if type(stream) is not io.TextIOWrapper or isinstance(getattr(stream.buffer, "raw", None), _Lenient):
+    if type(stream) is not io.TextIOWrapper or type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO:
         return stream
     stream.flush()
     raw = _Lenient(stream.fileno(), "wb", closefd=False)
@@ -70,5 +70,5 @@ def _lenient(stream: Any, number: int) -> Any:
         io.BufferedWriter(raw),
         stream.encoding,
         "backslashreplace",
-        line_buffering=stream.line_buffering or number == 2,
+        line_buffering=stream.line_buffering or stream.write_through or number == 2,
     )
