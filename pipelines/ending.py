@@ -1,5 +1,6 @@
 """How a command ends: whatever ends it becomes one sentence, and a code that its screen has no part in."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -61,7 +62,7 @@ def exit_code(
         except BaseException as error:
             number = interrupts.asked()
             if number is not None or isinstance(error, KeyboardInterrupt):
-                how = "told to end (SIGTERM)" if number == 15 else "interrupted"
+                how = "told to end (SIGTERM)" if number == signal.SIGTERM else "interrupted"
                 code = tell(f"{how}: {after}", 128 + (number or 2))
             elif isinstance(error, Exception):
                 code = _told(error, tell)

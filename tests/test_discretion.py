@@ -151,3 +151,9 @@ def test_a_long_text_takes_no_long_time(text):
     began = time.process_time()
     storage.without_password(text)
     assert time.process_time() - began < 5
+
+
+def test_a_name_of_a_store_is_not_cut_where_it_looks_like_a_parameter():
+    name = "gs://b/day=1;token=abc/f.parquet"
+    assert storage.without_password(name) == name
+    assert storage.without_password("https://h/day=1;token=abc/f") == "https://h/day=1;token=..."

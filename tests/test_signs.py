@@ -114,6 +114,7 @@ def trained(names: list[str]) -> dict:
         "data": {"pairs": False, "max_length": 9, "rows": {"train": 2}, "digest": "0" * 32, "run_id": "0" * 32},
         "base": {"name": names[0], "digest": "0" * 32, "head": "new"},
         "recipe": {"model": names[0]},
+        "label_weights": {names[0]: 1.5},
         "machine": {"device": names[0]},
         "seconds": 1.0,
         "resumed_at": 0,

@@ -92,7 +92,7 @@ class Covered:
             for file in manifest.get("inputs", []):  # also of one that says that its rows were taken away
                 key = key_of(file)
                 self.files[key] = self.files.get(key, False) or is_covered(file, manifest.get("read"), read)
-                self.by_path[file["path"]] = partition
+                self.by_path[key[0]] = partition
                 if file.get("rows_lost") and not file["rows"]:
                     self.unread.add(key)
         self.names = Names(self.files)

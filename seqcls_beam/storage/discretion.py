@@ -168,6 +168,8 @@ def _query(body: str, web: bool) -> str:
 
     def shown(found: re.Match[str]) -> str:
         sign, name, equals, value = found.groups()
+        if sign == ";" and not web:  # of a store's file it is a sign in the name
+            return found[0]
         value = re.sub(r"[)\]},.:;!]+$", "", value)
         behind = found[0][len(sign) + len(name) + len(equals) + len(value) :]
         if not value:  # ?TOKEN

@@ -116,7 +116,7 @@ def test_a_crash_and_a_warning(tmp_path):
     """What Python itself prints of an error that nobody expected."""
     code = (
         "import logging, sys, threading, warnings\n"
-        "from pipelines.command import exit_code\n"
+        "from pipelines.ending import exit_code\n"
         "URI = 'http://me:p/hunter2@host/a?sig=hunter3'\n"
         "def command(argv):\n"
         "    logging.warning('of %s\\x1b[2J', URI)\n"
@@ -131,11 +131,11 @@ def test_a_crash_and_a_warning(tmp_path):
         "    fail()\n"
         "def fail():\n"
         "    raise KeyError(f\"{URI} {{'Authorization': 'Basic hunter2'}}\")\n"
-        "exit_code(command, sys.argv)\n"
+        "sys.exit(exit_code(command, ['--debug']))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert done.stderr.count("http://host/a?sig=...") == 5 and done.stderr.count("KeyError") == 2
+    assert done.stderr.count("http://host/a?sig=...") == 6 and done.stderr.count("KeyError") == 3
     assert not [each for each in (*SECRETS, "\x1b") if each in done.stderr]
 
 

@@ -19,7 +19,7 @@ from seqcls_beam.model.checkpoints.errors import told
 from seqcls_beam.model.engine import linear
 from seqcls_beam.model.engine.attention import by_equal_lengths, varlen
 from seqcls_beam.model.engine.blocks import accelerate
-from seqcls_beam.model.engine.devices import cores, multiplies_bfloat16
+from seqcls_beam.model.engine.devices import multiplies_bfloat16
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead
 from seqcls_beam.model.engine.fresh import Fresh
@@ -138,7 +138,7 @@ def _trial(
     checkpoint: Checkpoint, model: Any, threads: int | None, tokens: int, longest: int, at_hand: Sequences | None
 ) -> Trial:
     below = vocabulary(model)
-    tried = made_up(checkpoint, threads or cores(), below, longest) + ([] if at_hand is None else [at_hand])
+    tried = made_up(checkpoint, threads, below, longest) + ([] if at_hand is None else [at_hand])
     try:
         every = [each for one in tried for each in passes(one, below, longest, tokens)]
         return Trial(model, checkpoint.problem, every, tokens, waits=at_hand is not None)

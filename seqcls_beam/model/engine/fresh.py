@@ -7,8 +7,9 @@ own; Funnel keeps tables of positions. A text's answer must not depend on those 
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+_PLAIN = (int, float, complex, str, bytes)
 _CONTAINERS = ("_modules", "_parameters", "_buffers")
 
 
@@ -48,7 +49,8 @@ def _held(model: nn.Module) -> Iterator[dict[str, Any]]:
 
 
 def _differs(held: dict[str, Any], kept: dict[str, Any]) -> bool:
+    """By identity; of plain values, of which there may be equal ones, by what they are."""
     return len(held) != len(kept) or any(
-        value is not kept.get(name, _differs) and (isinstance(value, Tensor | nn.Module) or value != kept.get(name))
+        value is not (before := kept.get(name, _CONTAINERS)) and not (isinstance(value, _PLAIN) and value == before)
         for name, value in held.items()
     )
