@@ -159,6 +159,7 @@ def test_a_crash_and_a_warning(tmp_path):
 )
 def test_a_refusal(given, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqcls_beam.storage.retries.PATIENCE", 0.3)
     command = importlib.import_module(f"pipelines.{given[0]}")
     takes_output = given[0] in ("classify", "prepare", "evaluate", "finetune")
     code = command.main([*given[1:], *([f"--output={tmp_path}/out"] if takes_output else [])])
