@@ -65,6 +65,7 @@ def log_to_stderr() -> None:
     handler.setFormatter(_Ours())
     logging.basicConfig(handlers=[handler])
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it warns of what it starts
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each try, and who called it of the last one
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises, too
     for each in logging.getLogger().handlers:
         each.addFilter(_is_of_use)
