@@ -36,7 +36,7 @@ from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
 from pipelines.terminal.rows import watching
 from pipelines.terminal.standard import ensure_shown
-from pipelines.workers import one_worker_per_gpu, threads_per_worker, workers
+from pipelines.workers import one_worker_per_gpu, tell_of_idle, threads_per_worker, workers
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
@@ -255,6 +255,7 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
             say(remark, 0)
         for share in terminal.shares(job, units, workers(beam_options)):
             say(share, 0)
+        tell_of_idle(runner, beam_options, len(units))
         say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
 
     def work() -> None:

@@ -28,7 +28,7 @@ from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
-from pipelines.workers import threads_per_worker
+from pipelines.workers import tell_of_idle, threads_per_worker
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.prepare import (
@@ -118,6 +118,7 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
     def start() -> None:
         for remark in job.remarks:
             say(remark, 0)
+        tell_of_idle(engine.runner, engine.options, len(units))
         say(terminal.begun(job, size, begin(job, units, _facts(job, engine.runner))), 0)
 
     def work() -> None:

@@ -25,6 +25,21 @@ def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: 
         say(f"{found} worker processes, each with a GPU of its own (--direct_num_workers=1: one process, one GPU)", 0)
 
 
+def tell_of_idle(runner: str, beam_options: PipelineOptions, units: int) -> None:
+    """Say it where this machine is to have more workers than there are units to work on."""
+    direct = beam_options.view_as(DirectOptions)
+    if runner != LOCAL or direct.direct_running_mode == "in_memory":
+        return
+    found = int(direct.direct_num_workers or cores())
+    if found > units:
+        say(
+            f"--direct_num_workers={direct.direct_num_workers}: {found} workers for {units} "
+            f"unit{'s' * (units != 1)} of the input, so {found - units} of them will have nothing to read; a smaller "
+            "--unit_bytes makes more units of files that can be cut",
+            0,
+        )
+
+
 def gpus() -> int:
     """GPUs that this process may use, as far as there may be several."""
     if len(glob("/dev/nvidia[0-9]*")) < 2:  # the engine knows better, but it takes seconds to import

@@ -58,3 +58,31 @@ def test_where_no_two_gpus_can_be_the_engine_is_not_asked(monkeypatch):
     # CUDA_VISIBLE_DEVICES may hide some of them.
     monkeypatch.setattr(devices, "cuda_devices", lambda: 3)
     assert found(4) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "units", "said"),
+    [
+        (["--direct_running_mode=multi_processing", "--direct_num_workers=4"], 4, None),
+        (
+            ["--direct_running_mode=multi_processing", "--direct_num_workers=4"],
+            3,
+            "4 workers for 3 units of the input, so 1 of",
+        ),
+        (
+            ["--direct_running_mode=multi_threading", "--direct_num_workers=4"],
+            1,
+            "4 workers for 1 unit of the input, so 3 of",
+        ),
+        (["--direct_running_mode=multi_processing", "--direct_num_workers=0"], 1, "16 workers for 1 unit of the input"),
+        (["--direct_num_workers=4"], 1, None),
+        ([], 0, None),
+        (["--direct_running_mode=multi_processing", "--direct_num_workers=4", "--runner=PortableRunner"], 1, None),
+    ],
+)
+def test_workers_that_will_have_nothing_to_do_are_told_of(monkeypatch, capsys, flags, units, said):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16), raising=False)
+    options = PipelineOptions(flags)
+    workers_of.tell_of_idle(name_runner(options), options, units)
+    lines = capsys.readouterr().err.splitlines()
+    assert [said in line for line in lines] == ([] if said is None else [True])
