@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seqcls_beam import storage
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.model.predictions import FIRST
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.preparation.sampled import refuse_flag_names
 from seqcls_beam.reading.files import list_files
 from seqcls_beam.reading.footers import classes_in, labels_of
-from seqcls_beam.reading.formats.pieces import Piece
+from seqcls_beam.reading.formats.pieces import CHUNK, Piece
+from seqcls_beam.reading.formats.row_groups import MAX_ROW_BYTES, decoded
+from seqcls_beam.reading.records import MAX_BATCH_BYTES
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.schema import REJECT_VALUE, TOKENS, Mark, told
@@ -79,6 +82,19 @@ def read(unit: pa.RecordBatch, files: Files) -> Iterator[pa.RecordBatch]:
         yield now.spent("read", time.perf_counter() - began).on(waiting)
 
 
+def first_values(uri: str, column: str, rows: int) -> pa.Array:
+    """The first values of a column of a file: `rows`, or fewer; raises what reading them does."""
+    files = Files((uri,), (column,), rows, 0)
+    fs, path = storage.connect(uri)
+    with fs.open(path, "rb") as file:
+        parquet = pq.ParquetFile(file)
+        groups = range(parquet.num_row_groups)
+        parts = (part for group in groups for part in _decoded(parquet, file, group, files, uri))
+        for batch in _joined(parts, rows):
+            return batch[column]
+    return pa.nulls(0, pa.string())
+
+
 def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBatch, int]]:
     """The rows of a piece, and the bytes of the file that they take, all rows alike."""
     uri, own = piece["path"], Piece(**piece)
@@ -95,15 +111,50 @@ def _batches(piece: dict[str, Any], files: Files) -> Iterator[tuple[pa.RecordBat
             groups = range(piece["start"], end)
             position = sum(parquet.metadata.row_group(group).num_rows for group in range(piece["start"]))
             share = piece["size"] / max(parquet.metadata.num_rows, 1)
-            for batch in parquet.iter_batches(files.batch_rows, list(groups), list(files.columns)):
-                if len(batch):
-                    yield _placed(batch, uri, position), int(share * len(batch))
-                    position += len(batch)
+            parts = (part for group in groups for part in _decoded(parquet, file, group, files, uri))
+            for batch in _joined(parts, files.batch_rows):
+                yield _placed(batch, uri, position), int(share * len(batch))
+                position += len(batch)
         own.verify(file)
     except FileNotFoundError:
         raise own.gone() from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _decoded(parquet: Any, file: Any, group: int, files: Files, uri: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a row group, some megabytes at a time, as plain types; raises `RunError` for a row too large."""
+    row = 0
+    for batch, large in decoded(parquet, file, {}, group, list(files.columns), CHUNK):
+        for number, size in large.items():
+            raise RunError(
+                f"{uri}, row {row + number} of row group {group}: {size:,} bytes in the columns that are read, and at "
+                f"most {MAX_ROW_BYTES:,} are; leave the row out, or its longest column"
+            )
+        yield pa.RecordBatch.from_arrays(list(map(_plain, batch.columns)), names=batch.schema.names)
+        row += len(batch)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Without a dictionary, and with offsets of 32 bits."""
+    values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
+
+
+def _joined(parts: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in order, `rows` at a time; fewer in the last, and where they have more than `MAX_BATCH_BYTES`."""
+    some: list[pa.RecordBatch] = []
+    count = size = 0
+    for part in parts:
+        while len(part):
+            some.append(part.slice(0, rows - count))
+            count, size = count + len(some[-1]), size + some[-1].nbytes
+            part = part.slice(len(some[-1]))
+            if count == rows or size > MAX_BATCH_BYTES:
+                yield pa.concat_batches(some) if len(some) > 1 else some[0]
+                some, count, size = [], 0, 0
+    if some:
+        yield pa.concat_batches(some) if len(some) > 1 else some[0]
 
 
 def _check_labels(labels: tuple[str, ...] | None, files: Files, uri: str) -> None:
@@ -134,11 +185,8 @@ def _check_classes(schema: pa.Schema, files: Files, uri: str) -> None:
 
 
 def _placed(batch: pa.RecordBatch, uri: str, position: int) -> pa.RecordBatch:
-    """Columns as plain types, with where each row comes from."""
-    columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        decoded = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-        columns[name] = decoded.cast(pa.string()) if pa.types.is_large_string(decoded.type) else decoded
+    """Rows with where each comes from."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     source = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(batch), np.int32)), pa.array([uri]))
     columns |= {SOURCE: source, POSITION: pa.array(np.arange(position, position + len(batch)))}
     return pa.RecordBatch.from_pydict(columns)

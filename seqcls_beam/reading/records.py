@@ -29,7 +29,7 @@ from seqcls_beam.schema import LOSSES, Mark, record
 __all__ = ["InputChanged", "Layout", "plan_layout", "read_unit", "read_unit_again"]
 
 PAUSE = 2.0  # seconds: a writer that replaces a file and puts it back, or a store that lags, may be done then
-MAX_BATCH_BYTES = 32 * 2**20  # a batch of long rows has fewer; a text that is kept counts twice
+MAX_BATCH_BYTES = 16 * 2**20  # a batch of long rows has fewer; a text that is kept counts twice
 _MODULES: dict[str, Any] = {
     "text": text,
     "textfile": textfile,

@@ -6,8 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.config.evaluate import EvaluateConfig
@@ -16,20 +14,20 @@ from seqcls_beam.evaluation.evidence import Sheet
 from seqcls_beam.evaluation.gates import Kind
 from seqcls_beam.evaluation.gold import names_of
 from seqcls_beam.evaluation.job import Job, Seen, asked, by_names, gold, inputs, label_option, total_bytes
-from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, listed
+from seqcls_beam.evaluation.parquet import POSITION, SOURCE, Files, first_values, listed, read
 from seqcls_beam.preparation import spellings
 from seqcls_beam.preparation.forms import Form
 from seqcls_beam.preparation.labels import refuse_many, vocabulary
 from seqcls_beam.preparation.sampled import ROWS, check_files, check_flags, class_names, decided, read_by_number
 from seqcls_beam.reading.footers import labels_of, schema_of
 from seqcls_beam.reading.formats.pieces import SAMPLED
+from seqcls_beam.reading.units import plan_units
 from seqcls_beam.rows import is_list
 from seqcls_beam.runs.accounting import lost
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import checked
 from seqcls_beam.runs.table import published, settled
 from seqcls_beam.schema import MODEL, PREDICTION, PREDICTION_MULTI_LABEL, TOKENS
-from seqcls_beam.storage.arrow import arrow_files
 
 _ANSWERS = {field.name for field in (*PREDICTION, *PREDICTION_MULTI_LABEL, *TOKENS[2:])}
 """Columns that `classify` writes behind the kept ones, as `schema.labeled` has them, and others may have as well."""
@@ -282,14 +280,10 @@ def _seen(config: EvaluateConfig, schema: pa.Schema, column: str, units: pa.Reco
 
 def _first(uri: str, column: str) -> pa.Array:
     """The first values of a column of a file that has some; none where they cannot be read."""
-    fs, path = storage.connect(uri)
     try:
-        with fs.open(path, "rb") as file:
-            first = next(pq.ParquetFile(file).iter_batches(ROWS, columns=[column]))
-    except (OSError, pa.ArrowException, StopIteration):
+        return first_values(uri, column, ROWS)
+    except (OSError, pa.ArrowException, RunError):
         return pa.nulls(0, pa.string())  # whoever reads the file says what is wrong with it
-    values = first[column]
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
 def _labels_in_rows(
@@ -310,14 +304,8 @@ def _labels_in_rows(
         raise ValueError(f"{seen.option} holds 0 or 1 for each label: name the labels in their order with --labels")
     said = "labels" if problem == "multi_label" else "label"
     names: dict[str, set[str]] = {said: set(), column: set()}
-    paths = units["path"].to_pylist()
-    fs = storage.connect(paths[0])[0]
-    files = ds.dataset(
-        [storage.connect(path)[1] for path in paths],
-        filesystem=fs if storage.is_local(paths[0]) else arrow_files(fs),
-        format="parquet",
-    )
-    for batch in files.to_batches(columns=[said, column]):
+    files = Files((), tuple(names), config.read.batch_rows, config.read.unit_bytes)
+    for batch in (batch for unit in plan_units(units, files.unit_bytes) for batch in read(unit, files)):
         for name, read_as in ((said, Form()), (column, form)):
             plain, _, _ = read_as.read(batch[name], problem)
             names[name] |= set(pc.unique(plain.flatten() if problem == "multi_label" else plain).to_pylist()) - {None}

@@ -20,6 +20,8 @@ from seqcls_beam.rows import with_lists
 from seqcls_beam.schema import classes_of, with_classes
 
 _MANY = 20  # columns that a sentence names
+MAX_KEPT = 2**15
+"""Columns that may be kept: each takes some kilobytes in every stage, whatever stands in it."""
 _NAMES = reprlib.Repr()
 _NAMES.maxstring, _NAMES.fillvalue = 80, "…"
 
@@ -98,6 +100,11 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None, where: str =
     names, pins = _requests(options, needed, [] if there is None else there.names, format)
     if options.id_column is not None and options.id_column not in names:
         names.insert(0, options.id_column)
+    if len(names) > MAX_KEPT:
+        raise ValueError(
+            f"{len(names):,} columns of {where} would be kept, such as {shown(names[-1])}, and at most {MAX_KEPT:,} "
+            "can be; name those that are wanted with --keep_columns"
+        )
     for name in texts:
         if pins.get(name, pa.string()) != pa.string():
             raise ValueError(f"column {shown(name)} is asked for as {pins[name]}, and is the text, which is a string")

@@ -3,8 +3,10 @@
 import time
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
-from seqcls_beam.reading.formats import delimited
+from seqcls_beam.reading.formats import columns, delimited
 from seqcls_beam.reading.formats.json_faults import Column, narrow
 from tests.reading.reader import brief, rows, stored
 
@@ -41,3 +43,26 @@ def test_columns_are_found_among_many():
     (row,) = rows(stored(data.encode(), "wide.csv"), keep_columns=("*",))
     assert row["keep"] == {"text": "good"} | dict(zip(names, names, strict=True))
     assert time.process_time() - began < 10
+
+
+def test_more_columns_than_can_be_kept_are_refused(monkeypatch):
+    monkeypatch.setattr(columns, "MAX_KEPT", 10)
+    names = ["text", *(f"k{i}" for i in range(10))]
+    files = {
+        "wide.jsonl": ("{" + ",".join(f'"{name}":"1"' for name in names) + "}\n").encode(),
+        "wide.csv": (",".join(names) + "\n" + ",".join(names) + "\n").encode(),
+        "wide.parquet": _wide(names),
+    }
+    said = "11 columns of .*would be kept, such as 'k9', and at most 10 can be; name those that are wanted"
+    for name, data in files.items():
+        with pytest.raises(ValueError, match=said):
+            rows(stored(data, name), keep_columns=("*",))
+        assert len(rows(stored(data, name), keep_columns=("text", "k7"))) == 1
+    with pytest.raises(ValueError, match=said):
+        rows(stored(files["wide.parquet"], "wide.parquet"))
+
+
+def _wide(names):
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: ["good"] for name in names}), sink)
+    return sink.getvalue().to_pybytes()
