@@ -20,6 +20,8 @@ _STANDARD_INPUT = re.compile(
     rf"(?:(?<![^\s'\"=(])/(?:(?![\s'\"=(]/).)*?|[^\s'\"]*/){STANDARD_INPUT}[0-9a-f]{{32}}(?:\.[a-z0-9]+)*"
 )
 
+# A name that went through a path has one slash left, and one that was mistyped may have three.
+_SIGN = re.compile(r"(?i)(?:(?<=http)|(?<=https)|(?<=ftp)):/+|://")
 _PROTOCOL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30})?$")
 # A URI goes on to the next blank, or to a quote that ends a value of JSON or Python and has another value behind it.
 _DEPTH = 8
@@ -48,8 +50,8 @@ _SECRET_ENDS = re.compile(
     r"accessid|credentials?|passphrase|authorization|sessionid)$"
 )
 # A value ends where the next begins, or before a quote or bracket that was around the URI.
-_VALUE = r"(?:[^&#\s\"'<>]|[\"'<>](?![\s,:;)\]}.&#\"'<>]|$))*"
-_PARAMETER = re.compile(rf"([?&#;])([^=&#;?\s\"'<>]+)(=?)({_VALUE})")
+_VALUE = r"(?:[^&#;\s\"'<>]|;(?![^=&#;?\s\"'<>]+=)|[\"'<>](?![\s,:;)\]}.&#\"'<>]|$))*"
+_PARAMETER = re.compile(rf"([?&#;])([^=&#;?\s\"'<>]+)(?:(=)({_VALUE}))?")
 _PUBLIC = re.compile("versionid|generation|revision|commit|ref|sha|sha1|sha256|md5|etag|digest|checksum|hash")
 """Names whose values are long, made by machines, and say which file it is."""
 
@@ -65,7 +67,10 @@ _NAMED_KEY = (
     r"(?:access|auth|session|security|refresh|bearer|id)_?token|connection_string|(?:private|secret|encryption)_?key)"
     r"\w{0,40}"
 )
-_OPTION = re.compile(rf"(?i)(--{_NAMED_KEY}(?:=|\s+|['\"],\s*['\"]))(?!-)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s'\",]+)")
+_OPTION = re.compile(
+    rf"(?i)(--(?:{_NAMED_KEY}|(?:[\w.-]{{0,60}}[_-])?token)(?:=|\s+|['\"],\s*['\"]))"
+    r"(?!-)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s'\",]+)"
+)
 _ITEM = re.compile(rf"(?i)(['\"](?:{_NAMED_KEY}|token|key|login)['\"]\s*:\s*)b?(?:'[^'\n]*'|\"[^\"\n]*\")")
 _ARGUMENT = re.compile(rf"(?i)(?<![\w.-])((?:{_NAMED_KEY}|token|login)=)b?(?:'[^'\n]*'|\"[^\"\n]*\")")
 _KNOWN = re.compile(
@@ -90,7 +95,7 @@ def without_password(uri: str) -> str:
 
 
 def _once(text: str) -> str:
-    if "://" in text:
+    if ":/" in text:
         text = _uris(text)
     if _BESIDE.search(text):
         for pattern in (_OPTION, _ITEM, _ARGUMENT):
@@ -110,10 +115,10 @@ def _uris(text: str) -> str:
     """A text with each of its URIs as it may be shown."""
     at, shown = 0, []
     looked = stop = 0
-    while (sign := text.find("://", at)) >= 0:
-        before = _PROTOCOL.search(text, max(at, sign - 31), sign)
+    while sign := _SIGN.search(text, at):
+        before = _PROTOCOL.search(text, max(at, sign.start() - 31), sign.start())
         protocol = before[0].lower() if before else ""
-        begin = sign + 3
+        begin = sign.end()
         # Where a URI in another one ends is known, unless what was looked at ended before it.
         if begin >= stop or (stop - looked == _LONGEST and stop - begin < _LONGEST // 2):
             rest = _REST.match(text, begin)
@@ -122,8 +127,8 @@ def _uris(text: str) -> str:
         shown.append(text[at:begin])
         if protocol not in _PATHS:
             begin += _user_end(text[begin:end], protocol)
-        following = text.find("://", begin, end)  # one may stand in a query of another
-        if following >= 0 and (name := _PROTOCOL.search(text, max(begin, following - 31), following)):
+        following = _SIGN.search(text, begin, end)  # one may stand in a query of another
+        if following and (name := _PROTOCOL.search(text, max(begin, following.start() - 31), following.start())):
             end = name.start()
         body = text[begin:end]
         shown.append(body if protocol in _PATHS else _query(body, protocol in ("http", "https")))
@@ -167,7 +172,7 @@ def _query(body: str, web: bool) -> str:
     """What follows a user, host first, with each value of its query and its fragment as it may be shown."""
 
     def shown(found: re.Match[str]) -> str:
-        sign, name, equals, value = found.groups()
+        sign, name, equals, value = found.groups("")
         if sign == ";" and not web:  # of a store's file it is a sign in the name
             return found[0]
         value = re.sub(r"[)\]},.:;!]+$", "", value)
