@@ -226,6 +226,7 @@ def test_worker_processes_end_with_the_command(folder, tmp_path, number, seconds
         os.killpg(it.pid, 0)
 
 
+@pytest.mark.slow
 def test_several_worker_processes_say_nothing_of_their_own(folder, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.classify", *classify(folder, tmp_path / "out")[1:],

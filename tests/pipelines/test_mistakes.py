@@ -95,9 +95,9 @@ FAILED = [  # code 1
     ("clean {m}/right.csv", "{m}/right.csv is a file where a folder is due"),
     ("clean {out}", "{out} holds nothing that a command published, and no attempt at it"),
     *((f"compare {{m}}/{name} {{m}}/{name}", "{m}/" + name + "/_versions/00000001.json is no") for name in VERSIONS),
-    *((f"clean {{m}}/{name}", "{m}/" + name + "/_versions/00000001.json is no version") for name in VERSIONS),
-    *((f"approve {{m}}/{name}", "{m}/" + name + "/_APPROVED.json is none of this program's") for name in VERSIONS),
-    *((f"seal {{m}}/{name}", "{m}/" + name + "/_pieces/stream.json ") for name in VERSIONS),
+    *((f"clean {{m}}/{name}", "{m}/" + name + "/_versions/00000001.json is no version") for name in FEW),
+    *((f"approve {{m}}/{name}", "{m}/" + name + "/_APPROVED.json is none of this program's") for name in FEW),
+    *((f"seal {{m}}/{name}", "{m}/" + name + "/_pieces/stream.json ") for name in FEW),
     *((f"classify {RIGHT} --output={{m}}/{name}", "{m}/" + name + "/_versions/00000001.json") for name in FEW),
     *((f"prepare {RIGHT} --output={{m}}/{name}", "{m}/" + name + "/_versions/00000001.json") for name in FEW),
 ]
