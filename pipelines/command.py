@@ -20,7 +20,7 @@ from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.lease import alive, end, is_elsewhere
 from seqcls_beam.runs.run import Run, RunError, short
-from seqcls_beam.runs.shapes import checked
+from seqcls_beam.runs.shapes import as_written, checked
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import damage, read_newest
 from seqcls_beam.signs import json_shown, shown
@@ -98,8 +98,10 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
         return False
     wrong = damage(now)
     if wrong is None:
+        uri = storage.join(run.output, now.version.name)
+        with as_written(uri):
+            summary(run, checked(now.manifest, uri))
         say(f"already published: {run.output} holds exactly this run; nothing to do", 0)
-        summary(run, checked(now.manifest, storage.join(run.output, now.version.name)))
         return True
     if not run.overwrite:
         raise RunError(f"{run.output} holds this run, but {wrong}; give --overwrite to make it again")

@@ -1,5 +1,7 @@
 """What stands in the manifest of each command, for who reads one back: a file is input like any other."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from seqcls_beam.runs.run import RunError
@@ -9,9 +11,14 @@ _NUMBER = (int, float)
 _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "classify": {
         "rows": dict,
+        "rows.in": int,
+        "rows.labeled": int,
+        "rows.rejected": int,
         "label_counts": dict,
+        "label_counts.*": int,
         "truncated_rows": int,
         "seconds": dict,
+        "seconds.*": _NUMBER,
         "inputs": list,
         "model?": dict,
         "threshold?": (*_NUMBER, type(None)),
@@ -23,10 +30,15 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "prepare": {
         "rows": dict,
         "splits": dict,
+        "splits.*": dict,
+        "splits.*.rows": int,
+        "splits.*.tokens": int,
         "problem": str,
         "label_form": str,
         "labels": list,
         "tokenizer": dict,
+        "tokenizer.name": str,
+        "tokenizer.max_length": int,
         "cleaned": dict,
         "duplicates": dict,
         "leaks": dict,
@@ -57,7 +69,7 @@ _SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "majority_baseline": dict,
     },
 }
-"""Kind → key → type; a key with a question mark may be left out."""
+"""Kind → key → type; a key with a question mark may be left out, and a star is each key of an object."""
 
 
 def checked(manifest: dict[str, Any], uri: str) -> dict[str, Any]:
@@ -67,8 +79,28 @@ def checked(manifest: dict[str, Any], uri: str) -> dict[str, Any]:
         raise RunError(f"{uri}: 'labels' is {names!r:.80}, which no command wrote; name another folder")
     for key, kind in _SHAPES.get(manifest["kind"], {}).items():
         name = key.removesuffix("?")
-        if (name == key or name in manifest) and not isinstance(manifest.get(name), kind):
-            raise RunError(
-                f"{uri}: {name!r} is {manifest.get(name)!r:.80}, which no command wrote; name another folder"
-            )
+        for value in _at(manifest, name.split(".")) if name == key or name in manifest else ():
+            if not isinstance(value, kind):
+                raise RunError(f"{uri}: {name!r} is {value!r:.80}, which no command wrote; name another folder")
     return manifest
+
+
+@contextmanager
+def as_written(uri: str) -> Iterator[None]:
+    """Raise `RunError` where the block misses something in a manifest that was read, or finds another type there."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise RunError(f"{uri} holds what no command wrote ({said:.80}); name another folder") from error
+
+
+def _at(value: Any, names: list[str]) -> Iterator[Any]:
+    """What stands at a key, or at several, one in the other."""
+    if not names:
+        yield value
+    elif names[0] == "*":
+        for each in value.values():
+            yield from _at(each, names[1:])
+    else:
+        yield from _at(value.get(names[0]), names[1:])

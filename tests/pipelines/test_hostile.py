@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,33 @@ def readers(made: dict[str, Path], kind: str, tmp: Path) -> list[tuple[str, Call
         tuned = [f"--data={out}", f"--model={made['model']}", f"--output={made['folder']}/finetune", "--epochs=1"]
         found.append(("train", finetune.main, [*tuned, "--threads=1"]))
     return found
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", ["classify", "prepare", "finetune", "evaluate"])
+def test_what_stands_within_entries_is_input_too(made, kind, tmp_path, capsys):
+    """What was published is shown again, or read as data, after somebody edited a number in it."""
+    out = made["folder"] / kind
+    file = out / ("evaluation.json" if kind == "evaluate" else "_versions/00000001.json")
+    command, flags = commands(made["corpus"], made["model"], made["data"])[kind]
+    tuned = [f"--data={out}", f"--model={made['model']}", f"--output={tmp_path}/tuned", "--only_check"]
+    runs = [(command, [*flags, f"--output={out}"]), (finetune.main, tuned)][: 1 + (kind == "prepare")]
+    whole, faults = file.read_bytes(), []
+    try:
+        for number, path in enumerate(within(json.loads(whole))):
+            edited = json.loads(whole)
+            reduce(dict.__getitem__, path[:-1], edited)[path[-1]] = (None, [5], "x")[number % 3]
+            file.write_text(json.dumps(edited))
+            for which, words in runs:
+                code, said = which(words), capsys.readouterr().err
+                if code not in (0, 1, 2) or "a fault of the program" in said or (code and said.count("\n") != 1):
+                    faults.append((path, code, said))
+    finally:
+        file.write_bytes(whole)
+    assert not faults, "\n".join(map(str, faults))
+
+
+def within(document: dict[str, Any], *above: str) -> list[tuple[str, ...]]:
+    """The entries in the objects of a document, down to three keys, as keys to each."""
+    deeper = [(key, value) for key, value in document.items() if isinstance(value, dict) and len(above) < 2]
+    return [(*above, key) for key in document if above] + [e for key, each in deeper for e in within(each, *above, key)]
