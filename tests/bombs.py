@@ -25,7 +25,7 @@ def packed(path: Path, parts: Iterator[bytes]) -> Path:
         with path.open("wb") as file, zstandard.ZstdCompressor(19).stream_writer(file) as out:
             _write(out, parts)
         return path
-    opened = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix, open)
+    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix, open)
     with opened(path, "wb") as out:
         _write(out, parts)
     return path

@@ -135,7 +135,7 @@ def choose(
 
 
 def _trial(
-    checkpoint: Checkpoint, model: Any, threads: int | None, tokens: int, longest: int, at_hand: Sequences | None
+    checkpoint: Checkpoint, model: Any, threads: int, tokens: int, longest: int, at_hand: Sequences | None
 ) -> Trial:
     below = vocabulary(model)
     tried = made_up(checkpoint, threads, below, longest) + ([] if at_hand is None else [at_hand])
