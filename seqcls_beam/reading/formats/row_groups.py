@@ -67,8 +67,12 @@ def _joined(some: list[Decoded]) -> Decoded:
 
 def _cut(steps: Iterator[pa.RecordBatch], own: dict[str, pa.DataType], chunk: int) -> Iterator[Decoded]:
     """Rows, perhaps with dictionaries in place → the same under their own types, cut to `chunk` bytes or one row."""
+    flat = not any(map(_is_nested, own.values()))
     for batch in steps:
         batch.validate()  # a damaged offset would end the process later
+        if flat and batch.nbytes + 8 * len(batch) * len(own) <= MAX_ROW_BYTES:  # no row can be larger
+            yield Decoded(batch, {})
+            continue
         cells = [decoded_bytes(column) for column in batch.columns]
         sizes: npt.NDArray[np.int64] = np.sum(cells, axis=0, dtype=np.int64)
         large = {int(row): int(sizes[row]) for row in np.flatnonzero(sizes > MAX_ROW_BYTES)}
@@ -95,6 +99,11 @@ def _cut(steps: Iterator[pa.RecordBatch], own: dict[str, pa.DataType], chunk: in
             found = {row - low: size for row, size in large.items() if low <= row < high}
             yield Decoded(pa.RecordBatch.from_arrays(some, names=batch.schema.names), found)
             low = high
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    """Whether a value may take more than its bytes in the array and eight."""
+    return isinstance(kind, pa.BaseExtensionType | pa.DictionaryType) or pa.types.is_nested(kind)
 
 
 def _spread(values: pa.Array, own: pa.DataType) -> pa.Array:
