@@ -133,11 +133,11 @@ def _steps(
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     options = {"row_groups": [group], "columns": names, "use_threads": False}
 
-    def by_dictionary(**how: Any) -> Any:
-        return pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=texts, **how)
+    def by_dictionary(some: list[str], **how: Any) -> Any:
+        return pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=some, **how)
 
     # Of a store only the beginnings of the columns are asked for.
-    looked = by_dictionary(**{**how, "pre_buffer": False, "buffer_size": 2**20})
+    looked = by_dictionary(texts, **{**how, "pre_buffer": False, "buffer_size": 2**20})
     try:
         first, readable = next(looked.iter_batches(1, **options), None), True
     except OSError as error:
@@ -150,23 +150,25 @@ def _steps(
     read = [(leaves[number], facts.column(number)) for number in _numbers(parquet.schema_arrow, names)]
     inside = [(leaf, column) for leaf, column in read if leaf.max_repetition_level]
     values = sum(column.num_values for _, column in inside)
-    rows = min(MAX_ROWS, _rows(8 * chunk, facts.num_rows, max(facts.total_byte_size, _LEVELS * values)))
+    rows = most = min(MAX_ROWS, _rows(8 * chunk, facts.num_rows, max(facts.total_byte_size, _LEVELS * values)))
+    if first is not None and readable:
+        rows = min(rows, max(1, MAX_DECODED // max(sum(map(_largest, first.columns)), 1)))
+    few = min(rows, max(_FEW, MAX_DECODED // max(facts.total_byte_size, 1)))
+    if not readable or any("DELTA_BYTE_ARRAY" in column.encodings for _, column in read):
+        rows = few
     done = 0
-    if readable and any(leaf.physical_type == "BYTE_ARRAY" for leaf, _ in inside):
+    listed = [leaf.path for leaf, _ in inside if leaf.physical_type == "BYTE_ARRAY"]
+    if readable and listed:
         try:
-            for batch in by_dictionary(**how).iter_batches(rows, **options):
+            for batch in by_dictionary(listed, **how).iter_batches(rows, **options):
                 yield batch
                 done += len(batch)
             return
         except OSError as error:
             if not _not_by_dictionary(error):  # of a later page
                 raise
-            readable = False
-    rows = min(_STEP, max(1, rows // 8))
-    if first is not None and readable:
-        rows = min(rows, max(1, MAX_DECODED // max(sum(map(_largest, first.columns)), 1)))
-    if not readable or any("DELTA_BYTE_ARRAY" in column.encodings for _, column in read):
-        rows = min(rows, max(_FEW, MAX_DECODED // max(facts.total_byte_size, 1)))
+            rows = few
+    rows = min(_STEP, rows, max(1, most // 8))
     for batch in parquet.iter_batches(rows, **options):
         if done < len(batch):
             yield batch.slice(done)
