@@ -49,7 +49,7 @@ test-dataflow: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m dataflow
 
 test-cluster: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m cluster
+	$(BIN)/python -m pytest -q $(TWO) -m cluster --timeout=900
 
 test-nights: .venv/.test
 	$(BIN)/python -m pytest -q -m nights
