@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, load_tokenizer
-from seqcls_beam.model.checkpoints.errors import told
+from seqcls_beam.model.checkpoints.errors import panics_raised, told
 from seqcls_beam.model.cutting import BETWEEN_WORDS, encode_bounded
 
 Ints = npt.NDArray[Any]
@@ -114,7 +114,8 @@ class Tokenizer(NamedTuple):
         if not texts:  # on which some tokenizers in Python raise
             return []
         try:
-            return list(encode_bounded(self.backend.encode, texts, self.by_words))
+            with panics_raised():
+                return list(encode_bounded(self.backend.encode, texts, self.by_words))
         except Exception as error:
             if len(texts) == 1:
                 failures[rows[0]] = error
@@ -196,10 +197,12 @@ def tokenizer_of(checkpoint: Checkpoint, threads: int) -> Tokenizer:
     tokenizer = load_tokenizer(checkpoint.local(), checkpoint.name)
     backend = InRust(tokenizer) if tokenizer.is_fast else InPython(tokenizer)
     try:
-        texts = _some_texts(backend, tokenizer)
-        (single, pair), *others = [(Frame(backend.pieces(each)), Frame(backend.pieces(each, each))) for each in texts]
+        with panics_raised():
+            texts = _some_texts(backend, tokenizer)
+            probes = [(Frame(backend.pieces(each)), Frame(backend.pieces(each, each))) for each in texts]
     except Exception as error:
         raise CheckpointError(f"{checkpoint.name}: its tokenizer fails on a text ({told(error)})") from error
+    (single, pair), *others = probes
     sides = [[side for side, _, _ in frame.pieces if side is not None] for frame in (single, pair)]
     if (sides[0], sorted(sides[1])) != ([0], [0, 1]) or any(other.pieces != single.pieces for other, _ in others):
         raise CheckpointError(f"{checkpoint.name}: its tokenizer puts marks into a text, or repeats it, unlike BERT's")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from seqcls_beam.finetuning.weights import begin
 from seqcls_beam.model.checkpoints import CheckpointError, resolve, resolve_base
 from seqcls_beam.model.engine.loading import load
+from seqcls_beam.model.tokenizer import tokenizer_of
 from tests import tiny
 
 CPU = torch.device("cpu")
@@ -207,3 +208,35 @@ def test_no_native_code_is_fetched_from_the_hub():
     from transformers.integrations import hub_kernels
 
     assert not hub_kernels._kernels_enabled
+
+
+def template(folder, *pieces):
+    """Whatever the class of a tokenizer makes of texts, its file says what is round them."""
+    for name, said in (
+        ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}),
+        ("tokenizer.json", {"post_processor": {"type": "TemplateProcessing", "single": pieces, "pair": PAIR}}),
+    ):
+        document = json.loads((folder / name).read_text()) | said
+        if name == "tokenizer.json":
+            document["post_processor"]["special_tokens"] = {}
+        (folder / name).write_text(json.dumps(document))
+    return folder
+
+
+def text(name):
+    return {"Sequence": {"id": name, "type_id": 0}}
+
+
+PAIR = [text("A"), text("B")]
+
+
+def test_a_template_that_reads_another_text_than_the_first_is_refused(folder):
+    with pytest.raises(CheckpointError, match=r"its tokenizer fails on a text \(RuntimeError: PanicException: index"):
+        resolve(str(template(folder, text("B"))))
+
+
+@pytest.mark.parametrize("pieces", [(), ("A", "A")])
+def test_a_template_without_a_text_or_with_two_is_refused(folder, pieces):
+    checkpoint = resolve(str(template(folder, *map(text, pieces))))
+    with pytest.raises(CheckpointError, match="puts marks into a text, or repeats it"):
+        tokenizer_of(checkpoint, 1)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from seqcls_beam.model.checkpoints.errors import CheckpointError, told
+from seqcls_beam.model.checkpoints.errors import CheckpointError, panics_raised, told
 from seqcls_beam.model.checkpoints.files import check_weights, read_json
 from seqcls_beam.model.checkpoints.problems import problem_of
 from seqcls_beam.model.checkpoints.tensors import Shapes, largest, outputs_of, shapes
@@ -213,7 +213,7 @@ def load_tokenizer(folder: Path, name: str) -> Any:
         from transformers import AutoTokenizer
 
     try:
-        with IMPORTING:  # it imports the module of its class
+        with IMPORTING, panics_raised():  # it imports the module of its class
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise CheckpointError(f"{name}: its tokenizer does not load ({told(error)})") from error
@@ -269,11 +269,12 @@ def _reading(folder: Path, name: str, config: Any) -> dict[str, Any]:
 def _check_inputs(tokenizer: Any, name: str) -> None:
     """Raise `CheckpointError` for a tokenizer that makes more of a text than a classifier is given here."""
     try:
-        made = tokenizer("a")
+        with panics_raised():
+            made = tokenizer("a")
     except Exception as error:
         raise CheckpointError(f"{name}: its tokenizer fails on a text ({told(error)})") from error
     # Tapas has seven kinds of types: lists of them.
-    if others := [each for each, values in made.items() if each not in _INPUTS or isinstance(values[0], list)]:
+    if others := [each for each, values in made.items() if each not in _INPUTS or isinstance([*values, 0][0], list)]:
         raise CheckpointError(
             f"{name}: its tokenizer gives the model {' and '.join(others)} of a form that is not read here: take a "
             "checkpoint that reads texts alone"
@@ -289,7 +290,8 @@ def _fingerprint(tokenizer: Any) -> str:
     made: list[Any] = []
     for texts in ((_PROBE,), ("Ä b", "c D")):
         try:
-            made.append(tokenizer(*texts, truncation=False)["input_ids"])
+            with panics_raised():
+                made.append(tokenizer(*texts, truncation=False)["input_ids"])
         except Exception as error:  # one without an unknown token raises on words that it does not know
             made.append(str(error))
     said = json.dumps([sorted(tokenizer.get_vocab().items()), made])

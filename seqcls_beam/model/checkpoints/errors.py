@@ -1,6 +1,8 @@
 """What is said of a checkpoint that cannot be used."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _LONGEST = 500
 """Characters of what a library says of its failure."""
@@ -16,6 +18,17 @@ class CheckpointError(ValueError):
         """`passing`: a store did not answer, or this machine failed, so that another try may help."""
         super().__init__(sentence)
         self.passing = passing
+
+
+@contextmanager
+def panics_raised() -> Iterator[None]:
+    """A panic of a library in Rust, which is no `Exception`, raises RuntimeError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # no module has it
+            raise
+        raise RuntimeError(told(error)) from error
 
 
 def told(error: BaseException) -> str:
