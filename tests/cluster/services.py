@@ -65,7 +65,7 @@ class Services:
         """One of the scripts, to its end."""
         command = [*self._inside, str(self._scripts / name), *words]
         env = {**os.environ, **self.variables, **variables}
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=800)
 
     def process(self, name: str) -> int:
         """The number of a service's process, which is that of the group of all that it started, too."""
