@@ -261,3 +261,8 @@ def _main() -> NoReturn:
 
 if __name__ == "__main__":
     _main()
+
+
+def quiet(folder: Path) -> Warm:
+    """One whose commands say nothing but what is this program's own, into files of the folder."""
+    return Warm(folder / "said", HF_HUB_DISABLE_PROGRESS_BARS="1", PYTHONWARNINGS="ignore")

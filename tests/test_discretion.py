@@ -79,7 +79,7 @@ def test_no_value_that_only_a_machine_makes_is_shown(value):
         ("https://h/p?url=https%3A%2F%2Fme%3Ahunter2%40host%2F", "https://h/p?url=..."),
         ("https://h/p?url=https://me:hunter2@host/", "https://h/p?url=https://host/"),
         ("https:/me:hunter2@host/a", "https:/host/a"),
-        ("/work/http:/me:p@hunter2@host/a", "/work/http:/host/a"),
+        ("/data/http:/me:p@hunter2@host/a", "/data/http:/host/a"),
         ("https:///me:hunter2@host/a", "https:///host/a"),
         ("https:/host/a?sig=hunter2", "https:/host/a?sig=..."),
         ("https://h/a?flag;sig=hunter2", "https://h/a?flag;sig=..."),

@@ -117,7 +117,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def warm(folder: Path) -> Iterator[forked.Warm]:
-    with forked.Warm(folder / "said", HF_HUB_DISABLE_PROGRESS_BARS="1", PYTHONWARNINGS="ignore") as made:
+    with forked.quiet(folder) as made:
         yield made
 
 
