@@ -52,13 +52,13 @@ test-cluster: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m cluster --timeout=900
 
 test-nights: .venv/.test
-	$(BIN)/python -m pytest -q -m nights
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m nights
 
 test-deploy: .venv/.test
 	$(BIN)/python -m pytest -q -m deploy
 
 test-package: .venv/.test
-	$(BIN)/python -m pytest -q -m package
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m package
 
 image-test: .venv/.test
 	@for each in buildah debootstrap go unshare; do command -v $$each >/dev/null || { echo "$$each is not installed: the image cannot be built and tried here (Debian: apt-get install buildah debootstrap golang)" >&2; exit 1; }; done

@@ -52,8 +52,12 @@ def jobs(tmp_path_factory):
     return jobs_in(tmp_path_factory.mktemp("jobs"))
 
 
+# A checkpoint lies as an evaluation does, and a day as labels do.
+OTHERS = ("day", "finetune")
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each in OTHERS)) for each in JOBS])
 def test_one_halted_after_the_other(tmp_path, jobs, name):
     halt_in_turn(jobs[name], tmp_path / "out", STEPS[name], tmp_path, Path)
 

@@ -118,7 +118,7 @@ def kill_and_read(job: Job, out: Path, kills: int, looks: list[tuple[Any, ...]])
     assert not (out / "_attempts").exists()
 
 
-OFTEN = pytest.mark.parametrize("kills", [6, pytest.param(25, marks=pytest.mark.slow)])
+OFTEN = pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
 
 
 @OFTEN

@@ -30,13 +30,12 @@ def job(tmp_path_factory):
 
 # A run takes about 700 steps, most of them files between stages; the last 40 publish it. Of those 1 to 5 open the
 # stage, 9 decides, 11 to 16 fill the folder of shards, which 17 moves to its name; 31 does so with the rows that were
-# left out and 32 with the card; 33 puts the attempt away and 36 closes the stage.
+# left out and 32 with the card; 33 puts the attempt away and 36 closes the stage. `make test-slow` tries all of them.
 @pytest.mark.parametrize(
     ("how", "step"),
     [
-        *(("kill", step) for step in (20, 300, 570)),
-        *(("kill", f"publish-{step}") for step in (9, 10, 17, 33)),
-        *(("fail", step) for step in (400, "publish-17")),
+        *(("kill", step) for step in (300, "publish-9", "publish-17")),
+        *(("fail", step) for step in (400, "publish-33")),
     ],
 )
 def test_interrupted_at_a_step(tmp_path, job, how, step):
@@ -101,13 +100,12 @@ def test_finished_tasks_are_kept(tmp_path, job, capsys):
     assert len(kept) == 3
 
 
-@pytest.mark.parametrize("stage", ["", "exact", "compare", "assign", "shards"])
-def test_what_a_record_names_and_is_gone_is_made_again(tmp_path, job, stage):
+def test_what_records_name_and_is_gone_is_made_again(tmp_path, job):
     flags, expected, told = job
     out = tmp_path / "out"
     assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
-    prefix = {"": "examples", "exact": "texts", "compare": "edges", "assign": "placed", "shards": "train"}[stage]
-    next((out / "_attempts").rglob(f"{prefix}-*")).unlink()
+    for prefix in ("examples", "texts", "edges", "placed", "train"):
+        next((out / "_attempts").rglob(f"{prefix}-*")).unlink()
     assert prepare.main([*flags, f"--output={out}"]) == 0
     assert digests(out) == expected and lasting(out) == told
 
@@ -134,7 +132,7 @@ def test_records_of_another_plan_do_not_count(tmp_path, job):
     assert digests(out) == expected
 
 
-@pytest.mark.parametrize("step", ["publish-10", "publish-14", "publish-18", "publish-33"])
+@pytest.mark.parametrize("step", ["publish-10", "publish-18"])
 def test_a_commit_goes_on_where_an_earlier_try_stopped(tmp_path, job, step):
     flags, expected, told = job
     out = tmp_path / "out"
@@ -159,7 +157,7 @@ def test_a_commit_that_is_tried_again_is_done(tmp_path, job):
 # and 41 closes the stage.
 @pytest.mark.parametrize(
     ("how", "step"),
-    [*(("kill", step) for step in (10, 13, 23, 38)), ("fail", 13)],
+    [("kill", 10), ("kill", 23), ("fail", 13)],
 )
 def test_an_overwrite_interrupted_at_a_step(tmp_path, job, how, step):
     flags, expected, _ = job

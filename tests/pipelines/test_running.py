@@ -85,7 +85,7 @@ def test_who_stops_waiting_takes_the_job_away(number):
         cancelled = 0
 
         def wait_until_finish(self) -> None:
-            threading.Timer(0.1, signal.raise_signal, [number]).start()
+            threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, number]).start()
             time.sleep(20)
 
         def cancel(self) -> None:

@@ -1,6 +1,6 @@
-"""Seal, interrupted at every step in turn; run by test_sealing.py in an interpreter without threads.
+"""Seal, interrupted at one step after the other; run by test_sealing.py in an interpreter without threads.
 
-python -m tests.runs.crash_seal FOLDER kill|fail
+python -m tests.runs.crash_seal FOLDER kill|fail FIRST STRIDE
 """
 
 import shutil
@@ -12,16 +12,15 @@ from tests.runs.streams import content, ids, left, rejected, sealed
 from tests.runs.test_sealing import at_work
 
 
-def main(folder: str, how: str) -> None:
-    """Interrupt at step 1, 2, … until sealing goes through without one."""
+def main(folder: str, how: str, first: str, stride: str) -> None:
+    """Interrupt at the first step and every so many further ones until sealing goes through without one."""
     base = Path(at_work(Path(folder) / "base"))
     calm = Path(folder) / "calm"
     shutil.copytree(base, calm)
     assert sealed(str(calm)) == 0
     expected = content(calm)
-    step = 0
+    step = int(first)
     while True:
-        step += 1
         out = Path(folder) / f"out{step}"
         shutil.copytree(base, out)
 
@@ -37,7 +36,8 @@ def main(folder: str, how: str) -> None:
         shutil.rmtree(out)
         if ended == "done":
             break
-    print(f"interrupted at {step - 1} steps")
+        step += int(stride)
+    print(f"there are fewer than {step} steps")
 
 
 if __name__ == "__main__":

@@ -589,9 +589,16 @@ def test_a_sealer_halted_at_a_step_while_another_one_seals(tmp_path, step, strid
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("how", ["kill", "fail"])
-def test_a_sealer_interrupted_at_every_step(tmp_path, how):
-    command = [sys.executable, "-m", "tests.runs.crash_seal", str(tmp_path), how]
+@pytest.mark.parametrize(
+    ("how", "first", "stride"),
+    [
+        ("kill", 1, 4),
+        ("fail", 3, 4),
+        *(pytest.param(how, 1, 1, marks=pytest.mark.slow) for how in ("kill", "fail")),
+    ],
+)
+def test_a_sealer_interrupted_at_its_steps(tmp_path, how, first, stride):
+    command = [sys.executable, "-m", "tests.runs.crash_seal", str(tmp_path), how, str(first), str(stride)]
     done = started(command, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
     assert int(done.stdout.split()[-2]) > 30

@@ -204,7 +204,7 @@ def peak(folder: str, threads: int) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux says of a process")
 def test_four_threads_take_the_memory_of_one(tmp_path):
     folder = tiny.checkpoint(
-        tmp_path, hidden_size=768, num_hidden_layers=8, num_attention_heads=12, intermediate_size=3072
+        tmp_path, hidden_size=768, num_hidden_layers=4, num_attention_heads=12, intermediate_size=3072
     )
     weights = (folder / "model.safetensors").stat().st_size
     found = {}
@@ -214,6 +214,6 @@ def test_four_threads_take_the_memory_of_one(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         worked, found[threads] = json.loads(done.stdout.splitlines()[-1])
         assert worked == threads
-    assert weights > 220 * 10**6
+    assert weights > 110 * 10**6
     assert found[4] - found[1] < weights, "a second copy has all of them"
     assert found[4] <= 1.2 * found[1], found
