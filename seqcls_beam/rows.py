@@ -79,6 +79,17 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
+def leaves(kind: pa.DataType) -> int:
+    """Columns without parts that a type is made of: as many as Parquet stores it in."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return leaves(kind.storage_type)
+    if pa.types.is_map(kind):
+        return leaves(kind.key_type) + leaves(kind.item_type)
+    if is_list(kind):
+        return leaves(kind.value_type)
+    return sum(leaves(field.type) for field in kind) if pa.types.is_struct(kind) else 1
+
+
 def with_lists(kind: pa.DataType) -> pa.DataType:
     """A type with plain lists in place of views and of lists of one length, of which Arrow reads no null of Parquet."""
     if is_list(kind):

@@ -19,9 +19,12 @@ from seqcls_beam.preparation.job import Job, Source, label_type
 from seqcls_beam.preparation.keys import digests, duplicate_key, pair_up
 from seqcls_beam.preparation.rejects import Rejects
 from seqcls_beam.reading.records import read_unit
+from seqcls_beam.rows import decoded_bytes
 from seqcls_beam.runs import progress
 from seqcls_beam.schema import Mark
 
+MAX_NAME_BYTES = 2**16
+"""Of an id, and of the labels of a row: rows of a partition have theirs in memory at once, several times over."""
 _JUDGED = 40  # characters from which a language can be told
 
 
@@ -136,6 +139,7 @@ class _Rows:
 
     def examples(self) -> pa.RecordBatch:
         """What is left of them when all steps are done."""
+        self._refuse_long_ids()
         self._split()
         self._label()
         self._clean()
@@ -152,6 +156,17 @@ class _Rows:
 
     def _kept(self, name: str) -> pa.Array:
         return self._rows[f"kept {name}"]
+
+    def _refuse_long_ids(self) -> None:
+        name = self._source.layout.options.id_column
+        if name is not None:
+            self._drop_long(_as_strings(self._kept(name)), name)
+
+    def _drop_long(self, names: pa.Array, column: str) -> None:
+        """Reject rows whose id, or whose labels, are too long to be names."""
+        sizes = decoded_bytes(names)
+        told = [f"{column} has {size} bytes; at most {MAX_NAME_BYTES}" for size in sizes[sizes > MAX_NAME_BYTES]]
+        self._drop(pa.array(sizes > MAX_NAME_BYTES), "record_too_large", told)
 
     def _split(self) -> None:
         given, name = self._source.split, self._job.config.splits.split_column
@@ -184,6 +199,7 @@ class _Rows:
         self._drop(strange, "unknown_label", [wrong[row] for row in sorted(wrong)])
         where = ",".join(job.label_columns)
         self._drop(missing.filter(pc.invert(strange)), "missing_label", f"{where} holds none that can be read")
+        self._drop_long(self._rows["label"], where)
         if known:
             self._rename(known)
 

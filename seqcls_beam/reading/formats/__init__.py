@@ -7,6 +7,7 @@
     inflate, pieces   open a piece, undo its compression
     witness           what was read of a file, to be asked for once more
     lines             bytes → whole lines, and which lines belong to a byte range
+    fed               lines as the reader of csv is fed with them
     encodings         what bytes are as text
     signatures        first bytes of what is no text
     json_text, json_faults, json_types   JSON lines that the fast parser does not take; the types of columns

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.reading.formats.classes import Classes, strange
-from seqcls_beam.reading.formats.columns import Layout, nulled, shown, true_rows
+from seqcls_beam.reading.formats.columns import Layout, nulled, shown, taken, true_rows
+from seqcls_beam.rows import leaves
 from seqcls_beam.schema import REJECT_VALUE, record
 
 MAX_RECORD_BYTES = 16 * 2**20  # a larger record is rejected
 MAX_RAW_BYTES = 64 * 2**20  # of a rejected record with more bytes …
 CLIPPED_BYTES = 2**20  # … only the first so many are kept
+MAX_CELLS = 2**22  # of rows that are made at once, nulls among them: a row without values has as many as any
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Fault:
             raw=lambda _: self.raw,
             consumed=self.consumed,
         )
+
+
+def rows_at_once(schema: pa.Schema) -> int:
+    """How many rows of some columns may be made at once."""
+    return max(1, MAX_CELLS // max(1, sum(leaves(each.type) for each in schema)))
 
 
 def columns_schema(layout: Layout) -> pa.Schema:
@@ -146,7 +153,7 @@ def _reject_column(rejects: dict[int, tuple[str, str]], raw: Callable[[int], byt
     good = np.ones(rows, bool)
     index[bad] = np.arange(len(bad))
     good[bad] = False
-    return pa.StructArray.from_arrays(made, fields=fields).take(pa.array(index, mask=good))
+    return taken(pa.StructArray.from_arrays(made, fields=fields), pa.array(index, mask=good))
 
 
 def _writable(details: list[str]) -> list[str]:

@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats.encodings import of
-from seqcls_beam.rows import with_lists
+from seqcls_beam.rows import leaves, with_lists
 from seqcls_beam.schema import classes_of, with_classes
 
+_TAKEN = 2**28  # bytes reserved at once
 _MANY = 20  # columns that a sentence names
-MAX_KEPT = 2**15
-"""Columns that may be kept: each takes some kilobytes in every stage, whatever stands in it."""
+MAX_KEPT = 2**14
+"""Columns that may be kept, those in structs too: each takes some kilobytes in every stage, whatever stands in it."""
 _NAMES = reprlib.Repr()
 _NAMES.maxstring, _NAMES.fillvalue = 80, "…"
 
@@ -100,11 +101,6 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None, where: str =
     names, pins = _requests(options, needed, [] if there is None else there.names, format)
     if options.id_column is not None and options.id_column not in names:
         names.insert(0, options.id_column)
-    if len(names) > MAX_KEPT:
-        raise ValueError(
-            f"{len(names):,} columns of {where} would be kept, such as {shown(names[-1])}, and at most {MAX_KEPT:,} "
-            "can be; name those that are wanted with --keep_columns"
-        )
     for name in texts:
         if pins.get(name, pa.string()) != pa.string():
             raise ValueError(f"column {shown(name)} is asked for as {pins[name]}, and is the text, which is a string")
@@ -121,6 +117,12 @@ def pin(options: ReadOptions, format: str, there: pa.Schema | None, where: str =
             f"are of several, or objects without keys; {untyped(without[0], options)}"
         )
     kept = [pa.field(name, pins.get(name) or types.get(name, pa.string())) for name in names]
+    count = sum(leaves(field.type) for field in kept)
+    if count > MAX_KEPT:
+        raise ValueError(
+            f"{count:,} columns of {where} would be kept, such as {shown(names[-1])}, and at most {MAX_KEPT:,} "
+            "can be; name those that are wanted with --keep_columns"
+        )
     # As a string a class number is kept by its name; true is no number.
     numbers = [field for field in there or () if pins.get(field.name) not in (pa.string(), pa.bool_())]
     classes = {field.name: classes_of(field) for field in numbers}
@@ -312,6 +314,17 @@ def invalid_rows(values: Iterable[bytes | None]) -> list[int]:
         except UnicodeDecodeError:
             bad.append(row)
     return bad
+
+
+def taken(values: pa.Array, index: pa.Array) -> pa.Array:
+    """Values by their numbers, as `take` has them; null where there is none.
+
+    Arrow reserves what a value takes on average for every row, so that a long one among nulls would be terabytes.
+    """
+    step = max(1, _TAKEN * len(values) // max(values.nbytes, 1))
+    if len(index) <= step:
+        return values.take(index)
+    return pa.concat_arrays([values.take(index.slice(low, step)) for low in range(0, len(index), step)])
 
 
 def nulled(values: pa.Array, rows: Iterable[int]) -> pa.Array:

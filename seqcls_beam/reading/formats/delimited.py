@@ -6,7 +6,6 @@ next line: a stray quote costs one row and not the rest of the file.
 """
 
 import csv
-import io
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
@@ -21,11 +20,13 @@ from seqcls_beam.config import ReadOptions
 from seqcls_beam.reading.formats import blocks
 from seqcls_beam.reading.formats.blocks import Block, Fault
 from seqcls_beam.reading.formats.columns import Layout, cast, listed, other_delimiter, shown, text_columns
+from seqcls_beam.reading.formats.fed import Fed
 from seqcls_beam.reading.formats.lines import MAX_LINES, Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 from seqcls_beam.schema import LOSSES
 
 _UNCLOSED = "unexpected end of data"  # as the csv module says it
+MAX_NAMES = 2**18  # columns of a file: more are not read, since each takes some kilobytes while they are looked at
 SEARCHED, _AGAIN = 64 * 2**20, 4  # bytes that may be read in vain for ends of quotes, and more for each byte read
 
 
@@ -220,6 +221,8 @@ class _Reader:
                     problem = records.rejects[0][1]
                 elif any("\0" in name for name in records.fields[: records.counts[0]]):
                     problem = "it holds U+0000"
+                elif records.counts[0] > MAX_NAMES:
+                    problem = f"it names {records.counts[0]} columns; at most {MAX_NAMES} are read"
                 if problem is not None or isinstance(records, Fault):
                     yield Fault(0, "unreadable_file", f"its header: {problem}", b"", 0)
                     return
@@ -259,7 +262,7 @@ class _Reader:
 
         Each line is of a record, or blank; where there is one column, a blank line is a record.
         """
-        fed = _Fed(lines)
+        fed = Fed(lines)
         width = len(self.header)
         at = 0  # the line where the next record begins
         while at < len(lines):
@@ -273,11 +276,12 @@ class _Reader:
             at = past
         return None
 
-    def _some(self, lines: Lines, fed: "_Fed", at: int, final: bool, width: int) -> tuple[_Records, int, bool]:
+    def _some(self, lines: Lines, fed: Fed, at: int, final: bool, width: int) -> tuple[_Records, int, bool]:
         """Lines from one on → (some records, the line behind the last of them, False where one is open from there)."""
         records = _Records(lines)
         counts, begin, end = records.counts, at, len(lines)
-        while at < end and len(counts) < MAX_LINES:
+        most = _most(width)
+        while at < end and len(counts) < most:
             # Else, if each line opened a quote that nothing closes, each would be looked for to the end of the file.
             alone = self._searched > SEARCHED + _AGAIN * (lines.offset + int(lines.begins[at]))
             reader = csv.reader(islice(fed.lines(at), 1) if alone else fed.lines(at), self._dialect)
@@ -289,9 +293,10 @@ class _Reader:
                         raise csv.Error(_UNCLOSED)
                     if fields or width == 1:
                         records.add(fields or [""], first - begin, past - begin)
-                        width = width or len(fields)
+                        if not width:
+                            width, most = len(fields), _most(len(fields))
                     first = past
-                    if len(counts) == MAX_LINES:
+                    if len(counts) >= most:
                         break
                 at = first
             except csv.Error as error:
@@ -310,31 +315,11 @@ class _Reader:
         return records, at, True
 
 
+def _most(width: int) -> int:
+    """How many records of so many fields may be made at once."""
+    return max(1, min(MAX_LINES, blocks.MAX_CELLS // max(width, 1)))
+
+
 def _size(lines: Lines, first: int, past: int) -> int:
     """The bytes of some lines as stored, without the last line end."""
     return int(lines.closes[past - 1] - lines.begins[first])
-
-
-class _Fed:
-    """Lines as the csv reader is fed with them; of a million no more are made at once than two windows."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self._made: dict[int, list[str]] = {}
-
-    def lines(self, at: int) -> Iterator[str]:
-        """The lines from one on, with their ends."""
-        low = at - at % MAX_LINES
-        first = self._from(low, at - low)
-        behind = range(low + MAX_LINES, len(self._lines), MAX_LINES)
-        return chain(first, chain.from_iterable(map(self._from, behind))) if behind else first
-
-    def _from(self, low: int, skipped: int = 0) -> Iterator[str]:
-        if low not in self._made:
-            while len(self._made) > 1:
-                del self._made[next(iter(self._made))]
-            starts, past = self._lines.starts, low + MAX_LINES
-            data = memoryview(self._lines.data)[starts[low] : starts[past] if past < len(starts) else None]
-            self._made[low] = list(io.StringIO(str(data, "utf-8", "replace"), newline=""))
-        made = self._made[low]
-        return map(made.__getitem__, range(skipped, len(made)))

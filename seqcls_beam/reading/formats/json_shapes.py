@@ -2,7 +2,7 @@
 
 from json import JSONDecodeError
 
-from seqcls_beam.reading.formats.json_text import Object, expect, skip, space, value_at
+from seqcls_beam.reading.formats.json_text import expect, outline_at, skip, space
 
 OF_ARRAY = "jq -c '.[]'"
 OF_OBJECTS = "jq -c ."
@@ -33,7 +33,7 @@ def other_shape(text: str, *, objects: bool, cut: bool) -> tuple[str, str] | Non
     if first not in ("[", "{"):
         return None
     try:
-        end = value_at(text, at)[1]
+        end = outline_at(text, at)[1]
     except ValueError:
         if objects or not (_unfinished(text, at) or (cut and first == "[")):
             return None
@@ -66,8 +66,8 @@ def _unfinished(text: str, at: int) -> bool:
 def count_values(text: str) -> int | None:
     """Rows that would be in a line that is one array, or several objects; None where it is neither, or no JSON."""
     try:
-        at = space(text, 0)
-        value, end = value_at(text, at)
+        first = space(text, 0)
+        value, end = outline_at(text, first)
         at = space(text, end)
         if type(value) is list:
             expect(text, at, "")
@@ -75,8 +75,8 @@ def count_values(text: str) -> int | None:
         count = 1
         while at < len(text):
             expect(text, at, "{")
-            at = space(text, value_at(text, at)[1])
+            at = space(text, outline_at(text, at)[1])
             count += 1
     except ValueError:
         return None
-    return count if count > 1 and type(value) is Object else None
+    return count if count > 1 and text[first] == "{" else None

@@ -6,11 +6,14 @@ from json import JSONDecodeError
 from typing import Any
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NO_NUMBER = re.compile(rb"(?:NaN|Inf(?:inity)?)[ \t\r\n]*[,}\]]")
 _PLAIN_NAME = re.compile(r'"([^"\\\x00-\x1f]*+)"[ \t\n\r]*+:[ \t\n\r]*+')
 
 
 class Number(str):
     """A number as it is written."""
+
+    __slots__ = ()  # half the memory
 
 
 class Object(list[tuple[str, Any]]):
@@ -37,6 +40,9 @@ def _refuse(constant: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=Object)
+_OUTLINER = json.JSONDecoder(parse_int=bool, parse_float=bool, parse_constant=_refuse, object_pairs_hook=bool)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BEFORE_VALUES = ",[{"
 
 
 def members(text: str) -> list[tuple[str, Any, int, int]]:
@@ -96,10 +102,26 @@ def _name(text: str, at: int) -> tuple[str, int]:
 
 def value_at(text: str, at: int) -> tuple[Any, int]:
     """Where a value begins → the value, and where it has ended."""
+    return _value(_DECODER, text, at)
+
+
+def outline_at(text: str, at: int) -> tuple[Any, int]:
+    """The same for a value of any size: its numbers and objects are only True or False."""
+    return _value(_OUTLINER, text, at)
+
+
+def _value(decoder: json.JSONDecoder, text: str, at: int) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, at)
+        return decoder.raw_decode(text, at)
     except RecursionError:
         return Deep(), skip(text, at)
+
+
+def has_more_values(text: str, most: int) -> bool:
+    """Whether arrays and objects in JSON text have more values than so many, which is told without making them."""
+    if len(text) <= most or sum(map(text.count, _BEFORE_VALUES)) <= most:
+        return False
+    return sum(map(_STRING.sub("", text).count, _BEFORE_VALUES)) > most
 
 
 def skip(text: str, at: int) -> int:
@@ -124,3 +146,15 @@ def skip(text: str, at: int) -> int:
             at = space(text, at + 1)
         at = space(text, at + 1)
         at = _name(text, at)[1] if open_[-1] == "}" else at
+
+
+def no_numbers(data: bytes) -> list[int]:
+    """Where NaN or Infinity may stand as a value: `pyarrow.json` takes them, and JSON has no such thing."""
+    found = []
+    for word in (b"NaN", b"Inf"):
+        at = data.find(word)
+        while at >= 0:
+            if _NO_NUMBER.match(data, at):
+                found.append(at)
+            at = data.find(word, at + 1)
+    return found

@@ -21,18 +21,19 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from seqcls_beam.config import ReadOptions
-from seqcls_beam.reading.formats.blocks import Block, Fault
-from seqcls_beam.reading.formats.columns import Layout, requested, shown, text_columns, untyped
+from seqcls_beam.reading.formats import blocks
+from seqcls_beam.reading.formats.blocks import Block, Fault, rows_at_once
+from seqcls_beam.reading.formats.columns import Layout, requested, shown, taken, text_columns, untyped
 from seqcls_beam.reading.formats.json_faults import EXACT, Column, narrow
 from seqcls_beam.reading.formats.json_shapes import OF_ARRAY, OF_OBJECTS, count_values, other_shape
-from seqcls_beam.reading.formats.json_text import Object, members
+from seqcls_beam.reading.formats.json_text import Object, has_more_values, members, no_numbers
 from seqcls_beam.reading.formats.json_types import infer
 from seqcls_beam.reading.formats.lines import Lines, read_lines
 from seqcls_beam.reading.formats.pieces import Piece, sampled
 
+MAX_VALUES = 2**18  # of a record: more are rejected, since each takes up to 400 bytes in Python's parser
 LEAF = 16  # lines that are read one by one where the parser raises; more of them the longer it goes on raising
 BLANK = b" \t\r\n"
-_NO_NUMBER = re.compile(rb"(?:NaN|Inf(?:inity)?)[ \t\r\n]*[,}\]]")
 _ROW = re.compile(r"in row (\d+)")
 
 
@@ -82,9 +83,13 @@ def read(file: Any, piece: Piece, layout: Layout) -> Iterator[Block | Fault]:
                 yield lost
                 return
             first = not _filled(lines)
-        block = lines if isinstance(lines, Fault) else parser.block(lines)
-        if isinstance(block, Fault) or len(block.positions):
-            yield block
+        if isinstance(lines, Fault):
+            yield lines
+            continue
+        for low in range(0, len(lines), parser.most):
+            block = parser.block(lines.some(low, min(low + parser.most, len(lines))))
+            if len(block.positions):
+                yield block
 
 
 class Parser:
@@ -105,6 +110,7 @@ class Parser:
             self.columns.append(Column(name, f"{json.dumps(name)}:", type, numbers, numbers and name in pins))
         # A key that a struct lacks is only seen where the parser may infer it.
         self.unexpected = "infer" if any(_has(field.type, pa.types.is_struct) for field in self.schema) else "ignore"
+        self.most = rows_at_once(self.schema)  # lines of a block
         self.doubles = [field.name for field in self.schema if _has(field.type, pa.types.is_floating)]
         # Of the lines under way: number → (reason, detail), number → what is read of it.
         self.rejects: dict[int, tuple[str, str]] = {}
@@ -112,23 +118,24 @@ class Parser:
 
     def block(self, lines: Lines) -> Block:
         """Lines → the rows among them."""
+        self.rejects = {**lines.invalid, **_crowded(lines)}
         blank, odd, candidates = self._look(lines)
-        self.rejects.update(lines.invalid)
         self._one_by_one(lines, odd)
-        parsed = [*self._parse(lines, candidates), *self._narrowed()]
+        # Where the parser infers, it makes a column of every key that some row has.
+        most = 4 * blocks.MAX_CELLS // max(lines.data.count(b":"), 1) if self.unexpected == "infer" else self.most
+        parsed = [*self._parse(lines, candidates, max(most, 1)), *self._narrowed()]
         table = pa.concat_tables([table for _, table in parsed]) if parsed else self.schema.empty_table()
         rows = np.setdiff1d(np.arange(len(lines)), blank, assume_unique=True) if len(blank) else np.arange(len(lines))
         columns = {name: _joined(table[name]) for name in self.schema.names}
-        rejects: dict[int, tuple[str, str]] = {}
-        if len(parsed) > 1 or self.rejects:
+        rejects = self.rejects
+        if len(parsed) > 1 or rejects:
             # Every row to its place; rejected ones are null.
             place = np.full(len(lines), -1, np.int64)
             place[np.concatenate([np.empty(0, np.int64), *(numbers for numbers, _ in parsed)])] = np.arange(len(table))
             index = pa.array(place[rows], mask=place[rows] < 0)
-            columns = {name: values.take(index) for name, values in columns.items()}
-            bad = np.searchsorted(rows, np.array(list(self.rejects), np.int64)).tolist()
-            rejects = dict(zip(bad, self.rejects.values(), strict=True))
-            self.rejects = {}
+            columns = {name: taken(values, index) for name, values in columns.items()}
+            bad = np.searchsorted(rows, np.array(list(rejects), np.int64)).tolist()
+            rejects = dict(zip(bad, rejects.values(), strict=True))
         return Block(
             positions=lines.positions[rows],
             texts=[columns[name] for name in self.layout.texts],
@@ -139,7 +146,7 @@ class Parser:
         )
 
     def _look(self, lines: Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lines → (blank ones, those that are read one by one, those that may be parsed)."""
+        """Lines → of those that are not rejected (blank ones, those read one by one, those that may be parsed)."""
         view = np.frombuffer(lines.data, np.uint8)
         plain = (view[lines.starts] == ord("{")) & (view[lines.ends - 1] == ord("}"))
         empty = lines.starts == lines.ends
@@ -149,15 +156,16 @@ class Parser:
             plain[line] = bare.startswith(b"{") and bare.endswith(b"}")
             if not bare:
                 blank.append(line)
-        plain[[line for line in np.searchsorted(lines.ends, _no_numbers(lines.data)) if line < len(lines)]] = False
-        plain[list(lines.invalid)] = False
-        odd = np.setdiff1d(np.flatnonzero(~plain), [*blank, *lines.invalid], assume_unique=True)
+        plain[[line for line in np.searchsorted(lines.ends, no_numbers(lines.data)) if line < len(lines)]] = False
+        plain[list(self.rejects)] = False
+        odd = np.setdiff1d(np.flatnonzero(~plain), [*blank, *self.rejects], assume_unique=True)
         return np.sort(np.array(blank, np.int64)), odd, np.flatnonzero(plain)
 
-    def _parse(self, lines: Lines, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """Line numbers → (numbers, their rows); lines that are no rows are rejected."""
-        leaf, window = LEAF, len(numbers)
+    def _parse(self, lines: Lines, numbers: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """Line numbers → (numbers, their rows), at most so many at once; lines that are no rows are rejected."""
+        leaf, window = LEAF, most
         while len(numbers):
+            window = min(window, most)
             some = numbers[:window]
             table, stop = self._try(_joined_lines(lines, some), len(some))
             if table is not None:
@@ -166,7 +174,7 @@ class Parser:
             elif stop is not None:
                 # Where line after line is refused, asking costs more than reading them.
                 leaf = LEAF if stop else 2 * leaf
-                yield from self._parse(lines, some[:stop])
+                yield from self._parse(lines, some[:stop], most)
                 self._one_by_one(lines, some[stop : stop + leaf])
                 numbers, window = numbers[min(stop + leaf, window) :], 2 * max(stop, leaf)
             elif len(some) > LEAF:
@@ -224,9 +232,9 @@ class Parser:
 
 
 def _object(line: str) -> Object | None:
-    """Line → its members, if it is an object."""
+    """Line → its members, if it is an object that is not too large."""
     bare = line.strip()
-    if not (bare.startswith("{") and bare.endswith("}")):
+    if not (bare.startswith("{") and bare.endswith("}")) or has_more_values(line, MAX_VALUES):
         return None
     try:
         return Object((name, value) for name, value, _, _ in members(line))
@@ -237,6 +245,15 @@ def _object(line: str) -> Object | None:
 def _pins(options: ReadOptions) -> dict[str, pa.DataType]:
     """Columns whose type was asked for."""
     return {name: type for name, type in map(requested, options.keep_columns or ()) if type is not None}
+
+
+def _crowded(lines: Lines) -> dict[int, tuple[str, str]]:
+    """Lines that have too many values: number → (reason, detail)."""
+    long = [
+        line for line in np.flatnonzero(lines.ends - lines.starts > MAX_VALUES).tolist() if line not in lines.invalid
+    ]
+    crowded = [line for line in long if has_more_values(lines.line(line).decode(), MAX_VALUES)]
+    return dict.fromkeys(crowded, ("record_too_large", f"arrays and objects of it have more than {MAX_VALUES} values"))
 
 
 def _lost(lines: Lines | Fault, piece: Piece, encoding: str) -> Fault | None:
@@ -292,18 +309,6 @@ def _joined_lines(lines: Lines, numbers: np.ndarray) -> Any:
     if last - first + 1 == len(numbers) and lines.ends[last] < len(lines.data):
         return memoryview(lines.data)[lines.starts[first] :]
     return b"\n".join([*(lines.line(line) for line in numbers.tolist()), b""])
-
-
-def _no_numbers(data: bytes) -> list[int]:
-    """Where NaN or Infinity may stand as a value: `pyarrow.json` takes them, and JSON has no such thing."""
-    found = []
-    for word in (b"NaN", b"Inf"):
-        at = data.find(word)
-        while at >= 0:
-            if _NO_NUMBER.match(data, at):
-                found.append(at)
-            at = data.find(word, at + 1)
-    return found
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam.reading.formats.columns import nulled
-from seqcls_beam.rows import decoded_bytes, is_list
+from seqcls_beam.rows import decoded_bytes, is_list, leaves
 
 MAX_ROWS = 2**16  # rows handed over at a time …
 _STEP = 2**10  # … and decoded at once: more are not faster
@@ -129,15 +129,15 @@ def _steps(
     parquet: Any, file: Any, how: dict[str, Any], group: int, names: list[str], chunk: int
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a row group as they are decoded; where there are lists of strings, strings in dictionaries."""
-    leaves = [parquet.schema.column(number) for number in range(len(parquet.schema))]
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    stored = [parquet.schema.column(number) for number in range(len(parquet.schema))]
+    texts = [leaf.path for leaf in stored if leaf.physical_type == "BYTE_ARRAY"]
     options = {"row_groups": [group], "columns": names, "use_threads": False}
 
     def by_dictionary(some: list[str], **how: Any) -> Any:
         return pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=some, **how)
 
     # Of a store only the beginnings of the columns are asked for.
-    looked = by_dictionary(texts, **{**how, "pre_buffer": False, "buffer_size": 2**20})
+    looked = by_dictionary(texts, **{**how, "pre_buffer": False, "buffer_size": 2**16 if how["buffer_size"] else 2**20})
     try:
         first, readable = next(looked.iter_batches(1, **options), None), True
     except OSError as error:
@@ -147,7 +147,7 @@ def _steps(
     # Now that a row is read, the metadata of its columns can be asked for: where they are damaged or encrypted, reading
     # raises, and pyarrow's own look at them ends the process.
     facts = parquet.metadata.row_group(group)
-    read = [(leaves[number], facts.column(number)) for number in _numbers(parquet.schema_arrow, names)]
+    read = [(stored[number], facts.column(number)) for number in _numbers(parquet.schema_arrow, names)]
     inside = [(leaf, column) for leaf, column in read if leaf.max_repetition_level]
     values = sum(column.num_values for _, column in inside)
     rows = most = min(MAX_ROWS, _rows(8 * chunk, facts.num_rows, max(facts.total_byte_size, _LEVELS * values)))
@@ -189,21 +189,10 @@ def _numbers(schema: pa.Schema, names: list[str]) -> list[int]:
     found: list[int] = []
     before = 0
     for field in schema:
-        past = before + _leaves(field.type)
+        past = before + leaves(field.type)
         found += range(before, past) if field.name in names else []
         before = past
     return found
-
-
-def _leaves(kind: pa.DataType) -> int:
-    """How many columns a type is stored as."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return _leaves(kind.storage_type)
-    if pa.types.is_map(kind):
-        return _leaves(kind.key_type) + _leaves(kind.item_type)
-    if is_list(kind):
-        return _leaves(kind.value_type)
-    return sum(_leaves(field.type) for field in kind) if pa.types.is_struct(kind) else 1
 
 
 def _largest(values: pa.Array) -> int:

@@ -1,12 +1,13 @@
 """Files that are read in a time that grows as they do, whatever stands in them."""
 
+import json
 import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from seqcls_beam.reading.formats import columns, delimited
+from seqcls_beam.reading.formats import blocks, columns, delimited, json_text, jsonl
 from seqcls_beam.reading.formats.json_faults import Column, narrow
 from tests.reading.reader import brief, rows, stored
 
@@ -60,6 +61,80 @@ def test_more_columns_than_can_be_kept_are_refused(monkeypatch):
         assert len(rows(stored(data, name), keep_columns=("text", "k7"))) == 1
     with pytest.raises(ValueError, match=said):
         rows(stored(files["wide.parquet"], "wide.parquet"))
+
+
+def test_a_record_of_too_many_values_is_rejected_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(jsonl, "MAX_VALUES", 100)
+    good = [
+        '{"text":"first"}',
+        '{"text":"' + ",[{" * 300 + '"}',  # nothing of it is a value
+        '{"text":"' + '\\\\\\",' * 300 + '"}',
+        '{"text":"many","x":[' + "0," * 97 + "0]}",
+    ]
+    bad = [
+        '{"text":"many","x":[' + "0," * 98 + "0]}",
+        '{"text":"many",' + ",".join(f'"{key}":1' for key in range(100)) + "}",
+        '{"text":"many","x":[' + "[]" * 100 + "]}",
+        '{"text":"many","x":[' + "{}," * 100 + "NaN]}",
+    ]
+    for each in (good + bad, bad):
+        found = brief(stored("\n".join(each).encode(), "values.jsonl"))
+        assert [row[1] for row in found if len(row) == 2] == [json.loads(row)["text"] for row in each if row in good]
+        assert [row[1:] for row in found if len(row) == 3] == [("record_too_large", row.encode()) for row in bad]
+
+
+def test_quotes_that_are_no_ends_are_not_looked_at_over_and_over():
+    began = time.process_time()
+    assert not json_text.has_more_values('{"' + '\\"' * 200_000 + "," * 1000, 500)
+    assert time.process_time() - began < 5
+
+
+def test_rows_of_many_columns_are_made_some_at_a_time(monkeypatch):
+    """Whatever is made at once, a row is what it was; and what it lacks is null."""
+    names = [f"n{i}" for i in range(40)]
+    whole = {"text": "good", **dict.fromkeys(names, "1"), "s": {"a": 1, "b": "x"}}
+    some = [{"text": "short"}, {"text": "odd", "s": {"b": "y"}}, {"text": "other", "s": {"c": 1}}, {"text": 5}]
+    line = ",".join(["good", *names])
+    files = {
+        "cells.jsonl": "\n".join(json.dumps(each) for each in [whole, *some * 30, whole]),
+        "cells.csv": "\n".join([",".join(["text", *names]), line, *["a"] * 30, line, *["b,c"] * 30, line]),
+    }
+    for name, data in files.items():
+        uri = stored(data.encode(), name)
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks, "MAX_CELLS", 2**40)
+            expected = rows(uri, keep_columns=("*",))
+        for cells in (1, 100, 1000):
+            with monkeypatch.context() as patch:
+                patch.setattr(blocks, "MAX_CELLS", cells)
+                assert rows(uri, keep_columns=("*",)) == expected
+
+
+def test_a_long_row_among_many_rejects_reserves_nothing_for_them():
+    long = "x" * 2**23
+    for first, others in ((f'{{"text":{long}}}', '{"text":"a"}'), (f'{{"text":"{long}"}}', '{"text":a}')):
+        found = brief(stored("\n".join([first, *[others] * 60_000]).encode(), "long.jsonl"))
+        assert len(found) == 60_001
+        assert {len(row) for row in found[1:]} == ({2} if others.endswith('"}') else {3})
+
+
+def test_a_header_of_too_many_names_is_not_read(monkeypatch):
+    monkeypatch.setattr(delimited, "MAX_NAMES", 10)
+    for count in (10, 11):
+        names = ["text", *(f"n{i}" for i in range(count - 1))]
+        uri = stored((",".join(names) + "\n" + ",".join([*names[1:], "good"]) + "\n").encode(), "names.csv")
+        (row,) = rows(uri)
+        said = row["reject"] and (row["reject"]["reason"], row["reject"]["detail"])
+        assert said == (
+            None if count == 10 else ("unreadable_file", "its header: it names 11 columns; at most 10 are read")
+        )
+
+
+def test_fields_of_structs_count_among_the_columns_that_are_kept(monkeypatch):
+    monkeypatch.setattr(columns, "MAX_KEPT", 10)
+    row = {"text": "good", "x": {f"k{i}": [i] for i in range(11)}}
+    with pytest.raises(ValueError, match="11 columns of the first files would be kept"):
+        rows(stored(json.dumps(row).encode(), "struct.jsonl"), keep_columns=("x",))
 
 
 def _wide(names):
