@@ -789,3 +789,16 @@ def test_the_summary_says_what_was_done(tmp_path, capsys):
     for part in ("102 in, 100 kept, 1 removed, 1 rejected", "duplicate 1", "empty_text 1", "leaks", "class weights",
                  "majority class", "length p50 / p99 / max"):  # fmt: skip
         assert part in said
+
+
+def test_ids_and_labels_that_are_too_long_to_be_names_are_rejected(tmp_path):
+    source = labelled(sentences(60))
+    for row, size in zip(source, (2**16 - 8, 2**16 - 7), strict=False):
+        row["id"] = "i" * size
+    source[2]["label"] = "l" * 2**16
+    out = run(source, tmp_path / "out", "--id_column=id", *ALL_TRAIN)
+    assert [(row["reason"], row["detail"].split()[0]) for row in rejected(out)] == [
+        ("record_too_large", "id"),
+        ("record_too_large", "label"),
+    ]
+    assert source[0]["id"] in {row["id"] for row in rows(out, "train")}

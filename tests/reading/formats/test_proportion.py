@@ -38,7 +38,7 @@ def test_names_that_stand_twice_are_found_among_many():
 
 
 def test_columns_are_found_among_many():
-    names = [f"n{i}" for i in range(20_000)]
+    names = [f"n{i}" for i in range(16_000)]
     data = ",".join(["text", *names]) + "\n" + ",".join(["good", *names]) + "\n"
     began = time.process_time()
     (row,) = rows(stored(data.encode(), "wide.csv"), keep_columns=("*",))
@@ -133,7 +133,7 @@ def test_a_header_of_too_many_names_is_not_read(monkeypatch):
 def test_fields_of_structs_count_among_the_columns_that_are_kept(monkeypatch):
     monkeypatch.setattr(columns, "MAX_KEPT", 10)
     row = {"text": "good", "x": {f"k{i}": [i] for i in range(11)}}
-    with pytest.raises(ValueError, match="11 columns of the first files would be kept"):
+    with pytest.raises(ValueError, match=r"11 columns of .*would be kept"):
         rows(stored(json.dumps(row).encode(), "struct.jsonl"), keep_columns=("x",))
 
 
