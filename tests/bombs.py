@@ -107,3 +107,10 @@ def of_bundle(folder: Path, scale: int) -> Path:
 def of_long_texts(folder: Path, scale: int) -> Path:
     line = f'{{"text":"{WORDS[:1000_000]}","label":"a"}}\n'.encode()
     return packed(folder / "long.jsonl.zst", repeat(line, 20 * scale))
+
+
+def of_keys(folder: Path, scale: int) -> Path:
+    """A JSON line with a key of its own for every value."""
+    path = folder / "keys.jsonl"
+    path.write_text('{"text":"good",' + ",".join(f'"k{key:x}":{key % 10}' for key in range(1000 * scale)) + "}\n")
+    return path

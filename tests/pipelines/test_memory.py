@@ -48,6 +48,7 @@ SLOW = [
     ("classify", bombs.of_quote, (), 1),
     ("classify", bombs.of_object, (), 1),
     ("classify", bombs.of_line, (), 1),
+    ("classify", bombs.of_keys, (), 1),
     ("evaluate", bombs.of_gold, ("--label_column=gold", "--id_column=id"), None),
 ]
 """Commands, and the code they end with: None where they would go on for hours, and are ended."""
