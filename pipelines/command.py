@@ -73,7 +73,7 @@ def _harmless(message: str) -> str:
 
     Names of files may hold any sign, and so may what a store answers.
     """
-    return re.sub(r"(\S{300})\S{400,}(\S{300})", r"\1…\2", shown(storage.without_password(message), name=True))
+    return re.sub(r"(\S{300})\S{400,}(\S{300})", r"\1…\2", shown(storage.without_secrets(message), name=True))
 
 
 class GoesOn(Exception):

@@ -27,9 +27,9 @@ def planning() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise _NotPlanned(_of_system(error) if error.errno else storage.without_password(str(error)), 2) from error
+        raise _NotPlanned(_of_system(error) if error.errno else storage.without_secrets(str(error)), 2) from error
     except (ValueError, ImportError) as error:  # of an extra: it says which
-        raise _NotPlanned(storage.without_password(str(error)), 2) from error
+        raise _NotPlanned(storage.without_secrets(str(error)), 2) from error
     except (InputChanged, InputFailed, storage.StoreError) as error:
         raise _NotPlanned(str(error), 1) from error
     except OSError as error:
@@ -89,7 +89,7 @@ def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
 
 
 def _of_system(error: OSError) -> str:
-    return storage.without_password(failures.of_system(error))
+    return storage.without_secrets(failures.of_system(error))
 
 
 def _wants_debug(argv: list[str]) -> bool:

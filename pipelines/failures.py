@@ -127,7 +127,7 @@ def sentence(error: Exception) -> str:
 
 def fault(error: Exception) -> str:
     """What is said of an error that no sentence was written for."""
-    told = storage.without_password(sentence(error))
+    told = storage.without_secrets(sentence(error))
     return f"{told[:_LONGEST]} (a fault of the program; --debug shows where)"
 
 

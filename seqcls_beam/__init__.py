@@ -17,7 +17,8 @@ Read from the top: a room imports only rooms above it.
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket
       names.py         how files are named
-      discretion.py    what of a name or a sentence may be shown: no password, no key
+      discretion.py    what of a name may be shown: no password, no key
+      sentences.py     the same of a sentence, a log or a traceback, whoever wrote it
       identity.py      what tells a file from its later self, and how it is packed
       arrow.py         a file system as Arrow opens it
       faults.py        what goes wrong at a store, as one kind of error

@@ -1,4 +1,4 @@
-"""What is shown and published of URIs, headers and options: never a password, a key or a signature."""
+"""What is shown and published of names: never a password, a key or a signature."""
 
 import itertools
 import json
@@ -47,10 +47,10 @@ def test_no_password_is_shown_whatever_signs_are_in_it(protocol):
         uri = f"{protocol}://me:{password}@{host}/a/b.jsonl"
         assert storage.without_password(uri) == f"{protocol}://{host}/a/b.jsonl"
         for text in around(uri):
-            shown = storage.without_password(text)
+            shown = storage.without_secrets(text)
             assert S not in shown, text
             assert f"{protocol}://{host}/a/b.jsonl" in shown
-            assert storage.without_password(shown) == shown
+            assert storage.without_secrets(shown) == shown
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,9 +60,9 @@ def test_no_value_of_a_name_that_speaks_of_keys_is_shown(name):
         uri = f"https://host/a{begin}{where}{name}={value}&y=2"
         assert storage.without_password(uri) == f"https://host/a{begin}{where}{name}=...&y=2"
         for text in (*around(uri), f"simplecache::{uri}", *around(uri.removesuffix("&y=2"))):
-            shown = storage.without_password(text)
+            shown = storage.without_secrets(text)
             assert S not in shown, text
-            assert storage.without_password(shown) == shown
+            assert storage.without_secrets(shown) == shown
 
 
 @pytest.mark.parametrize("value", RANDOM)
@@ -86,24 +86,23 @@ def test_no_value_that_only_a_machine_makes_is_shown(value):
         ("https://h/a?x=1;token=hunter2;y=2", "https://h/a?x=1;token=...;y=2"),
         ("https://h/a?x=1&amp;sig=hunter2", "https://h/a?x=1&amp;sig=..."),
         ("https://h/a?key=p;hunter2", "https://h/a?key=..."),
-        ("--token=hunter2 --hf-token hunter2", "--token=... --hf-token ..."),
         ("abfs://c@a.dfs.core.windows.net/p?sv=2024&sig=hunter2", "abfs://c@a.dfs.core.windows.net/p?sv=2024&sig=..."),
-        ("'Authorization': 'Basic bWU6hunter2=='", "'Authorization': '...'"),
-        ("Authorization: Bearer hunter2", "Authorization: ..."),
-        ("('Authorization', 'Basic hunter2')", "('Authorization', '...')"),
-        ("'Proxy-Authorization': b'Basic hunter2'", "'Proxy-Authorization': b'...'"),
-        ("Set-Cookie: sid=hunter2; path=/", "Set-Cookie: ..."),
-        ("'X-Api-Key': 'hunter2'", "'X-Api-Key': '...'"),
-        ("--s3_secret_access_key=hunter2 --region=x", "--s3_secret_access_key=... --region=x"),
-        ("['--azure_connection_string', 'hunter2']", "['--azure_connection_string', '...']"),
-        ("{'key': 'hunter2', 'secret': 'hunter2', 'anon': False}", "{'key': '...', 'secret': '...', 'anon': False}"),
-        ('{"account_key": "hunter2=="}', '{"account_key": "..."}'),
-        ("Auth(login='hunter2', password='hunter2', encoding='x')", "Auth(login='...', password='...', encoding='x')"),
+        ("https://me:hunter2%40host/a", "https://host/a"),
+        ("https://hunter2%2540host/a", "https://host/a"),
+        ("https://me%3Ahunter2%40host/a", "https://host/a"),
+        ("//me:hunter2@host/a", "//host/a"),
+        ("/me:hunter2@host/a", "/host/a"),  # as a local name
+        ("http:\\\\me:hunter2@host/a", "http:\\\\host/a"),
+        ("/data/http:\\me:p@hunter2@host/a", "/data/http:\\host/a"),
+        ("http:me:hunter2@host/a", "http:host/a"),
+        ("jdbc:postgresql://me:hunter2@host/db?user=me&password=hunter2", "jdbc:postgresql://host/db?user=me&password=..."),
+        ("jdbc:sqlserver://h:1433;user=me;password=hunter2;x=1", "jdbc:sqlserver://h:1433;user=me;password=...;x=1"),
+        ("https://h/a?pw=hunter2&pin=hunter2&code=hunter2", "https://h/a?pw=...&pin=...&code=..."),
         ("key AKIAIOSFODNN7EXAMPLE is unknown", "key ... is unknown"),
         ("hf_abcdefghijklmnopqrstuvwxyzABCDEFGH", "..."),
     ],
 )  # fmt: skip
-def test_no_secret_of_headers_and_options_is_shown(said, shown):
+def test_no_secret_of_a_name_is_shown(said, shown):
     assert storage.without_password(said) == shown
     assert storage.without_password(shown) == shown
 
@@ -117,9 +116,12 @@ def test_no_secret_of_headers_and_options_is_shown(said, shown):
         *("hf://datasets/u/r@main/f.jsonl", "me@example.org asks for http://host/a, and you@example.org"),
         *('{"url":"http://host:8080","mail":"a@b.org"}', "'http://host:8080','a@b'", "http://h/a?x=1, http://h/b?y=2."),
         *("https://h/a?design=abc&day=2026-11-20T10:00:00Z&page=12", "https://h/a?versionId=3HL4kqtJlcpXroDTDmJrmSpXd3d"),
+        *("https://h/a?country_code=de&country=pin", "/data/token=abc/x"),
+        *("https://h/run_date=2026-01-01/x?versionId=hunter2", "/in/a password=b/api_key=c.csv"),
+        *("//host/share", "/in/c@d", "hdfs://h/a;password=x", "gs://b/u%40x/y"),
         *("https://h/a?name=my-long-dataset-name-2026-11-20", "run 0123456789abcdef0123456789abcdef"),
         *("https://hub/org/model/resolve/0123456789abcdef0123456789abcdef01234567/x", "--label_column=key"),
-        *("--tokens=5 --token_column=x", "{'key': 5}", "Unexpected token: '}'", "a basic idea of the key: none"),
+        *("--tokens=5 --token_column=x"),
         *("Cannot connect to host 127.0.0.1:1 ssl:default [Connect call failed ('127.0.0.1', 1)]", "memory://x/o", ""),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ def read(flag: str, file: str) -> Any:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{option}: there is no such file") from error
     except OSError as error:
-        why = error.strerror or storage.without_password(str(error))
+        why = error.strerror or storage.without_secrets(str(error))
         raise storage.StoreError(f"{option} cannot be read: {why}") from error
     try:
         return orjson.loads(data)

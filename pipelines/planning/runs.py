@@ -62,7 +62,7 @@ def planned(config: ClassifyConfig) -> Plans:
             if not (config.run.relabel or len(nights) > 1):
                 raise
             what = "stay as it is" if config.run.relabel else "fail"
-            say(f"{name or 'the table'} would {what}: {storage.without_password(str(error))}", 0)
+            say(f"{name or 'the table'} would {what}: {storage.without_secrets(str(error))}", 0)
             usage.append(isinstance(error, ValueError | FileNotFoundError))
     if not found:
         refuse_other(config.run.output)

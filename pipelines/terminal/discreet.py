@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from seqcls_beam.signs import shown
-from seqcls_beam.storage import without_password
+from seqcls_beam.storage import without_secrets
 
 
 def install() -> None:
@@ -29,8 +29,8 @@ def install() -> None:
 
 
 def hidden(text: str) -> str:
-    """Lines, such as a traceback, as they may be shown."""
-    return shown(without_password(text), keep="\n\t")
+    """Lines, such as a traceback or news of work, as they may be shown."""
+    return shown(without_secrets(text), keep="\n\t")
 
 
 class _Records:

@@ -10,9 +10,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from pipelines.terminal import screen
-from seqcls_beam.signs import shown
-from seqcls_beam.storage import without_password
+from pipelines.terminal import discreet, screen
 
 Thing = TypeVar("Thing")
 
@@ -31,7 +29,7 @@ def watching(bar: Callable[[Console, threading.Event], None], line: Callable[[],
 
     def plain() -> None:
         while not done.wait(PLAIN_SECONDS):
-            print(shown(without_password(line()), keep="\n"), file=sys.stderr, flush=True)
+            print(discreet.hidden(line()), file=sys.stderr, flush=True)
 
     draw = partial(bar, console, done) if console.is_terminal else plain
     thread = threading.Thread(target=draw, daemon=True)

@@ -70,7 +70,7 @@ def carry_out(wanted: Promotion) -> tuple[bool, str]:
     except storage.StoreError:
         raise
     except OSError as error:
-        raise RunError(f"{LATEST} in {shown} cannot be written: {storage.without_password(str(error))}") from error
+        raise RunError(f"{LATEST} in {shown} cannot be written: {storage.without_secrets(str(error))}") from error
     if wanted.before == wanted.version:
         return True, f"{LATEST} in {shown} names {wanted.version} already"
     return True, f"promoted: {LATEST} in {shown} names {wanted.version}, and before {wanted.before or 'nothing'}"

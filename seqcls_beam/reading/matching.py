@@ -47,7 +47,7 @@ def match(pattern: str) -> list[Found]:
     try:
         return _elsewhere(pattern, uri)
     except Exception as error:  # what a client of a store raises is its own
-        shown, said = storage.without_password(pattern), storage.without_password(str(error).strip().partition("\n")[0])
+        shown, said = storage.without_password(pattern), storage.without_secrets(str(error).strip().partition("\n")[0])
         if shown not in said:
             said = f"{shown} cannot be listed: {said or type(error).__name__}"
         kind = ValueError if isinstance(error, (ValueError, ImportError)) else storage.StoreError

@@ -78,7 +78,7 @@ def record(store: Store, version: Version, why: list[str]) -> Approval:
     except storage.StoreError:
         raise
     except OSError as error:
-        raise RunError(f"{shown} cannot be written: {storage.without_password(str(error))}") from error
+        raise RunError(f"{shown} cannot be written: {storage.without_secrets(str(error))}") from error
 
 
 def read_judged(store: Store, partition: str, number: int) -> tuple[Version, dict[str, Any]]:

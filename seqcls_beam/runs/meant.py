@@ -28,7 +28,7 @@ def labelling(name: str) -> Published:
     try:
         return _labelling(storage.absolute(name))
     except RunError as error:
-        raise RunError(storage.without_password(str(error))) from None
+        raise RunError(storage.without_secrets(str(error))) from None
 
 
 def _labelling(path: str) -> Published:

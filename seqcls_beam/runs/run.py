@@ -35,7 +35,7 @@ class RunError(RuntimeError):
     """The run published nothing, for a reason its user can act on; no password is said with it."""
 
     def __init__(self, said: str) -> None:
-        super().__init__(storage.without_password(said))
+        super().__init__(storage.without_secrets(said))
 
 
 _RESERVED = (OVER, "publish-", ".", "_")

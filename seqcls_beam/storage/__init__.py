@@ -44,6 +44,7 @@ from seqcls_beam.storage.names import local_path as local_path
 from seqcls_beam.storage.names import named as named
 from seqcls_beam.storage.names import resolved as resolved
 from seqcls_beam.storage.remote import Remote
+from seqcls_beam.storage.sentences import without_secrets as without_secrets
 from seqcls_beam.storage.stores import connect as connect
 from seqcls_beam.storage.updating import update as update
 from seqcls_beam.storage.writing import creating as creating

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from seqcls_beam.storage.discretion import without_password
 from seqcls_beam.storage.retries import Passing
+from seqcls_beam.storage.sentences import without_secrets
 
 _LONGEST = 500
 """Characters of what a client says; a proxy may answer with a whole page."""
@@ -33,7 +34,7 @@ def told(name: str) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, NotADirectoryError, ImportError, StoreError):
         raise
     except Exception as error:
-        shown, said = without_password(name), " ".join(without_password(str(error)).split())[:_LONGEST]
+        shown, said = without_password(name), " ".join(without_secrets(str(error)).split())[:_LONGEST]
         kind = "" if isinstance(error, Passing) else f"{type(error).__name__}: "
         said = said if shown in said else f"{shown}: {kind}{said}".removesuffix(": ")
         raise (Replaced if kind == "FileExpired: " else StoreError)(said) from None

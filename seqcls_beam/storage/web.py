@@ -15,6 +15,7 @@ from fsspec.implementations.http import HTTPFile, HTTPFileSystem
 
 from seqcls_beam.storage.discretion import without_password
 from seqcls_beam.storage.retries import BUSY, Passing
+from seqcls_beam.storage.sentences import without_secrets
 
 # No limit of the whole: a file that is fetched at once may take hours.
 _PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
@@ -46,7 +47,7 @@ class Web(HTTPFileSystem):
         except aiohttp.TooManyRedirects:
             raise OSError(f"{shown}: the server leads from one address to another without an end") from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            said = without_password(str(error)) or type(error).__name__
+            said = without_secrets(str(error)) or type(error).__name__
             # A server to which nothing leads may be a slip of the pen.
             never = isinstance(error, (aiohttp.ClientConnectorError, ValueError))
             raise (OSError if never else Passing)(f"{shown}: no answer ({said})") from None
@@ -93,7 +94,7 @@ class _Ranged(HTTPFile):
                     )
                 data = bytes(await answer.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Passing(f"{shown}: no answer ({without_password(str(error)) or type(error).__name__})") from None
+            raise Passing(f"{shown}: no answer ({without_secrets(str(error)) or type(error).__name__})") from None
         if len(data) != end - start:
             raise Passing(f"{shown}: the server gives {len(data)} bytes of {end - start}")
         return data

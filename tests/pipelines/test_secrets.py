@@ -17,6 +17,19 @@ pytestmark = pytest.mark.engine
 
 SECRETS = ("hunter2", "hunter3", "aHVudGVyMg", "bWU6")  # a password, a signature, and both as a header has them
 
+SAID = " ".join(
+    [
+        *("http://me:p/hunter2@host/a?sig=hunter3", "//me:hunter2@host/a", "password=hunter2", "api_key: hunter2"),
+        *(
+            "AccountName=a;AccountKey=hunter2;x=1",
+            '{"secret": "hunter2"}',
+            "HF_TOKEN=hunter2",
+            "/a?X-Amz-Signature=hunter3",
+        ),
+    ]
+)
+"""What a library says, in forms that hold a secret."""
+
 
 def rows(bad: int = 0) -> bytes:
     """Lines of JSON, the last of them none."""
@@ -117,7 +130,7 @@ def test_a_crash_and_a_warning(tmp_path):
     code = (
         "import logging, sys, threading, warnings\n"
         "from pipelines.ending import exit_code\n"
-        "URI = 'http://me:p/hunter2@host/a?sig=hunter3'\n"
+        f"URI = {SAID!r}\n"
         "def command(argv):\n"
         "    logging.warning('of %s\\x1b[2J', URI)\n"
         "    warnings.warn(f'of {URI}')\n"
@@ -143,6 +156,11 @@ def test_a_crash_and_a_warning(tmp_path):
     "given",
     [
         ["classify", "--input=http://me:p/hunter2@127.0.0.1:1/a.jsonl?sig=hunter3"],
+        ["classify", "--input=//me:hunter2@host/a.jsonl", "--exclude=http:\\\\me:hunter2@host/a"],
+        ["classify", "--input=http:\\\\me:hunter2@host/a.jsonl"],
+        ["classify", "--input=http://me:hunter2%40127.0.0.1:1/a.jsonl?pw=hunter3"],
+        ["prepare", "--input=jdbc:postgresql://me:hunter2@host/db?password=hunter2"],
+        ["evaluate", "--labeled=http:me:hunter2@host/a"],
         ["classify", "--input=nothing.jsonl", "--exclude=https://h/?sig=hunter3"],
         ["classify", "--model=https://me:hunter2@127.0.0.1:1/m", "--input=nothing.jsonl"],
         ["classify", "--subscription=https://me:hunter2@host/?token=hunter3"],

@@ -35,7 +35,7 @@ def fetched(uri: str, pick: Pick) -> Iterator[Path]:
         except (storage.MissingPackage, CheckpointError):
             raise
         except Exception as error:
-            said = storage.without_password(str(error))
+            said = storage.without_secrets(str(error))
             passing = isinstance(error, storage.StoreError) or (isinstance(error, OSError) and of_the_system(error))
             raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {said})", passing) from error
         yield folder

@@ -31,7 +31,7 @@ def version_in(folder: str) -> str | None:
     except storage.MissingPackage:
         raise
     except Exception as error:
-        why = storage.without_password(str(error))
+        why = storage.without_secrets(str(error))
         passing = isinstance(error, storage.StoreError) and not storage.is_local(folder)
         passing = passing or (isinstance(error, OSError) and of_the_system(error))
         raise CheckpointError(f"{shown}: cannot be fetched ({type(error).__name__}: {why})", passing) from error
