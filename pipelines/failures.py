@@ -36,6 +36,7 @@ _DO = {
 """What to do where a system says so."""
 
 _LONGEST = 600
+_TRACEBACK = "Traceback (most recent call last)"
 _WORKER = re.compile(r'message: ("(?:[^"\\]|\\.)*").*log_location: "[^"]*/(?:seqcls_beam|pipelines)/')
 """A log entry of a worker in a process of its own, of this program's."""
 
@@ -60,7 +61,7 @@ def show(error: BaseException) -> None:
 
 
 def log_to_stderr() -> None:
-    """Show warnings, but no traceback of what the command itself will say in a sentence."""
+    """Show warnings, without tracebacks, and nothing of what the command itself will say in a sentence."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Ours())
     logging.basicConfig(handlers=[handler])
@@ -78,9 +79,19 @@ class _Ours(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         if not _is_worker(record):
+            text = text if _debug else _without_traceback(text)
             return f"seqcls_beam: {text}" if record.name.startswith("seqcls_beam") else f"{record.name}: {text}"
         found = _WORKER.search(text)
         return f"seqcls_beam: {ast.literal_eval(found[1])}" if found else text
+
+
+def _without_traceback(text: str) -> str:
+    """The first line of what was logged, and what error came with it."""
+    said, trace, _ = text.partition(_TRACEBACK)
+    if not trace:
+        return text
+    lines = [said.strip().partition("\n")[0], text.rstrip().rpartition("\n")[2]]
+    return ": ".join(filter(None, lines))[:_LONGEST]
 
 
 def _is_worker(record: logging.LogRecord) -> bool:
@@ -88,11 +99,13 @@ def _is_worker(record: logging.LogRecord) -> bool:
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:
-    """Whether a record is news: a failure is told by who started what failed."""
+    """Whether a record is news: of a failure that Beam logs, who started what failed tells."""
     if _debug:
         return True
+    if not record.name.startswith("apache_beam."):
+        return True
     text = logging.Formatter().format(record)
-    if "Traceback (most recent call last)" in text or isinstance(_explained(text), RunError):
+    if _TRACEBACK in text or isinstance(_explained(text), RunError):
         return False
     return not _is_worker(record) or _WORKER.search(text) is not None
 

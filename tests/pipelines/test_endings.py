@@ -43,6 +43,18 @@ def plan(config):
     raise OSError(5, "Input/output error", "/in/file")
 classify.plan = plan
 """
+LIBRARY = """
+import logging
+import pipelines.classify as classify
+def plan(config):
+    try:
+        [][7]
+    except IndexError:
+        logging.getLogger("some.library").warning("nothing could be renewed\\nfor now", exc_info=True)
+        logging.getLogger("apache_beam.some.module").error("a step failed", exc_info=True)
+    raise OSError(5, "Input/output error", "/in/file")
+classify.plan = plan
+"""
 IN_WORKER = """
 import seqcls_beam.transforms.classify as classify
 def read(unit, layout):
@@ -181,6 +193,15 @@ def test_a_fault_is_one_sentence_and_debug_shows_where(warm, folder, tmp_path):
     assert done.code == 1 and done.err.startswith("Traceback (most recent call last):") and done.err.endswith(said)
     done = warm.run(words, setup=DISK)
     assert (done.code, done.err) == (1, "seqcls_beam: Input/output error: /in/file\n")
+
+
+def test_of_a_traceback_that_a_library_logs_its_first_line_is_shown(warm, folder, tmp_path):
+    words = classify(folder, tmp_path / "out")
+    done = warm.run(words, setup=LIBRARY)
+    said = "some.library: nothing could be renewed: IndexError: list index out of range\n"
+    assert done.err == f"{said}seqcls_beam: Input/output error: /in/file\n"
+    done = warm.run([*words, "--debug"], setup=LIBRARY)
+    assert "for now\nTraceback" in done.err and "a step failed\nTraceback" in done.err
 
 
 @pytest.mark.parametrize(
