@@ -38,7 +38,7 @@ runner options are passed on to Beam, such as
   --runner=DataflowRunner --project=P --region=R --temp_location=gs://...
 
 exit codes: 0 published (or already published), 1 failed and nothing published (of several nights or partitions: one
-of them failed), 2 wrong usage, 130 and 143 interrupted by Ctrl-C and by SIGTERM
+of them failed), 2 wrong usage, 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM
 """
 """What `--help` of every command ends with."""
 

@@ -13,6 +13,8 @@ from seqcls_beam.runs.run import RunError
 
 GOES_ON = "start the run again and it goes on where it stopped"
 
+_TOLD = (signal.SIGTERM, signal.SIGHUP)
+
 
 class _NotPlanned(Exception):
     """What ends a command before anything starts: (sentence, exit code)."""
@@ -51,7 +53,8 @@ def exit_code(
         failures.log_to_stderr()
         before = standard.lost()
         try:
-            code = command(argv)
+            with interrupts.raising():  # no more than that: what is said of an end is said to its end
+                code = command(argv)
             if (why := standard.lost()) and why != before:
                 say(f"the standard output takes nothing more ({why}); what was published stays published", code)
         except SystemExit:  # of --help and --version
@@ -62,7 +65,7 @@ def exit_code(
         except BaseException as error:
             number = interrupts.asked()
             if number is not None or isinstance(error, KeyboardInterrupt):
-                how = "told to end (SIGTERM)" if number == signal.SIGTERM else "interrupted"
+                how = f"told to end ({signal.Signals(number).name})" if number in _TOLD else "interrupted"
                 code = tell(f"{how}: {after}", 128 + (number or 2))
             elif isinstance(error, Exception):
                 code = _told(error, tell)

@@ -75,7 +75,7 @@ GROUPS: dict[str, type] = {
 UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several workers have some
 _EXIT_CODES = """\
 exit codes: 0 evaluated, every gate passed; 1 failed; 2 wrong usage; 3 evaluated, and a gate did not pass;
-130 and 143 interrupted by Ctrl-C and by SIGTERM
+129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM
 """
 
 

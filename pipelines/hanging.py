@@ -11,7 +11,7 @@ from pipelines.command import say
 from pipelines.interrupts import wake
 from seqcls_beam.runs.progress import Reader, Seen
 
-_LAST_SECONDS = 30.0
+_LAST_SECONDS = 60.0
 """That a run has to end once it was told to, before its process is ended."""
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends a command in an orderly way, a second one at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one ends a command in an orderly way, a second one at once."""
 
 import atexit
 import logging
@@ -10,10 +10,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
-_DEFAULTS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+_WAKING = signal.SIGURG
+"""Nobody else sends it, and a process that has no handler for it passes over it."""
 _asked: list[int] = []
+_raising = False
 _woken = threading.Event()
 _folders: list[str] = []
 
@@ -35,9 +42,12 @@ def asked() -> int | None:
 
 
 def wake() -> None:
-    """Have the main thread raise `KeyboardInterrupt`, which nobody asked for."""
+    """Have the main thread raise `KeyboardInterrupt`, which nobody asked for, also where SIGINT is ignored.
+
+    Nothing happens where that is in no command.
+    """
     _woken.set()
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident or 0, _WAKING)
 
 
 @contextmanager
@@ -52,7 +62,7 @@ def folder() -> Iterator[str]:
 
 
 def end_at_once() -> None:
-    """From now on either signal ends this process without a traceback: a command that is still being imported."""
+    """From now on each of them ends this process without a traceback: a command that is still being imported."""
     for number, default in _DEFAULTS.items():
         if signal.getsignal(number) is default:
             signal.signal(number, _end_at_once)
@@ -60,25 +70,44 @@ def end_at_once() -> None:
 
 @contextmanager
 def heeded() -> Iterator[None]:
-    """Either signal raises `Interrupted` in the main thread until the block ends, and a second one ends the process.
+    """The first of them is noted until the block ends, and a second one ends the process; see `raising`.
 
-    A signal that is ignored stays ignored. From the first one on no thread and no log says anything of its own.
+    A signal that is ignored stays ignored.
     """
-    handled = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) in (default, _end_at_once)]
-    if not handled or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    handled = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) in (default, _end_at_once)]
     said = threading.excepthook, sys.unraisablehook
-    before = {number: signal.signal(number, _raise) for number in handled}
+    before: dict[int, Any] = {number: signal.signal(number, _raise) for number in handled}
+    before[_WAKING] = signal.signal(_WAKING, _wake)
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: set by no Python
         if _asked and _end_at_once not in before.values():  # else this process is at its end
             logging.disable(logging.NOTSET)
             threading.excepthook, sys.unraisablehook = said
-        _asked.clear()
+        if handled:
+            _asked.clear()
+        _woken.clear()
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Where signals are heeded, the first one raises `Interrupted` in the main thread until the block ends.
+
+    From then on no thread and no log says anything of its own.
+    """
+    global _raising
+    before, _raising = _raising, True
+    try:
+        if _asked:  # while all this was prepared
+            _interrupt(_asked[0])
+        yield
+    finally:
+        _raising = before
 
 
 def over(code: int) -> None:
@@ -89,13 +118,21 @@ def over(code: int) -> None:
             atexit.register(signal.signal, number, signal.SIG_IGN)  # Python takes handlers away at its very end
 
 
-def _raise(number: int, _: object) -> None:
-    if _woken.is_set():
+def _wake(_: int, __: object) -> None:
+    if _raising and _woken.is_set():
         _woken.clear()
         raise KeyboardInterrupt
+
+
+def _raise(number: int, _: object) -> None:
     if _asked:
         _end_at_once(number, _)
     _asked.append(number)
+    if _raising:
+        _interrupt(number)
+
+
+def _interrupt(number: int) -> NoReturn:
     _clear()
     logging.disable(logging.CRITICAL)
     threading.excepthook = sys.unraisablehook = _silent

@@ -120,7 +120,14 @@ def test_the_screen_never_decides_the_code_of_what_is_published(warm, published,
     assert "seqcls_beam:" not in silent.out, "what is for the standard error came to the other one"
 
 
-@pytest.mark.parametrize(("number", "how"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "told to end (SIGTERM)")])
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "told to end (SIGTERM)"),
+        (signal.SIGHUP, "told to end (SIGHUP)"),
+    ],
+)
 @pytest.mark.parametrize(("setup", "until", "lines"), [(SLOW, "seqcls_beam: run ", 2), (PLANNING, "planning", 2)])
 def test_a_signal_ends_a_command_in_one_sentence(warm, folder, tmp_path, setup, until, lines, number, how):
     command = warm.start(classify(folder, tmp_path / "out"), setup=setup)
@@ -133,6 +140,22 @@ def test_a_signal_ends_a_command_in_one_sentence(warm, folder, tmp_path, setup, 
     assert done.err.count("\n") == lines
     assert done.err.endswith(f"seqcls_beam: {how}: start the run again and it goes on where it stopped\n")
     assert list((folder / "tmp").glob("seqcls_beam-*")) == list((folder / "tmp").glob("beam-*")) == []
+
+
+def test_a_signal_while_a_command_begins_or_tells_its_end(warm, folder, tmp_path):
+    words = classify(folder, tmp_path / "out")
+    send = "import signal, pipelines.{m} as m; was = m.{name}; "
+    send += "m.{name} = lambda *said: (signal.raise_signal(signal.SIGINT), was(*said))[1]\n"
+    done = warm.run(words, setup=send.format(m="failures", name="log_to_stderr"))
+    said = "seqcls_beam: interrupted: start the run again and it goes on where it stopped\n"
+    assert (done.code, done.err) == (130, said)
+    done = warm.run(words, setup=DISK + send.format(m="failures", name="show"))
+    assert (done.code, done.err) == (1, "seqcls_beam: Input/output error: /in/file\n")
+    second = (
+        "calls = iter((0, 1)); raised = signal.raise_signal; signal.raise_signal = lambda n: next(calls) and raised(n)"
+    )
+    done = warm.run(words, setup=send.format(m="terminal.standard", name="lost") + second)
+    assert done.code == 0 and labels(tmp_path / "out").num_rows == 60
 
 
 def test_an_evaluation_that_is_told_to_end_leaves_nothing(warm, folder):

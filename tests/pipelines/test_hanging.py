@@ -1,17 +1,15 @@
 """A step that hangs ends the run, and says what it was at."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from pipelines.hanging import Hanging, Watch
 from seqcls_beam.runs.progress import Seen
+from tests import forked, tiny
 from tests.corpora import texts, write_jsonl
 
 SLOW = """
-import sys, time
+import itertools, signal, time, types
+import pipelines.hanging as hanging
 import seqcls_beam.transforms.classify as classify
 from seqcls_beam.schema import Mark
 
@@ -21,12 +19,20 @@ def slow(unit, layout):
     for batch in read(unit, layout):
         yield batch
         if Mark.of(unit).unit == 1:
+            steps = itertools.count(time.monotonic(), 400)
+            hanging.time = types.SimpleNamespace(monotonic=lambda: next(steps))
             time.sleep(600)
 
-classify.read_unit_again = slow
-from pipelines.classify import main
-sys.exit(main(sys.argv[1:]))
+made = hanging.Watch.__init__
+
+def often(self, *how):
+    made(self, *how)
+    self._pause = 0.5
+
+classify.read_unit_again, hanging.Watch.__init__ = slow, often
+signal.signal(signal.SIGINT, signal.{handler})
 """
+"""One unit hangs, and from then on whoever looks at a clock is told that 400 s are over."""
 
 
 class Told:
@@ -128,23 +134,19 @@ def test_a_run_that_is_over_while_it_is_looked_at_has_not_hung():
 
 @pytest.mark.engine
 def test_a_run_that_hangs_ends_with_its_unit_and_goes_on_when_started_again(tmp_path):
+    """Also where SIGINT is ignored, as a shell has it for what runs in the background of a script."""
     write_jsonl(tmp_path / "in.jsonl", [{"text": each} for each in texts(300)])
-    argv = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", "--unit_bytes=2000", "--threads=1"]
-    slow = tmp_path / "slow.py"
-    slow.write_text(SLOW)
-    root = Path(__file__).parents[2]
-    ran = subprocess.run(
-        [sys.executable, str(slow), *argv, "--step_timeout=20"],
-        capture_output=True, text=True, timeout=120, check=False, cwd=root, env={"PYTHONPATH": str(root), "PATH": ""},
-    )  # fmt: skip
-    assert ran.returncode == 1, ran.stderr
-    last = ran.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"seqcls_beam: unit 1 ({tmp_path}/in.jsonl) gave no sign of life for 20 s (--step_timeout)")
-    assert "Traceback" not in ran.stderr and not (tmp_path / "out/labels").exists()
-    assert not list(tmp_path.glob("out/_attempts/*/lease")) and not list(tmp_path.glob("out/_attempts/*/progress"))
-
-    again = subprocess.run(
-        [sys.executable, "-m", "pipelines.classify", *argv], capture_output=True, text=True, timeout=120, check=False,
-        cwd=root,
-    )  # fmt: skip
-    assert again.returncode == 0 and "of them done before" in again.stderr, again.stderr
+    model = tiny.checkpoint(tmp_path / "model")
+    with forked.quiet(tmp_path) as warm:
+        for handler in ("SIG_IGN", "default_int_handler"):
+            out = tmp_path / handler
+            argv = ["classify", f"--input={tmp_path}/in.jsonl", f"--model={model}", f"--output={out}"]
+            argv += ["--unit_bytes=2000", "--threads=1"]
+            ran = warm.run([*argv, "--step_timeout=600"], setup=SLOW.format(handler=handler))
+            assert ran.code == 1, ran.err
+            told = f"seqcls_beam: unit 1 ({tmp_path}/in.jsonl) gave no sign of life for 600 s (--step_timeout): "
+            assert ran.err.splitlines()[-1].startswith(told)
+            assert "Traceback" not in ran.err and not (out / "labels").exists()
+            assert not list(out.glob("_attempts/*/lease")) and not list(out.glob("_attempts/*/progress"))
+        again = warm.run(argv)
+    assert again.code == 0 and "of them done before" in again.err, again.err

@@ -1,6 +1,7 @@
 """How the end of a job of a portable engine is told, whatever the engine said."""
 
 import atexit
+import os
 import signal
 import sys
 import threading
@@ -85,7 +86,7 @@ def test_who_stops_waiting_takes_the_job_away(number):
         cancelled = 0
 
         def wait_until_finish(self) -> None:
-            threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, number]).start()
+            threading.Timer(0.1, os.kill, [os.getpid(), number]).start()
             time.sleep(20)
 
         def cancel(self) -> None:
@@ -95,7 +96,7 @@ def test_who_stops_waiting_takes_the_job_away(number):
     # As a command has it that a person started; what runs beside something else may have it ignored.
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(interrupts.Interrupted) as caught, interrupts.heeded():
+    with pytest.raises(interrupts.Interrupted) as caught, interrupts.heeded(), interrupts.raising():
         _wait(job, job.cancel)
     signal.signal(signal.SIGINT, interrupt)
     assert job.cancelled == 1 and signal.getsignal(signal.SIGTERM) == before
