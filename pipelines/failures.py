@@ -25,12 +25,26 @@ _EXPECTED = re.compile(
 _OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?\w+Error: \[Errno (\d+)\] ([^:]*?)(?:: ('.*'|\".*\"))?" + _STEP)
 """What a disk or a file system says."""
 
+_OF_MEMORY = re.compile(
+    r"^(?:RuntimeError: )?(?:[\w.]*\.)?_?(?:Array|Arrow)?MemoryError:? ?(?:(?:Unable to allocate|malloc|realloc)\b.*)?"
+    + _STEP
+    + "|"
+    r"\bcan't start new thread|DefaultCPUAllocator: (?:can't|not enough)"
+)
+"""What Python, numpy, Arrow and torch say where there is no more memory, as the last line of a traceback."""
+_MEMORY = (
+    "this process gets no more memory, or threads: give it more (ulimit -v, ulimit -u, the limit of a container) and "
+    "start it again, it goes on from what is done"
+)
+
 _DO = {
     errno.ENOSPC: "make room and start it again, it goes on from there",
     errno.EDQUOT: "make room and start it again, it goes on from there",
     errno.EACCES: "who runs this may not, so let them, or name another place",
     errno.EPERM: "who runs this may not, so let them, or name another place",
     errno.EROFS: "name another place",
+    errno.ENOMEM: "give it more memory, and start it again",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f)",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 """What to do where a system says so."""
@@ -120,7 +134,10 @@ def explained(error: Exception) -> Exception:
 def _explained(text: str) -> RunError | None:
     if said := _EXPECTED.findall(text):
         return RunError(said[-1])
-    found = _OF_THE_SYSTEM.search(text.rstrip().rpartition("\n")[2])
+    last = text.rstrip().rpartition("\n")[2]
+    if _OF_MEMORY.search(last):
+        return RunError(_MEMORY)
+    found = _OF_THE_SYSTEM.search(last)
     if found is None:
         return None
     file = ast.literal_eval(found[3]) if found[3] else None

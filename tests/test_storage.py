@@ -305,3 +305,9 @@ def test_keys_that_nobody_would_read_are_refused_and_not_told(uri):
 def test_what_is_published_holds_no_secret(uri, shown):
     assert storage.without_password(uri) == shown
     assert storage.without_password(shown) == shown
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+def test_a_full_disk_says_of_which_file():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), storage.creating("/dev/full") as file:
+        file.write(b"x" * 100_000)

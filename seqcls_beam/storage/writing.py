@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and of which one of many processes creates one."""
 
+import errno
 import os
 import secrets
 import stat
@@ -47,6 +48,17 @@ def ensure_puts(uri: str) -> None:
         connect(uri)[0].rm_file(connect(probe)[1])
 
 
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """What says that a disk takes no more says of which file: of several disks that tells which one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.filename is None:
+            error.filename = path
+        raise
+
+
 def _has(fs: Any, path: str, size: int) -> bool:
     try:
         return int(fs.info(path)["size"]) == size
@@ -63,7 +75,7 @@ def creating(uri: str) -> Iterator[IO[bytes]]:
     fs, path = connect(uri)
     if is_local(uri):
         make_folder(os.path.dirname(path))
-        with open(path, "wb") as local:
+        with _naming(path), open(path, "wb") as local:
             yield local
             local.flush()
             os.fsync(local.fileno())
@@ -143,7 +155,7 @@ def _write_aside(path: str, data: bytes, scratch: str | None) -> str:
     make_folder(folder)
     aside = os.path.join(folder, f".{os.path.basename(path)}-{secrets.token_hex(8)}")
     try:
-        with open(aside, "xb") as file:
+        with _naming(aside), open(aside, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -232,6 +232,8 @@ def test_of_a_traceback_that_a_library_logs_its_first_line_is_shown(warm, folder
     [
         ("OSError(5, 'Input/output error', '/in/file')", "Input/output error: /in/file"),
         ("OSError(28, 'No space left on device', '/f')", "No space left on device: /f; make room and start it again"),
+        ("MemoryError", "this process gets no more memory, or threads: give it more (ulimit -v"),
+        ('RuntimeError("can\'t start new thread")', "this process gets no more memory, or threads: give it more"),
         ("KeyError('text')", 'KeyError: "text" (a fault of the program; --debug shows where)'),
     ],
 )
