@@ -124,9 +124,9 @@ def _local(options: PipelineOptions) -> Iterator[FnApiRunner | None]:
         return
     direct.direct_running_mode = None  # else Beam has a command of its own
     with interrupts.folder() as folder:
-        # A Ctrl-C comes to all processes of a terminal: this one answers for all, while they are imported, too.
+        # Ctrl-C and SIGHUP come to all processes of a terminal: this one answers for all, also while they are imported.
         words = [sys.executable, "-m", "seqcls_beam.transforms.worker", folder]
-        yield FnApiRunner(SubprocessSDKEnvironment.from_command_string(f"trap '' INT; exec {shlex.join(words)}"))
+        yield FnApiRunner(SubprocessSDKEnvironment.from_command_string(f"trap '' INT HUP; exec {shlex.join(words)}"))
 
 
 @contextmanager

@@ -248,9 +248,9 @@ def test_a_failure_of_a_worker_is_told_once_by_who_started_it(warm, folder, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGINT, 1.0), (signal.SIGTERM, 1.0), (signal.SIGINT, 15.0)])
+@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGHUP, 1.0), (signal.SIGTERM, 1.0), (signal.SIGINT, 15.0)])
 def test_worker_processes_end_with_the_command(folder, tmp_path, number, seconds):
-    """All of a terminal's processes get a Ctrl-C; a SIGTERM comes to one."""
+    """All of a terminal's processes get a Ctrl-C or a hang-up; a SIGTERM comes to one."""
     write_jsonl(tmp_path / "in.jsonl", [{"text": text} for text in texts(20_000)])
     words = [*classify(folder, tmp_path / "out"), f"--input={tmp_path}/in.jsonl", "--direct_num_workers=2"]
     words += ["--direct_running_mode=multi_processing"]
@@ -262,7 +262,7 @@ def test_worker_processes_end_with_the_command(folder, tmp_path, number, seconds
     with it:
         assert it.stderr is not None and it.stderr.readline().startswith("seqcls_beam: run ")
         time.sleep(seconds)
-        (os.killpg if number == signal.SIGINT else os.kill)(it.pid, number)
+        (os.kill if number == signal.SIGTERM else os.killpg)(it.pid, number)
         said = it.communicate(timeout=60)[1].splitlines()
     assert it.returncode == 128 + number and "Traceback" not in "".join(said)
     assert "start the run again and it goes on where it stopped" in said[-1]
