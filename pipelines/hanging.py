@@ -58,6 +58,7 @@ class Watch:
         self._hanging = hanging
         self._pause = min(5.0, max(seconds / 8, 0.1))
         self._over = threading.Event()
+        self._waking = threading.Lock()
         self.cancel: Callable[[], None] | None = None  # how the engine is told to end the job, once it has one
         self.hung: str | None = None
 
@@ -71,8 +72,9 @@ class Watch:
                 return
 
     def over(self) -> None:
-        """The run is."""
-        self._over.set()
+        """The run is; from now on nobody is woken."""
+        with self._waking:
+            self._over.set()
 
     def _end(self) -> None:
         if self.cancel is not None:
@@ -81,7 +83,10 @@ class Watch:
             if self._over.wait(_LAST_SECONDS):
                 return
         # An engine in this process has no way to be told, and the thread that waits for it is the one to wake.
-        wake()
+        with self._waking:
+            if self._over.is_set():
+                return
+            wake()
         if not self._over.wait(_LAST_SECONDS):
             say(f"{self.hung}: the process is ended; start it again, and it goes on from what is done", 1)
             os._exit(1)

@@ -89,8 +89,9 @@ def run_pipeline(
     cancelled it, and as `submitted.run`.
     """
     service = is_dataflow(beam_options.view_as(StandardOptions).runner or "")
-    with watched(reader, step_timeout, waits=service) as watch:
-        try:
+    watch = None
+    try:
+        with watched(reader, step_timeout, waits=service) as watch:
             if service:
                 submitted.run(beam_options, build, name, reader, watch)
                 return
@@ -108,11 +109,11 @@ def run_pipeline(
                     _wait(result, watch.cancel)
                 finally:  # Beam forgets it where a signal comes before the run
                     shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
-        except BaseException as error:
-            if watch.hung is None:
-                raise
-            ended = NoJob if isinstance(error, NoJob) else RunError
-            raise ended(f"{watch.hung}: start it again, and it goes on from what is done") from error
+    except BaseException as error:  # also of the last moment, in which a run that hangs may come to its end
+        if watch is None or watch.hung is None:
+            raise
+        ended = NoJob if isinstance(error, NoJob) else RunError
+        raise ended(f"{watch.hung}: start it again, and it goes on from what is done") from error
 
 
 @contextmanager

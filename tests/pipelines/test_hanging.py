@@ -132,6 +132,13 @@ def test_a_run_that_is_over_while_it_is_looked_at_has_not_hung():
     assert watch.hung is None
 
 
+def test_a_run_that_came_to_its_end_is_woken_no_more(monkeypatch):
+    monkeypatch.setattr("pipelines.hanging.wake", lambda: pytest.fail("woken"))
+    watch = Watch(None, 0.1)
+    watch.over()
+    watch._end()
+
+
 @pytest.mark.engine
 def test_a_run_that_hangs_ends_with_its_unit_and_goes_on_when_started_again(tmp_path):
     """Also where SIGINT is ignored, as a shell has it for what runs in the background of a script."""
