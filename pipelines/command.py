@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from importlib import metadata
 from typing import Any
@@ -137,9 +138,13 @@ def finish(run: Run, begin: Callable[[], None], work: Callable[[], None], elsewh
 
 def _became_something(run: Run) -> bool:
     try:
-        return publication.outcome(run) is not None
+        became = publication.outcome(run) is not None
     except OSError:  # what fails now may be what failed before, which is what is to be told
         return False
+    if became:
+        with suppress(OSError, RunError):
+            publication.follow(run)  # removes what is left, to which the run did not come
+    return became
 
 
 def told(run: Run) -> dict[str, Any]:

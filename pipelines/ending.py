@@ -44,7 +44,7 @@ def exit_code(
     tell: Callable[[str, int], int] = say,
     after: str = GOES_ON,
 ) -> int:
-    """Run a command; what ends it becomes a sentence and a code. What could not be planned is told by `tell`.
+    """Run a command; what ends it becomes a sentence and a code. `tell` says what several processes meet alike.
 
     `after` is what a command that somebody ended says of starting it again.
     """
@@ -83,7 +83,7 @@ def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
     if isinstance(error, storage.MissingPackage):
         return tell(str(error), 2)
     if isinstance(error, (RunError, storage.StoreError)):
-        return say(str(error), 1)
+        return tell(str(error), 1)
     if isinstance(error, standard.NotShown):
         return say(f"the standard output takes nothing more ({error}), and what was found stands nowhere else", 1)
     if isinstance(error, OSError) and error.errno is not None:

@@ -8,24 +8,23 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from pipelines.command import already_published, flags, told, versions
+from pipelines.command import already_published, finish, flags, told, versions
 from pipelines.command import say as say_aloud
 from pipelines.ending import exit_code, planning
+from pipelines.failures import explained
 from pipelines.options import UsageError, parse_alone, parser
 from pipelines.terminal import finetune as terminal
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions
 from seqcls_beam.finetuning import transaction
-from seqcls_beam.finetuning.job import Job, Trained, processes
+from seqcls_beam.finetuning.job import Job, processes
 from seqcls_beam.finetuning.orphans import end_with_torchrun
 from seqcls_beam.finetuning.plan import plan
 from seqcls_beam.finetuning.recipe import read_recipe
-from seqcls_beam.model.checkpoints import CheckpointError
-from seqcls_beam.runs.lease import alive
-from seqcls_beam.runs.run import RunError
 
 GROUPS: dict[str, type] = {
     "data": TrainDataOptions,
@@ -46,14 +45,14 @@ exit codes: 0 published (or already published), 1 failed and nothing published, 
 interrupted by Ctrl-C and by SIGTERM
 """
 
-
+_GOES_ON = "start the run again: it goes on from its last evaluation"
 _END = "end"
 """What the first process says to the others where there is nothing to train; else the version that is followed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    return exit_code(_main, sys.argv[1:] if argv is None else list(argv), say)
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv), say, after=_GOES_ON)
 
 
 def say(message: str, code: int) -> int:
@@ -68,16 +67,7 @@ def _main(argv: list[str]) -> int:
         job = plan(configured(parse_alone(made, argv, GROUPS)))
         if job.config.machine.only_check:
             return say("the options, the data and the base go together", 0)
-    try:
-        return _follow(job) if processes()[0] > 0 else _lead(job)
-    except (RunError, CheckpointError) as error:
-        return say(str(error), 1)
-    except OSError as error:
-        return say(f"{error}; start the run again: it goes on from its last evaluation", 1)
-    except RuntimeError as error:
-        if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):  # torch's words for a full disk
-            return say(f"a checkpoint cannot be written into {job.work}: is the disk full? Nothing was published", 1)
-        raise
+    return _follow(job) if processes()[0] > 0 else _lead(job)
 
 
 def configured(given: dict[str, dict[str, Any]]) -> FinetuneConfig:
@@ -104,23 +94,19 @@ def _lead(job: Job) -> int:
         if already_published(job.run, terminal.summary):
             _decide(_END)
             transaction.clear(job)
-            return 0
-        transaction.begin(job)
-        trained = job.trained()
-        say(terminal.begun(job), 0)
-        hint = terminal.hint(job)
-        if hint and not trained:
-            say(hint, 0)
-        with alive(job.run):
-            _decide(_END if trained else str(job.run.follows))
-            _publish(job, trained)
-        terminal.summary(job.run, told(job.run))
+        else:
+            finish(job.run, partial(transaction.begin, job), partial(_work, job))
     return 0
 
 
-def _publish(job: Job, trained: Trained | None) -> None:
-    """Train, unless an earlier start did, and publish."""
-    started = time.time()
+def _work(job: Job) -> None:
+    """Train, unless an earlier start did, publish, and show what was published."""
+    trained, started = job.trained(), time.time()
+    say(terminal.begun(job), 0)
+    hint = terminal.hint(job)
+    if hint and not trained:
+        say(hint, 0)
+    _decide(_END if trained else str(job.run.follows))
     if trained is None:
         from seqcls_beam.finetuning.training import train
 
@@ -133,18 +119,21 @@ def _publish(job: Job, trained: Trained | None) -> None:
         "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
         "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
     }
-    manifest = receipt.write(job, trained, facts, job.work / "model")
-    transaction.publish(job, job.work / "model", manifest)
+    transaction.publish(job, job.work / "model", receipt.write(job, trained, facts, job.work / "model"))
+    terminal.summary(job.run, told(job.run))  # here, where no signal makes a published run a failure
 
 
 def _follow(job: Job) -> int:
     """Train as another process, if the first one says so."""
-    word = _decide(None)
-    if word != _END:
-        from seqcls_beam.finetuning.training import train
+    try:
+        word = _decide(None)
+        if word != _END:
+            from seqcls_beam.finetuning.training import train
 
-        # All work in the folder of the version that the first one found to follow.
-        train(replace(job, run=replace(job.run, follows=int(word))), lambda _: None)
+            # All work in the folder of the version that the first one found to follow.
+            train(replace(job, run=replace(job.run, follows=int(word))), lambda _: None)
+    except Exception as error:
+        raise explained(error) from error
     return 0
 
 

@@ -46,7 +46,9 @@ def curves(job: Job, trained: Trained) -> bytes:
 
 
 def _points(trained: Trained, name: str) -> list[tuple[int, float]]:
-    return [(int(logs["step"]), logs[name]) for logs in trained.history if name in logs]
+    """(step, value) of every log that has the value."""
+    found = ((logs.get("step"), logs.get(name)) for logs in trained.history)
+    return [(int(step), value) for step, value in found if step is not None and value is not None]
 
 
 def _smooth(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

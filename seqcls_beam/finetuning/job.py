@@ -1,10 +1,13 @@
 """A fine-tuning as all of its processes know it, and what is told of it on the way and at the end. No torch."""
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -25,7 +28,7 @@ class Trained:
     """What a training came to."""
 
     scores: dict[str, dict[str, float]]  # split → metrics of the published weights
-    history: list[dict[str, float]]  # logs in order: step, epoch, and loss or eval_* metrics
+    history: list[dict[str, float | None]]  # logs in order: step, epoch, and loss or eval_* metrics; None: no number
     best_step: int  # the step whose weights these are …
     steps: int  # … of how many that were made …
     planned: int  # … and of how many that were to be, had early stopping not ended it
@@ -65,13 +68,13 @@ class Job:
         last = self.last_checkpoint()
         if last is None:
             return
-        path = last / "trainer_state.json"
-        state = orjson.loads(path.read_bytes())
-        best = state.get("best_model_checkpoint")
+        path = last / _STATE
+        state = json.loads(path.read_bytes())
+        best = state["best_model_checkpoint"]
         if best is not None and Path(best).parent != self.work:
             state["best_model_checkpoint"] = str(self.work / Path(best).name)
             aside = path.with_suffix(".aside")
-            aside.write_bytes(orjson.dumps(state))
+            aside.write_text(json.dumps(state), encoding="utf-8")
             aside.replace(path)
 
     def keep(self, trained: Trained) -> None:
@@ -79,11 +82,11 @@ class Job:
         (self.work / _OVER).write_bytes(orjson.dumps(asdict(trained)))
 
     def trained(self) -> Trained | None:
-        """What an earlier start came to, if it came to the end."""
-        try:
-            return Trained(**orjson.loads((self.work / _OVER).read_bytes()))
-        except (FileNotFoundError, orjson.JSONDecodeError):
-            return None
+        """What an earlier start came to, if it came to the end: none where a kill, or another version of this program,
+        left something else. Raises `StoreError` for what is no file."""
+        told = left(self.work / _OVER)
+        found = None if told is None else _object(told, get_type_hints(Trained))
+        return None if found is None or found.keys() != get_type_hints(Trained).keys() else Trained(**found)
 
     @property
     def best_metric(self) -> str:
@@ -134,15 +137,61 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
+def left(path: Path) -> bytes | None:
+    """What stands in a file of an earlier start; None where there is none. Raises `StoreError` for what is no file."""
+    if not path.exists():
+        return None
+    storage.ensure_file(str(path))
+    return path.read_bytes()
+
+
+_STATE = "trainer_state.json"
+_OF_STATE: dict[str, Any] = {
+    "global_step": int,
+    "max_steps": int,
+    "epoch": float | None,
+    "log_history": list[dict[str, Any]],
+    "best_global_step": int | None,
+    "best_metric": float | None,
+    "best_model_checkpoint": str | None,
+    "stateful_callbacks": dict[str, dict[str, dict[str, Any]]],
+}
+"""What is read of the state that the Trainer writes."""
+
+
 def _is_whole(checkpoint: Path) -> bool:
-    names = ("trainer_state.json", "optimizer.pt", "scheduler.pt")  # the state is written last
-    if not all((checkpoint / name).is_file() for name in names) or not any(checkpoint.glob("model*.safetensors")):
-        return False
+    names = (_STATE, "optimizer.pt", "scheduler.pt")  # the state is written last
+    return (
+        checkpoint.name.rpartition("-")[2].isdecimal()
+        and all((checkpoint / name).is_file() for name in names)
+        and any(checkpoint.glob("model*.safetensors"))
+        and _object((checkpoint / _STATE).read_bytes(), _OF_STATE) is not None
+    )
+
+
+def _object(data: bytes, kinds: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON object that stands in a file, where its entries are of these kinds; else None.
+
+    Not by orjson: the Trainer writes a norm that is not finite as Python does.
+    """
     try:
-        orjson.loads((checkpoint / names[0]).read_bytes())
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(found, dict) and all(name in found and _fits(found[name], kind) for name, kind in kinds.items())
+    return found if fits else None
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON is of a type, as annotations have it."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_fits(value, each) for each in inside)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(each, inside[1]) for each in value.values())
+    if origin is list:
+        return isinstance(value, list) and all(_fits(each, inside[0]) for each in value)
+    return kind is Any or type(value) in ((float, int) if kind is float else (NoneType if kind is None else kind,))
 
 
 def processes() -> tuple[int, int]:

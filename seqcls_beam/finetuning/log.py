@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from seqcls_beam.finetuning.job import left
 from seqcls_beam.runs.manifest import iso
 
 _OF_CURVES = ("loss", "learning_rate", "grad_norm")
@@ -68,14 +69,15 @@ class Log(TrainerCallback):
 
 
 def _up_to(step: int, path: Path) -> bytes:
-    """The lines of a log up to a step; a kill may have cut the last one short."""
+    """The lines of a log up to a step; a kill may have cut the last one short. Raises `StoreError` for no file."""
     kept = b""
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+    for line in (left(path) or b"").splitlines(keepends=True):
         try:
             found = orjson.loads(line)
         except orjson.JSONDecodeError:
             break
-        if not line.endswith(b"\n") or found["step"] > step:
+        made = found.get("step") if isinstance(found, dict) else None
+        if not line.endswith(b"\n") or not isinstance(made, int) or made > step:
             break
         kept += line
     return kept

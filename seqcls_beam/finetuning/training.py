@@ -120,6 +120,12 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
             f"a batch does not fit into the memory of {device}: raise --gradient_accumulation, which changes nothing "
             "else; nothing was published"
         ) from error
+    except RuntimeError as error:
+        if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):  # torch's words for a full disk
+            raise RunError(
+                f"a checkpoint cannot be written into {job.work}: is the disk full? Nothing was published"
+            ) from error
+        raise
     history = list(trainer.state.log_history)
     if rank == 0:
         weights.save(model, job, job.work / "model")

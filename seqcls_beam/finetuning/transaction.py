@@ -3,13 +3,13 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.cache import cache
-from seqcls_beam.finetuning.job import Job
+from seqcls_beam.finetuning.job import LOG, Job
 from seqcls_beam.runs.publication import publish_files
 from seqcls_beam.runs.run import RunError, open_attempt
 
@@ -34,6 +34,7 @@ def begin(job: Job) -> None:
         open_attempt(job.run)
         job.work.mkdir(parents=True, exist_ok=True)
         job.relocate_best()
+        (job.work / LOG).touch()  # it is published whatever became of it
     except OSError as error:
         raise RunError(f"--output={job.run.output} cannot be written: {error}") from error
 
@@ -56,6 +57,7 @@ def publish(job: Job, folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def clear(job: Job) -> None:
-    """Remove the checkpoints and the files beside them."""
-    if job.work.is_dir():
-        storage.remove(str(job.work))
+    """Remove the checkpoints and the files beside them; what cannot be removed changes nothing that is published."""
+    with suppress(OSError):
+        if job.work.is_dir():
+            storage.remove(str(job.work))
