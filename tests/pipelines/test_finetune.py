@@ -6,6 +6,7 @@ import random
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
 HERE = ["--threads=1", "--device=cpu"]  # also where there is a GPU
 QUICK = ["--learning_rate=3e-3", "--epochs=4", "--batch_size=16", *HERE]
-GENTLY = "--learning_rate=1e-4"
+BRIEF = "--epochs=1"
+GENTLY = ("--learning_rate=1e-4", BRIEF)
 ROOT = Path(__file__).parents[2]
 
 
@@ -71,10 +73,18 @@ def model(tmp_path_factory, base, data):
 
 
 @pytest.fixture(scope="module")
+def brief(tmp_path_factory, base, data):
+    """One trained for a quarter of the time, where nothing depends on how much it learned."""
+    out = tmp_path_factory.mktemp("brief") / "model"
+    assert run(data, base, out, BRIEF) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
 def gentle(tmp_path_factory, base, data):
     """One trained in small steps: what a sum in another order changes stays small."""
     out = tmp_path_factory.mktemp("gentle") / "model"
-    assert run(data, base, out, GENTLY) == 0
+    assert run(data, base, out, *GENTLY) == 0
     return out
 
 
@@ -162,23 +172,23 @@ def test_the_same_again_is_published_already_and_another_is_refused(model, data,
     assert {path.name: path.stat().st_mtime_ns for path in model.iterdir()} == before
 
 
-def test_a_recipe_repeats_a_model_to_the_byte(model, data, base, tmp_path):
-    flags = [f"--data={data}", f"--model={base}", f"--recipe={model / 'recipe.json'}", *HERE]
+def test_a_recipe_repeats_a_model_to_the_byte(brief, data, base, tmp_path):
+    flags = [f"--data={data}", f"--model={base}", f"--recipe={brief / 'recipe.json'}", *HERE]
     assert finetune.main([*flags, f"--output={tmp_path / 'again'}"]) == 0
-    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
-    assert manifest(tmp_path / "again")["run_id"] == manifest(model)["run_id"]
-    recipe = json.loads((model / "recipe.json").read_text())
-    (tmp_path / "whole.json").write_text(json.dumps({**recipe, "epochs": 4, "best_metric": "accuracy"}))
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (brief / "model.safetensors").read_bytes()
+    assert manifest(tmp_path / "again")["run_id"] == manifest(brief)["run_id"]
+    recipe = json.loads((brief / "recipe.json").read_text())
+    (tmp_path / "whole.json").write_text(json.dumps({**recipe, "epochs": 1, "best_metric": "accuracy"}))
     same = [*flags[:2], f"--recipe={tmp_path / 'whole.json'}", *HERE]  # other words for the same
     assert finetune.main([*same, f"--output={tmp_path / 'again'}"]) == 0
-    assert finetune.main([*flags, f"--output={tmp_path / 'other'}", "--epochs=1"]) == 0  # a flag comes before it
-    assert manifest(tmp_path / "other")["recipe"]["epochs"] == 1
+    assert finetune.main([*flags, f"--output={tmp_path / 'other'}", "--epochs=0.1"]) == 0  # a flag comes before it
+    assert manifest(tmp_path / "other")["recipe"]["epochs"] == 0.1
     assert manifest(tmp_path / "other")["recipe"]["learning_rate"] == 3e-3
 
 
 def test_overwrite_replaces_a_model(model, data, base, tmp_path):
     out = shutil.copytree(model, tmp_path / "model")
-    assert run(data, base, out, "--seed=1", "--epochs=1", "--overwrite") == 0
+    assert run(data, base, out, "--seed=1", "--epochs=0.1", "--overwrite") == 0
     assert manifest(out)["recipe"]["seed"] == 1 and not (out / "_attempts").exists()
     assert not np.array_equal(weights(out), weights(model))
     assert plain_scores(out, ["a good film"]).shape == (1, 2)
@@ -193,7 +203,7 @@ def same(out, other):
 
 
 def test_accumulated_parts_take_the_same_steps(gentle, data, base, tmp_path):
-    assert run(data, base, tmp_path / "parts", GENTLY, "--gradient_accumulation=4") == 0
+    assert run(data, base, tmp_path / "parts", *GENTLY, "--gradient_accumulation=4") == 0
     assert same(tmp_path / "parts", gentle)
 
 
@@ -204,17 +214,33 @@ def torchrun(data, base, out, *flags, ranks=2):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def as_ranks(data, base, out, logs, *flags):
+    """Run the command to its end as two processes that meet as torchrun lets them, without its seconds of imports;
+    what each said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    argv = [f"--data={data}", f"--model={base}", f"--output={out}", *QUICK, *flags]
+    there = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    there["OMP_NUM_THREADS"] = "1"
+    jobs = [
+        halt.Process(
+            halt.command, "finetune", argv, log=logs / f"rank{rank}", RANK=str(rank), LOCAL_RANK=str(rank), **there
+        )
+        for rank in range(2)
+    ]
+    assert [job.code() for job in jobs] == [0, 0], [job.said() for job in jobs]
+    return [job.said() for job in jobs]
+
+
 def test_two_processes_are_as_one(gentle, data, base, tmp_path):
     """The 96 rows of a split do not come out even: the second process has 32 of them, and accelerate adds others."""
-    with torchrun(data, base, tmp_path / "two", GENTLY) as job:
-        said = job.communicate(timeout=90)[0]
-    assert job.returncode == 0, said
-    assert said.count("192 steps in") == 1  # one of them speaks
+    said = as_ranks(data, base, tmp_path / "two", tmp_path, *GENTLY)
+    assert "48 steps in" in said[0] and said[1] == ""  # one of them speaks
     assert manifest(tmp_path / "two")["machine"]["processes"] == 2
     assert same(tmp_path / "two", gentle)
-    with torchrun(data, base, tmp_path / "two", GENTLY) as job:
-        said = job.communicate(timeout=90)[0]
-    assert job.returncode == 0 and said.count("already published") == 1
+    said = as_ranks(data, base, tmp_path / "two", tmp_path, *GENTLY)
+    assert "already published" in said[0] and said[1] == ""
 
 
 def test_packed_training_is_refused_on_a_cpu(data, base, tmp_path, capsys):
@@ -232,7 +258,7 @@ def test_packed_training_comes_to_what_padded_training_does(gentle, data, base, 
     monkeypatch.setattr(training, "varlen", attend)
     monkeypatch.setattr(training, "check", lambda *_: None)
     out = tmp_path / "model"
-    assert run(data, base, out, GENTLY, "--packed", "--gradient_accumulation=2") == 0
+    assert run(data, base, out, *GENTLY, "--packed", "--gradient_accumulation=2") == 0
     assert same(out, gentle)
     made = manifest(out)
     assert made["recipe"]["packed"] and not manifest(gentle)["recipe"]["packed"]
@@ -244,7 +270,7 @@ def test_packed_training_comes_to_what_padded_training_does(gentle, data, base, 
     assert {name: each.shape for name, each in before.items()} == {name: each.shape for name, each in after.items()}
 
 
-LONG = ("--epochs=10", "--eval_steps=20", "--learning_rate=1e-4")
+LONG = ("--epochs=4", "--eval_steps=10", "--learning_rate=1e-4")
 
 
 def wait_for(runs, folder, pattern):
@@ -268,32 +294,47 @@ def test_a_process_that_is_killed_ends_the_job_and_the_next_start_goes_on(data, 
     assert not list(out.rglob("_versions/*.json"))
     whole = out.glob("_attempts/*/checkpoint-*/trainer_state.json")
     done = max(int(path.parent.name.rpartition("-")[2]) for path in whole)
-    with torchrun(data, base, out, *LONG) as job:
-        said = job.communicate(timeout=90)[0]
-    assert job.returncode == 0, said
+    said = as_ranks(data, base, out, tmp_path, *LONG)
     steps = [step for step, _ in losses(out)]
-    assert len(steps) == len(set(steps)) and done > 0 and manifest(out)["steps"] == 480
-    assert f"going on from step {done}" in said
+    assert len(steps) == len(set(steps)) and done > 0 and manifest(out)["steps"] == 192
+    assert f"going on from step {done}" in said[0]
+
+
+def killed_at(step, argv):
+    """Run the command until it kills itself after a step."""
+    from seqcls_beam.finetuning.trainer import Watch
+
+    def seen(self, arguments, state, control, **rest):
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return on_step_end(self, arguments, state, control, **rest)
+
+    on_step_end = Watch.on_step_end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Watch, "on_step_end", seen)
+        return finetune.main(argv)
 
 
 def test_a_training_that_was_killed_comes_to_the_same_weights(data, base, tmp_path):
     dropping = tiny.checkpoint(tmp_path / "base")  # its chance must go on where it was
     shutil.copyfile(base / "tokenizer.json", dropping / "tokenizer.json")
-    assert run(data, dropping, tmp_path / "whole", *LONG) == 0
+    flags = (BRIEF, "--eval_steps=10", "--learning_rate=1e-4")
+    assert run(data, dropping, tmp_path / "whole", *flags) == 0
     out = tmp_path / "killed"
-    argv = [f"--data={data}", f"--model={dropping}", f"--output={out}", *QUICK, *LONG]
-    job = halt.Process(halt.command, "finetune", argv, log=tmp_path / "log")
-    wait_for(job.runs, out, "_attempts/*/checkpoint-*/trainer_state.json")
-    job.kill()
+    argv = [f"--data={data}", f"--model={dropping}", f"--output={out}", *QUICK, *flags]
+    assert halt.Process(killed_at, 25, argv, log=tmp_path / "log").code() == -signal.SIGKILL
     assert not list(out.rglob("_versions/*.json"))
-    assert run(data, dropping, out, *LONG) == 0
+    assert run(data, dropping, out, *flags) == 0
+    assert manifest(out)["resumed_at"] == 20
     assert losses(out) == losses(tmp_path / "whole")
     assert np.array_equal(weights(out), weights(tmp_path / "whole"))
     assert not (out / "_attempts").exists()
 
 
 def test_several_labels_a_row(base, tmp_path):
-    rows = [{"text": row["text"], "label": [row["label"], "any"] if i % 3 else []} for i, row in enumerate(learnable())]
+    rows = [
+        {"text": row["text"], "label": [row["label"], "any"] if i % 3 else []} for i, row in enumerate(learnable(480))
+    ]
     rows = [{**row, "label": row["label"] if row["label"] else ["none"]} for row in rows]
     data = prepared.run(rows, tmp_path / "prepared", f"--model={base}", *FLAGS)
     assert run(data, base, tmp_path / "model") == 0
@@ -315,7 +356,7 @@ def test_validation_rows_that_cannot_judge_are_said_at_once(base, tmp_path, caps
 
 
 def test_a_number_a_row(base, tmp_path):
-    rows = [{"text": row["text"], "label": 1.5 if row["label"] == "good" else -1.5} for row in learnable()]
+    rows = [{"text": row["text"], "label": 1.5 if row["label"] == "good" else -1.5} for row in learnable(480)]
     flags = (f"--model={base}", "--problem=regression", "--duplicates=keep", "--near_duplicates=off")
     data = prepared.run(rows, tmp_path / "prepared", *flags)
     assert run(data, base, tmp_path / "model", "--epochs=12") == 0
@@ -374,32 +415,32 @@ def test_a_head_for_the_same_labels_is_kept_and_another_is_not(model, data, base
     assert changed and all(name.startswith("classifier") for name in changed)
 
 
-def test_weights_of_half_the_bytes_are_those_that_are_scored(data, base, tmp_path, model):
-    assert run(data, base, tmp_path / "half", "--stored_dtype=float16") == 0
+def test_weights_of_half_the_bytes_are_those_that_are_scored(data, base, tmp_path, brief):
+    assert run(data, base, tmp_path / "half", BRIEF, "--stored_dtype=float16") == 0
     stored = load_file(tmp_path / "half" / "model.safetensors")
     assert {str(each.dtype) for each in stored.values()} == {"float16"}
-    full = weights(model)
+    full = weights(brief)
     assert np.array_equal(weights(tmp_path / "half"), full.astype(np.float16))
     loss = manifest(tmp_path / "half")["scores"]["test"]["loss"]
-    assert loss != manifest(model)["scores"]["test"]["loss"]
-    assert loss == pytest.approx(manifest(model)["scores"]["test"]["loss"], abs=1e-3)
+    assert loss != manifest(brief)["scores"]["test"]["loss"]
+    assert loss == pytest.approx(manifest(brief)["scores"]["test"]["loss"], abs=1e-3)
 
 
 def test_class_weights_change_what_is_learned(base, tmp_path):
     rows = [row for i, row in enumerate(learnable(400)) if row["label"] == "bad" or i % 6 == 0]
     data = prepared.run(rows, tmp_path / "prepared", f"--model={base}", *FLAGS)
     for name in ("none", "inverse_frequency", "effective_number"):
-        flags = ("--epochs=1", "--learning_rate=1e-5")
+        flags = ("--epochs=0.1", "--learning_rate=1e-5")
         assert run(data, base, tmp_path / name, f"--class_weights={name}", *flags) == 0
     first = {name: losses(tmp_path / name)[0][1] for name in ("none", "inverse_frequency", "effective_number")}
     assert len(set(first.values())) == 3
 
 
 def test_training_ends_early_when_nothing_gets_better(data, base, tmp_path):
-    flags = ("--learning_rate=0", "--early_stopping=2", "--epochs=30", "--best_metric=loss")
+    flags = ("--learning_rate=0", "--early_stopping=2", "--epochs=30", "--eval_steps=4", "--best_metric=loss")
     assert run(data, base, tmp_path / "model", *flags) == 0
     made = manifest(tmp_path / "model")
-    assert made["steps"] == 3 * 48 and made["best"] == {"metric": "loss", "step": 48}
+    assert made["steps"] == 3 * 4 and made["best"] == {"metric": "loss", "step": 4}
 
 
 def test_a_loss_that_is_no_number_ends_the_training(data, base, tmp_path, capsys):
@@ -428,9 +469,9 @@ def test_test_rows_without_labels_have_no_scores(base, tmp_path):
     assert set(manifest(tmp_path / "model")["scores"]) == {"validation"}
 
 
-def test_a_checkpoint_that_was_cut_short_is_passed_over(model, data, base, tmp_path):
+def test_a_checkpoint_that_was_cut_short_is_passed_over(brief, data, base, tmp_path):
     out = tmp_path / "model"
-    half, gone = (out / "_attempts" / f"{manifest(model)['run_id']}-v1" / f"checkpoint-{step}" for step in (96, 144))
+    half, gone = (out / "_attempts" / f"{manifest(brief)['run_id']}-v1" / f"checkpoint-{step}" for step in (24, 36))
     for each in (half, gone):
         each.mkdir(parents=True)
         for name in ("optimizer.pt", "scheduler.pt"):
@@ -438,11 +479,15 @@ def test_a_checkpoint_that_was_cut_short_is_passed_over(model, data, base, tmp_p
     (half / "model.safetensors").write_bytes(b"")
     (half / "trainer_state.json").write_text('{"epoch": 2.0, ')
     (gone / "trainer_state.json").write_text("{}")  # and its weights are gone
-    assert run(data, base, out) == 0
-    assert np.array_equal(weights(out), weights(model))
+    assert run(data, base, out, BRIEF) == 0
+    assert np.array_equal(weights(out), weights(brief))
 
 
-@pytest.mark.parametrize("flags", [(), ("--epochs=1.5", "--schedule=constant")])
+UNEVEN = ("--epochs=0.25", "--eval_steps=8", "--schedule=constant")
+"""The last step is none of those with an evaluation."""
+
+
+@pytest.mark.parametrize("flags", [("--epochs=0.2",), UNEVEN])
 def test_what_fails_after_the_training_does_not_cost_the_training(flags, data, base, tmp_path, monkeypatch, capsys):
     assert run(data, base, tmp_path / "whole", *flags) == 0
 
@@ -461,7 +506,7 @@ def test_what_fails_after_the_training_does_not_cost_the_training(flags, data, b
 
 
 @pytest.mark.parametrize(
-    "flags", [("--epochs=1.5", "--schedule=constant"), ("--early_stopping=1",), ("--epochs=1", "--dtype=bfloat16")]
+    "flags", [UNEVEN, ("--early_stopping=1", "--eval_steps=4"), ("--epochs=0.2", "--dtype=bfloat16")]
 )
 def test_a_start_after_the_last_step_takes_no_step(flags, data, base, tmp_path, monkeypatch):
     """Killed while the final scores were made, and the folder moved before the next start."""
@@ -480,16 +525,16 @@ def test_how_often_nothing_got_better_outlives_a_kill(data, base, tmp_path, monk
     from seqcls_beam.finetuning.trainer import Watch
 
     def killed(self, arguments, state, control, **rest):
-        assert state.global_step < 97
+        assert state.global_step < 9
         return on_step_end(self, arguments, state, control, **rest)
 
-    flags = ("--learning_rate=0", "--early_stopping=2", "--epochs=30", "--best_metric=loss")
+    flags = ("--learning_rate=0", "--early_stopping=2", "--epochs=30", "--eval_steps=4", "--best_metric=loss")
     on_step_end = Watch.on_step_end
     with monkeypatch.context() as patch:
         patch.setattr(Watch, "on_step_end", killed)
         assert run(data, base, tmp_path / "model", *flags) == 1
     assert run(data, base, tmp_path / "model", *flags) == 0
-    assert manifest(tmp_path / "model")["steps"] == 3 * 48
+    assert manifest(tmp_path / "model")["steps"] == 3 * 4
 
 
 def test_a_base_may_answer_with_more_than_logits(data, base, tmp_path):
@@ -503,13 +548,13 @@ def test_two_starts_of_one_run_do_not_meet(data, base, tmp_path, monkeypatch, ca
     from seqcls_beam.finetuning import training
 
     def meanwhile(job, tell, train=training.train):
-        assert run(data, base, tmp_path / "model") == 1
+        assert run(data, base, tmp_path / "model", BRIEF) == 1
         assert "another process is training this very run" in capsys.readouterr().err
         return train(job, tell)
 
     monkeypatch.setattr(training, "train", meanwhile)
-    assert run(data, base, tmp_path / "model") == 0
-    assert manifest(tmp_path / "model")["steps"] == 192
+    assert run(data, base, tmp_path / "model", BRIEF) == 0
+    assert manifest(tmp_path / "model")["steps"] == 48
 
 
 def test_the_loss_that_is_told_is_the_plain_one(data, base, tmp_path):
@@ -593,7 +638,7 @@ def test_a_call_is_looked_at_and_nothing_is_trained(data, base, tmp_path, capsys
 
 def test_a_recipe_holds_numbers_and_nothing_else(data, base, tmp_path, capsys):
     recipe = tmp_path / "recipe.json"
-    recipe.write_text('{"epochs": 1, "dropout": 0, "learning_rate": 0.003}')
+    recipe.write_text('{"epochs": 0.1, "dropout": 0, "learning_rate": 0.003}')
     flags = [f"--data={data}", f"--model={base}", f"--output={tmp_path / 'out'}", f"--recipe={recipe}"]
     assert finetune.main(flags) == 0
     for wrong in ('{"epochs": "3"}', '{"batch_size": 1.5}', '{"seed": true}', '{"packed": 1}'):
@@ -646,7 +691,7 @@ def test_every_family_trains_at_any_length(family, longest, tmp_path, monkeypatc
 @pytest.mark.gpu
 def test_a_gpu_draws_the_curve_of_a_cpu(data, base, tmp_path):
     for device in ("cpu", "cuda"):
-        assert run(data, base, tmp_path / device, GENTLY, f"--device={device}", "--dtype=float32") == 0
+        assert run(data, base, tmp_path / device, *GENTLY, f"--device={device}", "--dtype=float32") == 0
         assert manifest(tmp_path / device)["machine"]["computed_in"] == "float32"
     on_cpu, on_gpu = (np.array(losses(tmp_path / device)) for device in ("cpu", "cuda"))
     assert np.abs(on_gpu - on_cpu).max() < 2e-4  # bfloat16 is 2e-3 away
