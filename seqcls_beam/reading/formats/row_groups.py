@@ -137,7 +137,8 @@ def _steps(
         return pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=some, **how)
 
     # Of a store only the beginnings of the columns are asked for.
-    looked = by_dictionary(texts, **{**how, "pre_buffer": False, "buffer_size": 2**16 if how["buffer_size"] else 2**20})
+    first_bytes = {"pre_buffer": False, "buffer_size": 2**20 if how.get("pre_buffer") else 2**16}
+    looked = by_dictionary(texts, **{**how, **first_bytes})
     try:
         first, readable = next(looked.iter_batches(1, **options), None), True
     except OSError as error:
