@@ -186,7 +186,6 @@ Read from the top: a room imports only rooms above it.
       packed.py        batches without padding
       trainer.py       what transformers' Trainer is given
       log.py           what is written while it trains
-      memory.py        … on a CPU, bounded
       training.py      the training itself
       card.py, curves.py, receipt.py   what is said of it
       transaction.py   one process at a time; published as a whole

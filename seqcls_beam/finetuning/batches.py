@@ -24,13 +24,27 @@ POOL = 50
 which rows meet in a batch is still left to chance."""
 
 
-class Rows(Dataset[dict[str, Tensor]]):
-    """The rows of a split, in the order `order` (int64 [N]) where that is given."""
+def width(longest: int) -> int:
+    """The least width that holds rows of a length, of those that there are: 4, 8, … 64, 72, … 128, 144, …
 
-    def __init__(self, split: Split, padding: int, order: Ints | None = None) -> None:
+    An octave has eight, so that less than an eighth of a wider batch is padding of this kind.
+    """
+    step = max(4, (1 << (longest - 1).bit_length()) // 16)
+    return -(-longest // step) * step
+
+
+class Rows(Dataset[dict[str, Tensor]]):
+    """The rows of a split, in the order `order` (int64 [N]) where that is given.
+
+    With `few_widths` batches are as wide as `width` has it, and at most as the longest row: for each shape that it
+    meets oneDNN keeps what it compiled, and glibc pieces that no other shape fits into.
+    """
+
+    def __init__(self, split: Split, padding: int, order: Ints | None = None, few_widths: bool = False) -> None:
         self.split = split
         self._padding = padding
         self._order = np.arange(len(split)) if order is None else order
+        self._widest = int(split.lengths.max(initial=0)) if few_widths else None
 
     def __len__(self) -> int:
         return len(self._order)
@@ -39,7 +53,7 @@ class Rows(Dataset[dict[str, Tensor]]):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Numbers of B rows → a batch, in that order, padded to the longest of them, L.
+        """Numbers of B rows → a batch, in that order, padded to the longest of them, or somewhat wider, L.
 
         int64 [B, L] `input_ids` and `attention_mask`, and `token_type_ids` where there are any; `labels` int64 [B],
         float32 [B, classes] or float32 [B].
@@ -47,7 +61,9 @@ class Rows(Dataset[dict[str, Tensor]]):
         split, chosen = self.split, self._order[np.asarray(rows, np.int64)]
         where, ends = take(split.offsets, chosen)
         lengths = np.diff(ends)
-        mask = np.arange(lengths.max()) < lengths[:, None]
+        longest = int(lengths.max())
+        wide = longest if self._widest is None else min(width(longest), self._widest)
+        mask = np.arange(wide) < lengths[:, None]
         ids = np.full(mask.shape, self._padding, np.int64)
         ids[mask] = split.ids[where]
         batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": split.labels[chosen]}

@@ -19,7 +19,6 @@ from seqcls_beam.finetuning import weights
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
 from seqcls_beam.finetuning.job import LOG, Job, Progress, Trained, processes, step_of
 from seqcls_beam.finetuning.log import Log
-from seqcls_beam.finetuning.memory import GiveBack
 from seqcls_beam.finetuning.packed import SAID, PackedRows, Packing, check
 from seqcls_beam.finetuning.shards import SPLITS, Array, Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of, remedy
@@ -88,24 +87,24 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
         model.config.pad_token_id = padding
     _check_ids(splits, model)
     labelled = {name: _labelled(split) for name, split in splits.items() if name != "train"}
-    scored = {name: Rows(splits[name], padding, rows) for name, rows in labelled.items() if len(rows)}
+    few = device.type == "cpu"
+    scored = {name: Rows(splits[name], padding, rows, few) for name, rows in labelled.items() if len(rows)}
     if "validation" in scored:
         _check_metric(job, splits["validation"])
+    train = PackedRows(splits["train"], model) if options.packed else Rows(splits["train"], padding, None, few)
     epoch = len(batches) // options.gradient_accumulation
     arguments = _arguments(job, device, dtype, epoch, longest, "validation" in scored)
     trainer = BatchTrainer(
         model=model,
         args=arguments,
         data_collator=as_it_is,
-        train_dataset=PackedRows(splits["train"], model) if options.packed else Rows(splits["train"], padding),
+        train_dataset=train,
         eval_dataset=scored.get("validation"),
         compute_metrics=Judge(job, remedy(options, dtype)),
         preprocess_logits_for_metrics=logits_of,
         compute_loss_func=Loss(job),
         callbacks=[EarlyStoppingCallback(options.early_stopping)] if options.early_stopping else [],
     )
-    if device.type == "cpu":
-        trainer.add_callback(GiveBack())
     trainer.add_callback(Log(job.work / LOG, lambda: trainer.tokens))
     trainer.add_callback(Watch(job, tell, remedy(options, dtype)))
     trainer.batches = batches

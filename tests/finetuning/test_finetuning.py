@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from pipelines import finetune
 from seqcls_beam.config.finetune import TrainOptions
-from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is
+from seqcls_beam.finetuning.batches import Batches, Loader, Rows, as_it_is, width
 from seqcls_beam.finetuning.job import Job
 from seqcls_beam.finetuning.shards import Split, load_split
 from seqcls_beam.finetuning.trainer import BatchTrainer, Loss
@@ -121,6 +121,26 @@ def test_batches_are_those_of_the_stock_tokenizer_and_collator(name, request, ba
         assert set(found) == set(expected)
         for column, values in expected.items():
             assert torch.equal(found[column], values), column
+
+
+def test_few_widths_are_wide_enough_and_waste_less_than_an_eighth():
+    widths = [width(longest) for longest in range(1, 513)]
+    assert len(set(widths)) == 40
+    for longest, wide in enumerate(widths, start=1):
+        assert width(wide) == wide and 0 <= wide - longest < max(4, longest / 8)
+
+
+def test_batches_of_few_widths_are_the_others_with_padding_to_the_longest_row_at_most():
+    lengths = np.random.default_rng(0).integers(1, 101, 500)
+    split = made_up(lengths)
+    rows, wider = Rows(split, 9), Rows(split, 9, None, True)
+    for chosen in Batches(lengths, 16, seed=0):
+        plain, found = rows.__getitems__(chosen), wider.__getitems__(chosen)
+        there = plain["input_ids"].shape[1]
+        assert found["input_ids"].shape[1] == min(width(there), lengths.max())
+        for name, beyond in (("input_ids", 9), ("attention_mask", 0)):
+            assert torch.equal(found[name][:, :there], plain[name]) and (found[name][:, there:] == beyond).all()
+        assert torch.equal(found["labels"], plain["labels"])
 
 
 def test_a_loader_yields_what_the_rows_give(data):

@@ -1,4 +1,4 @@
-"""How much memory a training on a CPU takes, whose batches are of ever other widths."""
+"""How much memory a training on a CPU takes, whose rows are of ever other lengths."""
 
 import json
 import subprocess
@@ -6,76 +6,49 @@ import sys
 
 import pytest
 
-from seqcls_beam.finetuning.memory import APART, FIRST, GiveBack, resident
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc"),
+    pytest.mark.slow,
+    pytest.mark.engine,
+]
 
 LOOP = """
-import json, resource, sys
+import json, os, sys
 import numpy, torch
 from transformers import BertConfig, BertForSequenceClassification
-from seqcls_beam.finetuning.memory import GiveBack, resident
+from seqcls_beam.finetuning.batches import Batches, Rows
+from seqcls_beam.finetuning.shards import Split
 
-steps, hidden, widest, bounded = *map(int, sys.argv[1:4]), sys.argv[4] == "bounded"
 torch.set_num_threads(1)
 torch.manual_seed(0)
-sizes = {"hidden_size": hidden, "intermediate_size": 4 * hidden, "num_hidden_layers": 2, "num_attention_heads": 4}
+chance = numpy.random.default_rng(0)
+lengths = chance.lognormal(numpy.log(64), 0.7, 32 * 300).clip(6, 256).astype(numpy.int64)
+offsets = numpy.concatenate([[0], numpy.cumsum(lengths)])
+ids, labels = chance.integers(5, 500, offsets[-1]).astype(numpy.int32), chance.integers(0, 2, len(lengths))
+split = Split(ids, offsets, None, labels)
+sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
 model = BertForSequenceClassification(BertConfig(**sizes, vocab_size=500, attn_implementation="eager"))
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-chance = numpy.random.default_rng(0)
-give_back, after, loss = GiveBack(), [], None
-for step in range(steps):
-    width = widest if step == 0 else int(numpy.clip(chance.lognormal(numpy.log(widest / 4), 0.7), 6, widest))
-    ids = torch.from_numpy(chance.integers(5, 500, (32, width)))
-    loss = model(input_ids=ids, labels=ids[:, 0] % 2).loss
-    loss.backward()
+rows, widths, after = Rows(split, 0, None, sys.argv[1] == "few"), set(), []
+for chosen in Batches(lengths, 32, seed=0):
+    batch = rows.__getitems__(chosen)
+    widths.add(batch["input_ids"].shape[1])
+    model(**batch).loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    after.append(resident())
-    if bounded:
-        give_back.on_step_end(None, None, None)
-print(json.dumps({"first": max(after[:5]), "last": sum(after[-20:]) // 20, "loss": loss.item().hex()}))
+    with open("/proc/self/statm") as file:
+        after.append(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+print(json.dumps({"widths": len(widths), "half": max(after[:150]), "end": max(after)}))
 """
 
 
-def grown(steps: int, hidden: int, widest: int) -> dict[str, int]:
-    """Bytes by which the last steps keep more than the first, unbounded and bounded; their losses are alike."""
-    made = {}
-    for name in ("free", "bounded"):
-        command = [sys.executable, "-c", LOOP, str(steps), str(hidden), str(widest), name]
-        made[name] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert made["free"]["loss"] == made["bounded"]["loss"]
-    return {name: each["last"] - each["first"] for name, each in made.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.engine
-def test_memory_of_many_widths_is_what_the_widest_needs_and_little_more():
-    found = grown(120, 128, 256)
-    assert found["bounded"] < 128 << 20 < found["free"]
-
-
-def in_pieces(size: int) -> list[bytes]:
-    """Take memory in blocks with a small one after each, and free all but the small ones, which are returned."""
-    blocks, small = [], []
-    for _ in range(size >> 16):
-        blocks.append(bytes(60_000))
-        small.append(bytes(5_000))
-    return small
-
-
-def test_what_steps_do_not_need_is_given_back_and_what_they_need_is_kept():
-    give_back = GiveBack()
-    held = []
-    for _ in range(FIRST):
-        held.append(in_pieces(100 << 20))
-        give_back.on_step_end(None, None, None)
-    for taken, kept in ((40 << 20, True), (500 << 20, False)):
-        for _ in range(APART):
-            give_back.on_step_end(None, None, None)
-        before = resident()
-        held.append(in_pieces(taken))
-        there = resident() - before
-        assert there > taken / 2  # freed, and not given back
-        give_back.on_step_end(None, None, None)
-        assert (resident() - before > there / 2) == kept
+@pytest.mark.timeout(1200)
+def test_memory_grows_no_more_once_all_widths_were_met():
+    found = {}
+    for name in ("all", "few"):
+        command = [sys.executable, "-c", LOOP, name]
+        found[name] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    print(found)
+    assert found["few"]["widths"] < 35 < 70 < found["all"]["widths"]
+    assert found["few"]["end"] - found["few"]["half"] < 64 << 20
+    assert found["few"]["end"] < found["all"]["end"]
