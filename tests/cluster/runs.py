@@ -52,7 +52,7 @@ class Command:
         """Its number."""
         return self._process.pid
 
-    def code(self, seconds: float = 150.0) -> int:
+    def code(self, seconds: float = 300.0) -> int:
         """Its exit code, once it has ended; raises with what it said where it does not end."""
         try:
             return self._process.wait(seconds)
