@@ -68,7 +68,7 @@ class Image:
     def run(self, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
         """A command in it, to its end."""
         command, env = self._how(words, **how)
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
 
     @contextmanager
     def running(self, *words: str, **how: Any) -> Iterator[subprocess.Popen[bytes]]:

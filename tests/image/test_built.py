@@ -18,7 +18,7 @@ from tests import tiny
 from tests.image.container import LAUNCHER, START
 from tests.image.names import ROOT, arguments, pinned
 
-pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.image, pytest.mark.timeout(2400)]
 
 SITE = f"/opt/venv/lib/python{arguments()['PYTHON']}/site-packages"
 SAMPLE = ROOT / "seqcls_beam" / "sample" / "reviews.jsonl"
@@ -46,7 +46,7 @@ def parts(output):
 def outside(*words, tree=ROOT):
     """A command of the clone, or of another tree."""
     env = {**os.environ, "PYTHONPATH": str(tree)}
-    return subprocess.run([sys.executable, *words], cwd=tree, env=env, capture_output=True, text=True, timeout=200)
+    return subprocess.run([sys.executable, *words], cwd=tree, env=env, capture_output=True, text=True, timeout=400)
 
 
 def test_it_has_the_versions_of_the_constraints(image):

@@ -33,7 +33,7 @@ class Environment:
             env={**kept, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin", **env},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=400,
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests import gcs, s3
 from tests.package.environments import environment, uv
 
-pytestmark = [pytest.mark.package, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.package, pytest.mark.timeout(900)]
 
 ROWS = "".join(
     json.dumps({"text": f"{word} {number} of the films of that year", "label": name}) + "\n"

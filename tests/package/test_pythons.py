@@ -7,7 +7,7 @@ from seqcls_beam import __version__, label
 from seqcls_beam.__main__ import COMMANDS
 from tests.package.environments import environment, python, uv
 
-pytestmark = [pytest.mark.package, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.package, pytest.mark.timeout(900)]
 
 TEXTS = ["I love this book", "The soup was cold", "Fine", "It broke on the first day and nobody answered"]
 

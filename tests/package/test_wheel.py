@@ -9,7 +9,7 @@ import pytest
 import seqcls_beam
 from tests.package.environments import PACKAGES, ROOT, environment
 
-pytestmark = [pytest.mark.package, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.package, pytest.mark.timeout(500)]
 
 
 @pytest.fixture(scope="module")
