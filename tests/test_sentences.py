@@ -36,6 +36,18 @@ FORMS = [
     *("aws_secret_access_key = {}", "fs.azure.account.key.a.blob.core.windows.net: {}", "password={}", "passwd: {}"),
     *("Password: {}", "(api_key={})", "api-key: {}", "secret={};", "token={}", "S3(key=5, secret='{}')", "login='{}'"),
     *('client_secret: "{}"', "ClientSecretCredential(secret={})"),
+    # quotes that are cut, or not where others are
+    *(
+        'password="{}',
+        "password='{} and",
+        '{{"secret": "{}',
+        '--token "{}',
+        "api_key='{}\nx",
+        'key: {{\\"secret\\": \\"{}',
+    ),
+    *('{{"password":["{}"]}}', 'password=["{}"]', "password:{}", "password:'{}'", '"secret" = "{}"', "x\npassword={}"),
+    *('Authorization: Bearer "{}"', 'Authorization: Digest username="me", response="{}"', 'Cookie: a=1; sid="{}"'),
+    *("password=Hun;{}=", "password=Hun,{}==", "x\n--token {}", "/me:{}@host/a"),
     # documents
     *(
         '{{"secret": "{}"}}',
@@ -116,6 +128,9 @@ SENTENCES = [
         "--input=/in/*.jsonl --tokens=5 --token_column=x",
         "http://host:8080/a@b",
     ),
+    *("no files match reviews/2026@home.jsonl", "no files match reviews:2026@home.jsonl", "--output=data/x@y/out"),
+    *("--model=org/model@v2", "recall/precision@10", "secret://h/a", "Credential::new"),
+    *('{"password":null,"b":[1]}', "x--tokens=a"),
 ]
 AROUND = ["{}", "login failed: {}", "'{}'", "[{}, 1]", "({}), then", "{}: 404\n", "x; {}.", "a={}", "{}\nand {}"]
 secrets = st.text("abcXYZ019+_~=-", max_size=8).map(lambda more: f"Hunter2{more}x")
@@ -179,10 +194,13 @@ def test_what_is_shown_is_shown_as_it_is(text):
             "-----BEGIN PRIVATE KEY-----" * 3_000,
         ),
         *("--token " * 12_000, "a_" * 50_000, "secret=a;" * 10_000, "?" * 100_000, "\\" * 100_000, "a:b@" * 25_000),
+        *('password="' + "\\" * 100_000, "'secret': '" + "\\n" * 100_000, "{'secret': 'a" + "\\n" * 24),
+        *("key=" + "a" * 100_000, "a" * 100_000 + " %", "a%" * 50_000, "-" * 100_000, "--a" * 33_000, ".--" * 33_000),
+        *("?x=" + ")" * 100_000 + "x", ",a:" * 33_000, 'secret=\\" x' * 10_000, "password=" + ",a" * 50_000),
     ],
     ids=lambda text: text[:12],
 )
 def test_a_long_text_takes_no_long_time(text):
     began = time.process_time()
     without_secrets(text)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 2

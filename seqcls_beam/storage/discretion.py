@@ -25,9 +25,10 @@ _STANDARD_INPUT = re.compile(
 )
 
 # A name that went through a path has one slash left, and one that was mistyped has three, or others, or no protocol.
+# One slash and no protocol are a folder's: snap:1@nas may be its name.
 _SIGN = re.compile(
     r"(?i)(?:(?<=http)|(?<=https)|(?<=ftp)):(?:[/\\]+|(?=[^\s/@:]+:[^\s/@]*@))|://"
-    r"|(?<![^\s'\"=(<\[,])/{1,3}(?=[^\s/@:]*:[^\s/@]*@[\w.-])"
+    r"|(?<![^\s'\"=(<\[,])/{2,3}(?=[^\s/@:]*:[^\s/@]*@[\w.-])"
 )
 _PROTOCOL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30})?$")
 # A URI goes on to the next blank, or to a quote that ends a value of JSON or Python and has another value behind it.
@@ -176,7 +177,7 @@ def without_keys(body: str, web: bool) -> str:
         sign, name, equals, value = found.groups("")
         if sign == ";" and not web:  # of a store's file it is a sign in the name
             return found[0]
-        value = re.sub(r"[)\]},.:;!]+$", "", value)
+        value = value.rstrip(")]},.:;!")
         behind = found[0][len(sign) + len(name) + len(equals) + len(value) :]
         if not value:  # ?TOKEN
             return f"{sign}{HIDDEN if web and is_random(unescaped(name)) else name}{found[0][len(sign) + len(name) :]}"
@@ -218,7 +219,7 @@ def _joined(name: str) -> str:
 
 def is_random(value: str) -> bool:
     """Whether a value is long and such as no person writes: letters and digits through each other."""
-    if re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}", value):
+    if any(re.search(r"\d", run) and re.search("[A-Za-z]", run) for run in re.findall(r"[A-Za-z0-9]{20,}", value)):
         return True
     pieces = re.findall(r"[A-Za-z0-9]+", value)
     odd = [each for each in pieces if not re.fullmatch(r"\d+[TZ]?|[A-Z]?[a-z]+|[A-Z]+|[a-z]{1,4}\d{1,4}", each)]

@@ -29,33 +29,45 @@ _KEYS = (
 _NAMED_KEY = rf"[\w.-]{{0,60}}?(?:{_KEYS})[\w.-]{{0,40}}"
 _OF_TEXTS = r"(?<!pad_)(?<!eos_)(?<!bos_)(?<!cls_)(?<!sep_)(?<!unk_)(?<!mask_)(?<!num_)(?<!max_)"
 _NAMED_TOKEN = rf"(?:[\w.-]{{0,60}}[-_.])?{_OF_TEXTS}(?:token|pwd|pw)"
+_BEGIN = r"(?:(?<![\w./\\-])|(?<=\\[nrt]))"
+"""Where a name begins: behind an end of a line that is written \\n, too."""
 _VARIABLE = r"(?-i:[A-Z][A-Z0-9_]{0,60}_(?:KEY|PASS|PW|AUTH))"
 _NAMED = rf"(?:{_NAMED_KEY}|{_NAMED_TOKEN}|{_VARIABLE})"
-# A value ends with the word, but for what ends a sentence or an item of a list, and before the next one's name.
-_WORD = rf"(?!{_AROUND})" + r"(?:(?![,;&]\s{0,3}[\w. -]{1,60}[=:]|[)\]}>,;.!?'\"]{1,8}(?:\s|$)|['\"][,;)\]}]|<)\S)+"
-_QUOTED = rf"b?(?P<quote>{_AROUND})(?:(?!(?P=quote))(?:\\.|[^\n]))*(?P=quote)"
+# A value ends with the word, but for what ends a sentence or an item of a list, and before the next one's name. With
+# nothing behind it, "=" is a sign of a key.
+_NEXT = r"[,;&]\s{0,3}[\w. -]{1,60}(?::|=(?!=*(?:[,;&]|\\{0,7}['\"][,;)\]}]|[\\'\")\]}>.,:;!?]{0,16}(?:\s|\Z))))"
+_WORD = rf"(?!{_AROUND})(?:(?!{_NEXT}|" + r"[)\]}>,;.!?'\"]{1,8}(?:\s|$)|['\"][,;)\]}]|<)\S)+"
+# A quote that nothing closes goes on to the end of the line. The two kinds of signs in it never overlap, and nothing is
+# given back: else a row of backslashes would take an exponential time.
+_QUOTED = (
+    rf"b?(?P<quote>{_AROUND})(?:(?:(?!(?P=quote))(?:\\.|[^\n\\]))*+(?P=quote)"
+    r"|(?![\s,;:)\]}>])[^\n]+)"
+)
+_LIST = rf"(?:[\[(]\s{{0,3}}(?=b?{_AROUND}))?"
 
 _HEADER = re.compile(
     r"(?i)(?P<name>(?:(?:proxy-)?authorization|(?:set-)?cookie|x-(?:[\w-]{1,40}-)?(?:token|key|signature|secret|password))"
     rf"(?:(?:{_AROUND})?:\s*(?:b?{_AROUND})?|{_AROUND},\s*b?{_AROUND}))"
-    rf"(?:(?:basic|bearer|token|digest|negotiate|aws4-hmac-sha256)\s+)?(?:(?!{_AROUND})[^\r\n>)}}])+"
+    rf"(?:(?:basic|bearer|token|digest|negotiate|aws4-hmac-sha256)\s+(?:b?{_AROUND})?)?(?:(?!{_AROUND})[^\r\n>)}}]|(?<=\w=){_AROUND}(?=\w)(?:(?!{_AROUND})[^\r\n])*(?:{_AROUND})?)+"
 )
 _SCHEME = re.compile(
     r"(?i)\b(?P<name>bearer\s+(?=[\w.~+/=-]*[\d=])(?=[\w.~+/=-]{6})|basic\s+(?=[\w.~+/=-]*[\d=])(?=[\w.~+/=-]{12})"
     r"|(?:AWS|GOOG1|SharedKey|SharedKeyLite)\s+[\w-]+:(?=[\w+/]{6}))[\w.~+/=-]+"
 )
-_OPTION = re.compile(rf"(?i)(?P<name>--(?:{_NAMED})(?:=|\s+|{_AROUND},\s*(?={_AROUND})))(?!-)(?:{_QUOTED}|[^\s'\",]+)")
+_OPTION = re.compile(
+    rf"(?i){_BEGIN}(?P<name>--(?:{_NAMED})(?:=|\s+|{_AROUND},\s*(?={_AROUND})))(?!-)(?:{_QUOTED}|[^\s'\",]+)"
+)
 _ITEM = re.compile(
-    rf"(?i)(?P<name>{_AROUND}(?:{_NAMED}|key|login|auth|pass|pin|signature){_AROUND}\s*:\s*)(?:{_QUOTED})"
+    rf"(?i)(?P<name>{_AROUND}(?:{_NAMED}|key|login|auth|pass|pin|signature){_AROUND}\s*:\s*{_LIST})(?:{_QUOTED})"
     rf"|(?P<number>{_AROUND}(?:[\w.-]{{0,60}}?(?:passw(?:or)?d|pwd|secret)|pin){_AROUND}\s*:\s*)\d+"
 )
 _ARGUMENT = re.compile(
-    rf"(?i)(?<![\w./\\-])(?P<name>(?:(?:{_NAMED}|login|sig|signature)\s?=\s?|{_NAMED_KEY}['\"]?:\s{{1,3}}))"
-    rf"(?:{_QUOTED}|{_WORD})"
+    rf"(?i){_BEGIN}(?P<name>(?:(?:{_NAMED}|login|sig|signature)(?:{_AROUND})?\s?=\s?"
+    rf"|{_NAMED_KEY}(?:['\"]?:\s{{1,3}}|:(?!//|:))){_LIST})(?:{_QUOTED}|{_WORD})"
 )
 _WEAK = re.compile(
-    rf"(?i)(?<![\w./\\-])(?P<name>(?:token|key|auth|login|session|sig|signature|pass|pin|code|credentials|sas|jwt)(?:=|:\s))"
-    rf"(?P<value>{_QUOTED}|{_WORD})"
+    rf"(?i){_BEGIN}(?P<name>(?:token|key|auth|login|session|sig|signature|pass|pin|code|credentials|sas|jwt)(?:=|:\s)"
+    rf"(?:b?{_AROUND})?)(?P<value>{_WORD})"
 )
 _ELEMENT = re.compile(
     rf"(?i)(?P<name><(?:\w+:)?(?:{_NAMED}|signature\w{{0,20}}|stringtosign\w{{0,20}}|canonicalrequest\w{{0,20}})>)[^<]+(?=</)"
@@ -63,12 +75,16 @@ _ELEMENT = re.compile(
 _PRIVATE = re.compile(
     r"(?P<name>-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).*?(?=-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.DOTALL
 )
+# A path may have "@" in it: a user ends with a colon and has a host behind it, one word that is called as no file is.
+_FILE = r"[\w.-]*\.(?:jsonl?|csv|tsv|txt|parquet|avro|arrow|gz|zst|bz2|xz|zip|ya?ml|html|log|py|bin|safetensors)\b"
 _USER = re.compile(
-    r"(?<![^\s'\"=(<\[{,])(?P<name>(?!mailto:|(?:file|local|bytes):)(?:jdbc:(?:\w+:){1,3})?)[\w.+%-]{1,64}[:/](?!//)"
-    r"[^\s/@'\"]{1,256}@(?!sha256:)(?=(?://)?\w)"
+    r"(?<![^\s'\"=(<\[{,])(?:(?P<name>jdbc:oracle:thin:)[\w.+%-]{1,64}/[^\s/@'\"]{1,256}@(?=(?://)?\w)"
+    r"|(?P<host>(?!(?:mailto|file|local|bytes):)(?:jdbc:(?:\w+:){1,3}|/)?)[\w.+%-]{1,64}:(?!//)[^\s/@'\"]{1,256}@(?!sha256:)"
+    rf"(?=(?://)?\w)(?!{_FILE}(?![/:])))"
 )
 _BESIDE = re.compile(r"[=:'\"\s<@]")
-_WRITTEN = re.compile(r"[^\s%]{0,8192}%(?:25){0,3}[2-7][0-9A-Fa-f]\S*")
+_SIGN = r"%(?:25){0,3}[2-7][0-9A-Fa-f]"
+_WRITTEN = re.compile(rf"(?<!\S)(?:[^\s%]|(?!{_SIGN})%)*+{_SIGN}\S*")
 
 
 def without_secrets(text: str) -> str:
@@ -93,7 +109,7 @@ def _once(text: str) -> str:
 def _beside(text: str) -> str:
     """What stands between two URIs, or where none is."""
     if _BESIDE.search(text):
-        text = _USER.sub(rf"\g<name>{HIDDEN}@", _WEAK.sub(_hidden_value, text))
+        text = _USER.sub(rf"\g<name>\g<host>{HIDDEN}@", _WEAK.sub(_hidden_value, text))
     return without_keys(text, web=True)  # of a URI without its host
 
 
