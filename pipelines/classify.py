@@ -8,7 +8,7 @@ python -m pipelines.classify --subscription=projects/P/subscriptions/S --output=
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files as package_files
@@ -28,6 +28,7 @@ from pipelines.command import (
     versions,
 )
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import raising
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
@@ -52,7 +53,7 @@ from seqcls_beam.runs.due import due
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import made_of
 from seqcls_beam.runs.plan import first_sequences, how_read, plan, plan_again
-from seqcls_beam.runs.run import RunError, begin, finished_units
+from seqcls_beam.runs.run import Run, RunError, begin, finished_units
 from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
@@ -71,7 +72,7 @@ GROUPS = {
 _STREAM_EPILOG = """\
 a stream runs until it is told to end: SIGTERM and Ctrl-C finish the batch in hand, seal the windows that are over and
 end with 0, a second one ends at once; exit codes: 0 told to end, 1 failed (what was labelled before stays, windows
-may be published, and what was not acknowledged comes again), 2 wrong usage, 130 or 143 ended at once
+may be published, and what was not acknowledged comes again), 2 wrong usage, 129, 130 or 143 ended at once
 """
 
 DEMO_OUTPUT = "demo-output"
@@ -140,7 +141,7 @@ def _label(config: ClassifyConfig, engine: Engine) -> int:
     summary = partial(terminal.summary, texts=bool(config.run.report_texts))
     if already_published(job.run, summary):
         return 0
-    summary(job.run, _launch(job, engine))
+    _launch(job, engine, summary)
     return 0
 
 
@@ -190,6 +191,8 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
     again = plan_again(config)  # each when its turn comes, which may be hours later
     failed = found = 0
     while True:
+        with raising():  # of a signal that came while the one before was shown
+            pass
         with planning():
             partition, job = next(again, ("", None))
         if job is None:
@@ -199,7 +202,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
             if isinstance(job, str):
                 raise RunError(job)
             say(f"{partition or 'the table'} is labelled again", 0)
-            terminal.summary(job.run, _launch(job, engine), bool(config.run.report_texts))
+            _launch(job, engine, partial(terminal.summary, texts=bool(config.run.report_texts)))
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
     if not found:
@@ -239,8 +242,8 @@ def build(root: beam.Pipeline, job: Job) -> None:
     )
 
 
-def _launch(job: Job, engine: Engine) -> dict[str, Any]:
-    """Run the pipeline; the manifest of what it published."""
+def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None]) -> None:
+    """Run the pipeline, and show the manifest of what it published."""
     runner, beam_options = engine.runner, engine.options
     ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1], model=[folder_of(job.checkpoint)])
     units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
@@ -264,7 +267,7 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
         with told_in(job.run.progress) as reader, unless_service(runner, watching(reader, size)):
             run_pipeline(engine.options, partial(build, job=ready), name, reader, engine.step_timeout)
 
-    return finish(job.run, start, work, dataflow.is_dataflow(runner))
+    finish(job.run, start, work, show, dataflow.is_dataflow(runner))
 
 
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipelines.called import as_called
 from pipelines.failures import explained
-from pipelines.interrupts import asked
+from pipelines.interrupts import asked, noted
 from pipelines.terminal import screen
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
@@ -100,7 +100,7 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
     wrong = damage(now)
     if wrong is None:
         uri = storage.join(run.output, now.version.name)
-        with as_written(uri):
+        with noted(), as_written(uri):
             summary(run, checked(now.manifest, uri))
         say(f"already published: {run.output} holds exactly this run; nothing to do", 0)
         return True
@@ -109,8 +109,14 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
     return False
 
 
-def finish(run: Run, begin: Callable[[], None], work: Callable[[], None], elsewhere: bool = False) -> dict[str, Any]:
-    """Begin a run and do its work; the manifest it published. Raises `RunError` with the sentence behind a failure.
+def finish(
+    run: Run,
+    begin: Callable[[], None],
+    work: Callable[[], None],
+    show: Callable[[Run, dict[str, Any]], None],
+    elsewhere: bool = False,
+) -> None:
+    """Begin a run, do its work, show the manifest it published. Raises `RunError` with the sentence behind a failure.
 
     What works `elsewhere` may go on without this command, however that ends.
     """
@@ -133,7 +139,17 @@ def finish(run: Run, begin: Callable[[], None], work: Callable[[], None], elsewh
             raise
         if asked() is None:
             say("another process published this same run meanwhile", 0)
-    return told(run)
+    with noted():
+        show(run, _told(run))
+
+
+def publish(run: Run, write: Callable[[], None]) -> None:
+    """Publish what was made here. A signal that comes once that is decided ends nothing."""
+    try:
+        write()
+    except KeyboardInterrupt:
+        if not _became_something(run):
+            raise
 
 
 def _became_something(run: Run) -> bool:
@@ -147,7 +163,7 @@ def _became_something(run: Run) -> bool:
     return became
 
 
-def told(run: Run) -> dict[str, Any]:
+def _told(run: Run) -> dict[str, Any]:
     """The manifest that a run published; says where another run has replaced it since."""
     mine, now = publication.outcome(run), read_newest(store_of(run.output), run.partition)
     if mine is None:

@@ -22,11 +22,13 @@ from pipelines.command import (
     LOCAL,
     already_published,
     flags,
+    publish,
     say,
     versions,
 )
 from pipelines.ending import exit_code, planning
 from pipelines.failures import explained
+from pipelines.interrupts import noted
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
@@ -115,7 +117,8 @@ def _main(argv: list[str]) -> int:
         units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
         one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
     found = _launch(job, engine)
-    return _judged(found, wish)
+    with noted():
+        return _judged(found, wish)
 
 
 def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
@@ -170,10 +173,11 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
         say(f"warning: {doubts}", 0)
     found = document.assemble(job, evidence, facts)
     if run is not None:
-        document.write(run, found)
-    terminal.summary(found, output)
-    if output is None:
-        ensure_shown()
+        publish(run, partial(document.write, run, found))
+    with noted():
+        terminal.summary(found, output)
+        if output is None:
+            ensure_shown()
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pipelines.command import already_published, finish, flags, told, versions
+from pipelines.command import already_published, finish, flags, versions
 from pipelines.command import say as say_aloud
 from pipelines.ending import exit_code, planning
 from pipelines.failures import explained
@@ -41,8 +41,8 @@ several processes, one a GPU (or more than one on a CPU), train the same model o
 
 a training that was killed goes on from its last evaluation when the same command is run again
 
-exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage, 130 and 143
-interrupted by Ctrl-C and by SIGTERM
+exit codes: 0 published (or already published), 1 failed and nothing published, 2 wrong usage, 129, 130 and
+143 interrupted by SIGHUP, Ctrl-C and SIGTERM
 """
 
 _GOES_ON = "start the run again: it goes on from its last evaluation"
@@ -95,12 +95,12 @@ def _lead(job: Job) -> int:
             _decide(_END)
             transaction.clear(job)
         else:
-            finish(job.run, partial(transaction.begin, job), partial(_work, job))
+            finish(job.run, partial(transaction.begin, job), partial(_work, job), terminal.summary)
     return 0
 
 
 def _work(job: Job) -> None:
-    """Train, unless an earlier start did, publish, and show what was published."""
+    """Train, unless an earlier start did, and publish."""
     trained, started = job.trained(), time.time()
     say(terminal.begun(job), 0)
     hint = terminal.hint(job)
@@ -120,7 +120,6 @@ def _work(job: Job) -> None:
         "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
     }
     transaction.publish(job, job.work / "model", receipt.write(job, trained, facts, job.work / "model"))
-    terminal.summary(job.run, told(job.run))  # here, where no signal makes a published run a failure
 
 
 def _follow(job: Job) -> int:

@@ -73,8 +73,9 @@ class Watch:
 
     def over(self) -> None:
         """The run is; from now on nobody is woken."""
-        with self._waking:
-            self._over.set()
+        self._over.set()
+        with self._waking:  # whoever is about to wake has done so, and the main thread waits for it here
+            pass
 
     def _end(self) -> None:
         if self.cancel is not None:

@@ -86,7 +86,7 @@ def heeded() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: set by no Python
-        if _asked and _end_at_once not in before.values():  # else this process is at its end
+        if handled and _asked and _end_at_once not in before.values():  # else this process is at its end
             logging.disable(logging.NOTSET)
             threading.excepthook, sys.unraisablehook = said
         if handled:
@@ -105,6 +105,17 @@ def raising() -> Iterator[None]:
     try:
         if _asked:  # while all this was prepared
             _interrupt(_asked[0])
+        yield
+    finally:
+        _raising = before
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Until the block ends the first signal is noted and no more: what is published, and its code, stay as they are."""
+    global _raising
+    before, _raising = _raising, False
+    try:
         yield
     finally:
         _raising = before

@@ -81,7 +81,7 @@ def _main(argv: list[str]) -> int:
         job, units, size = plan(config, threads_per_worker(beam_options))
     if already_published(job.run, terminal.summary):
         return submitted.nothing(beam_options)
-    terminal.summary(job.run, _launch(job, units, size, engine))
+    _launch(job, units, size, engine)
     return 0
 
 
@@ -110,8 +110,8 @@ def build(root: beam.Pipeline, job: Job) -> None:
     root | Prepare(job)
 
 
-def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) -> dict[str, Any]:
-    """Run the pipeline; the manifest of what it published."""
+def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) -> None:
+    """Run the pipeline, and show the manifest of what it published."""
     read = [units[each.first]["path"][0].as_py() for each in job.sources]
     ensure_seen(engine, job.run.output, input=read, model=[folder_of(job.tokenizer)])
 
@@ -126,7 +126,7 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
         with told_in(job.run.progress) as reader, unless_service(engine.runner, terminal.watching(job)):
             run_pipeline(engine.options, partial(build, job=job), name, reader, engine.step_timeout)
 
-    return finish(job.run, start, work, dataflow.is_dataflow(engine.runner))
+    finish(job.run, start, work, terminal.summary, dataflow.is_dataflow(engine.runner))
 
 
 def _facts(job: Job, runner: str) -> dict[str, Any]:

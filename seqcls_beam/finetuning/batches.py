@@ -27,7 +27,7 @@ which rows meet in a batch is still left to chance."""
 def width(longest: int) -> int:
     """The least width that holds rows of a length, of those that there are: 4, 8, … 64, 72, … 128, 144, …
 
-    An octave has eight, so that less than an eighth of a wider batch is padding of this kind.
+    From 32 on an octave has eight, so that less than an eighth of a batch is padding of this kind.
     """
     step = max(4, (1 << (longest - 1).bit_length()) // 16)
     return -(-longest // step) * step
@@ -49,6 +49,11 @@ class Rows(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self._order)
 
+    def wide(self, lengths: Ints) -> int:
+        """How wide a batch of rows of these lengths is."""
+        longest = int(lengths.max())
+        return longest if self._widest is None else min(width(longest), self._widest)
+
     def __getitem__(self, row: int) -> dict[str, Tensor]:
         return self.__getitems__([row])
 
@@ -61,9 +66,7 @@ class Rows(Dataset[dict[str, Tensor]]):
         split, chosen = self.split, self._order[np.asarray(rows, np.int64)]
         where, ends = take(split.offsets, chosen)
         lengths = np.diff(ends)
-        longest = int(lengths.max())
-        wide = longest if self._widest is None else min(width(longest), self._widest)
-        mask = np.arange(wide) < lengths[:, None]
+        mask = np.arange(self.wide(lengths)) < lengths[:, None]
         ids = np.full(mask.shape, self._padding, np.int64)
         ids[mask] = split.ids[where]
         batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": split.labels[chosen]}

@@ -147,7 +147,7 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
             "processes": ranks,
             "threads": threads,
             "attention": SAID if options.packed else model.config._attn_implementation,
-            "padding": 0.0 if options.packed else _padding(splits["train"], batches),
+            "padding": _padding(train, batches) if isinstance(train, Rows) else 0.0,
         },
     )
     if rank == 0:
@@ -271,9 +271,8 @@ def _check_metric(job: Job, validation: Split) -> None:
         )
 
 
-def _padding(split: Split, batches: Batches) -> float:
+def _padding(rows: Rows, batches: Batches) -> float:
     """Share of what this process's forward passes compute in the first epoch that is padding."""
-    lengths = split.lengths
     batches.set_epoch(0)
-    parts = [lengths[rows] for rows in batches]
-    return round(1 - sum(int(each.sum()) for each in parts) / sum(len(each) * int(each.max()) for each in parts), 4)
+    parts = [rows.split.lengths[each] for each in batches]
+    return round(1 - sum(int(each.sum()) for each in parts) / sum(len(each) * rows.wide(each) for each in parts), 4)

@@ -158,6 +158,17 @@ def test_a_signal_while_a_command_begins_or_tells_its_end(warm, folder, tmp_path
     assert done.code == 0 and labels(tmp_path / "out").num_rows == 60
 
 
+@pytest.mark.parametrize("name", ["classify", "prepare", "evaluate"])
+def test_a_signal_while_what_is_published_is_shown_changes_no_code(warm, published, tmp_path, name):
+    send = f"import signal, pipelines.terminal.{name} as m; was = m.summary\n"
+    send += "m.summary = lambda *said, **how: (signal.raise_signal(signal.SIGTERM), was(*said, **how))[1]\n"
+    assert warm.run(published[name], setup=send).code == 0
+    anew = [f"--output={tmp_path}" if word.startswith("--output=") else word for word in published[name]]
+    done = warm.run(anew, setup=send)
+    assert done.code == 0 and "told to end" not in done.err
+    assert "already published" in warm.run(anew).err
+
+
 def test_an_evaluation_that_is_told_to_end_leaves_nothing(warm, folder):
     words = ["evaluate", f"--input={folder}/in.jsonl", f"--model={folder}/model", "--threads=1"]
     command = warm.start(words, setup=SLOW)

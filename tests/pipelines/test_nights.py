@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -115,6 +116,25 @@ def test_a_new_model_labels_new_files_and_relabel_the_others(tmp_path, model, ne
             np.testing.assert_allclose(row["scores"], expected[row["id"]], atol=1e-5)
     assert classify.main(flags(newer, inbox, "--relabel")) == 0
     assert "nothing to label again" in capsys.readouterr().err
+
+
+def test_a_signal_while_a_partition_is_shown_ends_a_relabelling_before_the_next(
+    tmp_path, model, newer, inbox, capsys, monkeypatch
+):
+    for day, name in ((19, "a"), (20, "b")):
+        arrive(inbox, name, 20, day)
+        assert night(model, inbox, f"2026-11-{day}") == 0
+
+    def shown(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classify.terminal, "summary", shown)
+        assert classify.main(flags(newer, inbox, "--relabel")) == 143
+    assert capsys.readouterr().err.splitlines()[-1].startswith("seqcls_beam: told to end (SIGTERM)")
+    models = [read_manifest(str(tmp_path / "out"), f"run_date=2026-11-{day}")["model"]["name"] for day in (19, 20)]
+    assert models == [str(newer), str(model)]
+    assert classify.main(flags(newer, inbox, "--relabel")) == 0
 
 
 def test_relabel_leaves_a_partition_whose_files_changed_and_does_the_others(tmp_path, model, newer, inbox, capsys):

@@ -322,7 +322,7 @@ def taken(values: pa.Array, index: pa.Array) -> pa.Array:
     Arrow reserves what a value takes on average for every row, so that a long one among nulls would be terabytes.
     """
     step = max(1, _TAKEN * len(values) // max(values.nbytes, 1))
-    if len(index) <= step:
+    if not len(values) or len(index) <= step:
         return values.take(index)
     return pa.concat_arrays([values.take(index.slice(low, step)) for low in range(0, len(index), step)])
 
