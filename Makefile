@@ -52,7 +52,7 @@ test-cluster: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m cluster --timeout=900
 
 test-nights: .venv/.test
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m nights
+	$(BIN)/python -m pytest -q -m nights
 
 test-deploy: .venv/.test
 	$(BIN)/python -m pytest -q -m deploy
