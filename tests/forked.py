@@ -234,6 +234,7 @@ def _serve() -> int:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has everything ignore
                 os.close(answers)
                 _leave(json.loads(line))
             pids.add(pid)
