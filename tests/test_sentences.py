@@ -47,7 +47,7 @@ FORMS = [
     ),
     *('{{"password":["{}"]}}', 'password=["{}"]', "password:{}", "password:'{}'", '"secret" = "{}"', "x\npassword={}"),
     *('Authorization: Bearer "{}"', 'Authorization: Digest username="me", response="{}"', 'Cookie: a=1; sid="{}"'),
-    *("password=Hun;{}=", "password=Hun,{}==", "x\n--token {}", "/me:{}@host/a"),
+    *("x\n--token {}", "/me:{}@host/a"),
     # documents
     *(
         '{{"secret": "{}"}}',
@@ -137,7 +137,7 @@ secrets = st.text("abcXYZ019+_~=-", max_size=8).map(lambda more: f"Hunter2{more}
 
 
 def test_each_form_alone_and_in_any_surroundings():
-    for form in FORMS:
+    for form in (*FORMS, "password=Hun;{}=", "password=Hun,{}=="):
         said = form.format("Hunter2", "Hunter2")
         quoted = [repr(f"{said}'\""), repr(repr(f"{said}'\"")), json.dumps(said), json.dumps([repr(f"{said}'\"")])]
         for text in [*(around.format(said, said) for around in AROUND), *quoted]:
