@@ -129,11 +129,11 @@ def test_a_signal_while_a_partition_is_shown_ends_a_relabelling_before_the_next(
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(classify.terminal, "summary", shown)
+        patch.setattr("pipelines.terminal.classify.summary", shown)
         assert classify.main(flags(newer, inbox, "--relabel")) == 143
     assert capsys.readouterr().err.splitlines()[-1].startswith("seqcls_beam: told to end (SIGTERM)")
-    models = [read_manifest(str(tmp_path / "out"), f"run_date=2026-11-{day}")["model"]["name"] for day in (19, 20)]
-    assert models == [str(newer), str(model)]
+    found = [read_manifest(str(tmp_path / "out"), f"run_date=2026-11-{day}") for day in (19, 20)]
+    assert [each and each["model"]["name"] for each in found] == [str(newer), str(model)]
     assert classify.main(flags(newer, inbox, "--relabel")) == 0
 
 
