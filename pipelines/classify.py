@@ -18,7 +18,7 @@ import apache_beam as beam
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipelines import dataflow, engines, streaming, submitted
+from pipelines import dataflow, engines, interrupts, streaming, submitted
 from pipelines.command import (
     EPILOG,
     already_published,
@@ -28,7 +28,6 @@ from pipelines.command import (
     versions,
 )
 from pipelines.ending import exit_code, planning
-from pipelines.interrupts import raising
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
@@ -191,8 +190,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
     again = plan_again(config)  # each when its turn comes, which may be hours later
     failed = found = 0
     while True:
-        with raising():  # of a signal that came while the one before was shown
-            pass
+        interrupts.check()  # one may have come while the partition before was shown
         with planning():
             partition, job = next(again, ("", None))
         if job is None:

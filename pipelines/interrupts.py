@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
 _DEFAULTS: dict[int, Any] = {
@@ -100,25 +100,20 @@ def raising() -> Iterator[None]:
 
     From then on no thread and no log says anything of its own.
     """
-    global _raising
-    before, _raising = _raising, True
-    try:
-        if _asked:  # while all this was prepared
-            _interrupt(_asked[0])
+    with _while_raising(True):
+        check()  # one that came while all this was prepared
         yield
-    finally:
-        _raising = before
 
 
-@contextmanager
-def noted() -> Iterator[None]:
+def noted() -> AbstractContextManager[None]:
     """Until the block ends the first signal is noted and no more: what is published, and its code, stay as they are."""
-    global _raising
-    before, _raising = _raising, False
-    try:
-        yield
-    finally:
-        _raising = before
+    return _while_raising(False)
+
+
+def check() -> None:
+    """Raise `Interrupted` where a signal was noted."""
+    if _asked:
+        _interrupt(_asked[0])
 
 
 def over(code: int) -> None:
@@ -127,6 +122,16 @@ def over(code: int) -> None:
         if signal.getsignal(number) is _end_at_once:
             signal.signal(number, lambda *_: os._exit(code))
             atexit.register(signal.signal, number, signal.SIG_IGN)  # Python takes handlers away at its very end
+
+
+@contextmanager
+def _while_raising(raises: bool) -> Iterator[None]:
+    global _raising
+    before, _raising = _raising, raises
+    try:
+        yield
+    finally:
+        _raising = before
 
 
 def _wake(_: int, __: object) -> None:

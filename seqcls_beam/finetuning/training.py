@@ -88,10 +88,10 @@ def train(job: Job, tell: Callable[[Progress], None]) -> Trained:
     _check_ids(splits, model)
     labelled = {name: _labelled(split) for name, split in splits.items() if name != "train"}
     few = device.type == "cpu"
-    scored = {name: Rows(splits[name], padding, rows, few) for name, rows in labelled.items() if len(rows)}
+    scored = {name: Rows(splits[name], padding, rows, few_widths=few) for name, rows in labelled.items() if len(rows)}
     if "validation" in scored:
         _check_metric(job, splits["validation"])
-    train = PackedRows(splits["train"], model) if options.packed else Rows(splits["train"], padding, None, few)
+    train = PackedRows(splits["train"], model) if options.packed else Rows(splits["train"], padding, few_widths=few)
     epoch = len(batches) // options.gradient_accumulation
     arguments = _arguments(job, device, dtype, epoch, longest, "validation" in scored)
     trainer = BatchTrainer(

@@ -106,6 +106,8 @@ def test_what_records_name_and_is_gone_is_made_again(tmp_path, job):
     assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
     for prefix in ("examples", "texts", "edges", "placed", "train"):
         next((out / "_attempts").rglob(f"{prefix}-*")).unlink()
+        assert prepare.main([*flags, f"--output={out}", "--max_rejected=0"]) == 1
+        assert any((out / "_attempts").rglob(f"{prefix}-*"))
     assert prepare.main([*flags, f"--output={out}"]) == 0
     assert digests(out) == expected and lasting(out) == told
 
