@@ -31,6 +31,7 @@ from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
+from pipelines.reporting import report
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
@@ -141,6 +142,7 @@ def _label(config: ClassifyConfig, engine: Engine) -> int:
     if already_published(job.run, summary):
         return 0
     _launch(job, engine, summary)
+    report(job.run, engine.runner)
     return 0
 
 
@@ -201,6 +203,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
                 raise RunError(job)
             say(f"{partition or 'the table'} is labelled again", 0)
             _launch(job, engine, partial(terminal.summary, texts=bool(config.run.report_texts)))
+            report(job.run, engine.runner)
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
     if not found:
@@ -286,6 +289,9 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
             "labels": job.checkpoint.labels,
         },
         "threshold": job.config.model.threshold if job.checkpoint.problem == "multi_label" else None,
+        "max_tokens": job.config.model.max_length or job.checkpoint.max_length,
+        "overflow": job.config.model.overflow,
+        **({} if job.config.run.report_texts else {"report_texts": 0}),
         "read": how_read(job.config.read),
         "skipped": job.skipped,
         "columns": [

@@ -9,7 +9,7 @@ Read from the top: a room imports only rooms above it.
       option.py        one option: help, unit, range, default
       dates.py         dates of nights in options and patterns
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
-      compare.py, approve.py   likewise
+      compare.py, approve.py, report.py   likewise
       plan.py          those of what a run would take
       step.py          those of a run that stands still
       debug.py         those of a failure
@@ -173,6 +173,19 @@ Read from the top: a room imports only rooms above it.
       document.py      a finished evaluation: evaluation.json and its page
       promotion.py     a checkpoint that passed → LATEST
       formatting.py, plots.py, report.py   what people see
+
+    reports/         what was published → pages for people
+      pages.py         what a page is made of, as data
+      charts.py        numbers → shapes of a picture
+      rendering.py     a page → HTML that needs nothing beside it
+      found.py         what a folder holds, and what it held before
+      sample.py        some rows of a labelling
+      alerts/          what a person should act on
+      making.py        how something was made
+      answers.py, looks.py, classify.py   a labelling
+      merging.py       windows of a stream → a day
+      nights.py        nights beside each other
+      writing.py       which pages are written, and where
 
     finetuning/      prepared shards + a base → a checkpoint
       shards.py        shards → flat arrays, mapped into memory

@@ -24,6 +24,7 @@ FLOORS = [
     {"runs", "notebook"},
     {"preparation"},
     {"evaluation"},
+    {"reports"},
     {"finetuning", "transforms"},
     {"__main__"},
 ]
@@ -55,6 +56,7 @@ ORDER = [
     "running",
     "sight",
     "planning",
+    "reporting",
     "sealer",
     "stream_flags",
     "stream_graph",
@@ -66,6 +68,7 @@ ORDER = [
     "seal",
     "compare",
     "approve",
+    "report",
     "prepare",
     "finetune",
     "evaluate",
@@ -193,7 +196,7 @@ def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
             assert not {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.PTransform"}
 
 
-@pytest.mark.parametrize("name", ["clean", "compare", "seal"])
+@pytest.mark.parametrize("name", ["clean", "compare", "report", "seal"])
 def test_a_command_that_runs_no_pipeline_starts_without_beam(name):
     code = f"import sys, pipelines.{name}; print([m for m in ('apache_beam', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

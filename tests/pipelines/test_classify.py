@@ -17,6 +17,7 @@ from pipelines import classify, command
 from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import halt, tiny
 from tests.corpora import labels, part_digests, plain_scores, rejects, texts, write_jsonl
+from tests.reports.reading import parsed
 
 pytestmark = pytest.mark.engine
 
@@ -175,6 +176,9 @@ def test_in_is_labelled_plus_rejected_and_the_manifest_says_so(tmp_path, model, 
     assert manifest["model"]["labels"] == ["negative", "positive"]
     assert manifest["tokens"] == sum(labels(out)["tokens"].to_pylist())
     assert {row["raw"] for row in rejects(out)} == {b'{"id": "bad", "text": '}
+    shown = parsed((out / "_report" / "report.html").read_text())
+    assert [shown.headline()[name] for name in ("rows in", "labelled", "rejected")] == ["306", "300", "6"]
+    assert {name: int(row[0]) for name, row in shown.section("Labels").table().items()} == manifest["label_counts"]
     data = (corpus / "a.jsonl").read_bytes()
     for row in rejects(out)[:2]:
         assert data[row["position"] :].startswith(row["raw"])
@@ -193,7 +197,8 @@ def test_the_same_run_again_does_nothing(tmp_path, model, corpus, capsys):
     out = run(model, tmp_path / "out", f"--input={corpus}/*", "--id_column=id")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     run(model, out, f"--input={corpus}/*", "--id_column=id")
-    assert "already published" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "already published" in said.err and said.out.count("_report/report.html") == 1
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 

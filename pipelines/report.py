@@ -1,0 +1,55 @@
+"""Write a page for people of what a command published: what to act on first, then what it is made of.
+
+python -m pipelines.report OUT
+python -m pipelines.report OUT --which=run_date=2026-11-20
+python -m pipelines.report gs://bucket/labelled --output=report.html
+"""
+
+import sys
+from collections.abc import Sequence
+
+from pipelines.command import say
+from pipelines.ending import exit_code, planning
+from pipelines.options import parse_folder
+from pipelines.terminal import report as terminal
+from seqcls_beam import storage
+from seqcls_beam.config.debug import DebugOptions
+from seqcls_beam.config.report import ReportOptions
+from seqcls_beam.reports import found, writing
+from seqcls_beam.runs.run import RunError
+
+GROUPS: dict[str, type] = {"report": ReportOptions, "debug": DebugOptions}
+
+EPILOG = """\
+runs on this machine write their pages themselves; of what was published from elsewhere this command does it
+
+exit codes: 0 written; 1 failed, as where nothing is published; 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return exit_code(_main, sys.argv[1:] if argv is None else list(argv), after="start it again")
+
+
+def _main(argv: list[str]) -> int:
+    with planning():
+        given = parse_folder("report", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
+        options = ReportOptions(**given["report"])
+    texts = bool(options.report_texts)
+    try:
+        if options.page is None:
+            place = writing.write(options.output, options.which or "", texts)
+        else:
+            folder = found.look(options.output)
+            made = writing.page(folder, options.which or writing.last(folder), texts)
+            place = storage.absolute(options.page)
+            storage.put(place, made.encode())
+    except OSError as error:
+        raise RunError(f"the page cannot be written: {error}") from error
+    terminal.written(place)
+    return say("open it in a browser; it needs nothing beside it", 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

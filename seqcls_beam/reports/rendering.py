@@ -1,0 +1,67 @@
+"""A page → HTML that needs nothing beside it: no script, no request, one style.
+
+Every word that is not of a template goes through `_shown`: no password, no sign that acts, no end, and then jinja2's
+own escaping.
+"""
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from seqcls_beam import storage
+from seqcls_beam.reports.pages import Page, brief
+from seqcls_beam.signs import shown
+from seqcls_beam.version import __version__
+
+MOST_BYTES = 1_000_000
+"""No page is larger; each of its parts is bounded, whatever the size of the run."""
+
+_LONGEST = 600  # signs of a name or a sentence
+_PROSE = 280  # signs of a text of somebody's
+
+
+def html(page: Page) -> str:
+    """The whole document."""
+    return _environment().get_template("page.html.j2").render(page=page, version=__version__)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("seqcls_beam.reports"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["brief"] = brief
+    made.filters["prose"] = _prose
+    made.filters["number"] = _number
+    return made
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of a template says; what is HTML already stays."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return shown(storage.without_password(_cut(value, _LONGEST)), name=True)
+    return value
+
+
+def _prose(text: str) -> Markup:
+    """A text of somebody's, in which letters may be joined and lines end."""
+    return Markup(escape(shown(_cut(text, _PROSE), keep="\n\t")))
+
+
+def _number(value: float) -> Markup:
+    """A coordinate, in few digits."""
+    return Markup(f"{value:.2f}".rstrip("0").rstrip("."))
+
+
+def _cut(text: str, most: int) -> str:
+    """A long text's two ends."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} … {text[-half:]}"

@@ -1,0 +1,148 @@
+"""Which pages of an output folder are written, and where.
+
+    OUT/_report/report.html                       a run
+    OUT/_report/run_date=2026-11-20/report.html   a night
+    OUT/_report/day=2026-11-20/report.html        the windows of a day of a stream
+    OUT/_report/index.html                        nights, or days, beside each other
+
+A page is written whole or not at all. Nothing that is published is touched, and no reader of the table looks there.
+"""
+
+from dataclasses import replace
+
+from seqcls_beam import storage
+from seqcls_beam.reports import classify, found, nights
+from seqcls_beam.reports.found import Folder
+from seqcls_beam.reports.merging import merged
+from seqcls_beam.reports.pages import Page
+from seqcls_beam.reports.rendering import html
+from seqcls_beam.reports.sample import sample
+from seqcls_beam.runs.approval import Approval, approval
+from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.shapes import as_written
+from seqcls_beam.runs.table import Published
+from seqcls_beam.runs.versions import FOLDER as VERSIONS
+from seqcls_beam.schema import PARTITION
+
+FOLDER = "_report"
+_INDEX = "index.html"
+_USUAL = 7  # nights before that say what is usual
+_DAY = "day="
+
+
+def write(output: str, which: str = "", texts: bool = True) -> str:
+    """Write the page of a folder, and where it has partitions also the index; where the page is.
+
+    `which` is a partition, or `day=2026-11-20` of a stream; by default the last there is. Raises `RunError` where
+    nothing is published there, `OSError` where it cannot be written.
+    """
+    folder = found.look(output)
+    which = which or last(folder)
+    place = storage.join(folder.uri, FOLDER, *filter(None, [which]), "report.html")
+    storage.put(place, page(folder, which, texts).encode())
+    if which:
+        with as_written(storage.without_password(storage.join(folder.uri, VERSIONS))):
+            beside = html(index(folder))
+        storage.put(storage.join(folder.uri, FOLDER, _INDEX), beside.encode())
+    return place
+
+
+def last(folder: Folder) -> str:
+    """What is the newest in a folder: its last partition, the last day of a stream, or "", which is all there is."""
+    days = found.days(folder)
+    return f"{_DAY}{max(days)}" if days else max(folder.partitions)
+
+
+def page(folder: Folder, which: str, texts: bool = True) -> str:
+    """The page of what is in a folder. Raises `RunError` where nothing is published there."""
+    with as_written(storage.without_password(storage.join(folder.uri, VERSIONS, which))):
+        if which.startswith(_DAY):
+            return html(_day(folder, which.removeprefix(_DAY), texts))
+        run = found.current(folder, which)
+        if run is None:
+            raise RunError(f"{which or folder.name} holds nothing: there is nothing to tell of")
+        return html(_classify(folder, run, texts and found.report_texts(run.manifest)))
+
+
+def _classify(folder: Folder, run: Published, texts: bool) -> Page:
+    """The page of a table, or of a night, which is measured against the night before it."""
+    partition = run.version.partition
+    before, usual = found.replaced(folder, run), []
+    name = f"version {before.version.number}" if before is not None else ""
+    for each in found.earlier(folder, partition, _USUAL) if partition else []:
+        night = found.current(folder, each)
+        if night is None:
+            continue
+        usual.append(night.manifest["rows"]["in"])
+        if len(usual) == 1:
+            before, name = night, _date(each)
+    return classify.page(
+        run,
+        " ".join(filter(None, [folder.name, _date(partition)])),
+        sample([run], texts),
+        classify.Before(before, name) if before is not None else None,
+        usual,
+        _why(approval(folder.store), run),
+        texts,
+        (("all nights", f"../{_INDEX}"),) if partition else (),
+    )
+
+
+def _day(folder: Folder, day: str, texts: bool) -> Page:
+    """The page of a day of a stream: its windows together, measured against the day before it."""
+    days = found.days(folder)
+    if day not in days:
+        raise RunError(f"{folder.name} has no window of {day}")
+    windows = _windows(folder, days[day])
+    earlier = [each for each in sorted(days, reverse=True) if each < day][:1]
+    before = _windows(folder, days[earlier[0]]) if earlier else []
+    made = classify.page(
+        _together(windows),
+        f"{folder.name} {day}",
+        sample(windows, texts),
+        classify.Before(_together(before), earlier[0]) if before else None,
+        texts=texts,
+        links=(("all days", f"../{_INDEX}"),),
+    )
+    return replace(made, command=f"A day of a stream, {len(windows):,} windows")
+
+
+def _windows(folder: Folder, names: list[str]) -> list[Published]:
+    runs = storage.each(lambda name: found.current(folder, name), names)
+    there = [run for run in runs if run is not None]
+    if not there:
+        raise RunError(f"the windows of that day in {folder.name} hold nothing")
+    return there
+
+
+def _together(windows: list[Published]) -> Published:
+    return replace(windows[-1], manifest=merged(windows))
+
+
+def index(folder: Folder) -> Page:
+    """The page that has all nights, or all days of a stream, beside each other."""
+    days = found.days(folder)
+    pages = set(storage.names(storage.join(folder.uri, FOLDER)))
+    judged = approval(folder.store)
+    made = []
+    names = sorted(days or [name for name in folder.partitions if name.startswith(f"{PARTITION}=")])
+    for name in names[-nights.MOST :]:  # one after the other: manifests of large runs are large
+        run = _together(_windows(folder, days[name])) if days else found.current(folder, name)
+        own = f"{_DAY}{name}" if days else name
+        place = f"{own}/report.html" if own in pages else None
+        if run is not None:
+            made.append(nights.night(_date(name), run.manifest, _why(judged, run), place))
+    if not made:
+        raise RunError(f"{folder.name} has no nights")
+    return nights.page(folder.name, made, len(names), "day" if days else "night")
+
+
+def _why(judged: Approval, run: Published) -> list[str]:
+    """Why a version did not pass, where that was judged."""
+    partition, number = run.version.partition, run.version.number
+    return judged.failed[partition][1] if judged.refuses(partition, number) else []
+
+
+def _date(partition: str) -> str:
+    """What people call a partition."""
+    return partition.rpartition("=")[2]

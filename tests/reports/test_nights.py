@@ -1,0 +1,89 @@
+"""Nights beside each other, and each night's page."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from seqcls_beam.reports import writing
+from seqcls_beam.runs import approval, cleaning
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.table import open_labels
+from seqcls_beam.runs.versions import read_version
+from tests.reports.outputs import labelling, rows
+from tests.reports.reading import Element, parsed
+
+
+def nights(out: Path, counts: list[int]) -> list[str]:
+    """A night of each count, from 2026-11-01 on; their partitions."""
+    names = [f"run_date={date(2026, 11, 1) + timedelta(place)}" for place in range(len(counts))]
+    for name, count in zip(names, counts, strict=True):
+        if count >= 0:
+            labelling(out, rows(count), name)
+    return names
+
+
+def read(path: Path) -> Element:
+    return parsed(path.read_text())
+
+
+def test_a_night_has_a_page_and_stands_in_the_index(tmp_path):
+    names = nights(tmp_path, [500, 510, 120])
+    for name in names:
+        writing.write(str(tmp_path), name)
+    found = read(tmp_path / "_report" / names[2] / "report.html")
+    assert found.alerts()["quiet"] == "act" and found.headline()["rows in"] == "120"
+    assert [each.attributes["href"] for each in found.all("a")] == ["../index.html"]
+    index = read(tmp_path / "_report" / "index.html")
+    assert index.headline()["nights"] == "3" and index.headline()["rows"] == "1,130"
+    assert index.alerts() == {"quiet": "look"}
+    table = index.section("Nights").table()
+    assert [(name, cells[0], cells[-1]) for name, cells in table.items()] == [
+        ("2026-11-03", "120", "quiet"), ("2026-11-02", "510", ""), ("2026-11-01", "500", "")
+    ]  # fmt: skip
+    for link in index.all("a"):
+        assert (tmp_path / "_report" / link.attributes["href"]).is_file()
+    dots = [each.all("title")[0].text for each in index.section("Over time").all("figure")[0].all("circle")]
+    assert dots == ["2026-11-01: 500", "2026-11-02: 510", "2026-11-03: 120"]
+
+
+def test_a_gap_and_a_night_that_did_not_pass_are_told(tmp_path):
+    names = nights(tmp_path, [300, -1, 300, 300])
+    store = store_of(str(tmp_path))
+    approval.record(store, read_version(store, names[2], 1)[0], ["--max_rejected=0.01: too many"])
+    writing.write(str(tmp_path), names[2])
+    assert read(tmp_path / "_report" / names[2] / "report.html").alerts()["refused"] == "act"
+    index = read(tmp_path / "_report" / "index.html")
+    assert index.alerts() == {"refused": "act", "gap": "look"}
+    assert "2026-11-02" in index.text and "too many" in index.text
+    assert index.section("Nights").table()["2026-11-03"][-1] == "not passed"
+
+
+def test_the_page_by_default_is_of_the_last_night(tmp_path):
+    names = nights(tmp_path, [10, 20])
+    assert writing.write(str(tmp_path)) == f"{tmp_path}/_report/{names[1]}/report.html"
+
+
+def test_pages_are_in_nobody_elses_way(tmp_path):
+    for name in nights(tmp_path, [30, 40]):
+        writing.write(str(tmp_path), name)
+    assert open_labels(str(tmp_path)).count_rows() == 70
+    assert cleaning.look(str(tmp_path)) == []
+
+
+def test_windows_of_a_stream_are_a_page_a_day(tmp_path):
+    hours = [("20261120T100000Z", 40, 0.5), ("20261120T110000Z", 60, 0.5), ("20261121T100000Z", 90, 0.5)]
+    for hour, count, share in hours:
+        model = {
+            "model": {"name": "m", "digest": "d" * 64, "problem": "single_label", "labels": ["negative", "positive"]}
+        }
+        labelling(tmp_path, rows(count, share), f"window={hour}", models={"d" * 12: model}, inputs=[])
+    for day in ("2026-11-20", "2026-11-21"):
+        writing.write(str(tmp_path), f"day={day}")
+    found = read(tmp_path / "_report" / "day=2026-11-20" / "report.html")
+    assert found.headline()["rows in"] == "100" and "2 windows" in found.text
+    assert found.section("Labels").table() == {"negative": ["50", "50.0 %"], "positive": ["50", "50.0 %"]}
+    index = read(tmp_path / "_report" / "index.html")
+    assert {name: cells[0] for name, cells in index.section("Days").table().items()} == {
+        "2026-11-20": "100",
+        "2026-11-21": "90",
+    }
+    assert writing.write(str(tmp_path)) == f"{tmp_path}/_report/day=2026-11-21/report.html"
