@@ -25,6 +25,7 @@ from pipelines.command import (
 )
 from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, name_runner, parse, parser
+from pipelines.reporting import report
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
@@ -82,6 +83,7 @@ def _main(argv: list[str]) -> int:
     if already_published(job.run, terminal.summary):
         return submitted.nothing(beam_options)
     _launch(job, units, size, engine)
+    report(job.run, engine.runner)
     return 0
 
 

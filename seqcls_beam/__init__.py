@@ -183,6 +183,7 @@ Read from the top: a room imports only rooms above it.
       alerts/          what a person should act on
       making.py        how something was made
       answers.py, looks.py, classify.py   a labelling
+      prepare.py       prepared data
       merging.py       windows of a stream → a day
       nights.py        nights beside each other
       writing.py       which pages are written, and where

@@ -76,20 +76,27 @@ def rejects(manifest: dict[str, Any], found: Sample, allowed: bool) -> Section |
         )
         for reason, count in list(reasons.items())[:_MOST_REASONS]
     ]
-    samples = [
-        {
-            **each,
-            "place": f"{base_name(each['source'] or '')}"
-            + (f" at {each['position']:,}" if each["position"] is not None else ""),
-        }
-        for each in found.rejects
-    ]
     body = {
         "head": "reason",
         "heads": ("rows",),
         "rows": made,
         "more": max(len(reasons) - _MOST_REASONS, 0),
-        "samples": samples,
+        "samples": _samples(found),
     }
     note = "" if allowed else "Texts are left out, as --report_texts=0 asks."
     return Section("rejects", "Rejected rows", body, note)
+
+
+def samples(found: Sample) -> Section | None:
+    """Some rows that were left out, as they were read."""
+    if not found.rejects:
+        return None
+    return Section("samples", "Rows that were left out", {"samples": _samples(found)}, width=3)
+
+
+def _samples(found: Sample) -> list[dict[str, Any]]:
+    """Rejected rows, with the places where they came from."""
+    return [
+        {**each, "place": " at ".join([base_name(each["source"] or ""), f"{each['position'] or 0:,}"])}
+        for each in found.rejects
+    ]

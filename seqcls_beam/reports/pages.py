@@ -117,3 +117,8 @@ def base_name(path: str) -> str:
 def brief(name: str, most: int = 60) -> str:
     """A name of somebody's, such as a label, as long as a sentence or a table bears."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def upper(said: str) -> str:
+    """A sentence with its first letter as sentences have it."""
+    return said[:1].upper() + said[1:]

@@ -64,7 +64,7 @@ def sample(runs: list[Published], texts: bool) -> Sample:
         _add(found, at, batch, text if texts and text in names else None, name if name in names else None)
     found.labels = dict(sorted(found.labels.items(), key=lambda item: (-item[1].rows, item[0])))
     if texts:
-        found.rejects = _rejects([uri for run in runs for uri in run.uris("rejects")])
+        found.rejects = rejects([uri for run in runs for uri in run.uris("rejects")])
     return found
 
 
@@ -152,7 +152,7 @@ def _row(batch: pa.RecordBatch, place: int, score: float, at: int, text: str, na
     }
 
 
-def _rejects(uris: list[str]) -> list[dict[str, Any]]:
+def rejects(uris: list[str]) -> list[dict[str, Any]]:
     """Some rejected rows, at first one of each reason."""
     columns = ["source", "position", "reason", "detail", "raw"]
     seen: dict[str, list[dict[str, Any]]] = {}

@@ -11,12 +11,12 @@ A page is written whole or not at all. Nothing that is published is touched, and
 from dataclasses import replace
 
 from seqcls_beam import storage
-from seqcls_beam.reports import classify, found, nights
+from seqcls_beam.reports import classify, found, nights, prepare
 from seqcls_beam.reports.found import Folder
 from seqcls_beam.reports.merging import merged
 from seqcls_beam.reports.pages import Page
 from seqcls_beam.reports.rendering import html
-from seqcls_beam.reports.sample import sample
+from seqcls_beam.reports.sample import Sample, rejects, sample
 from seqcls_beam.runs.approval import Approval, approval
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import as_written
@@ -61,7 +61,7 @@ def page(folder: Folder, which: str, texts: bool = True) -> str:
         run = found.current(folder, which)
         if run is None:
             raise RunError(f"{which or folder.name} holds nothing: there is nothing to tell of")
-        return html(_classify(folder, run, texts and found.report_texts(run.manifest)))
+        return html(_PAGES[run.manifest["kind"]](folder, run, texts and found.report_texts(run.manifest)))
 
 
 def _classify(folder: Folder, run: Published, texts: bool) -> Page:
@@ -86,6 +86,13 @@ def _classify(folder: Folder, run: Published, texts: bool) -> Page:
         texts,
         (("all nights", f"../{_INDEX}"),) if partition else (),
     )
+
+
+def _prepare(folder: Folder, run: Published, texts: bool) -> Page:
+    return prepare.page(run, folder.name, Sample(rejects=rejects(run.uris("rejects")) if texts else []))
+
+
+_PAGES = {"classify": _classify, "prepare": _prepare}
 
 
 def _day(folder: Folder, day: str, texts: bool) -> Page:

@@ -21,6 +21,7 @@ from pipelines.options import parse, parser
 from seqcls_beam.model.checkpoints import PACKAGED
 from tests.corpora import write_jsonl
 from tests.prepared import all_rows, digests, labelled, lasting, manifest, rejected, rows, run, sentences
+from tests.reports.reading import parsed
 
 pytestmark = pytest.mark.engine
 ALL_TRAIN = ["--validation_fraction=0", "--test_fraction=0"]
@@ -218,6 +219,18 @@ def test_a_leak_goes_from_the_lower_split(tmp_path):
         "test in validation": 1,
     }
     assert leaks["near"] == {"test in train": 1}
+    shown = parsed((out / "_report" / "report.html").read_text())
+    assert shown.alerts()["leaks"] == "act"
+    assert {pair: int(cells[0]) for pair, cells in shown.section("Leaks").table().items()} == {
+        pair: counts["rows"] for pair, counts in leaks["exact"].items()
+    }
+    told = manifest(out)["rows"]
+    went = {name: int(cells[0]) for name, cells in shown.section("Where the rows went").table().items()}
+    assert went == {**told["removed_by_reason"], "kept": told["kept"]} and sum(went.values()) == told["in"]
+    samples = shown.section("Rows that were left out").all("li")
+    assert len(samples) == told["removed"] and {each.all("strong")[0].text for each in samples} == {
+        *told["removed_by_reason"]
+    }
 
 
 def test_the_benchmark_profile_keeps_bytes_rows_and_splits(tmp_path):
