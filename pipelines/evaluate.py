@@ -95,7 +95,7 @@ def _main(argv: list[str]) -> int:
         config = configured(given)
         if runner != LOCAL and config.report.output is None:
             raise UsageError(f"--output is missing: with --runner={runner} workers need a folder that all of them see")
-        for package in ("sklearn", "scipy", *(["matplotlib"] if config.report.output is not None else [])):
+        for package in ("sklearn", "scipy"):
             wanted(package)
         if beam_options.view_as(GoogleCloudOptions).template_location:
             raise UsageError("--template_location: what is counted becomes an evaluation here, when the job is done")
@@ -173,7 +173,9 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
         say(f"warning: {doubts}", 0)
     found = document.assemble(job, evidence, facts)
     if run is not None:
-        publish(run, partial(document.write, run, found))
+        from seqcls_beam.reports.evaluate import document as page
+
+        publish(run, partial(document.write, run, found, page))
     with noted():
         terminal.summary(found, output)
         if output is None:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pipelines.command import already_published, finish, flags, versions
+from pipelines.command import LOCAL, already_published, finish, flags, versions
 from pipelines.command import say as say_aloud
 from pipelines.ending import exit_code, planning
 from pipelines.failures import explained
 from pipelines.options import UsageError, parse_alone, parser
+from pipelines.reporting import report
 from pipelines.terminal import finetune as terminal
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.debug import DebugOptions
@@ -96,6 +97,7 @@ def _lead(job: Job) -> int:
             transaction.clear(job)
         else:
             finish(job.run, partial(transaction.begin, job), partial(_work, job), terminal.summary)
+            report(job.run, LOCAL)
     return 0
 
 

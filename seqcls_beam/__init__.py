@@ -172,7 +172,7 @@ Read from the top: a room imports only rooms above it.
       judging.py       a night → why it is not for consumers
       document.py      a finished evaluation: evaluation.json and its page
       promotion.py     a checkpoint that passed → LATEST
-      formatting.py, plots.py, report.py   what people see
+      formatting.py    numbers as people see them
 
     reports/         what was published → pages for people
       pages.py         what a page is made of, as data
@@ -184,6 +184,7 @@ Read from the top: a room imports only rooms above it.
       making.py        how something was made
       answers.py, looks.py, classify.py   a labelling
       prepare.py       prepared data
+      figures.py, evaluate.py, finetune.py   how well a model answers
       merging.py       windows of a stream → a day
       nights.py        nights beside each other
       writing.py       which pages are written, and where

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -146,13 +147,11 @@ def published(run: Run) -> dict[str, Any]:
     return found
 
 
-def write(run: Run, found: dict[str, Any]) -> None:
-    """Publish both files. Where evaluation.json is, the report beside it is of the same rows.
+def write(run: Run, found: dict[str, Any], page: Callable[[dict[str, Any]], str]) -> None:
+    """Publish both files. Where evaluation.json is, the report beside it is of the same rows, as `page` tells them.
 
     Raises `RunError` where they cannot be written.
     """
-    from seqcls_beam.evaluation.report import page
-
     # Both are made before either is written: a page that cannot be made must not take the old one away.
     made = {REPORT: page(found).encode(), NAME: orjson.dumps(found, option=orjson.OPT_INDENT_2)}
     parts = [

@@ -9,7 +9,17 @@ from seqcls_beam.evaluation.sample import sample as counted
 from seqcls_beam.reports import answers, looks
 from seqcls_beam.reports.alerts import labels, rows
 from seqcls_beam.reports.making import made, models
-from seqcls_beam.reports.pages import Figure, Page, Section, base_name, percent, seconds_of, sections, sorted_alerts
+from seqcls_beam.reports.pages import (
+    Figure,
+    Page,
+    Section,
+    base_name,
+    percent,
+    rows_of,
+    seconds_of,
+    sections,
+    sorted_alerts,
+)
 from seqcls_beam.reports.sample import Sample
 from seqcls_beam.runs.accounting import PREFIX
 from seqcls_beam.runs.table import Published
@@ -87,7 +97,7 @@ def page(
 def _subtitle(manifest: dict[str, Any]) -> str:
     files = manifest.get("inputs") or []
     what = base_name(files[0]["path"]) if files else "no file"
-    what += f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
+    what += f" and {rows_of(len(files) - 1, 'more file')}" if len(files) > 1 else ""
     if "models" in manifest:
         what = "messages of a stream"
     by = ", ".join(dict.fromkeys(base_name(each.get("name") or "a model") for each in models(manifest))) or "no model"

@@ -16,7 +16,7 @@ def made(manifest: dict[str, Any], version: str) -> tuple[tuple[str, str], ...]:
 def _made(manifest: dict[str, Any], version: str) -> Iterator[tuple[str, str]]:
     if manifest.get("command"):
         yield "command", manifest["command"]
-    yield "run", f"{manifest['run_id']}, {version}" if manifest.get("run_id") else version
+    yield "version", f"{version}, run {manifest['run_id']}" if manifest.get("run_id") else version
     if manifest.get("started"):
         yield "when", f"{manifest['started']} to {manifest['finished']}"
     elif manifest.get("finished"):
@@ -30,7 +30,7 @@ def _made(manifest: dict[str, Any], version: str) -> Iterator[tuple[str, str]]:
         yield "runner", manifest["runner"]
     if manifest.get("versions"):
         yield "versions", ", ".join(f"{name} {each}" for name, each in manifest["versions"].items())
-    files = manifest.get("inputs") or []
+    files = manifest.get("inputs") or (manifest.get("data") or {}).get("inputs") or []
     if files:
         size = sum(file["size"] for file in files)
         yield "input", f"{rows_of(len(files), 'file')}, {bytes_of(size)}"
@@ -39,8 +39,8 @@ def _made(manifest: dict[str, Any], version: str) -> Iterator[tuple[str, str]]:
             yield "", told + (f", {rows_of(file['rows'])})" if "rows" in file else ")")
         if len(files) > _MOST:
             yield "", f"… and {len(files) - _MOST:,} more"
-    parts = manifest.get("parts") or []
-    yield "output", f"{rows_of(len(parts), 'file')}, {bytes_of(sum(part['bytes'] for part in parts))}"
+    if parts := manifest.get("parts"):
+        yield "output", f"{rows_of(len(parts), 'file')}, {bytes_of(sum(part['bytes'] for part in parts))}"
 
 
 _ENGINE = ("engine", "dtype", "products", "device", "threads", "batch_tokens", "torch", "transformers")

@@ -1,6 +1,6 @@
 """What a page is made of, before it is HTML: plain data, which tests can ask."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class Bar:
     cells: tuple[str, ...]  # numbers beside it, as they are read
     note: str = ""  # what is said beneath the name
     tone: str = ""
+    interval: Sequence[float] | None = None  # drawn over the bar, on its scale
 
 
 @dataclass(frozen=True)

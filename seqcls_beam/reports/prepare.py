@@ -75,7 +75,7 @@ def page(run: Published, title: str, look: Sample) -> Page:
 def _subtitle(manifest: dict[str, Any]) -> str:
     files = manifest["inputs"]
     what = base_name(files[0]["path"]) if files else "no file"
-    what += f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
+    what += f" and {rows_of(len(files) - 1, 'more file')}" if len(files) > 1 else ""
     when = manifest["finished"].replace("T", " ").replace("Z", " UTC")
     return (
         f"{what}, {manifest['problem'].replace('_', ' ')}, labels read as {manifest['label_form']}, tokenised for "

@@ -41,6 +41,7 @@ def _environment() -> Environment:
     made.filters["brief"] = brief
     made.filters["prose"] = _prose
     made.filters["number"] = _number
+    made.filters["points"] = _points
     return made
 
 
@@ -59,6 +60,11 @@ def _prose(text: str) -> Markup:
 def _number(value: float) -> Markup:
     """A coordinate, in few digits."""
     return Markup(f"{value:.2f}".rstrip("0").rstrip("."))
+
+
+def _points(points: str) -> Markup:
+    """Coordinates of a line, all of them."""
+    return escape(points)
 
 
 def _cut(text: str, most: int) -> str:

@@ -9,9 +9,13 @@ A page is written whole or not at all. Nothing that is published is touched, and
 """
 
 from dataclasses import replace
+from typing import Any
+
+import orjson
 
 from seqcls_beam import storage
-from seqcls_beam.reports import classify, found, nights, prepare
+from seqcls_beam.evaluation import document
+from seqcls_beam.reports import classify, evaluate, finetune, found, nights, prepare
 from seqcls_beam.reports.found import Folder
 from seqcls_beam.reports.merging import merged
 from seqcls_beam.reports.pages import Page
@@ -92,7 +96,29 @@ def _prepare(folder: Folder, run: Published, texts: bool) -> Page:
     return prepare.page(run, folder.name, Sample(rejects=rejects(run.uris("rejects")) if texts else []))
 
 
-_PAGES = {"classify": _classify, "prepare": _prepare}
+def _evaluate(folder: Folder, run: Published, texts: bool) -> Page:
+    told = _read(run, document.NAME)
+    if not texts:
+        for row in told["worst"]:
+            row.pop("text", None)
+            row.pop("text_pair", None)
+    return evaluate.page(told)
+
+
+def _finetune(folder: Folder, run: Published, texts: bool) -> Page:
+    history = _read(run, "metrics.json").get("history", [])
+    return finetune.page(run.manifest, history, folder.name, f"version {run.version.number}")
+
+
+def _read(run: Published, name: str) -> dict[str, Any]:
+    """A file of JSON among those that a version names."""
+    names = [each["path"] for each in run.manifest["parts"]]
+    place = run.locations()[names.index(name)]
+    told: dict[str, Any] = orjson.loads(storage.read(run.store.uri(place)))
+    return told
+
+
+_PAGES = {"classify": _classify, "prepare": _prepare, "evaluate": _evaluate, "finetune": _finetune}
 
 
 def _day(folder: Folder, day: str, texts: bool) -> Page:

@@ -14,7 +14,7 @@ from seqcls_beam.evaluation.counting.calibration import Calibration
 from seqcls_beam.evaluation.counting.outcomes import Outcomes
 from seqcls_beam.evaluation.counting.tally import Asked, Tally
 from seqcls_beam.evaluation.metrics import measure
-from seqcls_beam.evaluation.report import page
+from seqcls_beam.reports.evaluate import document as page
 
 
 def measured(problem: str, labels: int, outcomes: Outcomes, **asked) -> dict:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pipelines import evaluate
 from seqcls_beam import storage
-from seqcls_beam.evaluation import plots, promotion
+from seqcls_beam.evaluation import promotion
 from seqcls_beam.model.checkpoints import resolve, resolve_base
 from seqcls_beam.runs.run import RunError
 from tests import gcs, prepared, tiny
@@ -20,12 +20,6 @@ from tests.corpora import plain_scores, texts, write_jsonl
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 LABELS = ("negative", "positive")
 TEXTS = texts(24, seed=5)
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch):
-    for name in ("confusion", "reliability", "curves", "classes", "slices"):
-        monkeypatch.setattr(plots, name, lambda _: None)
 
 
 @pytest.fixture

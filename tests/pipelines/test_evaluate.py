@@ -23,7 +23,7 @@ from pipelines.running import told_in
 from pipelines.terminal import live
 from pipelines.terminal.rows import watching
 from seqcls_beam import storage
-from seqcls_beam.evaluation import document, plots
+from seqcls_beam.evaluation import document
 from seqcls_beam.runs import progress, publication
 from tests import prepared, tiny
 from tests.corpora import plain_scores, texts, write_jsonl
@@ -37,13 +37,6 @@ LABELS = ("negative", "positive")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny.checkpoint(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch):
-    """Half the time of a run; `test_evaluation` has them, and the runs in processes of their own."""
-    for name in ("confusion", "reliability", "curves", "classes", "slices"):
-        monkeypatch.setattr(plots, name, lambda _: None)
 
 
 def gold_rows(size: int = 240, seed: int = 4) -> list[dict[str, Any]]:
@@ -608,7 +601,7 @@ def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path, monkeypatch, cap
         run(*flags, "--overwrite", "--bootstrap=0", code=1)
     assert "cannot be written: [Errno 28] No space left" in capsys.readouterr().err
     assert files(tmp_path / "out") == before
-    monkeypatch.setattr("seqcls_beam.evaluation.report.page", lambda found: 1 / 0)
+    monkeypatch.setattr("seqcls_beam.reports.evaluate.page", lambda found: 1 / 0)
     run(*flags, "--overwrite", "--bootstrap=0", code=1)
     assert "ZeroDivisionError: division by zero (a fault of the program; --debug" in capsys.readouterr().err
     assert files(tmp_path / "out") == before

@@ -22,6 +22,7 @@ from tests import halt, prepared, tiny
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl
 from tests.finetuning.attention import attend
+from tests.reports.reading import parsed
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
 
@@ -144,7 +145,9 @@ def test_the_scores_are_those_of_plain_transformers(model, data):
 def test_what_lies_beside_the_weights(model, data, base):
     made = manifest(model)
     names = {part["path"] for part in made["parts"]}
-    assert names == {path.name for path in model.iterdir()} - {"_versions"}
+    assert names == {path.name for path in model.iterdir()} - {"_versions", "_report"}
+    shown = parsed((model / "_report" / "report.html").read_text()).section("Scores").table()
+    assert float(shown["accuracy"][0]) == pytest.approx(made["scores"]["validation"]["accuracy"], abs=5e-5)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (model / name).read_bytes() == (base / name).read_bytes()
     config = json.loads((model / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""What is said of prepared data, from manifests made by hand; tests/pipelines/test_prepare.py has a page of real ones."""
+"""What is said of prepared data, from manifests made by hand; tests/pipelines/test_prepare.py looks at real ones."""
 
 from typing import Any
 
