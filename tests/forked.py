@@ -203,7 +203,7 @@ def _serve() -> int:
         "transformers.models.auto.modeling_auto",
         "sklearn.metrics",
         "matplotlib.pyplot",
-        "seqcls_beam.evaluation.report",
+        "seqcls_beam.reports.writing",
     ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -10,9 +10,11 @@ import yaml
 from pipelines import command
 from pipelines.terminal import classify, compare, screen
 from seqcls_beam import signs
-from seqcls_beam.evaluation.report import _visible
 from seqcls_beam.finetuning.card import card as model_card
 from seqcls_beam.preparation.card import card as data_card
+from seqcls_beam.reports.pages import Alert, Figure, Section
+from seqcls_beam.reports.pages import Page as Whole
+from seqcls_beam.reports.rendering import html
 
 ACTING = [
     *("\x1b]0;title\x07", "\x1b]52;c;aGk=\x07", "\x1b[2J", "\x9b2J", "\x7f", "\x00", "\r", "\x85"),
@@ -73,11 +75,15 @@ def test_no_comparison_acts(capsys):
     assert acts(out) == [] and "\\u202eb" in out and "\\x1b]0;x\\x07" in out and "\\x9b" in out
 
 
-def test_no_report_acts():
-    told = {"labels": NAMES, "worst": [{"text": "a\u200db\x1b", "id": "a\u200db", "gold": NAMES}]}
-    made = _visible(told)
-    assert acts("".join([*made["labels"], *made["worst"][0]["gold"], made["worst"][0]["id"]])) == []
-    assert made["worst"][0]["text"] == "a\u200db\\x1b" and made["worst"][0]["id"] == "a\\u200db"
+def test_no_page_acts():
+    row = {"score": "1", "text": "a\u200db\x1b", "place": "a\u200db"}
+    groups = [{"name": name, "parts": [{"name": "least sure", "rows": [row]}]} for name in NAMES]
+    alerts = tuple(Alert("kind", "act", name, name) for name in NAMES)
+    named = tuple((name, name) for name in NAMES)
+    section = Section("texts", NAMES[0], {"groups": groups}, NAMES[1])
+    made = html(Whole("Labelling", NAMES[2], NAMES[3], (Figure(*NAMES[:2]),), alerts, (section,), named))
+    assert made.count("a\u200db\\x1b") == made.count("a\\u200db<") == len(NAMES)
+    assert acts(made.replace("a\u200db\\x1b", "")) == []
 
 
 def prepared(names: list[str]) -> dict:

@@ -127,7 +127,7 @@ def _classes(manifest: dict[str, Any]) -> Section | None:
         ]
         return Section("table", "Targets by split", {"heads": heads, "rows": body, "more": 0})
     counts = {name: each["label_counts"] for name, each in splits.items()}
-    first = next(iter(counts.values()), {})
+    first: dict[str, int] = next(iter(counts.values()), {})
     names = sorted(manifest["labels"], key=lambda name: (-first.get(name, 0), name))
     rows_ = {name: max(each["rows"] - each.get("unlabelled_rows", 0), 1) for name, each in splits.items()}
     bars = [
