@@ -5,10 +5,12 @@ BIN := .venv/bin
 TWO := -n 2 --dist loadfile
 # What only the tests of Spark need; Java 17 or newer comes from the system.
 SPARK := pyspark==4.3.0 py4j==0.10.9.9
+# What drives Chromium, which comes from the system, and what judges whether pages are for everybody.
+BROWSING := playwright-core@1.65.1 axe-core@4.14.1
 # The oldest that pyproject.toml allows; what they stand on comes with them.
 LOWEST := torch==2.11.0 transformers==5.17.0
 
-.PHONY: help demo test quick check generate test-slow test-services test-streams test-dataflow test-cluster test-nights test-deploy test-package image-test clean
+.PHONY: help demo test quick check generate test-slow test-services test-streams test-dataflow test-cluster test-nights test-browser test-deploy test-package image-test clean
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
@@ -21,6 +23,7 @@ help:
 	@echo "make test-dataflow  jobs for Dataflow, sent to a double of it that runs them (under 5 minutes)"
 	@echo "make test-cluster  Prism, and a Flink cluster of two TaskManagers (needs Java, Maven, Go, iproute2 and a root user; under 15 minutes)"
 	@echo "make test-nights  nights by deploy/nightly.sh, ten in a row with all that goes wrong, and fine-tuning (under 15 minutes)"
+	@echo "make test-browser  pages in Chromium, with axe-core (needs node, npm and chromium; under 3 minutes)"
 	@echo "make test-deploy  the tests that need shellcheck, systemd and a root user"
 	@echo "make test-package  the wheel in an empty environment of each Python there is, and each extra"
 	@echo "make image-test  build the image and run it (needs buildah, debootstrap, Go and a root user; under 15 minutes)"
@@ -33,7 +36,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image and not dataflow and not cluster"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu and not engine and not shared and not streams and not spark and not nights and not deploy and not package and not image and not dataflow and not cluster and not browser"
 
 test-slow: .venv/.test .venv-lowest/.test
 	$(BIN)/python -m pytest -q -m slow
@@ -53,6 +56,10 @@ test-cluster: .venv/.test
 
 test-nights: .venv/.test
 	$(BIN)/python -m pytest -q -m nights
+
+test-browser: .venv/.test .browser/.test
+	@command -v chromium >/dev/null || { echo "chromium is not installed, in which pages are looked at (Debian: apt-get install chromium)" >&2; exit 1; }
+	$(BIN)/python -m pytest -q -m browser
 
 test-deploy: .venv/.test
 	$(BIN)/python -m pytest -q -m deploy
@@ -75,7 +82,7 @@ generate: .venv/.test
 	$(BIN)/python -m deploy.generate
 
 clean:
-	rm -rf .venv .venv-lowest .venv-spark demo-output
+	rm -rf .venv .venv-lowest .venv-spark .browser demo-output
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 or newer, or name one: make PYTHON=python3.12 ..."; exit 1; }
@@ -97,6 +104,11 @@ clean:
 	@$(PYTHON) -m venv .venv-lowest
 	@sed -E '/^(cuda|huggingface|nvidia|torch|transformers|triton)/d' constraints.txt >.venv-lowest/constraints.txt
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt $(LOWEST) -e '.[test]'
+	@touch $@
+
+.browser/.test: Makefile
+	@command -v npm >/dev/null || { echo "node and npm are not installed, by which the browser is driven (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@npm install --silent --no-save --no-audit --no-fund --prefix .browser $(BROWSING)
 	@touch $@
 
 .venv-spark/.test: .venv/bin/python Makefile

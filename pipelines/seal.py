@@ -11,6 +11,7 @@ from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
 from pipelines.options import parse_folder
+from pipelines.reporting import report_days
 from pipelines.terminal import seal as terminal
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.seal import SealOptions
@@ -47,6 +48,7 @@ def _main(argv: list[str]) -> int:
     if not done:
         return say("nothing to seal: no window has rows that wait", 0)
     terminal.summed(done)
+    report_days(options.output, [each.window for each in done if each.version is not None])
     faults = [each.fault for each in done if each.fault is not None]
     for fault in faults:
         say(fault, 1)

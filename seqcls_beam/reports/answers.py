@@ -134,6 +134,8 @@ def drift(run: dict[str, Any], reference: str) -> Section | None:
         rows.append([each["measure"].replace("_", " ") + of, *cells, verdict])
     if not rows:
         return None
-    heads = [{"name": name, "text": name == "verdict"} for name in ("", "value", "by chance", "limit", "verdict")]
+    heads = [
+        {"name": name, "text": name == "verdict"} for name in ("measure", "value", "by chance", "limit", "verdict")
+    ]
     note = f"Beside {reference}. Beyond is what exceeds both the limit and what chance gives."
     return Section("table", "What moved", {"heads": heads, "rows": rows, "more": 0}, note, width=3)

@@ -157,7 +157,7 @@ def _slices(title: str, groups: list[dict[str, Any]]) -> Section | None:
         bars.append(Bar(str(group["value"]), share, tuple(cells), interval=group.get("ci") if unit else None))
     named = [METRICS.get(name, name) for name in names]
     heads = (named[0], "95 % interval", "rows", *named[1:])
-    body = {"head": "", "heads": heads, "rows": bars, "more": max(len(groups) - MOST, 0)}
+    body = {"head": "value", "heads": heads, "rows": bars, "more": max(len(groups) - MOST, 0)}
     return Section("bars", title, body, width=3 if len(names) > 2 else 2)
 
 
@@ -177,7 +177,7 @@ def _calibration(found: dict[str, Any]) -> Section | None:
         for said, key in lines.items()
         if key in told
     ]
-    heads = _heads("", "as it is", *([f"at temperature {best['value']:.2f}"] if best else []))
+    heads = _heads("measure", "as it is", *([f"at temperature {best['value']:.2f}"] if best else []))
     note = "The temperature was found on these very rows." if best else ""
     return Section("table", "Calibration", {"heads": heads, "rows": body, "more": 0}, note)
 
@@ -186,7 +186,7 @@ def _tuned(found: dict[str, Any]) -> Section | None:
     if not found.get("tuned"):
         return None
     body = [[METRICS[name], number(each["threshold"]), number(each["value"])] for name, each in found["tuned"].items()]
-    heads = _heads("", "threshold", "value")
+    heads = _heads("metric", "threshold", "value")
     return Section("table", "Best thresholds", {"heads": heads, "rows": body, "more": 0}, "Found on these very rows.")
 
 
@@ -198,7 +198,7 @@ def _gates(found: dict[str, Any]) -> Section | None:
         value = "undefined" if gate["value"] is None else number(gate["value"])
         limit = f"{'at least' if gate['gate'].startswith('min') else 'at most'} {gate['limit']:g}"
         body.append([gate["metric"], value, limit, "passed" if gate["passed"] else "not passed"])
-    return Section("table", "Gates", {"heads": _heads("", "is", "wanted", "gate"), "rows": body, "more": 0})
+    return Section("table", "Gates", {"heads": _heads("metric", "is", "wanted", "gate"), "rows": body, "more": 0})
 
 
 def _worst(found: dict[str, Any]) -> Section | None:

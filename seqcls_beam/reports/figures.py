@@ -22,11 +22,14 @@ def confusion(found: dict[str, Any]) -> Chart | None:
     cells = matrix(found)
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     names = [brief(name, 14) for name in found["labels"]]
-    left, top = 10 + 6.5 * max(map(len, names)), 22
+    room = (560 if size > 6 else WIDTH) - 10 - 6.5 * max(map(len, names))
+    numbered = 6.5 * max(map(len, names)) > room / size  # columns are too narrow for names
+    rows = [f"{place} {name}" if numbered else name for place, name in enumerate(names, 1)]
+    left, top = 10 + 6.5 * max(map(len, rows)), 22
     side = (560 if size > 6 else WIDTH) - left
     step, low = side / size, min(side / size, 46)
     shapes = [Shape("text", "axis", left + side / 2, 10, text="answer")]
-    for row, name in enumerate(names):
+    for row, name in enumerate(rows):
         y = top + 14 + row * low
         shapes.append(Shape("text", "tick", left - 6, y + low / 2 + 4, text=name, anchor="end"))
         for column, other in enumerate(found["labels"]):
@@ -41,8 +44,8 @@ def confusion(found: dict[str, Any]) -> Chart | None:
             elif size <= 12:
                 shapes.append(Shape("text", "value", x + step / 2, y + low / 2 + 4, text=f"{100 * share:.0f}"))
     for column, name in enumerate(names):
-        fits = brief(found["labels"][column], max(int(step / 6), 2)) if size <= 12 else str(column + 1)
-        shapes.append(Shape("text", "tick", left + column * step + step / 2, top + 8, text=fits if size > 6 else name))
+        said = str(column + 1) if numbered else name
+        shapes.append(Shape("text", "tick", left + column * step + step / 2, top + 8, text=said))
     told = "Confusion: each row is a gold label, shared out over the answers."
     return Chart(told, tuple(shapes), left + side, top + 16 + size * low)
 

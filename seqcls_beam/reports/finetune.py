@@ -22,7 +22,7 @@ def page(manifest: dict[str, Any], history: list[dict[str, Any]], title: str, ve
         training.overfitted(manifest, history),
         training.still_learning(manifest, history),
     ]
-    told = {**manifest, "model": manifest["base"]}
+    told, curves = {**manifest, "model": manifest["base"]}, list(_curves(manifest, history))
     data = manifest["data"]
     return Page(
         "Fine-tuning",
@@ -32,7 +32,7 @@ def page(manifest: dict[str, Any], history: list[dict[str, Any]], title: str, ve
         f"{manifest['finished'].replace('T', ' ').replace('Z', ' UTC')}.",
         tuple(_headline(manifest)),
         sorted_alerts(alerts),
-        sections([*_curves(manifest, history), _scores(manifest), _weights(manifest)]),
+        sections([*curves, _scores(manifest, 3 if len(curves) > 1 else 2), _weights(manifest)]),
         (*_recipe(manifest), *made(told, version)),
     )
 
@@ -76,7 +76,7 @@ def _said(metric: str) -> str:
     return METRICS.get(metric, metric).format(positive="the last label")
 
 
-def _scores(manifest: dict[str, Any]) -> Section | None:
+def _scores(manifest: dict[str, Any], width: int) -> Section | None:
     """Metrics of each split that was scored, beside what the most frequent label gets."""
     scores, baseline = manifest["scores"], manifest["majority_baseline"]
     if not scores:
@@ -93,7 +93,7 @@ def _scores(manifest: dict[str, Any]) -> Section | None:
     heads += [{"name": f"{split}, {rows.get(split, 0):,} rows", "text": False} for split in splits]
     heads.append({"name": f"most frequent, {splits[-1]}", "text": False})
     note = "Measured once, at the end; pipelines.evaluate adds intervals, confusion, calibration and the worst errors."
-    return Section("table", "Scores", {"heads": heads, "rows": body, "more": 0}, note, width=2)
+    return Section("table", "Scores", {"heads": heads, "rows": body, "more": 0}, note, width)
 
 
 def _weights(manifest: dict[str, Any]) -> Section | None:

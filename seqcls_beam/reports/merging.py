@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from seqcls_beam.reports.making import models
 from seqcls_beam.runs import histograms
 from seqcls_beam.runs.table import Published
 
@@ -13,6 +14,8 @@ def merged(runs: list[Published]) -> dict[str, Any]:
     """What windows say together, at least one; what each says alone, such as its inputs, is left out."""
     manifests = [run.manifest for run in runs]
     rows = [each["rows"] for each in manifests]
+    known = {key: value for each in manifests for key, value in each.get("models", {}).items()}
+    makers = models({"models": known})
     sums: dict[str, Any] = {key: sum(each.get(key, 0) for each in rows) for key in _SUMMED}
     for key in ("rejected_by_reason", "lost_by_reason"):
         sums[key] = dict(sum((Counter(each.get(key, {})) for each in rows), Counter()).most_common())
@@ -20,7 +23,8 @@ def merged(runs: list[Published]) -> dict[str, Any]:
         "kind": "classify",
         "finished": max(each["finished"] for each in manifests),
         "rows": {**sums, "lost_weight": "counted"},
-        "models": {key: value for each in manifests for key, value in each.get("models", {}).items()},
+        "models": known,
+        **({"model": makers[0]} if len(makers) == 1 else {}),
         "tokens": sum(each.get("tokens", 0) for each in manifests),
         "truncated_rows": sum(each["truncated_rows"] for each in manifests),
         "label_counts": dict(sum((Counter(each["label_counts"]) for each in manifests), Counter())),

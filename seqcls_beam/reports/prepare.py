@@ -111,7 +111,12 @@ def _lost_by_step(manifest: dict[str, Any]) -> Section:
 
     reasons = {**count["lost_by_reason"], **count["rejected_by_reason"], **count["removed_by_reason"]}
     bars = [bar(name, each, "warm", REASONS.get(name, "")) for name, each in reasons.items()]
-    body = {"head": "", "heads": ("rows", "share"), "rows": [*bars, bar("kept", count["kept"])], "more": 0}
+    body = {
+        "head": "rows that were",
+        "heads": ("rows", "share"),
+        "rows": [*bars, bar("kept", count["kept"])],
+        "more": 0,
+    }
     cleaned = ", ".join(f"{step} {each:,}" for step, each in manifest["cleaned"].items() if each)
     return Section("bars", "Where the rows went", body, f"Mended on the way: {cleaned}." if cleaned else "")
 
@@ -171,7 +176,7 @@ def _alike(manifest: dict[str, Any]) -> Section:
         ("pairs with different labels", found.get("near_pairs_with_other_labels")),
     ]
     body = [[name, f"{count:,}"] for name, count in told if count is not None]
-    heads = [{"name": "", "text": False}, {"name": "count", "text": False}]
+    heads = [{"name": "what", "text": False}, {"name": "count", "text": False}]
     how = f"Near-duplicates: {found['near_duplicates']}, conflicts: {found['conflicts']}."
     return Section("table", "Copies and conflicts", {"heads": heads, "rows": body, "more": 0}, how)
 

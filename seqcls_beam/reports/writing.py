@@ -32,6 +32,7 @@ FOLDER = "_report"
 _INDEX = "index.html"
 _USUAL = 7  # nights before that say what is usual
 _DAY = "day="
+_WINDOWS = 2000  # whose manifests are read for the index of a stream
 
 
 def write(output: str, which: str = "", texts: bool = True) -> str:
@@ -42,12 +43,32 @@ def write(output: str, which: str = "", texts: bool = True) -> str:
     """
     folder = found.look(output)
     which = which or last(folder)
+    place = _write(folder, which, texts)
+    if which:
+        _write_index(folder)
+    return place
+
+
+def write_days(output: str, windows: list[str]) -> str:
+    """Write the pages of the days of some windows of a stream, and the index; where that is. Raises as `write`."""
+    folder = found.look(output)
+    for day, names in found.days(folder).items():
+        if not set(names).isdisjoint(windows):
+            _write(folder, f"{_DAY}{day}", True)
+    return _write_index(folder)
+
+
+def _write(folder: Folder, which: str, texts: bool) -> str:
     place = storage.join(folder.uri, FOLDER, *filter(None, [which]), "report.html")
     storage.put(place, page(folder, which, texts).encode())
-    if which:
-        with as_written(storage.without_password(storage.join(folder.uri, VERSIONS))):
-            beside = html(index(folder))
-        storage.put(storage.join(folder.uri, FOLDER, _INDEX), beside.encode())
+    return place
+
+
+def _write_index(folder: Folder) -> str:
+    place = storage.join(folder.uri, FOLDER, _INDEX)
+    with as_written(storage.without_password(storage.join(folder.uri, VERSIONS))):
+        beside = html(index(folder))
+    storage.put(place, beside.encode())
     return place
 
 
@@ -159,7 +180,7 @@ def index(folder: Folder) -> Page:
     judged = approval(folder.store)
     made = []
     names = sorted(days or [name for name in folder.partitions if name.startswith(f"{PARTITION}=")])
-    for name in names[-nights.MOST :]:  # one after the other: manifests of large runs are large
+    for name in _last_of(names, days):  # one after the other: manifests of large runs are large
         run = _together(_windows(folder, days[name])) if days else found.current(folder, name)
         own = f"{_DAY}{name}" if days else name
         place = f"{own}/report.html" if own in pages else None
@@ -168,6 +189,16 @@ def index(folder: Folder) -> Page:
     if not made:
         raise RunError(f"{folder.name} has no nights")
     return nights.page(folder.name, made, len(names), "day" if days else "night")
+
+
+def _last_of(names: list[str], days: dict[str, list[str]]) -> list[str]:
+    """As many of the last nights, or days, as are shown; of days no more than have `_WINDOWS` windows together."""
+    few, left = names[-nights.MOST :], _WINDOWS
+    for place in range(len(few) - 1, 0, -1):
+        left -= len(days.get(few[place], ()))
+        if left <= 0:
+            return few[place:]
+    return few
 
 
 def _why(judged: Approval, run: Published) -> list[str]:

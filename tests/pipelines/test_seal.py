@@ -14,6 +14,7 @@ from pipelines.terminal import live
 from seqcls_beam.config.seal import SealOptions
 from seqcls_beam.runs import pieces
 from tests.messages import Message, predictions
+from tests.reports.reading import parsed
 from tests.runs.streams import FIRST, LENGTH, SECOND, S, append, ids, left, prepared, several
 
 
@@ -32,7 +33,11 @@ def test_a_line_for_each_window_and_a_sum(out, capsys):
         f"{SECOND}  sealed: 1 labelled, version 1",
         "window=19700101T001500Z  sealed: 1 labelled, version 1",
         "3 windows sealed: 3 labelled, 1 rejected, 1 duplicate dropped",
+        f"report  file://{out}/_report/index.html",
     ]
+    (day,) = Path(out, "_report").glob("day=*/report.html")
+    shown = parsed(day.read_text()).headline()
+    assert [shown[name] for name in ("rows in", "labelled", "rejected")] == ["4", "3", "1"]
     append(out, Message("a", 0), Message("e", 2))
     append(out, Message("d", 900 * S))
     assert seal.main([out]) == 0
@@ -40,6 +45,7 @@ def test_a_line_for_each_window_and_a_sum(out, capsys):
         f"{FIRST}  amended: 1 labelled, 1 duplicate dropped, version 2",
         "window=19700101T001500Z  nothing new: 0 labelled, 1 duplicate dropped",
         "1 window sealed, 1 of them amended: 1 labelled, 2 duplicates dropped",
+        f"report  file://{out}/_report/index.html",
     ]
     assert seal.main([out]) == 0
     told = capsys.readouterr()
@@ -60,7 +66,7 @@ def test_a_line_for_each_window_and_a_sum(out, capsys):
 )
 def test_windows_that_end_by_a_time(out, capsys, until, windows):
     assert seal.main([out, f"--until={until}"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == (windows + 1 if windows else 0)
+    assert len(capsys.readouterr().out.splitlines()) == (windows + 2 if windows else 0)
     assert len(ids(out)) == windows if windows else not Path(out, "labels").exists()
 
 
@@ -101,7 +107,7 @@ def test_a_window_that_cannot_be_sealed_is_named_and_the_others_are(out, capsys)
     assert seal.main([out]) == 1
     told = capsys.readouterr()
     assert f"{SECOND}  not sealed" in told.out.splitlines()
-    assert told.out.splitlines()[-1].startswith("2 windows sealed, 1 window not sealed: ")
+    assert told.out.splitlines()[-2].startswith("2 windows sealed, 1 window not sealed: ")
     assert path.name in told.err and told.err.count("\n") == 1
     assert ids(out) == ["a", "d"]
 

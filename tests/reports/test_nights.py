@@ -81,9 +81,24 @@ def test_windows_of_a_stream_are_a_page_a_day(tmp_path):
     found = read(tmp_path / "_report" / "day=2026-11-20" / "report.html")
     assert found.headline()["rows in"] == "100" and "2 windows" in found.text
     assert found.section("Labels").table() == {"negative": ["50", "50.0 %"], "positive": ["50", "50.0 %"]}
+    assert "unsure below" in found.section("Scores").text
     index = read(tmp_path / "_report" / "index.html")
     assert {name: cells[0] for name, cells in index.section("Days").table().items()} == {
         "2026-11-20": "100",
         "2026-11-21": "90",
     }
     assert writing.write(str(tmp_path)) == f"{tmp_path}/_report/day=2026-11-21/report.html"
+
+
+def test_days_of_sealed_windows_have_pages_and_no_others(tmp_path):
+    for hour in ("20261120T100000Z", "20261121T100000Z", "20261121T110000Z", "20261122T100000Z"):
+        labelling(tmp_path, rows(20), f"window={hour}", models={}, inputs=[])
+    place = writing.write_days(str(tmp_path), ["window=20261121T110000Z", "window=20261122T100000Z"])
+    assert place == f"{tmp_path}/_report/index.html"
+    assert sorted(each.name for each in (tmp_path / "_report").iterdir()) == [
+        "day=2026-11-21",
+        "day=2026-11-22",
+        "index.html",
+    ]
+    links = [each.attributes["href"] for each in read(Path(place)).all("a")]
+    assert links == ["day=2026-11-22/report.html", "day=2026-11-21/report.html"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from seqcls_beam.reports import prepare, rendering
+from seqcls_beam.reports.pages import Page
 from seqcls_beam.reports.sample import Sample
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import Published
@@ -47,9 +48,14 @@ def manifest(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def page(told: dict[str, Any]) -> Element:
+def of_data(told: dict[str, Any]) -> Page:
+    """The page of a manifest, without rejects."""
     version = Version("", 1, "r", "_attempts/publish-1", "_attempts/w")
-    return parsed(rendering.html(prepare.page(Published(store_of("/nowhere"), version, told), "data", Sample())))
+    return prepare.page(Published(store_of("/nowhere"), version, told), "data", Sample())
+
+
+def page(told: dict[str, Any]) -> Element:
+    return parsed(rendering.html(of_data(told)))
 
 
 def test_where_the_rows_went_adds_up():

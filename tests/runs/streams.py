@@ -90,7 +90,7 @@ def content(output: Path | str, folders: Iterable[str] = ("labels", "_rejects"))
 def left(output: Path | str) -> list[str]:
     """What is there beside parts and versions."""
     found = {name for name in content(output, [""]) if not name.startswith(("labels/", "_rejects/", "_versions/"))}
-    known = ("_pieces/stream.json", "_pieces/columns/", "_pieces/models/")
+    known = ("_pieces/stream.json", "_pieces/columns/", "_pieces/models/", "_report/")
     return sorted(name for name in found if not name.startswith(known))
 
 
