@@ -16,7 +16,6 @@ from seqcls_beam import storage
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.report import ReportOptions
 from seqcls_beam.reports import found, writing
-from seqcls_beam.runs.run import RunError
 
 GROUPS: dict[str, type] = {"report": ReportOptions, "debug": DebugOptions}
 
@@ -37,16 +36,12 @@ def _main(argv: list[str]) -> int:
         given = parse_folder("report", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = ReportOptions(**given["report"])
     texts = bool(options.report_texts)
-    try:
-        if options.page is None:
-            place = writing.write(options.output, options.which or "", texts)
-        else:
-            folder = found.look(options.output)
-            made = writing.page(folder, options.which or writing.last(folder), texts)
-            place = storage.absolute(options.page)
-            storage.put(place, made.encode())
-    except OSError as error:
-        raise RunError(f"the page cannot be written: {error}") from error
+    if options.page is None:
+        place = writing.write(options.output, options.which or "", texts)
+    else:
+        folder = found.look(options.output)
+        place = storage.absolute(options.page)
+        storage.put(place, writing.page(folder, options.which or writing.last(folder), texts).encode())
     terminal.written(place)
     return say("open it in a browser; it needs nothing beside it", 0)
 

@@ -23,6 +23,9 @@ from tests.test_storage import let_one_of_many_create, remove_only_what_was_seen
 
 pytestmark = pytest.mark.engine
 
+PAGE = "_report/report.html"
+"""What a person is told of a run."""
+
 
 @pytest.fixture(scope="module")
 def bucket():
@@ -90,7 +93,7 @@ def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_pat
     assert [part["sha256"] for part in there["parts"]] == [part["sha256"] for part in here["parts"]]
     assert [each["path"] for each in there["inputs"]] == [f"{bucket}/in/a.jsonl", f"{bucket}/in/b.jsonl.gz"]
     assert open_labels(f"{bucket}/out").to_table()["id"].to_pylist() == [i for i in range(120) if i != 17]
-    names = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)}
+    names = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)} - {PAGE}
     assert names == {"_versions/00000001.json", *(p["path"] for p in [*there["parts"], *there["rejects"]])}
     with fs.open(f"corpus/out/{there['rejects'][0]['path']}") as file:
         rejected = pq.read_table(file).to_pylist()
@@ -101,7 +104,7 @@ def test_from_gs_to_gs_the_bytes_are_those_of_a_local_run(bucket, model, tmp_pat
     assert "already published" in capsys.readouterr().err
     assert classify.main([*remote, "--max_length=16"]) == 1
     assert classify.main([*remote, "--max_length=16", "--overwrite"]) == 0
-    left = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)}
+    left = {name.removeprefix("corpus/out/") for name in fs.find("corpus/out", refresh=True)} - {PAGE}
     now = read_manifest(f"{bucket}/out")
     assert now is not None
     versions = {"_versions/00000001.json", "_versions/00000002.json"}
@@ -130,7 +133,7 @@ def test_a_preparation_in_a_bucket_is_that_of_a_disk(bucket, model, tmp_path, ca
     assert prepare.main([*flags, *remote, "--seed=1", "--near_duplicates=off", "--overwrite"]) == 0
     replaced = read_manifest(f"{bucket}/prepared")
     assert replaced is not None and replaced["run_id"] != there["run_id"]
-    left = {name.removeprefix("corpus/prepared/") for name in fs.find("corpus/prepared", refresh=True)}
+    left = {name.removeprefix("corpus/prepared/") for name in fs.find("corpus/prepared", refresh=True)} - {PAGE}
     versions = {"_versions/00000001.json", "_versions/00000002.json"}
     assert left == versions | {p["path"] for p in [*replaced["parts"], *replaced["rejects"], replaced["card"]]}
     for part in replaced["parts"]:
@@ -153,7 +156,7 @@ def test_a_model_trained_from_a_bucket_into_a_bucket_is_that_of_a_disk(bucket, m
     assert fs.cat_file("corpus/tuned/model.safetensors") == (tmp_path / "tuned" / "model.safetensors").read_bytes()
     made = read_manifest(f"{bucket}/tuned")
     assert made is not None
-    names = {name.removeprefix("corpus/tuned/") for name in fs.find("corpus/tuned", refresh=True)}
+    names = {name.removeprefix("corpus/tuned/") for name in fs.find("corpus/tuned", refresh=True)} - {PAGE}
     assert names == {"_versions/00000001.json", *(part["path"] for part in made["parts"])}
     assert not [each for each in (tmp_path / "cache").glob("finetune-*") if each.is_dir()]
     assert finetune.main(remote) == 0  # published already

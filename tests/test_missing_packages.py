@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipelines import classify, clean, compare, evaluate, finetune, prepare, seal
+from pipelines import classify, clean, compare, evaluate, finetune, prepare, report, seal
 from seqcls_beam import storage
 
 WHERE = {
@@ -21,6 +21,7 @@ WHERE = {
     "clean": (clean.main, ["{}/out"]),
     "seal": (seal.main, ["{}/out"]),
     "compare": (compare.main, ["{}/a", "{}/b"]),
+    "report": (report.main, ["{}/out"]),
 }
 PACKAGES = {
     "s3://bucket": ("s3fs", "'seqcls_beam[s3]'"),

@@ -132,7 +132,7 @@ def assert_whole(job: Job, out: Path) -> str:
     assert all((out / each["path"]).stat().st_size == each["bytes"] for each in card)
     there = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     # What a run left unfinished that lost is for `pipelines.clean`; no stage is left.
-    ours = {name for name in there if not name.startswith(("_versions/", "_attempts/"))}
+    ours = {name for name in there if not name.startswith(("_versions/", "_attempts/", "_report/"))}
     assert ours == {*named, *(each["path"] for each in card)}
     assert not [name for name in there if name.startswith("_attempts/") and ("/publish-" in name or "/over-" in name)]
     assert {name: _digest(out / name) for name in named} == named

