@@ -1,7 +1,7 @@
 """Some rows of a labelling: the least and the most sure of each label, and rejects, from a few parts of it.
 
 What is read is bounded, however large the run is: some row groups of some parts, spread evenly over the run, and of
-each its first rows. The same version gives the same rows.
+each its first rows, 32,768 in all. The same version gives the same rows.
 """
 
 import heapq
@@ -21,9 +21,9 @@ from seqcls_beam.runs.table import Published
 PIECES = 32
 """Row groups that are looked into."""
 
-_ROWS = 1024  # of each
+_ROWS = 32 * 1024  # of all together
 _BATCH_BYTES = 2 * 2**20  # of texts that are in memory at a time
-_BYTES = 8 * 2**20  # of texts of each piece
+_BYTES = 256 * 2**20  # of texts of all together
 _LABELS = 12
 _SHOWN = 3  # rows of each end of a label
 _REJECTS = 12
@@ -77,28 +77,30 @@ def _batches(uris: list[str], pieces: int, columns: list[str], text: str) -> Ite
             with fs.open(path, "rb") as opened:
                 file = pq.ParquetFile(opened, pre_buffer=False, buffer_size=2**16)
                 groups = file.num_row_groups
-                share = max(pieces // len(few), 1)
-                for place in range(min(share, groups)):
-                    group = place * groups // min(share, groups) if share > 1 else number % groups
-                    yield from _head(file, group, columns, text, (number << 32) + (group << 16))
+                share = min(max(pieces // len(few), 1), groups)
+                part = 1 / (len(few) * max(share, 1))
+                for place in range(share):
+                    group = place * groups // share if share > 1 else number % groups
+                    yield from _head(file, group, columns, text, part, (number << 32) + (group << 16))
         except (OSError, pa.ArrowException):  # replaced meanwhile, or damaged: readers of the table are told so
             continue
 
 
 def _head(
-    file: pq.ParquetFile, group: int, columns: list[str], text: str, at: int
+    file: pq.ParquetFile, group: int, columns: list[str], text: str, part: float, at: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The first rows of a row group, as many at a time as go into memory."""
+    """The first rows of a row group, so many that they are a `part` of all, as many at a time as go into memory."""
+    most, bound = max(int(_ROWS * part), 1), _BYTES * part
     told = file.metadata.row_group(group)
     names = {told.column(place).path_in_schema: told.column(place) for place in range(told.num_columns)}
     size = names[text].total_uncompressed_size if text in names else 0
-    rows = max(min(_BATCH_BYTES * max(told.num_rows, 1) // max(size, 1), _ROWS), 1)
+    rows = max(min(_BATCH_BYTES * max(told.num_rows, 1) // max(size, 1), most), 1)
     columns = [name for name in columns if name in file.schema_arrow.names]
     seen = weight = 0
     for batch in file.iter_batches(rows, [group], columns=columns):
-        yield at + seen, batch.slice(0, _ROWS - seen)
+        yield at + seen, batch.slice(0, most - seen)
         seen, weight = seen + batch.num_rows, weight + batch.nbytes
-        if seen >= _ROWS or weight >= _BYTES:
+        if seen >= most or weight >= bound:
             return
 
 
