@@ -28,10 +28,11 @@ from pipelines.command import (
     versions,
 )
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import noted
 from pipelines.options import UsageError, name_runner, parse, parser
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
-from pipelines.reporting import report
+from pipelines.reporting import report, with_page
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
@@ -138,11 +139,9 @@ def _label(config: ClassifyConfig, engine: Engine) -> int:
         job = plan(config)
     if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, engine.runner)
-    summary = partial(terminal.summary, texts=bool(config.run.report_texts))
-    if already_published(job.run, summary):
-        return 0
-    _launch(job, engine, summary)
-    report(job.run, engine.runner)
+    show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
+    if not already_published(job.run, show):
+        _launch(job, engine, show)
     return 0
 
 
@@ -170,7 +169,9 @@ def _nothing_new(job: Job, runner: str) -> int:
         say(remark, 0)
     say("nothing new to label: earlier runs under --output cover every file that --input finds", 0)
     # What says that rows were taken away says of which files, and these stay covered.
-    if publication.current(job.run) is not None or made_of(job.run):
+    if (now := publication.current(job.run)) is not None:
+        return _shown(job.run, now.version.run_id, runner)
+    if made_of(job.run):
         return 0
     if claims.at_work(job.run):
         return say(f"another start of {job.run.partition} is at work: nothing is published", 0)
@@ -181,7 +182,15 @@ def _nothing_new(job: Job, runner: str) -> int:
         if publication.current(publication.follow(job.run)) is None:
             raise
         return say(f"another start published {job.run.partition} meanwhile", 0)
-    return say(f"{job.run.partition} is published without rows", 0)
+    say(f"{job.run.partition} is published without rows", 0)
+    return _shown(job.run, job.run.run_id, runner)
+
+
+def _shown(run: Run, run_id: str, runner: str) -> int:
+    """See to the page of a night without work: that of the run that made it; the exit code."""
+    with noted():
+        report(replace(run, run_id=run_id), runner)
+    return 0
 
 
 def _relabel(config: ClassifyConfig, engine: Engine) -> int:
@@ -190,6 +199,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
     Raises `RunError` where nothing is there that this command labelled.
     """
     again = plan_again(config)  # each when its turn comes, which may be hours later
+    show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
     failed = found = 0
     while True:
         interrupts.check()  # one may have come while the partition before was shown
@@ -202,8 +212,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
             if isinstance(job, str):
                 raise RunError(job)
             say(f"{partition or 'the table'} is labelled again", 0)
-            _launch(job, engine, partial(terminal.summary, texts=bool(config.run.report_texts)))
-            report(job.run, engine.runner)
+            _launch(job, engine, show)
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
     if not found:

@@ -66,20 +66,23 @@ class Epochs:
         """Epoch after epoch, then what is left to do."""
         begun = time.monotonic()
         quiet_threads()
-        seals = Sealer(self._flow, self._stream.output, self._stream.config.windows)
+        config = self._stream.config
+        seals = Sealer(self._flow, self._stream.output, config.windows, bool(config.run.report_texts))
         # Signals are handled by the main thread, which so must never be long in a forward pass.
         work = threading.Thread(target=self._work, daemon=True)
         sealer = threading.Thread(target=seals.until, args=(self._over,), daemon=True)
-        try:
-            with asking_to_end() as asked, terminal.once(), terminal.watching(self._flow, self._oldest, self._away):
-                work.start()
-                sealer.start()
-                self._watch(work, asked)
-                self._over.set()
-                sealer.join()
-                seals.last()
-        finally:
-            terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
+        with asking_to_end() as asked:
+            try:
+                with terminal.once(), terminal.watching(self._flow, self._oldest, self._away):
+                    work.start()
+                    sealer.start()
+                    self._watch(work, asked)
+                    self._over.set()
+                    sealer.join()
+                    seals.last()
+            finally:
+                terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
+            seals.report()
         if self._failure is not None:
             raise self._failure
         return 0

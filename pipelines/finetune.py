@@ -16,7 +16,7 @@ from pipelines.command import say as say_aloud
 from pipelines.ending import exit_code, planning
 from pipelines.failures import explained
 from pipelines.options import UsageError, parse_alone, parser
-from pipelines.reporting import report
+from pipelines.reporting import with_page
 from pipelines.terminal import finetune as terminal
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.debug import DebugOptions
@@ -91,13 +91,13 @@ def configured(given: dict[str, dict[str, Any]]) -> FinetuneConfig:
 
 def _lead(job: Job) -> int:
     """Train as the first process, which decides, speaks and publishes."""
+    show = with_page(terminal.summary, LOCAL)
     with transaction.alone(job):
-        if already_published(job.run, terminal.summary):
+        if already_published(job.run, show):
             _decide(_END)
             transaction.clear(job)
         else:
-            finish(job.run, partial(transaction.begin, job), partial(_work, job), terminal.summary)
-            report(job.run, LOCAL)
+            finish(job.run, partial(transaction.begin, job), partial(_work, job), show)
     return 0
 
 

@@ -25,7 +25,7 @@ from pipelines.command import (
 )
 from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, name_runner, parse, parser
-from pipelines.reporting import report
+from pipelines.reporting import with_page
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
@@ -80,10 +80,9 @@ def _main(argv: list[str]) -> int:
         dataflow.configure(beam_options, runner, DataflowOptions())
         engines.configure(beam_options, runner)
         job, units, size = plan(config, threads_per_worker(beam_options))
-    if already_published(job.run, terminal.summary):
+    if already_published(job.run, with_page(terminal.summary, runner)):
         return submitted.nothing(beam_options)
     _launch(job, units, size, engine)
-    report(job.run, engine.runner)
     return 0
 
 
@@ -128,7 +127,7 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
         with told_in(job.run.progress) as reader, unless_service(engine.runner, terminal.watching(job)):
             run_pipeline(engine.options, partial(build, job=job), name, reader, engine.step_timeout)
 
-    finish(job.run, start, work, terminal.summary, dataflow.is_dataflow(engine.runner))
+    finish(job.run, start, work, with_page(terminal.summary, engine.runner), dataflow.is_dataflow(engine.runner))
 
 
 def _facts(job: Job, runner: str) -> dict[str, Any]:

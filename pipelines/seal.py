@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
+from pipelines.interrupts import noted
 from pipelines.options import parse_folder
 from pipelines.reporting import report_days
 from pipelines.terminal import seal as terminal
@@ -48,7 +49,9 @@ def _main(argv: list[str]) -> int:
     if not done:
         return say("nothing to seal: no window has rows that wait", 0)
     terminal.summed(done)
-    report_days(options.output, [each.window for each in done if each.version is not None])
+    sealed = {each.window for each in done if each.version is not None}
+    with noted():
+        report_days(options.output, sealed, bool(options.report_texts))
     faults = [each.fault for each in done if each.fault is not None]
     for fault in faults:
         say(fault, 1)

@@ -6,6 +6,7 @@ import time
 
 from pipelines.command import say
 from pipelines.failures import sentence
+from pipelines.reporting import report_days
 from seqcls_beam import storage
 from seqcls_beam.config.stream import WindowOptions
 from seqcls_beam.runs import pieces, windows
@@ -16,16 +17,21 @@ from seqcls_beam.runs.store import store_of
 _MANY = 10
 """Windows that are sealed at the end without a word."""
 _NEWS_SECONDS = 5.0
+_PAGES_SECONDS = 600.0
+_DAY = 86_400 * windows.SECOND
 _ALL = "windows that are over"
 
 
 class Sealer:
     """Publishes windows of a stream's folder, and tells its flow."""
 
-    def __init__(self, flow: Flow, output: str, options: WindowOptions) -> None:
+    def __init__(self, flow: Flow, output: str, options: WindowOptions, texts: bool = True) -> None:
         self._flow = flow
         self._output = output
         self._options = options
+        self._texts = texts  # whether pages show some
+        self._sealed: set[str] = set()  # windows that the page of their day does not know of
+        self._pages = 0.0  # when one may be written again
         self._told: dict[str, str] = {}  # window → why it could not be sealed
 
     def until(self, over: threading.Event) -> None:
@@ -44,12 +50,27 @@ class Sealer:
         """Seal what is over, and say how far it is where that takes a while."""
         self._look(None)
 
+    def report(self) -> None:
+        """Write the pages of the days that windows were sealed of, and say where they are."""
+        report_days(self._output, self._sealed, self._texts)
+
+    def _report_over(self, until: int) -> None:
+        """Write the pages of days that are over by `until`; seldom, however fast days go by in messages of long ago."""
+        over = {each for each in self._sealed if (windows.bounds(each, 0)[0] // _DAY + 1) * _DAY <= until}
+        if over and time.monotonic() >= self._pages:
+            self._sealed -= over
+            report_days(self._output, over, self._texts, tell=False)
+            self._pages = time.monotonic() + _PAGES_SECONDS
+
     def _look(self, over: threading.Event | None) -> None:
         """One that cannot be sealed is told of, and is tried again by the next look."""
         self._flow.looking()
         try:
             if (reached := self._flow.watermark) is not None:
-                self._seal(reached - self._options.allowed_lateness * windows.SECOND, over)
+                until = reached - self._options.allowed_lateness * windows.SECOND
+                self._seal(until, over)
+                if over is not None and not over.is_set():
+                    self._report_over(until)
             store = store_of(storage.absolute(self._output))
             self._flow.left(pieces.listed(store))
             self._told.pop(_ALL, None)
@@ -67,6 +88,8 @@ class Sealer:
         for number, each in enumerate(seal(self._output, until, 0.0 if over is None else self._options.window), 1):
             if each.fault is None:
                 self._flow.published(each)
+                if each.version is not None:
+                    self._sealed.add(each.window)
                 self._told.pop(each.window, None)
             else:
                 self._tell(each.window, each.fault)

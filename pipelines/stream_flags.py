@@ -11,7 +11,7 @@ from pipelines.options import UsageError
 from seqcls_beam.config.option import flag, option_fields
 
 _READ = ("text_column", "text_pair_column", "id_column", "keep_columns", "batch_rows")
-_RUN = ("output", "max_rejected")
+_RUN = ("output", "max_rejected", "report_texts")
 
 
 def refuse(
@@ -71,6 +71,11 @@ def _refuse_remote(given: dict[str, dict[str, Any]], runner: str) -> None:
         raise UsageError(
             f"--max_rejected is of a stream that this process labels; with --runner={runner} Beam's counters tell what "
             "was rejected"
+        )
+    if "report_texts" in given["run"]:
+        raise UsageError(
+            f"--report_texts is of a stream that this process labels; with --runner={runner} pipelines.seal writes the "
+            "pages, and takes it"
         )
     if is_dataflow(runner):
         for name in ("pullers", "max_outstanding"):

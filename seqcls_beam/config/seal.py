@@ -23,6 +23,12 @@ class SealOptions:
         default=None,
         metavar="TIME",
     )
+    report_texts: int = option(
+        "whether the pages of the days that are sealed show texts (1), or only ids and answers (0)",
+        default=1,
+        minimum=0,
+        maximum=1,
+    )
 
     def __post_init__(self) -> None:
         check(self)

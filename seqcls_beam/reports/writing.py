@@ -30,6 +30,8 @@ from seqcls_beam.schema import PARTITION
 
 FOLDER = "_report"
 _INDEX = "index.html"
+DAYS = 7
+"""Of a stream whose pages are written at a time."""
 _USUAL = 7  # nights before that say what is usual
 _DAY = "day="
 _WINDOWS = 2000  # whose manifests are read for the index of a stream
@@ -49,19 +51,38 @@ def write(output: str, which: str = "", texts: bool = True) -> str:
     return place
 
 
-def write_days(output: str, windows: list[str]) -> str:
-    """Write the pages of the days of some windows of a stream, and the index; where that is. Raises as `write`."""
+def there(output: str, partition: str, run_id: str) -> str | None:
+    """Where the page of a run is; None where that, or of a night its place in the index, is of an earlier one."""
+    uri = storage.absolute(output)
+    place = _place(uri, partition)
+    told = {place: run_id, **({storage.join(uri, FOLDER, _INDEX): f"{partition}/"} if partition else {})}
+    try:
+        whole = all(word.encode() in storage.read(page) for page, word in told.items())
+    except FileNotFoundError:
+        return None
+    return place if whole else None
+
+
+def write_days(output: str, windows: set[str], texts: bool = True) -> str:
+    """Write the pages of the days of some windows of a stream, and the index; where that is. Raises as `write`.
+
+    Of many days these are the last `DAYS`: a stream that catches up with a year is not held up by its pages.
+    """
     folder = found.look(output)
-    for day, names in found.days(folder).items():
-        if not set(names).isdisjoint(windows):
-            _write(folder, f"{_DAY}{day}", True)
+    days = [day for day, names in sorted(found.days(folder).items()) if not windows.isdisjoint(names)]
+    for day in days[-DAYS:]:
+        _write(folder, f"{_DAY}{day}", texts)
     return _write_index(folder)
 
 
 def _write(folder: Folder, which: str, texts: bool) -> str:
-    place = storage.join(folder.uri, FOLDER, *filter(None, [which]), "report.html")
+    place = _place(folder.uri, which)
     storage.put(place, page(folder, which, texts).encode())
     return place
+
+
+def _place(uri: str, which: str) -> str:
+    return storage.join(uri, FOLDER, *filter(None, [which]), "report.html")
 
 
 def _write_index(folder: Folder) -> str:

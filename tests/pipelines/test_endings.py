@@ -169,6 +169,24 @@ def test_a_signal_while_what_is_published_is_shown_changes_no_code(warm, publish
     assert "already published" in warm.run(anew).err
 
 
+@pytest.mark.parametrize("name", ["classify", "prepare"])
+def test_a_signal_while_a_page_is_written_changes_no_code(warm, published, tmp_path, name):
+    send = "import signal, seqcls_beam.reports.writing as m; was = m.write\n"
+    send += "m.write = lambda *said: (signal.raise_signal(signal.SIGTERM), was(*said))[1]\n"
+    anew = [f"--output={tmp_path}" if word.startswith("--output=") else word for word in published[name]]
+    done = warm.run(anew, setup=send)
+    assert (done.code, "told to end" in done.err) == (0, False)
+    page = tmp_path / "_report" / "report.html"
+    written = page.stat().st_mtime_ns
+
+    # A start again writes the page of a run that was killed before it was, and no other.
+    assert warm.run(anew).code == 0 and page.stat().st_mtime_ns == written
+    page.write_bytes(b"of an earlier run")
+    assert f"file://{page}" in warm.run(anew).out and page.stat().st_size > 10_000
+    page.unlink()
+    assert warm.run(anew).code == 0 and page.exists()
+
+
 def test_an_evaluation_that_is_told_to_end_leaves_nothing(warm, folder):
     words = ["evaluate", f"--input={folder}/in.jsonl", f"--model={folder}/model", "--threads=1"]
     command = warm.start(words, setup=SLOW)

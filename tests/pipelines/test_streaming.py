@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+import time
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,6 +18,7 @@ from seqcls_beam.runs.flow import Flow, Took
 from seqcls_beam.runs.run import RunError
 from tests import tiny
 from tests.messages import Message
+from tests.reports.reading import parsed
 from tests.runs.streams import LENGTH, S, append, ids, prepared
 
 NAME = "projects/some-project/subscriptions/sub"
@@ -36,6 +38,7 @@ DATAFLOW, FLINK, PRISM = "--runner=DataflowRunner", "--runner=FlinkRunner", "--r
         (["--runner=dataflow", "--max_outstanding=9"], "--max_outstanding does nothing with --runner=dataflow"),
         (["--direct_num_workers=4"], "--direct_num_workers do nothing for a stream"),
         (["--max_outstanding=200001"], "--max_outstanding=200001: expected at most 200000"),
+        ([FLINK, "--report_texts=0"], "pipelines.seal writes the pages, and takes it"),
         (["--runner=Foo"], "--runner=Foo: Beam has no such runner"),
         (["--runner=foo.Bar"], "--runner=foo.Bar: Beam has no such runner"),
     ],
@@ -146,3 +149,25 @@ def test_a_stop_ends_a_look_and_leaves_the_rest_to_the_last_one(out):
     over.set()
     Sealer(flow, out, WindowOptions(window=LENGTH, allowed_lateness=0)).until(over)
     assert (flow.sealed, len(flow.open)) == (1, 19)
+
+
+def test_a_day_has_its_page_when_it_is_over_and_the_last_one_when_the_stream_ends(tmp_path, capsys):
+    out = prepared(tmp_path / "out")
+    append(out, message(1, 0), message(2, 86_400), message(3, 86_400 + LENGTH))
+    flow, options, over = reached(86_400 + LENGTH), WindowOptions(window=LENGTH, allowed_lateness=0), threading.Event()
+    sealer = Sealer(flow, out, options)
+    looks = threading.Thread(target=sealer.until, args=(over,))
+    looks.start()
+    pages = tmp_path / "out" / "_report"
+    limit = time.monotonic() + 60
+    while not (pages / "index.html").exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+    over.set()
+    looks.join()
+    assert sorted(each.name for each in pages.iterdir()) == ["day=1970-01-01", "index.html"]
+    assert capsys.readouterr() == ("", "")
+    flow.pulled(0, *[pa.array([(86_400 + 2 * LENGTH) * S])] * 2)
+    sealer.last()
+    sealer.report()
+    assert parsed((pages / "day=1970-01-02" / "report.html").read_text()).headline()["rows in"] == "2"
+    assert "_report/index.html" in capsys.readouterr().out

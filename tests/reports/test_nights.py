@@ -93,7 +93,7 @@ def test_windows_of_a_stream_are_a_page_a_day(tmp_path):
 def test_days_of_sealed_windows_have_pages_and_no_others(tmp_path):
     for hour in ("20261120T100000Z", "20261121T100000Z", "20261121T110000Z", "20261122T100000Z"):
         labelling(tmp_path, rows(20), f"window={hour}", models={}, inputs=[])
-    place = writing.write_days(str(tmp_path), ["window=20261121T110000Z", "window=20261122T100000Z"])
+    place = writing.write_days(str(tmp_path), {"window=20261121T110000Z", "window=20261122T100000Z"})
     assert place == f"{tmp_path}/_report/index.html"
     assert sorted(each.name for each in (tmp_path / "_report").iterdir()) == [
         "day=2026-11-21",
