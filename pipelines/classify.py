@@ -7,62 +7,25 @@ python -m pipelines.classify --subscription=projects/P/subscriptions/S --output=
 """
 
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from importlib.resources import files as package_files
 from typing import Any
 
-import apache_beam as beam
-import pyarrow.compute as pc
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-
-from pipelines import dataflow, engines, interrupts, streaming, submitted
-from pipelines.command import (
-    EPILOG,
-    already_published,
-    finish,
-    flags,
-    say,
-    versions,
-)
+from pipelines.command import EPILOG
 from pipelines.ending import exit_code, planning
-from pipelines.interrupts import noted
-from pipelines.options import UsageError, name_runner, parse, parser
-from pipelines.planning import planner
-from pipelines.planning.runs import refuse_other
-from pipelines.reporting import report, with_page
-from pipelines.running import Engine, run_pipeline, told_in, unless_service
-from pipelines.sight import ensure_seen, folder_of
-from pipelines.terminal import classify as terminal
-from pipelines.terminal.rows import watching
-from pipelines.terminal.standard import ensure_shown
-from pipelines.workers import one_worker_per_gpu, tell_of_idle, threads_per_worker, workers
-from seqcls_beam import storage
-from seqcls_beam.config import ModelOptions, ReadOptions
+from pipelines.options import UsageError, parse, parser
+from seqcls_beam.config import ModelOptions, ReadOptions, stream
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.plan import PlanOptions
 from seqcls_beam.config.step import StepOptions
-from seqcls_beam.model.checkpoints import resolve
-from seqcls_beam.reading.units import plan_units
-from seqcls_beam.runs import claims, publication
-from seqcls_beam.runs.accounting import refuse_unread
-from seqcls_beam.runs.due import due
-from seqcls_beam.runs.job import Job
-from seqcls_beam.runs.nights import made_of
-from seqcls_beam.runs.plan import first_sequences, how_read, plan, plan_again
-from seqcls_beam.runs.run import Run, RunError, begin, finished_units
-from seqcls_beam.schema import classes_of
-from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
-GROUPS = {
+GROUPS: dict[str, type] = {
     "read": ReadOptions,
     "model": ModelOptions,
     "run": RunOptions,
-    **streaming.GROUPS,
+    **stream.GROUPS,
     "step": StepOptions,
     "dataflow": DataflowOptions,
     "plan": PlanOptions,
@@ -87,145 +50,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     with planning():
         made = parser("pipelines.classify", (__doc__ or "").strip(), f"{EPILOG}\n{_STREAM_EPILOG}", GROUPS)
-        given, beam_options = parse(made, argv, GROUPS)
-        runner = name_runner(beam_options)
+        given, words = parse(made, argv, GROUPS)
         model = ModelOptions(**given["model"])
+        streamed = any(given[group] for group in stream.GROUPS)
         if given["look"]:
-            if any(given[group] for group in GROUPS if group not in ("look", "model", "debug")):
-                raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
-            if "threshold" in given["model"]:
-                raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
-            return _look(model, LookOptions(**given["look"]))
-    if given["plan"]:
-        return _tell(given, model, runner, beam_options)
-    if any(given[group] for group in streaming.GROUPS):
-        return _stream(given, runner, beam_options)
-    with planning():
-        read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
-        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
-        dataflow.refuse_unseen(runner, input=read.input, output=[run.output])
-        device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), model.device)
-        engines.configure(beam_options, runner)
-        model = replace(model, device=device)
-        config = ClassifyConfig(read=read, model=model, run=run)
-        nights = [replace(config, run=replace(run, run_date=str(night))) for night in due(run)] if run.only_new else []
-        if beam_options.view_as(GoogleCloudOptions).template_location and (run.relabel or len(nights) > 1):
-            what = "--relabel" if run.relabel else f"{len(nights):,} nights"
-            raise UsageError(f"{what} may be several jobs, and --template_location is the place of one: name one date")
-    if run.relabel:
-        return _relabel(config, engine)
-    if len(nights) > 1:
-        return _nights(nights, engine)
-    # What is launched as a template does not come back here.
-    return _label(nights[0] if nights else config, engine) or submitted.nothing(beam_options)
-
-
-def _tell(given: dict[str, dict[str, Any]], model: ModelOptions, runner: str, beam_options: PipelineOptions) -> int:
-    """Say what the run would take; the exit code. A job's project and bucket are not asked for."""
-    with planning():
-        options, gpu = PlanOptions(**given["plan"]), DataflowOptions(**given["dataflow"]).gpu
-        if any(given[group] for group in streaming.GROUPS):
+            _refuse_beside_texts(given)
+            texts = LookOptions(**given["look"])
+        elif not streamed:
+            read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
+            config = ClassifyConfig(read=read, model=model, run=run)
+        elif given["plan"]:
             raise UsageError(
                 "--plan is for files, which have an end: for a stream plan a file of such texts, and see "
                 "docs/streaming.md, Sizing"
             )
-        read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
-    return planner.tell(ClassifyConfig(read=read, model=model, run=run), options, gpu, runner, beam_options)
+    # What does the work takes seconds to import, and --help and wrong usage need none of it.
+    if given["look"]:
+        from pipelines import looking
+
+        return looking.look(model, texts)
+    from pipelines import labelling
+
+    if streamed:
+        return labelling.stream(given, words)
+    if given["plan"]:
+        return labelling.tell(config, given, words)
+    return labelling.label(config, given, words, argv)
 
 
-def _label(config: ClassifyConfig, engine: Engine) -> int:
-    """Label what there is, or of a night what is new; the exit code."""
-    with planning():
-        job = plan(config)
-    if config.run.only_new and not job.files.num_rows:
-        return _nothing_new(job, engine.runner)
-    show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
-    if not already_published(job.run, show):
-        _launch(job, engine, show)
-    return 0
-
-
-def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
-    """Make several nights, one after the other, whatever becomes of each; 0, or 1 where one failed."""
-    first, last = nights[0].run.run_date, nights[-1].run.run_date
-    say(f"{len(nights):,} nights are to be made, from {first} to {last}", 0)
-    failed: dict[str, int] = {}
-    for config in nights:
-        say(f"the night of {config.run.run_date}", 0)
-        code = exit_code(lambda _, config=config: _label(config, engine), engine.argv)  # type: ignore[misc]
-        if code > 128:
-            return code
-        if code:
-            failed[str(config.run.run_date)] = code
-    if failed:
-        usage = len(failed) == len(nights) and set(failed.values()) == {2}  # the same again would end the same
-        return say(f"{len(failed):,} of {len(nights):,} nights failed: {', '.join(failed)}", 2 if usage else 1)
-    return 0
-
-
-def _nothing_new(job: Job, runner: str) -> int:
-    """Publish a version without rows for a date that has none; the exit code."""
-    for remark in job.remarks:
-        say(remark, 0)
-    say("nothing new to label: earlier runs under --output cover every file that --input finds", 0)
-    # What says that rows were taken away says of which files, and these stay covered.
-    if (now := publication.current(job.run)) is not None:
-        return _shown(job.run, now.version.run_id, runner)
-    if made_of(job.run):
-        return 0
-    if claims.at_work(job.run):
-        return say(f"another start of {job.run.partition} is at work: nothing is published", 0)
-    refuse_unread(job.run.limits, [], 0, "; nothing was published")
-    try:
-        publication.publish_empty(job.run, _facts(job, runner, 0))
-    except RunError:
-        if publication.current(publication.follow(job.run)) is None:
-            raise
-        return say(f"another start published {job.run.partition} meanwhile", 0)
-    say(f"{job.run.partition} is published without rows", 0)
-    return _shown(job.run, job.run.run_id, runner)
-
-
-def _shown(run: Run, run_id: str, runner: str) -> int:
-    """See to the page of a night without work: that of the run that made it; the exit code."""
-    with noted():
-        report(replace(run, run_id=run_id), runner)
-    return 0
-
-
-def _relabel(config: ClassifyConfig, engine: Engine) -> int:
-    """Replace partitions that another model labelled, one after the other; 1 where one could not be.
-
-    Raises `RunError` where nothing is there that this command labelled.
-    """
-    again = plan_again(config)  # each when its turn comes, which may be hours later
-    show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
-    failed = found = 0
-    while True:
-        interrupts.check()  # one may have come while the partition before was shown
-        with planning():
-            partition, job = next(again, ("", None))
-        if job is None:
-            break
-        found += 1
-        try:
-            if isinstance(job, str):
-                raise RunError(job)
-            say(f"{partition or 'the table'} is labelled again", 0)
-            _launch(job, engine, show)
-        except RunError as error:
-            failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
-    if not found:
-        refuse_other(config.run.output)
-        say("nothing to label again: no other model labelled what is under --output", 0)
-    return failed
-
-
-def _stream(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> int:
-    """Label messages as they arrive; the exit code."""
-    with planning():
-        stream = streaming.plan(given, runner, beam_options)
-    return streaming.run(stream, beam_options)
+def _refuse_beside_texts(given: dict[str, dict[str, Any]]) -> None:
+    if any(given[group] for group in GROUPS if group not in ("look", "model", "debug")):
+        raise UsageError("--text is a quick look at texts of the command line: it takes no input and no output")
+    if "threshold" in given["model"]:
+        raise UsageError("--threshold does nothing with --text, which shows all probabilities: leave it out")
 
 
 def _demo(given: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
@@ -238,102 +95,6 @@ def _demo(given: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     sample = str(package_files("seqcls_beam") / "sample" / "reviews.jsonl")
     demo = {"input": (sample,), "id_column": "id"} if name == "input" else {"output": DEMO_OUTPUT, "overwrite": True}
     return {**demo, **given[group]}
-
-
-def build(root: beam.Pipeline, job: Job) -> None:
-    """The pipeline: one fused stage from the files to the parts, then verify and commit."""
-    told = job.run.progress
-    (
-        root
-        | ReadRecords(job.config.read, job.run, job.layout, told)
-        | Tokenize(job.checkpoint, job.config.model)
-        | Classify(job.checkpoint, job.config.model, told, job.first)
-        | WriteLabeled(job.run, told)
-    )
-
-
-def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None]) -> None:
-    """Run the pipeline, and show the manifest of what it published."""
-    runner, beam_options = engine.runner, engine.options
-    ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1], model=[folder_of(job.checkpoint)])
-    units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
-    one_worker_per_gpu(runner, job.config.model.device, engine.argv, beam_options, len(units))
-    job = _with_threads(job, beam_options)
-    size = pc.sum(job.files["size"]).as_py()
-
-    def start() -> None:
-        begin(job.run, units, _facts(job, runner, len(units)))
-        publication.ensure_open(job.run)
-        for remark in job.remarks:
-            say(remark, 0)
-        for share in terminal.shares(job, units, workers(beam_options)):
-            say(share, 0)
-        tell_of_idle(runner, beam_options, len(units))
-        say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
-
-    def work() -> None:
-        ready = replace(job, first=first_sequences(job, units))
-        name = submitted.name_of("classify", job.run)
-        with told_in(job.run.progress) as reader, unless_service(runner, watching(reader, size)):
-            run_pipeline(engine.options, partial(build, job=ready), name, reader, engine.step_timeout)
-
-    finish(job.run, start, work, show, dataflow.is_dataflow(runner))
-
-
-def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
-    """What the manifest says beyond what the workers saw. No environment, no flags of the runner: they hold secrets."""
-    return {
-        "units": units,
-        "started": time.time(),
-        "command": " ".join(["python -m pipelines.classify", *flags(job.config)]),
-        "runner": runner,
-        "versions": versions("apache-beam", "torch", "transformers", "pyarrow"),
-        "model": {
-            "name": storage.without_password(job.checkpoint.name),
-            "revision": job.checkpoint.revision,
-            "digest": job.checkpoint.digest,
-            "files": job.checkpoint.files,
-            "problem": job.checkpoint.problem,
-            "reading": job.checkpoint.reading,
-            "labels": job.checkpoint.labels,
-        },
-        "threshold": job.config.model.threshold if job.checkpoint.problem == "multi_label" else None,
-        "max_tokens": job.config.model.max_length or job.checkpoint.max_length,
-        "overflow": job.config.model.overflow,
-        **({} if job.config.run.report_texts else {"report_texts": 0}),
-        "read": how_read(job.config.read),
-        "skipped": job.skipped,
-        "columns": [
-            {
-                "name": each.name,
-                "type": str(each.type),
-                **({"classes": list(names)} if (names := classes_of(each)) else {}),
-            }
-            for each in job.layout.keep
-        ],
-    }
-
-
-def _with_threads(job: Job, beam_options: PipelineOptions) -> Job:
-    """The job with its share of the machine's cores, unless the user said how many threads each worker has."""
-    threads = job.config.model.threads or threads_per_worker(beam_options)
-    return replace(job, config=replace(job.config, model=replace(job.config.model, threads=threads)))
-
-
-def _look(options: ModelOptions, look: LookOptions) -> int:
-    """Print the probability of every label for texts given on the command line."""
-    from seqcls_beam.model.engine import Classifier
-    from seqcls_beam.model.predictions import probabilities
-
-    checkpoint = resolve(options.model, options.revision, options.problem_type)
-    if checkpoint.remark:
-        say(checkpoint.remark, 0)
-    pairs = list(look.text_pair) or None
-    scores = probabilities(list(look.text), pairs, checkpoint, Classifier(checkpoint, options), options)
-    shown = [" | ".join(both) for both in zip(look.text, pairs, strict=True)] if pairs else list(look.text)
-    terminal.probabilities(shown, checkpoint.labels, scores)
-    ensure_shown()
-    return 0
 
 
 if __name__ == "__main__":

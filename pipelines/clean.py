@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.options import parse_folder
-from pipelines.terminal import clean as terminal
 from pipelines.terminal.standard import ensure_shown
 from seqcls_beam.config.clean import CleanOptions
 from seqcls_beam.config.debug import DebugOptions
-from seqcls_beam.runs import cleaning
 
 GROUPS: dict[str, type] = {"clean": CleanOptions, "debug": DebugOptions}
 
@@ -36,6 +34,11 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("clean", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = CleanOptions(**given["clean"])
+    # This takes a second to import, and --help and wrong usage do without it.
+    from pipelines.terminal import clean as terminal
+    from seqcls_beam.runs import cleaning
+
+    with planning():
         found = cleaning.look(options.output, options.before)
     if not found:
         return say("nothing to clean: versions name all that is there", 0)

@@ -10,18 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.called import as_called
-from pipelines.command import ensure_json, say, write_json
+from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.options import UsageError, parser
-from pipelines.terminal import compare as terminal
 from pipelines.terminal.standard import ensure_shown
-from seqcls_beam import storage
 from seqcls_beam.config.compare import DriftOptions, TellOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.option import option_fields
-from seqcls_beam.evaluation.comparison import compared, failures
-from seqcls_beam.evaluation.sample import Sample, sample
-from seqcls_beam.runs.meant import labelling
 
 GROUPS: dict[str, type] = {"drift": DriftOptions, "tell": TellOptions, "debug": DebugOptions}
 
@@ -44,7 +39,16 @@ def _main(argv: list[str]) -> int:
     with planning():
         names, given = _given(argv)
         limits, tell = DriftOptions(**given["drift"]), TellOptions(**given["tell"])
-        first, *others = storage.each(_sample, names)
+    # This takes a second to import, and --help and wrong usage do without it.
+    from pipelines.as_json import ensure_json, write_json
+    from pipelines.terminal import compare as terminal
+    from seqcls_beam import storage
+    from seqcls_beam.evaluation.comparison import compared, failures
+    from seqcls_beam.evaluation.sample import sample
+    from seqcls_beam.runs.meant import labelling
+
+    with planning():
+        first, *others = storage.each(lambda name: sample(storage.without_password(name), labelling(name)), names)
         ensure_json(tell.json)
     found = compared(first, others, limits)
     if tell.json is not None:
@@ -77,10 +81,6 @@ def _given(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
         name: {each.name: value for each in option_fields(group) if (value := getattr(parsed, each.name)) is not None}
         for name, group in GROUPS.items()
     }
-
-
-def _sample(name: str) -> Sample:
-    return sample(storage.without_password(name), labelling(name))
 
 
 if __name__ == "__main__":

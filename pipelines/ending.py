@@ -8,8 +8,6 @@ from pipelines import failures, interrupts
 from pipelines.command import GoesOn, say
 from pipelines.terminal import discreet, standard
 from seqcls_beam import storage
-from seqcls_beam.reading.formats.pieces import InputChanged, InputFailed
-from seqcls_beam.runs.run import RunError
 
 GOES_ON = "start the run again and it goes on where it stopped"
 
@@ -32,10 +30,17 @@ def planning() -> Iterator[None]:
         raise _NotPlanned(_of_system(error) if error.errno else storage.without_secrets(str(error)), 2) from error
     except (ValueError, ImportError) as error:  # of an extra: it says which
         raise _NotPlanned(storage.without_secrets(str(error)), 2) from error
-    except (InputChanged, InputFailed, storage.StoreError) as error:
-        raise _NotPlanned(str(error), 1) from error
-    except OSError as error:
-        raise _NotPlanned(_of_system(error), 1) from error
+    except (RuntimeError, OSError) as error:
+        from seqcls_beam.reading.formats.pieces import (  # not where flags are wrong: takes long
+            InputChanged,
+            InputFailed,
+        )
+
+        if isinstance(error, (InputChanged, InputFailed, storage.StoreError)):
+            raise _NotPlanned(str(error), 1) from error
+        if isinstance(error, OSError):
+            raise _NotPlanned(_of_system(error), 1) from error
+        raise
 
 
 def exit_code(
@@ -82,6 +87,8 @@ def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
         return tell(*error.args)
     if isinstance(error, storage.MissingPackage):
         return tell(str(error), 2)
+    from seqcls_beam.runs.run import RunError  # likewise
+
     if isinstance(error, (RunError, storage.StoreError)):
         return tell(str(error), 1)
     if isinstance(error, standard.NotShown):

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 from pipelines.terminal import discreet
 from seqcls_beam import storage
-from seqcls_beam.runs.run import RunError
 
 _STEP = r"(?: \[while running '.*'\])?$"  # what Beam adds at the end
 
@@ -119,36 +118,42 @@ def _is_of_use(record: logging.LogRecord) -> bool:
     if not record.name.startswith("apache_beam."):
         return True
     text = logging.Formatter().format(record)
-    if _TRACEBACK in text or isinstance(_explained(text), RunError):
+    if _TRACEBACK in text or _expected(text) is not None:
         return False
     return not _is_worker(record) or _WORKER.search(text) is not None
 
 
 def explained(error: Exception) -> Exception:
     """The one sentence behind a failed job, as a `RunError`, where there is one."""
+    from seqcls_beam.runs.run import RunError  # brings Arrow, and a command that is used wrongly ends without it
+
+    told = _told(error)
+    return error if told is None else RunError(told)
+
+
+def _told(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
-        return RunError(of_system(error))
-    return _explained(f"{type(error).__name__}: {error}") or error
+        return of_system(error)
+    return _expected(f"{type(error).__name__}: {error}")
 
 
-def _explained(text: str) -> RunError | None:
+def _expected(text: str) -> str | None:
     if said := _EXPECTED.findall(text):
-        return RunError(said[-1])
+        return str(said[-1])
     last = text.rstrip().rpartition("\n")[2]
     if _OF_MEMORY.search(last):
-        return RunError(_MEMORY)
+        return _MEMORY
     found = _OF_THE_SYSTEM.search(last)
     if found is None:
         return None
     file = ast.literal_eval(found[3]) if found[3] else None
-    return RunError(of_system(OSError(int(found[1]), found[2], file)))
+    return of_system(OSError(int(found[1]), found[2], file))
 
 
 def sentence(error: Exception) -> str:
     """What is told of an error: its sentence where it has one, else the last line of its traceback."""
-    told = explained(error)
-    if isinstance(told, RunError):
-        return str(told)
+    if (told := _told(error)) is not None:
+        return storage.without_secrets(told)
     last = re.sub(r" \[while running '[^']*'\]", "", str(error).rstrip().rpartition("\n")[2])
     # Beam wraps what it cannot make again in a RuntimeError.
     wrapped = type(error) is RuntimeError and re.match(r"[\w.]+(?:Error|Exception): ", last)

@@ -69,13 +69,21 @@ def parser(
 
 def parse(
     made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
-) -> tuple[dict[str, dict[str, Any]], "PipelineOptions"]:
-    """The values given for each group (absent ones left out), and Beam's options.
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The values given for each group (absent ones left out), and the words that are Beam's, for `beam_options`.
 
-    Raises `UsageError` for an unknown flag or a value of the wrong kind.
+    Raises `UsageError` for an unknown flag or a value of the wrong kind. Only where there are words of Beam's it is
+    asked, which takes seconds.
     """
     parsed, rest = made.parse_known_args(_plain(argv, groups))
-    return _given(parsed, groups), _beam_options(rest)
+    return _given(parsed, groups), _known_to_beam(rest) if rest else []
+
+
+def beam_options(words: list[str]) -> "PipelineOptions":
+    """Beam's options, of the words that `parse` leaves."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return PipelineOptions(words)
 
 
 def parse_alone(
@@ -157,8 +165,8 @@ def _is_runner(found: Any) -> bool:
     return isinstance(found, type) and issubclass(found, PipelineRunner)
 
 
-def _beam_options(rest: list[str]) -> "PipelineOptions":
-    """Beam's options. Beam itself only warns of a flag it does not know, and goes on without it."""
+def _known_to_beam(rest: list[str]) -> list[str]:
+    """Words that Beam knows. Beam itself only warns of a flag it does not know, and goes on without it."""
     from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
     class Strict(_BeamArgumentParser):
@@ -174,12 +182,12 @@ def _beam_options(rest: list[str]) -> "PipelineOptions":
         print(
             f"seqcls_beam: left out, since neither this command nor Beam has it: {' '.join(unknown)}", file=sys.stderr
         )
-        return PipelineOptions([word for word in rest if word not in unknown])
+        return [word for word in rest if word not in unknown]
     if unknown:
         raise UsageError(
             f"unknown flag {' '.join(unknown)}: neither this command nor Beam has it; --help lists the flags"
         )
-    return PipelineOptions(rest)
+    return rest
 
 
 def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:

@@ -11,11 +11,8 @@ from collections.abc import Sequence
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.options import parse_folder
-from pipelines.terminal import report as terminal
-from seqcls_beam import storage
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.report import ReportOptions
-from seqcls_beam.reports import found, writing
 
 GROUPS: dict[str, type] = {"report": ReportOptions, "debug": DebugOptions}
 
@@ -35,6 +32,11 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("report", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = ReportOptions(**given["report"])
+    # This takes a second to import, and --help and wrong usage do without it.
+    from pipelines.terminal import report as terminal
+    from seqcls_beam import storage
+    from seqcls_beam.reports import found, writing
+
     texts = bool(options.report_texts)
     if options.page is None:
         place = writing.write(options.output, options.which or "", texts)

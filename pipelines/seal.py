@@ -12,11 +12,8 @@ from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
 from pipelines.interrupts import noted
 from pipelines.options import parse_folder
-from pipelines.reporting import report_days
-from pipelines.terminal import seal as terminal
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.seal import SealOptions
-from seqcls_beam.runs.sealing import due, seal
 
 GROUPS: dict[str, type] = {"seal": SealOptions, "debug": DebugOptions}
 
@@ -37,6 +34,11 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = SealOptions(**given["seal"])
+    # This takes a second to import, and --help and wrong usage do without it.
+    from pipelines.reporting import report_days
+    from pipelines.terminal import seal as terminal
+    from seqcls_beam.runs.sealing import due, seal
+
     done = []
     try:
         windows = due(options.output, options.until_microseconds)

@@ -19,10 +19,11 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from pipelines.command import NoJob, say
+from pipelines.command import say
 from pipelines.engines import is_flink_cluster
 from pipelines.failures import sentence
 from pipelines.flink_jobs import OVER, FlinkJobs, Gone
+from pipelines.publishing import NoJob
 from pipelines.terminal import pieces as terminal
 from pipelines.terminal.signals import asking_to_end
 from seqcls_beam.runs.run import RunError

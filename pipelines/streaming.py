@@ -23,7 +23,15 @@ from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.dataflow import DataflowOptions
-from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, TopicOptions, WatchOptions, WindowOptions
+from seqcls_beam.config.stream import (
+    GROUPS,
+    EndOptions,
+    SourceOptions,
+    StreamConfig,
+    TopicOptions,
+    WatchOptions,
+    WindowOptions,
+)
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.newer import find
 from seqcls_beam.model.tokens import check
@@ -34,14 +42,6 @@ from seqcls_beam.runs import flow as flows
 from seqcls_beam.runs import publisher
 from seqcls_beam.runs.pieces import check as check_folder
 from seqcls_beam.runs.run import RunError
-
-GROUPS = {
-    "source": SourceOptions,
-    "windows": WindowOptions,
-    "end": EndOptions,
-    "topics": TopicOptions,
-    "watch": WatchOptions,
-}
 
 
 def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOptions) -> Stream:

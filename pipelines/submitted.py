@@ -17,10 +17,11 @@ import apache_beam as beam
 import tenacity
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
 
-from pipelines.command import GoesOn, NoJob, NotTaken, say
+from pipelines.command import GoesOn, say
 from pipelines.dataflow import ACCELERATOR
 from pipelines.failures import explained, sentence
 from pipelines.hanging import Watch
+from pipelines.publishing import NoJob, NotTaken
 from pipelines.terminal import job as terminal
 from seqcls_beam.runs.progress import Reader
 from seqcls_beam.runs.run import Run, RunError

@@ -194,7 +194,7 @@ Read from the top: a room imports only rooms above it.
       job.py           a fine-tuning as its processes know it
       recipe.py        the options that made a model, as a file
       plan.py          the options of a fine-tuning → its job
-      orphans.py       processes end with torchrun
+      torchrun.py      which process of a training this is, and that it ends with torchrun
       agreement.py     one word from the first process to all
       batches.py       which rows make a step, and the batch that they make
       weights.py       a base → a model with the right head, and a model → a folder

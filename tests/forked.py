@@ -193,7 +193,7 @@ def _serve() -> int:
     """Fork a process for every line; in each of those, the code that it is to end with."""
     from seqcls_beam.__main__ import COMMANDS
 
-    for name in (*COMMANDS, "streaming", "submitted"):
+    for name in (*COMMANDS, "labelling", "looking", "preparing", "evaluating", "training", "approving"):
         importlib.import_module(f"pipelines.{name}")
     for name in (
         "seqcls_beam.model.engine",

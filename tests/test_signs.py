@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from pipelines import command
+from pipelines import as_json
 from pipelines.terminal import classify, compare, screen
 from seqcls_beam import signs
 from seqcls_beam.finetuning.card import card as model_card
@@ -47,7 +47,7 @@ def test_texts_keep_what_joins_their_letters_and_names_show_it():
 def test_json_on_a_screen_says_the_same(capsys):
     said = {"".join(ACTING[:-1]): [NAMES[:-4], 1.5]}
     said = json.loads(json.dumps(said).replace("\\ud83d", ""))
-    command.write_json("-", said)
+    as_json.write_json("-", said)
     printed = capsys.readouterr().out
     assert json.loads(printed) == said and acts(printed) == []
 

@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from deploy.generate.parameters import TYPES, Choice, Parameter, defaults_of, parameters
-from pipelines import streaming
-from seqcls_beam.config import ReadOptions
+from seqcls_beam.config import ReadOptions, stream
 from seqcls_beam.config.classify import LookOptions, RunOptions
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.plan import PlanOptions
@@ -27,7 +26,7 @@ _FILES = dict.fromkeys(
     [name for name in _names(ReadOptions, RunOptions) if name not in _FILES_A_STREAM_TAKES],
     "of files, or of a run that ends",
 )
-_STREAM = dict.fromkeys(_names(*streaming.GROUPS.values()), "of a stream, which has a template of its own")
+_STREAM = dict.fromkeys(_names(*stream.GROUPS.values()), "of a stream, which has a template of its own")
 _END = dict.fromkeys(_names(EndOptions), "a stream on Dataflow ends by drain or cancel")
 
 

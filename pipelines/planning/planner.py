@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, WorkerOptions
 
-from pipelines.command import say, write_json
+from pipelines.as_json import write_json
+from pipelines.command import say
 from pipelines.dataflow import GPU_DISK_GB, accelerator, is_dataflow, refuse_contrary, refuse_unseen
 from pipelines.ending import planning
 from pipelines.options import UsageError

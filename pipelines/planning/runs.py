@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.command import already_published, say
+from pipelines.command import say
 from pipelines.planning.sample import Work
+from pipelines.publishing import already_published
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.reading.formats.pieces import InputChanged

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipelines.command import ensure_json
+from pipelines.as_json import ensure_json
 from pipelines.options import UsageError
 from pipelines.planning.documents import named
 from seqcls_beam import storage

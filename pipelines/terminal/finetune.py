@@ -15,7 +15,8 @@ from rich.table import Table
 from pipelines.terminal import live, screen
 from pipelines.terminal.screen import Text
 from seqcls_beam.finetuning.card import stopped
-from seqcls_beam.finetuning.job import Job, Progress, processes, step_of
+from seqcls_beam.finetuning.job import Job, Progress, step_of
+from seqcls_beam.finetuning.torchrun import processes
 from seqcls_beam.runs.run import Run, short
 
 MAJORITY = 0.7

@@ -174,6 +174,7 @@ class EvaluateConfig:
 _WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled", "report_texts", "only_check")
 """Of the report, where no files are read that may be damaged."""
 
+UNIT_BYTES = 4 * 2**20  # test sets are small: many units, so that several workers have some
 TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
     "input": {},
     "data": {

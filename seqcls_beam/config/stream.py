@@ -164,3 +164,13 @@ class StreamConfig:
     run: RunOptions
     topics: TopicOptions = TopicOptions()
     watch: WatchOptions = WatchOptions()
+
+
+GROUPS: dict[str, type] = {
+    "source": SourceOptions,
+    "windows": WindowOptions,
+    "end": EndOptions,
+    "topics": TopicOptions,
+    "watch": WatchOptions,
+}
+"""What of the options is of a stream alone."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -192,8 +191,3 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(_fits(each, inside[0]) for each in value)
     return kind is Any or type(value) in ((float, int) if kind is float else (NoneType if kind is None else kind,))
-
-
-def processes() -> tuple[int, int]:
-    """(rank of this process, how many there are), as torchrun says in the environment."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -8,7 +8,8 @@ import pyarrow as pa
 from seqcls_beam import storage
 from seqcls_beam.config.finetune import METRICS, TWO_LABELS, FinetuneConfig, TrainOptions, best_metric
 from seqcls_beam.config.option import option_fields
-from seqcls_beam.finetuning.job import Job, processes
+from seqcls_beam.finetuning.job import Job
+from seqcls_beam.finetuning.torchrun import processes
 from seqcls_beam.model.checkpoints import resolve_base
 from seqcls_beam.preparation.prepared import Prepared, check_tokenizer, open_prepared
 from seqcls_beam.runs.publication import follow

@@ -17,10 +17,11 @@ from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
 from seqcls_beam.evaluation.headline import headline
 from seqcls_beam.finetuning import weights
 from seqcls_beam.finetuning.batches import Batches, Rows, as_it_is
-from seqcls_beam.finetuning.job import LOG, Job, Progress, Trained, processes, step_of
+from seqcls_beam.finetuning.job import LOG, Job, Progress, Trained, step_of
 from seqcls_beam.finetuning.log import Log
 from seqcls_beam.finetuning.packed import SAID, PackedRows, Packing, check
 from seqcls_beam.finetuning.shards import SPLITS, Array, Split, load_split
+from seqcls_beam.finetuning.torchrun import processes
 from seqcls_beam.finetuning.trainer import BatchTrainer, Judge, Loss, Metrics, Watch, logits_of, remedy
 from seqcls_beam.model.checkpoints import load_tokenizer
 from seqcls_beam.model.engine.attention import varlen

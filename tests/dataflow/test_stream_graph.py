@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipelines import classify, seal, stream_graph
+from pipelines import labelling, seal, stream_graph
 from seqcls_beam import open_labels
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.stream import TopicOptions
@@ -251,7 +251,7 @@ def test_steps_of_files_keep_their_names(tmp_path):
     config = SimpleNamespace(read=read, model=ModelOptions())
     job: Any = SimpleNamespace(config=config, run=run, layout=None, checkpoint=tiny.resolved(), first=None)
     pipeline = beam.Pipeline(options=PipelineOptions([]))
-    classify.build(pipeline, job)
+    labelling.build(pipeline, job)
     # Those that have no name of their own are Beam's, and in some its line numbers.
     as_it_stands("classify-steps", [name for name in shape(pipeline.to_runner_api())["steps"] if "(" not in name])
 

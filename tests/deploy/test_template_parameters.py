@@ -6,11 +6,11 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, _BeamArgumentParser
 
 from deploy.dataflow import main as launched
-from pipelines import classify, streaming
+from pipelines import classify
 from pipelines.dataflow import RUNNER
-from pipelines.options import parse, parse_alone
+from pipelines.options import beam_options, parse, parse_alone
 from pipelines.stream_flags import refuse
-from seqcls_beam.config import ModelOptions
+from seqcls_beam.config import ModelOptions, stream
 from tests.deploy.metadata import METADATA, NAMES, NEEDED, PARAMETERS, groups, parser_of
 
 
@@ -19,7 +19,7 @@ def test_what_a_console_fills_in_is_taken_beside_a_model_that_is_watched():
     filled = [f"--{each['name']}={each['defaultValue']}" for each in parameters if "defaultValue" in each]
     needed = [f"--{name}={NEEDED[name]}" for name in ("output", "subscription")]
     words = [*filled, *needed, "--watch_model=gs://models/reviews"]
-    refuse(parse_alone(parser_of("stream"), words, classify.GROUPS), streaming.GROUPS, RUNNER, PipelineOptions([]))
+    refuse(parse_alone(parser_of("stream"), words, classify.GROUPS), stream.GROUPS, RUNNER, PipelineOptions([]))
     (told,) = [each["helpText"] for each in parameters if each["name"] == "model"]
     assert f"(default: {ModelOptions().model}, unless watch_model is given)" in told
 
@@ -54,9 +54,9 @@ def test_a_parameter_that_is_a_flag_of_beams_is_told_from_it():
         assert re.fullmatch(told["regexes"][0], classes)
         jobs = ['{"team": "data", "n": "1"}', "team=data"]
         words = launched.words([f"--labels={jobs[0]}", f"--labels={classes}", "--output=a=b", f"--labels={jobs[1]}"])
-        given, beam_options = parse(parser_of("prepare"), words, of)
+        given, its = parse(parser_of("prepare"), words, of)
         assert given["labels"] == {"labels": tuple(each.strip() for each in classes.split(","))}
         assert given["output"] == {"output": "a=b"}
-        assert beam_options.view_as(GoogleCloudOptions).labels == jobs
+        assert beam_options(its).view_as(GoogleCloudOptions).labels == jobs
     for taken in ("a=b", "a,b=c", "{a}", "a,{", ""):
         assert not re.fullmatch(told["regexes"][0], taken)

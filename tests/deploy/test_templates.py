@@ -12,11 +12,11 @@ from google.cloud.dataflow_v1beta3 import types as google
 
 from deploy.dataflow.container_spec import container_spec
 from deploy.generate.templates import TEMPLATES
-from pipelines import classify, streaming
+from pipelines import classify
 from pipelines.dataflow import RUNNER, refuse_unseen
 from pipelines.options import UsageError, parse_alone
 from pipelines.stream_flags import refuse
-from seqcls_beam.config import ReadOptions
+from seqcls_beam.config import ReadOptions, stream
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.stream import SourceOptions
 from seqcls_beam.model.checkpoints import CheckpointError
@@ -94,7 +94,7 @@ def test_a_stream_has_the_options_that_the_command_takes_of_one():
             given["run"] = {"output": "gs://labels/a"}
             given[group].setdefault(each.name, "x")
             try:
-                refuse(given, streaming.GROUPS, RUNNER, PipelineOptions([]))
+                refuse(given, stream.GROUPS, RUNNER, PipelineOptions([]))
             except UsageError:
                 continue
             taken.append(flag(each))

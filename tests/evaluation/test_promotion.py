@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from pipelines import evaluate
+from pipelines import evaluate, evaluating
 from seqcls_beam import storage
 from seqcls_beam.evaluation import promotion
 from seqcls_beam.model.checkpoints import resolve, resolve_base
@@ -82,14 +82,14 @@ def test_without_the_option_nothing_is_promoted(models):
 
 def test_of_two_at_once_the_first_one_that_passes_counts(models, monkeypatch, capsys):
     """v2 is started later and passes earlier. Whoever then wants v1 all the same starts its evaluation again."""
-    work = evaluate._run
+    work = evaluating._run
 
     def overtaken(*given):
-        monkeypatch.setattr(evaluate, "_run", work)
+        monkeypatch.setattr(evaluating, "_run", work)
         assert run(models, "v2", gate="--min_accuracy=0") == 0
         return work(*given)
 
-    monkeypatch.setattr(evaluate, "_run", overtaken)
+    monkeypatch.setattr(evaluating, "_run", overtaken)
     assert run(models, "v1") == 3
     assert latest(models) == "v2\n"
     assert "not promoted: LATEST" in (said := capsys.readouterr().err) and "was not there when this began" in said
@@ -140,14 +140,14 @@ def race(where: str) -> None:
 
 
 def test_only_the_files_that_were_evaluated_are_promoted(models, monkeypatch, capsys):
-    work = evaluate._run
+    work = evaluating._run
 
     def replaced(*given):
         found = work(*given)
         shutil.copyfile(models / "v2" / "model.safetensors", models / "v1" / "model.safetensors")
         return found
 
-    monkeypatch.setattr(evaluate, "_run", replaced)
+    monkeypatch.setattr(evaluating, "_run", replaced)
     assert run(models, "v1") == 1
     assert latest(models) is None
     assert "are not those that were evaluated" in capsys.readouterr().err

@@ -117,7 +117,7 @@ def test_a_night_that_is_replaced_while_it_is_judged_is_judged_as_it_is_then(mon
             made(20, ODD, version=2)
         return found
 
-    monkeypatch.setattr("pipelines.approve.judge", meanwhile)
+    monkeypatch.setattr("pipelines.approving.judge", meanwhile)
     assert approve.main(["out", "--json=said.json"]) == 3
     said = capsys.readouterr().err
     assert "run_date=2026-11-20 was replaced by another version while it was judged" in said

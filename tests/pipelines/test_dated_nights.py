@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import classify
+from pipelines import classify, labelling
 from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import tiny
 from tests.corpora import texts, write_jsonl
@@ -113,14 +113,14 @@ def test_a_fault_of_one_night_holds_none_up(model, capsys, monkeypatch):
     assert night(model, "2026-11-19", "--catch_up=7") == 0
     arrive(20, "b")
     arrive(21, "c")
-    build = classify.build
+    build = labelling.build
 
     def broken(root: Any, job: Any) -> None:
         if job.run.partition.endswith("20"):
             raise RuntimeError("an illegal memory access")
         build(root, job)
 
-    monkeypatch.setattr(classify, "build", broken)
+    monkeypatch.setattr(labelling, "build", broken)
     assert night(model, "2026-11-21", "--catch_up=7") == 1
     said = capsys.readouterr().err
     assert "an illegal memory access" in said and "1 of 2 nights failed: 2026-11-20" in said

@@ -30,22 +30,22 @@ classify.read_unit_again = slow
 """
 PLANNING = """
 import sys, time
-import pipelines.classify as classify
+import pipelines.labelling as labelling
 def plan(config):
     print("planning", file=sys.stderr, flush=True)
     time.sleep(60)
-classify.plan = plan
+labelling.plan = plan
 """
-FAULT = "import pipelines.classify as classify; classify.plan = lambda config: [][{n}]"
+FAULT = "import pipelines.labelling as labelling; labelling.plan = lambda config: [][{n}]"
 DISK = """
-import pipelines.classify as classify
+import pipelines.labelling as labelling
 def plan(config):
     raise OSError(5, "Input/output error", "/in/file")
-classify.plan = plan
+labelling.plan = plan
 """
 LIBRARY = """
 import logging
-import pipelines.classify as classify
+import pipelines.labelling as labelling
 def plan(config):
     try:
         [][7]
@@ -53,7 +53,7 @@ def plan(config):
         logging.getLogger("some.library").warning("nothing could be renewed\\nfor now", exc_info=True)
         logging.getLogger("apache_beam.some.module").error("a step failed", exc_info=True)
     raise OSError(5, "Input/output error", "/in/file")
-classify.plan = plan
+labelling.plan = plan
 """
 IN_WORKER = """
 import seqcls_beam.transforms.classify as classify

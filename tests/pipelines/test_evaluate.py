@@ -18,7 +18,7 @@ import pytest
 from sklearn import metrics as sk
 from transformers import AutoTokenizer
 
-from pipelines import classify, evaluate
+from pipelines import classify, evaluate, evaluating
 from pipelines.running import told_in
 from pipelines.terminal import live
 from pipelines.terminal.rows import watching
@@ -707,7 +707,7 @@ def test_progress_of_answers_is_that_of_scoring(tmp_path, monkeypatch):
         told.append(verb)
         return watching(reader, size, verb)
 
-    monkeypatch.setattr(evaluate, "watching", noted)
+    monkeypatch.setattr(evaluating, "watching", noted)
     source = parquet(tmp_path / "in.parquet", gold=["a", "b"], label=["a", "b"])
     run(f"--labeled={source}", "--label_column=gold")
     assert told == ["scored"]
@@ -899,7 +899,7 @@ def test_an_interruption_writes_nothing(tmp_path, model, corpus, monkeypatch, ca
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "build", interrupted)
+    monkeypatch.setattr(evaluating, "build", interrupted)
     run(f"--input={corpus}", f"--model={model}", f"--output={tmp_path}/out", code=130)
     assert "interrupted: nothing was written" in capsys.readouterr().err
     assert not (tmp_path / "out" / "evaluation.json").exists()

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.engine
 
 PLANNING = """
 import sys, time
-import pipelines.finetune as finetune
+import pipelines.training as training
 def plan(config):
     print("planning", file=sys.stderr, flush=True)
     time.sleep(60)
-finetune.plan = plan
+training.plan = plan
 """
 AT = """
 import importlib, os

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import classify, clean, prepare
+from pipelines import classify, clean, labelling, prepare
 from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.runs import lease
 from seqcls_beam.runs.job import Job
@@ -316,7 +316,7 @@ def test_what_cannot_be_shared_is_said(model, inbox, capsys, monkeypatch):
     def built(*_: Any, **__: Any) -> None:
         raise RunError("that is enough")  # it is said before a worker starts
 
-    monkeypatch.setattr(classify, "build", built)
+    monkeypatch.setattr(labelling, "build", built)
     assert classify.main([*flags(model, inbox), *workers, f"--output={inbox.parent}/other"]) == 1
     said = capsys.readouterr().err
     assert "3 workers have 1 unit (a smaller --unit_bytes makes more): 2 of them have nothing to do" in said
@@ -362,14 +362,14 @@ def test_a_night_that_was_taken_for_dead_while_it_was_planned_ends_before_it_wor
     clock = lease.clock
 
     def late(*what: Any) -> None:
-        monkeypatch.setattr("pipelines.classify.begin", begin)
+        monkeypatch.setattr("pipelines.labelling.begin", begin)
         with monkeypatch.context() as later:
             later.setattr(lease, "clock", lambda store: clock(store) + lease.EXPIRES + 60)
             assert night(model, inbox, "2026-11-20") == 0
-        monkeypatch.setattr(classify, "build", lambda *_, **__: pytest.fail("it works"))
+        monkeypatch.setattr(labelling, "build", lambda *_, **__: pytest.fail("it works"))
         begin(*what)
 
-    monkeypatch.setattr("pipelines.classify.begin", late)
+    monkeypatch.setattr("pipelines.labelling.begin", late)
     assert night(model, inbox, "2026-11-19") == 1
     assert "was taken for dead, and" in capsys.readouterr().err
     assert {date for date, _ in ids(inbox)} == {"2026-11-20"}
@@ -393,7 +393,7 @@ def test_a_plan_of_a_night_reads_each_version_once(model, inbox, monkeypatch):
         return job
 
     monkeypatch.setattr(Disk, "read", counted)
-    monkeypatch.setattr("pipelines.classify.plan", planned)
+    monkeypatch.setattr("pipelines.labelling.plan", planned)
     assert night(model, inbox, "2026-11-20") == 0
 
 

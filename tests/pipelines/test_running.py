@@ -17,8 +17,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import interrupts, prism, running
-from pipelines.command import NoJob
 from pipelines.hanging import Watch
+from pipelines.publishing import NoJob
 from pipelines.quiet import quiet_threads
 from pipelines.running import _sentences, _wait, run_pipeline, told_in
 from seqcls_beam.runs.run import RunError

@@ -11,8 +11,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import stream_job
-from pipelines.command import NoJob
 from pipelines.flink_jobs import FlinkJobs
+from pipelines.publishing import NoJob
 from seqcls_beam.runs.run import RunError
 
 NAME = "seqcls-stream-0123456789ab"

@@ -52,7 +52,7 @@ def start(case: Case, output: str, letter: str) -> int:
         else:
             number = publication.publish_files(run, *_whole(case, run, letter))
     except RunError as error:
-        if "run" in vars() and publication.outcome(run) is not None:  # as `pipelines.command.finish` does
+        if "run" in vars() and publication.outcome(run) is not None:  # as `pipelines.publishing.finish` does
             return 0
         print(error)
         return 1

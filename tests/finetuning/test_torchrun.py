@@ -19,7 +19,7 @@ time.sleep(60)
 """
 CHILD = """
 import time
-from seqcls_beam.finetuning.orphans import end_with_torchrun
+from seqcls_beam.finetuning.torchrun import end_with_torchrun
 end_with_torchrun()
 print("ready", flush=True)
 time.sleep(60)

@@ -1,4 +1,4 @@
-"""Processes of a training end with the torchrun that started them.
+"""The processes of a training: which one this is, and that all of them end with the torchrun that started them.
 
 Killed, torchrun cannot end them, and what a scheduler starts in its place would train beside them.
 """
@@ -9,6 +9,11 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+def processes() -> tuple[int, int]:
+    """(rank of this process, how many there are), as torchrun says in the environment."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def end_with_torchrun() -> None:

@@ -1,0 +1,79 @@
+"""The work of `pipelines.prepare`: labelled records → shards."""
+
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines import dataflow, engines, submitted
+from pipelines.command import flags, say, versions
+from pipelines.ending import planning
+from pipelines.options import beam_options as of_beam
+from pipelines.options import name_runner
+from pipelines.publishing import already_published, finish
+from pipelines.reporting import with_page
+from pipelines.running import Engine, run_pipeline, told_in, unless_service
+from pipelines.sight import ensure_seen, folder_of
+from pipelines.terminal import prepare as terminal
+from pipelines.workers import tell_of_idle, threads_per_worker
+from seqcls_beam.config.dataflow import DataflowOptions
+from seqcls_beam.config.prepare import PrepareConfig
+from seqcls_beam.config.step import StepOptions
+from seqcls_beam.preparation.job import Job
+from seqcls_beam.preparation.plan import plan
+from seqcls_beam.preparation.tasks import begin
+from seqcls_beam.transforms.prepare import Prepare
+
+
+def prepare(config: PrepareConfig, given: dict[str, dict[str, Any]], words: list[str], argv: list[str]) -> int:
+    """Prepare; the exit code. `words` are Beam's."""
+    with planning():
+        beam_options = of_beam(words)
+        runner = name_runner(beam_options)
+        inputs = {"input": config.read.input, **asdict(config.inputs), "decontaminate": config.clean.decontaminate}
+        dataflow.refuse_unseen(runner, **inputs, output=[config.output.output])
+        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
+        dataflow.configure(beam_options, runner, DataflowOptions())
+        engines.configure(beam_options, runner)
+        job, units, size = plan(config, threads_per_worker(beam_options))
+    if already_published(job.run, with_page(terminal.summary, runner)):
+        return submitted.nothing(beam_options)
+    _launch(job, units, size, engine)
+    return 0
+
+
+def build(root: beam.Pipeline, job: Job) -> None:
+    """The pipeline."""
+    root | Prepare(job)
+
+
+def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) -> None:
+    """Run the pipeline, and show the manifest of what it published."""
+    read = [units[each.first]["path"][0].as_py() for each in job.sources]
+    ensure_seen(engine, job.run.output, input=read, model=[folder_of(job.tokenizer)])
+
+    def start() -> None:
+        for remark in job.remarks:
+            say(remark, 0)
+        tell_of_idle(engine.runner, engine.options, len(units))
+        say(terminal.begun(job, size, begin(job, units, _facts(job, engine.runner))), 0)
+
+    def work() -> None:
+        name = submitted.name_of("prepare", job.run)
+        with told_in(job.run.progress) as reader, unless_service(engine.runner, terminal.watching(job)):
+            run_pipeline(engine.options, partial(build, job=job), name, reader, engine.step_timeout)
+
+    finish(job.run, start, work, with_page(terminal.summary, engine.runner), dataflow.is_dataflow(engine.runner))
+
+
+def _facts(job: Job, runner: str) -> dict[str, Any]:
+    """What the manifest says beyond what the workers saw. No environment, no flags of the runner: they hold secrets."""
+    return {
+        "started": time.time(),
+        "command": " ".join(["python -m pipelines.prepare", *flags(job.config)]),
+        "runner": runner,
+        "versions": versions("apache-beam", "pyarrow", "numpy", "scipy", "ftfy", "tokenizers", "transformers"),
+    }
