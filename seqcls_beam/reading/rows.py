@@ -21,7 +21,7 @@ from seqcls_beam.reading.formats.columns import TYPES, Layout, shown, stringy
 from seqcls_beam.reading.formats.fitting import fitted
 from seqcls_beam.reading.values import Rejects, as_json, as_strings, to_array
 from seqcls_beam.rows import row_bytes, row_in_python
-from seqcls_beam.schema import Mark, record
+from seqcls_beam.schema import PAYLOAD, Mark, record
 
 MAX_HELD = 32 * 2**20  # characters of the strings in rows that wait, or bytes of batches
 _KNOWN, _SIZED = (str, Mapping), (str, bytes)
@@ -37,6 +37,7 @@ class RowLayout:
     text_pair: str | None
     keep: dict[str, pa.DataType | None]  # None: a batch's own type, and of other rows a string
     source: str  # what stands in RECORD's `source`
+    whole: str | None = None  # bytes that are all of a row: its `raw`, and PAYLOAD
 
     @property
     def texts(self) -> list[str]:
@@ -133,6 +134,8 @@ def record_batches(rows: Sequence[Any], times: Sequence[int], layout: RowLayout)
         zeros = pa.array(np.zeros(len(joined), np.int32))
         source = pa.DictionaryArray.from_arrays(zeros, pa.array([layout.source], pa.string()))
         schema = record(pa.schema(list(joined.schema.field("keep").type)), layout.text_pair is not None)
+        if layout.whole is not None:
+            schema = schema.append(PAYLOAD)
         place = blake2b(joined.select(["position", "text"]).serialize(), digest_size=8).digest()
         mark = Mark(
             unit=int.from_bytes(place[:4], "big") >> 1,
@@ -207,8 +210,13 @@ def _from_rows(rows: Sequence[Any], times: Sequence[int], layout: RowLayout) -> 
         if kind is None:
             values = as_strings(values, column, rejects)
         keep.append(to_array(values, kind or pa.string(), column, rejects))
-    block = Block(np.array(times, np.int64), texts, keep, rejects, lambda number: as_json(rows[number]), 0)
-    return to_columns(block, layout.of(each.type for each in keep))
+    own = layout.whole
+    raw = (lambda number: as_json(rows[number])) if own is None else (lambda number: named[number][own])
+    block = Block(np.array(times, np.int64), texts, keep, rejects, raw, 0)
+    columns = to_columns(block, layout.of(each.type for each in keep))
+    return (
+        columns if own is None else columns.append_column(PAYLOAD, pa.array([row[own] for row in named], PAYLOAD.type))
+    )
 
 
 def _cut(batch: pa.RecordBatch, layout: RowLayout, batch_rows: int) -> Iterator[tuple[int, int, pa.RecordBatch]]:

@@ -30,13 +30,27 @@ from seqcls_beam.transforms.classify import Classify, ReadRecords, Tokenize, Wri
 from seqcls_beam.transforms.rows import FromRows, ToRows  # noqa: E402
 
 if TYPE_CHECKING:
+    from seqcls_beam.transforms.beam_yaml import SeqclsClassify
     from seqcls_beam.transforms.handler import ClassifierHandler
 
-__all__ = ["ClassifierHandler", "Classify", "FromRows", "ReadRecords", "ToRows", "Tokenize", "WriteLabeled"]
+__all__ = [
+    "ClassifierHandler",
+    "Classify",
+    "FromRows",
+    "ReadRecords",
+    "SeqclsClassify",
+    "ToRows",
+    "Tokenize",
+    "WriteLabeled",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the handler on first use: Beam's inference package imports torch wherever it is installed."""
+    """Load on first use what few need; and Beam's inference package imports torch wherever it is installed."""
+    if name == "SeqclsClassify":
+        from seqcls_beam.transforms.beam_yaml import SeqclsClassify
+
+        return SeqclsClassify
     if name == "ClassifierHandler":
         from seqcls_beam.transforms.handler import ClassifierHandler
 
