@@ -209,6 +209,7 @@ Read from the top: a room imports only rooms above it.
       coder.py         how batches travel between workers
       handler.py       the engine as a Beam ModelHandler
       rows.py          rows of anybody's pipeline, in and out
+      beam_yaml.py     … and of Beam YAML's
       classify.py      classifying as PTransforms
       stream.py        … and of messages, with other ends
       publish.py       what became of messages, to topics

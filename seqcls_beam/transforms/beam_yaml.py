@@ -4,11 +4,12 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter, Signature
-from typing import Any, NamedTuple, Optional, get_args
+from typing import Any, NamedTuple, Optional, cast, get_args
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam import coders
+from apache_beam.coders import Coder
+from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import PCollection, Row, TaggedOutput
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.typehints.schemas import named_fields_from_element_type
@@ -38,12 +39,13 @@ class _Own(NamedTuple):
 
 
 class SeqclsClassify(beam.PTransform):
-    """Rows with a Beam schema → the same rows, each with `label`, `score`, `scores`, `tokens`, `truncated`, `model`.
+    """Rows with a Beam schema → the same rows, each with what PREDICTION batches say of it.
 
-    A multi-label checkpoint gives `labels` and `scores`. Fields of the input keep their names, values and types; one
-    that is named like one of these is renamed `input_<name>`. Without `error_handling` a row that cannot be labelled
-    comes out in its place, without a label, and `reject` says why (`missing_text: …`), which is null in all others;
-    with it such rows come out of the named output in its stead, as `element`, the row, and `msg`.
+    That is `label`, `score`, `scores`, `tokens`, `truncated` and `model`; of a multi-label checkpoint `labels` and
+    `scores`. Fields of the input keep their names, values and types; one that is named like one of these is renamed
+    `input_<name>`. Without `error_handling` a row that cannot be labelled comes out in its place, without a label, and
+    `reject`, null in all others, says why (`missing_text: …`); with it such rows come out of the named output in its
+    stead, as `element`, the row, and `msg`.
 
     `text_column` and `text_pair_column` name fields, `max_latency` is that of `FromRows`, and all else is a field of
     `ModelOptions`: `model`, `max_length`, `overflow` … Raises `ValueError` or `TypeError` for one that is not known or
@@ -65,14 +67,14 @@ class SeqclsClassify(beam.PTransform):
 
     def expand(self, rows: PCollection[Any]) -> PCollection[Any] | dict[str, PCollection[Any]]:
         """Each row travels whole, as bytes beside its text, so that no type of Beam's is lost on the way."""
-        own = self._own
-        fields = _fields(rows.element_type)
+        own, kind = self._own, cast(Any, rows.element_type)
+        fields = _fields(kind)
         columns = [name for name in (own.text_column, own.text_pair_column) if name is not None]
         for name in columns:
             if name not in fields:
                 raise ValueError(f"the rows have no field {name!r}; theirs are {', '.join(map(repr, fields))}")
         checkpoint = resolve(self._options.model, self._options.revision, self._options.problem_type)
-        coder = coders.registry.get_coder(rows.element_type)
+        coder = registry.get_coder(kind)
         whole = next(name for name in ("row", "row_", "row__") if name not in columns)
         packed = RowTypeConstraint.from_fields([*((name, fields[name]) for name in columns), (whole, bytes)])
         predictions = (
@@ -89,7 +91,7 @@ class SeqclsClassify(beam.PTransform):
         answers = predictions | ToRows()
         if self._errors is None:
             return answers | "Unpack" >> unpack.with_output_types(made)
-        failed = RowTypeConstraint.from_fields([("element", rows.element_type), ("msg", str)])
+        failed = RowTypeConstraint.from_fields([("element", kind), ("msg", str)])
         both = answers | "Unpack" >> unpack.with_outputs(self._errors, main="good")
         both["good"].element_type, both[self._errors].element_type = made, failed
         return {"good": both["good"], self._errors: both[self._errors]}
@@ -154,7 +156,7 @@ class _FromPacked(FromRows):
         return replace(super()._layout(types), whole=next(iter(self.keep)))
 
 
-def _pack(row: Any, columns: list[str], whole: str, coder: coders.Coder) -> Row:
+def _pack(row: Any, columns: list[str], whole: str, coder: Coder) -> Row:
     return Row(**{name: getattr(row, name) for name in columns}, **{whole: coder.encode(row)})
 
 
@@ -162,7 +164,7 @@ class _Unpack(beam.DoFn):
     """Dicts of `ToRows` → rows, or the rejected ones for an output of their own."""
 
     def __init__(
-        self, coder: coders.Coder, whole: str, kept: list[tuple[str, str]], said: list[str], errors: str | None
+        self, coder: Coder, whole: str, kept: list[tuple[str, str]], said: list[str], errors: str | None
     ) -> None:
         self._coder = coder
         self._whole = whole

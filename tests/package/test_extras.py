@@ -1,6 +1,7 @@
 """Each extra: what it is for is refused without it, in a sentence that names it, and works with it."""
 
 import json
+from pathlib import Path
 
 import fsspec
 import gcsfs
@@ -12,6 +13,7 @@ from tests.package.environments import environment, uv
 
 pytestmark = [pytest.mark.package, pytest.mark.timeout(900)]
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "label.yaml"
 ROWS = "".join(
     json.dumps({"text": f"{word} {number} of the films of that year", "label": name}) + "\n"
     for number in range(20)
@@ -91,6 +93,17 @@ def test_with_it_the_command_ends_well(extra, wheel, rows, tmp_path, request):
         assert done.returncode == 0, done.stderr
     if extra in ("gcp", "s3"):
         assert ds.dataset(rows / "out" / "labels").count_rows() == 40
+
+
+def test_with_yaml_the_example_of_beam_yaml_runs(wheel, tmp_path):
+    own = made(tmp_path / "own", wheel, "[yaml]")
+    (tmp_path / "reviews.csv").write_text('id,review\n1,A film to see twice.\n2,""\n')
+    variables = json.dumps({"reviews": str(tmp_path / "reviews.csv"), "out": str(tmp_path / "out")})
+    flags = [f"--yaml_pipeline_file={EXAMPLE}", f"--jinja_variables={variables}", "--runner=FnApiRunner"]
+    done = own.run("python", "-m", "apache_beam.yaml.main", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (labels,) = (tmp_path / "out").glob("labels*")
+    assert ds.dataset(labels).to_table().column("label").to_pylist() == ["positive"]
 
 
 @pytest.mark.parametrize("extra", ["bench", "test"])
