@@ -29,7 +29,7 @@ PLACES = sorted(
 )
 # What a reader of the docstring must find, beside what it takes, gives and raises: units, dtypes, order.
 TOLD = {
-    "SeqclsClassify": ["error_handling", "reject", "ModelOptions", "CheckpointError", "Beam schema"],
+    "SeqclsClassify": ("`error_handling`", "`reject`", "`ModelOptions`", "`CheckpointError`"),
     "ReadRecords": ("order", "`FileNotFoundError`", "`ValueError`"),
     "FromRows": ("in the order", "seconds", "microseconds", "`ValueError`"),
     "ToRows": ("order", "timestamp", "`ValueError`"),
