@@ -30,14 +30,18 @@ def watching(reader: progress.Reader, total_bytes: int, verb: str = "labelled") 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['rows']:,} rows  {task.fields['rate']:,.0f} {task.fields['unit']}/s")
+        fields = task.fields
+        if not fields["rows"]:
+            return Text(fields["before"])
+        rate = f"  {fields['rate']:,.0f} {fields['unit']}/s" if fields["rate"] else ""
+        return Text(f"{fields['rows']:,} rows{rate}")
 
 
 def _bar(meter: "_Meter", verb: str, console: Console, done: threading.Event) -> None:
-    during, unit, _ = _SAID[verb]
+    during, unit, before = _SAID[verb]
     columns = (TextColumn(during), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, rows=0, rate=0.0, unit=unit)
+        task = bar.add_task("", total=1.0, rows=0, rate=0.0, unit=unit, before=before)
         while not done.wait(0.5):
             meter.read()
             bar.update(task, completed=meter.share, rows=meter.rows, rate=meter.rate)
@@ -48,12 +52,11 @@ def _line(meter: "_Meter", verb: str) -> str:
     meter.read()
     if not meter.rows:
         return before
-    share, left = "", ""
-    if meter.share:
-        share = f" ({meter.share:.0%})"
-        left = f", {meter.seconds * (1 - meter.share) / meter.share:,.0f} s left"
-    rejected = f", {meter.rejected:,} rejected" if meter.rejected else ""
-    return f"{verb} {meter.rows:,} rows{share}, {meter.rate:,.0f} {unit}/s{rejected}{left}"
+    said = [f"{verb} {meter.rows:,} rows" + (f" ({meter.share:.0%})" if meter.share else "")]
+    said += [f"{meter.rate:,.0f} {unit}/s"] if meter.rate else []
+    said += [f"{meter.rejected:,} rejected"] if meter.rejected else []
+    said += [f"{meter.left:,.0f} s left"] if meter.left else []
+    return ", ".join(said)
 
 
 class _Meter:
@@ -62,9 +65,9 @@ class _Meter:
     def __init__(self, reader: progress.Reader, total: int) -> None:
         self._reader = reader
         self._total = total
-        self._first: tuple[float, float] | None = None
+        self._first: tuple[float, float, float] | None = None
         self.rows = self.rejected = 0
-        self.rate = self.seconds = self.share = 0.0
+        self.rate = self.share = self.left = 0.0  # 0 also of what is not known yet
 
     def read(self) -> None:
         totals = self._reader.look().totals
@@ -77,6 +80,7 @@ class _Meter:
         self.share = min(max(done / self._total, 0.0), 1.0)
         if rows:
             now = time.monotonic()
-            self._first = self._first or (now, rows)
-            self.seconds = now - self._first[0]
-            self.rate = (rows - self._first[1]) / self.seconds if self.seconds else 0.0
+            self._first = self._first or (now, rows, self.share)
+            then, before, share = self._first
+            self.rate = (rows - before) / (now - then) if now > then else 0.0
+            self.left = (now - then) * (1 - self.share) / (self.share - share) if self.share > share else 0.0

@@ -1,7 +1,6 @@
 """What a person sees of a stream while it runs, and when it ends."""
 
 import logging
-import shlex
 import threading
 import time
 from collections import deque
@@ -11,7 +10,6 @@ from functools import partial
 
 from rich.console import Console
 
-from pipelines.called import as_called
 from pipelines.terminal import live, screen
 from pipelines.terminal.screen import Text
 from seqcls_beam.runs.flow import Flow
@@ -48,14 +46,15 @@ class _Meter:
         self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), flow.rows)])
 
     def line(self) -> str:
-        now, flow = time.monotonic(), self._flow
+        now, flow, heard = time.monotonic(), self._flow, self._away()
         self._seen.append((now, flow.rows))
         while len(self._seen) > 2 and now - self._seen[1][0] > _SECONDS:
             self._seen.popleft()
+        if heard is None and not (flow.rows or flow.open or _told(flow)):
+            return "no message has come yet"
         then, before = self._seen[0]
         rate = (flow.rows - before) / (now - then) if now > then else 0.0
         waiting = self._oldest()
-        heard = self._away()
         away = "" if heard is None else f", Pub/Sub away since {time.strftime('%H:%M:%SZ', time.gmtime(heard))}"
         age = "" if waiting is None else f", the oldest in hand {max(0.0, time.time() - waiting / 1e6):,.0f} s old"
         return (
@@ -113,7 +112,8 @@ def summary(flow: Flow, acknowledged: int, seconds: float, output: str) -> None:
     if flow.duplicates:
         facts.add_row("duplicates", f"{flow.duplicates:,} dropped")
     facts.add_row("output", Text(output))
-    if flow.open:
-        seal = as_called(f"python -m pipelines.seal {shlex.quote(output)}")
-        facts.add_row("then", Text(f"{seal} seals the windows that are open"))
     screen.console().print(facts)
+    if flow.open:
+        screen.then(f"python -m pipelines.seal {screen.quoted(output)} seals the windows that are open")
+    elif flow.sealed:
+        screen.then_read(output)

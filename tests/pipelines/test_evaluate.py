@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -695,9 +696,13 @@ def test_progress_says_what_is_done(tmp_path, monkeypatch, capsys, verb, first, 
         time.sleep(0.2)
         progress.report(folder, rows=5, bytes=50)
         time.sleep(0.8)
+        progress.report(folder, rows=5, bytes=10)
+        time.sleep(0.8)
     assert not (tmp_path / "told").exists()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == first and lines[-1].startswith(f"{verb} 5 rows (50%), ") and then in lines[-1]
+    assert lines[0] == first
+    assert f"{verb} 5 rows (50%)" in lines, "nobody knows yet how fast it is"
+    assert re.fullmatch(rf"{verb} 10 rows \(60%\), [1-9]\d* {then}, [1-9]\d* s left", lines[-1])
 
 
 def test_progress_of_answers_is_that_of_scoring(tmp_path, monkeypatch):
