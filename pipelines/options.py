@@ -5,6 +5,7 @@ The only place that knows argparse. Every flag is a field of `seqcls_beam.config
 
 import argparse
 import dataclasses
+import difflib
 import os
 import re
 import sys
@@ -76,7 +77,7 @@ def parse(
     asked, which takes seconds.
     """
     parsed, rest = made.parse_known_args(_plain(argv, groups))
-    return _given(parsed, groups), _known_to_beam(rest) if rest else []
+    return _given(parsed, groups), _known_to_beam(rest, made) if rest else []
 
 
 def beam_options(words: list[str]) -> "PipelineOptions":
@@ -92,7 +93,7 @@ def parse_alone(
     """As `parse`, for a command that runs no pipeline and so takes none of Beam's options."""
     parsed, rest = made.parse_known_args(_plain(argv, groups))
     if rest:
-        raise UsageError(f"unknown flag {' '.join(rest)}: --help lists the flags")
+        raise UsageError(_unknown(rest, made))
     return _given(parsed, groups)
 
 
@@ -165,7 +166,22 @@ def _is_runner(found: Any) -> bool:
     return isinstance(found, type) and issubclass(found, PipelineRunner)
 
 
-def _known_to_beam(rest: list[str]) -> list[str]:
+def _unknown(words: Sequence[str], *parsers: argparse.ArgumentParser) -> str:
+    """A sentence on words that no parser has, with the flag that may be meant."""
+    known = {flag for each in parsers for action in each._actions for flag in action.option_strings}
+    flags = [word for word in words if word.startswith("-")]
+    if not flags:
+        meant = f": did you mean --input={words[0]}?" if "--input" in known else ""
+        return f"{' '.join(words)} is no flag{meant or ': --help lists the flags'}"
+    name, equals, _ = flags[0].partition("=")
+    written = "--" + name.strip("-").replace("-", "_")
+    near = [written] if written in known else difflib.get_close_matches(written, known, 1, 0.7)
+    whose = ": neither this command nor Beam has it" if len(parsers) > 1 else ""
+    meant = f"{';' if whose else ':'} did you mean {near[0]}{equals}?" if near else "; --help lists the flags"
+    return f"unknown flag {' '.join(words)}{whose}{meant}"
+
+
+def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
     """Words that Beam knows. Beam itself only warns of a flag it does not know, and goes on without it."""
     from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
@@ -184,9 +200,7 @@ def _known_to_beam(rest: list[str]) -> list[str]:
         )
         return [word for word in rest if word not in unknown]
     if unknown:
-        raise UsageError(
-            f"unknown flag {' '.join(unknown)}: neither this command nor Beam has it; --help lists the flags"
-        )
+        raise UsageError(_unknown(unknown, made, known))
     return rest
 
 

@@ -34,10 +34,14 @@ def test_help_shows_every_option_once(capsys):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--bogus=1"], "unknown flag --bogus"),
-        (["--batch_row=1"], "unknown flag --batch_row"),
-        (["stray"], "unknown flag stray"),
-        (["--runner", "DirectRunner", "/some/file.jsonl"], "unknown flag /some/file.jsonl"),
+        (["--bogus=1"], "unknown flag --bogus=1: neither this command nor Beam has it; --help lists the flags"),
+        (["--batch_row=1"], "--batch_row=1: neither this command nor Beam has it; did you mean --batch_rows=?"),
+        (["--inptu=a"], "did you mean --input=?"),
+        (["--text-column", "review"], "did you mean --text_column?"),
+        (["-text_column=review"], "did you mean --text_column=?"),
+        (["--direct_num_worker=2"], "did you mean --direct_num_workers=?"),
+        (["stray"], "stray is no flag: did you mean --input=stray?"),
+        (["--runner", "DirectRunner", "/some/file.jsonl"], "did you mean --input=/some/file.jsonl?"),
         (["--direct_num_workers=abc"], "--direct_num_workers=abc: expected a whole number"),
         (["--text", "a"], "--text is a quick look at texts of the command line: it takes no input"),
         (["--max_rejected=nan"], "--max_rejected=nan: expected at least 0"),
