@@ -142,7 +142,7 @@ def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
     assert classify.main(words[3:]) == 0
     shown = capsys.readouterr().out
     assert (
-        re.search(r"I love this book +│ +0\.0\d\d │ +(1\.0|0\.9)\d\d", shown)
+        re.search(r"I love this book +0\.0\d\d +(1\.0|0\.9)\d\d", shown)
         if "--text " in recipe
         else "0 rejected" in shown
     )

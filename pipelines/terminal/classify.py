@@ -1,5 +1,6 @@
 """What a person sees of a labelling when it begins and when it is done, and of a quick look."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -7,10 +8,9 @@ import pyarrow.compute as pc
 import rich.text
 from rich import filesize
 from rich.console import Console
-from rich.table import Table
 
 from pipelines.terminal import accounting, screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam import storage
 from seqcls_beam.reading.units import unit_size, whole
 from seqcls_beam.runs.job import Job
@@ -19,6 +19,8 @@ from seqcls_beam.runs.table import first_rows
 
 ROWS = 5
 """That are shown of a run."""
+_TEXT, _OTHER, _LONGEST = 32, 24, 80
+"""Signs that a text has at least where it is longer, another column has at most, and a text has at most."""
 _ANSWERS = ("label", "labels", "score", "scores", "model")
 
 
@@ -63,7 +65,7 @@ def summary(run: Run, manifest: dict[str, Any], texts: bool = True) -> None:
     facts.add_row("rows", accounting.rows(counts, labelled=counts["labeled"]))
     labelled = sorted(manifest["label_counts"].items(), key=lambda item: -item[1])
     more = f", … ({len(labelled)} labels)" if len(labelled) > 8 else ""
-    facts.add_row("labels", Text(", ".join(f"{name} {count:,}" for name, count in labelled[:8]) + more))
+    facts.add_row("labels", Text(", ".join(f"{name}: {count:,}" for name, count in labelled[:8]) + more))
     if counts["rejected"]:
         reasons = ", ".join(f"{name} {count:,}" for name, count in counts["rejected_by_reason"].items())
         facts.add_row("rejects", reasons)
@@ -80,32 +82,50 @@ def summary(run: Run, manifest: dict[str, Any], texts: bool = True) -> None:
     folder = storage.join(run.output, label_folders(run.partition)[0])
     facts.add_row("output", Text(f"{folder} ({parts:,} part{'s'[: parts != 1]})"))
     console.print(facts)
-    head = first_rows(run.output, ROWS, run.partition)
+    head, read = first_rows(run.output, ROWS, run.partition), manifest["read"]
     if not texts:
-        head = head.select([name for name in head.column_names if name in (*_ANSWERS, manifest["read"]["id_column"])])
-    _show_rows(console, head)
+        head = head.select([name for name in head.column_names if name in (*_ANSWERS, read["id_column"])])
+    _show_rows(console, head, [read.get("text_column"), read.get("text_pair_column")])
+    screen.then_read(run.output)
 
 
-def _show_rows(console: Console, head: pa.Table) -> None:
+def _show_rows(console: Console, head: pa.Table, texts: Sequence[str | None]) -> None:
+    """Print rows as wide as the screen; columns that would leave no room for the texts are named below."""
     if not head.num_rows:
         return
-    names = [name for name in head.column_names if name not in ("tokens", "truncated")]
-    cells = [[_cell(row[name], name in _ANSWERS) for name in names] for row in head.to_pylist()]
-    widths = {name: max(len(Text(name)), *(len(row[i]) for row in cells)) for i, name in enumerate(names)}
-    said = {"label", "labels", "score", "scores"} & set(names)
-    shown_widths = {name: min(widths[name], 30) for name in said}
-    # The kept columns share what the answers leave; a narrow one leaves its share to the others.
-    room = console.width - 1 - 3 * len(names) - sum(shown_widths.values())
-    kept = sorted(set(names) - said, key=widths.__getitem__)
-    for i, name in enumerate(kept):
-        shown_widths[name] = min(widths[name], max(8, room // (len(kept) - i)), 60)
-        room -= shown_widths[name]
+    there = [name for name in head.column_names if name not in ("tokens", "truncated")]
+    cells = {name: [_cell(value, name in _ANSWERS) for value in head[name].to_pylist()] for name in there}
+    widths = {name: max(len(Text(name)), *map(len, cells[name])) for name in there}
+    room = {name: min(widths[name], _TEXT if name in texts else _OTHER) for name in there}
+    names = _fitting(there, room, console.width, texts)
+    # The texts share what the others leave; a short one leaves its share to the other.
+    left = console.width - 1 - sum(3 + room[name] for name in names)
+    long = sorted((name for name in names if name in texts), key=widths.__getitem__)
+    for i, name in enumerate(long):
+        more = max(0, min(widths[name] - room[name], left // (len(long) - i), _LONGEST - room[name]))
+        room[name], left = room[name] + more, left - more
     table = Table()
     for name in names:
-        table.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=shown_widths[name])
-    for row in cells:
+        table.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=room[name])
+    for row in zip(*(cells[name] for name in names), strict=True):
         table.add_row(*row)
     console.print(table)
+    if len(names) < len(there):
+        told = ", ".join(name for name in there if name not in names)
+        console.print(Text(f"not shown, for want of room: {told}"), soft_wrap=True)
+
+
+def _fitting(names: list[str], room: dict[str, int], width: int, texts: Sequence[str | None]) -> list[str]:
+    """Those of the columns that fit beside each other: of the others the last goes first, once all scores are gone."""
+    stay = [name for name in names if name in texts or name in ("label", "labels", "score")]
+    spare: list[str] = [name for name in ("model", "scores") if name in names]
+    spare += [name for name in reversed(names) if name not in (*stay, *spare)]
+    left = [*names]
+    for name in spare:
+        if sum(3 + room[each] for each in left) + 1 <= width:
+            break
+        left.remove(name)
+    return left
 
 
 def _cell(value: Any, answer: bool) -> rich.text.Text:

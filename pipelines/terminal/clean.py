@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich import filesize
-from rich.table import Table
 
 from pipelines.terminal import live, screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam.runs.cleaning import Leftover
 
 Removed = TypeVar("Removed")

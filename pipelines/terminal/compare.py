@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from rich.table import Table
-
 from pipelines.terminal import screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam.evaluation.comparison import FAILED
 
 MOST_LABELS = 8

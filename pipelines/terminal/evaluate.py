@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich import filesize
-from rich.table import Table
 
 from pipelines.terminal import accounting, screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam import storage
 from seqcls_beam.evaluation.counting.tally import MOST_VALUES
 from seqcls_beam.evaluation.formatting import METRICS, cell, interval, matrix, measured, number
@@ -49,6 +48,8 @@ def summary(found: dict[str, Any], output: str | None) -> None:
     for name, line in _remarks(found, output):
         told.add_row(name, Text(line))
     console.print(told)
+    if output is None:
+        screen.then("the same with --output=FOLDER keeps it, with a page for people")
 
 
 def _facts(found: dict[str, Any]) -> Table:

@@ -10,10 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from pipelines.terminal import live, screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam.finetuning.card import stopped
 from seqcls_beam.finetuning.job import Job, Progress, step_of
 from seqcls_beam.finetuning.torchrun import processes
@@ -114,7 +113,7 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
             f"{machine['padding']:.1%} padding"
         ),
     )
-    told = ", ".join(f"{name} {weight:.2f}" for name, weight in list(manifest["label_weights"].items())[:12])
+    told = ", ".join(f"{name}: {weight:.2f}" for name, weight in list(manifest["label_weights"].items())[:12])
     if told:
         facts.add_row("weights", Text(told + ", …" * (len(manifest["label_weights"]) > 12)))
     for name, count in rows["rows"].items():
@@ -125,6 +124,7 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     console.print(facts)
     if manifest["scores"]:
         console.print(_scores(manifest))
+    screen.then(f"python -m pipelines.classify --model={screen.quoted(run.output)} --input=FILES --output=LABELS")
 
 
 def _in_the_end(manifest: dict[str, Any]) -> str:

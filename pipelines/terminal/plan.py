@@ -8,10 +8,9 @@ from typing import Any
 
 from rich import filesize
 from rich.console import Console
-from rich.table import Table
 
 from pipelines.terminal import live, screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam import storage
 
 

@@ -9,10 +9,9 @@ from typing import Any
 from rich import filesize
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from pipelines.terminal import accounting, live, screen
-from pipelines.terminal.screen import Text
+from pipelines.terminal.screen import Table, Text
 from seqcls_beam.preparation import findings, spellings, tasks
 from seqcls_beam.preparation.job import Job
 from seqcls_beam.runs.run import Run, short
@@ -107,7 +106,7 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
     facts = screen.facts()
     if "class_weights" in manifest and len(manifest["labels"]) <= 12:
         weights = zip(manifest["labels"], manifest["class_weights"]["inverse_frequency"], strict=True)
-        facts.add_row("class weights", Text(", ".join(f"{name} {weight:.2f}" for name, weight in weights)))
+        facts.add_row("class weights", Text(", ".join(f"{name}: {weight:.2f}" for name, weight in weights)))
     absent = findings.absent(splits)
     if absent:
         facts.add_row("no rows", Text(absent))
@@ -135,6 +134,7 @@ def summary(run: Run, manifest: dict[str, Any]) -> None:
         facts.add_row("lengths", lengths)
     facts.add_row("output", Text(f"{run.output}/data ({len(manifest['parts']):,} shards)"))
     console.print(facts)
+    screen.then(f"python -m pipelines.finetune --data={screen.quoted(run.output)} --model=BASE --output=MODEL")
 
 
 def _splits(manifest: dict[str, Any]) -> Table:

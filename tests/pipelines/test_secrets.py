@@ -110,7 +110,7 @@ def test_texts_stay_out_of_what_is_shown_where_they_are_not_to_be_reported(tmp_p
         assert classify.main([*flags, f"--output={out}", f"--report_texts={shown}"]) == 0
         assert classify.main([*flags, f"--output={out}", f"--report_texts={shown}"]) == 0  # published already
         said = capfd.readouterr()
-        assert (word in said.out) == bool(shown) and "score" in said.out and "│ id " in said.out.replace("┃", "│")
+        assert (word in said.out) == bool(shown) and "score" in said.out and "\nid  " in said.out
         ids[shown] = json.loads((out / "_versions" / "00000001.json").read_text())["run_id"]
         more = ["--bootstrap=0", "--worst=40", f"--report_texts={shown}", f"--output={measured}"]
         assert evaluate.main([*flags, *more]) == 0
