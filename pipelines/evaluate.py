@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     with planning():
         epilog = EPILOG[: EPILOG.index("exit codes")] + _EXIT_CODES
-        made = parser("pipelines.evaluate", (__doc__ or "").strip(), epilog, GROUPS, unit_bytes=UNIT_BYTES)
+        made = parser("pipelines.evaluate", (__doc__ or "").strip(), epilog, GROUPS, unit_bytes=UNIT_BYTES, input=())
         given, words = parse(made, argv, GROUPS)
         config = configured(given)
     from pipelines import evaluating  # takes seconds, which --help and wrong usage do without

@@ -9,12 +9,14 @@ import difflib
 import os
 import re
 import sys
+import textwrap
 import types
 from collections.abc import Sequence
 from pydoc import locate
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
 from pipelines.called import as_called
+from pipelines.wrapping import wrapped
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.version import __version__
 
@@ -51,21 +53,60 @@ def parser(
     `instead` has other defaults of this command, by the field's name.
     """
     program = as_called(f"python -m {program}")
+    defaults = {
+        each: instead.get(each.name, each.default) for group in groups.values() for each in option_fields(group)
+    }
+    needed = [each for each, default in defaults.items() if default is dataclasses.MISSING and _is_often(each)]
     made = _Parser(
         prog=program,
-        usage=f"{program} [options]",
+        usage=" ".join([program, *map(_usage, needed), "[options]"]),
         description=as_called(description),
         epilog=as_called(epilog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
+        add_help=False,
     )
-    made.add_argument("--version", action="version", version=f"seqcls_beam {__version__}", help="show it and end")
+    many = len(defaults) > _FEW
+    if many:
+        section = made.add_argument_group("most used")
+        for each in [*needed, *(each for each in defaults if each.metadata["often"] and each not in needed)]:
+            _add(section, each, defaults[each], each in needed)
     for group in groups.values():
         title = (group.__doc__ or "").rstrip(".").lower()
         section = made.add_argument_group(title)
         for each in option_fields(group):
-            _add(section, each, instead.get(each.name, each.default))
+            if not (many and _is_often(each)):
+                _add(section, each, defaults[each], each in needed)
+    section.add_argument("-h", "--help", action="help", help="show this and end")
+    section.add_argument("--version", action="version", version=f"seqcls_beam {__version__}", help="show it and end")
     return made
+
+
+_FEW = 15
+"""Options that are looked through without help."""
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help no line of which is wider than the terminal, or than 80 columns where there is none."""
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section("\n".join(textwrap.wrap(heading or "", self._width - 1)))
+
+    def _format_usage(self, usage: str | None, *_: Any) -> str:
+        lines = textwrap.wrap(f"usage: {usage}", self._width, subsequent_indent=" " * 7, break_on_hyphens=False)
+        return "\n".join([*lines, "", ""])
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(wrapped(text, width))
+
+
+def _is_often(each: dataclasses.Field[Any]) -> bool:
+    return bool(each.metadata["often"] or each.metadata["positional"])
+
+
+def _usage(each: dataclasses.Field[Any]) -> str:
+    value = each.metadata["metavar"] or _METAVARS[str]
+    return value if each.metadata["positional"] else f"--{flag(each)}={value}"
 
 
 def parse(
@@ -204,13 +245,15 @@ def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
     return rest
 
 
-def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
+def _add(section: Any, each: dataclasses.Field[Any], shown: Any, needed: bool) -> None:
     facts = each.metadata
     text = as_called(facts["help"]).replace("%", "%%")
     if facts["minimum"] is not None and facts["maximum"] is not None:
         text += f"; {_number(facts['minimum'])} to {_number(facts['maximum'])}"
     if shown is not dataclasses.MISSING and not isinstance(shown, bool) and shown not in (None, ()):
         text += f" (default: {shown})"
+    if needed:
+        text += " (required)"
     if facts["positional"]:
         section.add_argument(each.name, nargs="?", default=None, help=text, metavar=facts["metavar"])
         return
@@ -222,17 +265,23 @@ def _add(section: Any, each: dataclasses.Field[Any], shown: Any) -> None:
         kind = next(arg for arg in get_args(kind) if arg is not type(None))
     how: dict[str, Any] = {"help": text, "default": None, "metavar": facts["metavar"]}
     if facts["choices"]:
-        how |= {"choices": facts["choices"], "metavar": None}
+        how["choices"] = facts["choices"]
+        if len(listed := ", ".join(facts["choices"])) > _LONG:
+            how |= {"metavar": "NAME", "help": f"{text}; one of {listed}"}
     if each.type == tuple[str, ...]:
         how |= {"action": "extend", "nargs": "+"}
+    elif facts["bare"]:
+        how |= {"nargs": "?", "const": facts["bare"]}
     elif get_origin(kind) is tuple:
         how["type"] = _names
     else:
         how["type"] = kind
-        how["metavar"] = facts["metavar"] or (None if facts["choices"] else _METAVARS[kind])
+        how["metavar"] = how["metavar"] or (None if facts["choices"] else _METAVARS[kind])
     section.add_argument(f"--{flag(each)}", dest=each.name, **how)
 
 
+_LONG = 48
+"""Signs of choices that are listed in the help, where lines are wrapped."""
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}
 
 

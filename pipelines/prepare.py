@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     with planning():
-        made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, unit_bytes=UNIT_BYTES)
+        made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, unit_bytes=UNIT_BYTES, input=())
         given, words = parse(made, argv, GROUPS)
         config = configured(given)
     from pipelines import preparing  # takes seconds, which --help and wrong usage do without

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any
 
 from deploy.generate import STAMP
-from deploy.generate.parameters import defaults_of, kind_of, plain
-from seqcls_beam.config.option import flag, option_fields
+from deploy.generate.parameters import defaults_of, plain
+from seqcls_beam.config.option import flag, kind_of, option_fields
 
 _WRAPPED = re.compile(r" ?\(default: (.*)\)$")
 _METAVARS = {"number": "N", "decimal": "X"}

@@ -1,14 +1,13 @@
 """Options → parameters: what a template of Dataflow, or a module of Terraform, may be given."""
 
-import types
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field
 from decimal import Decimal
 from types import ModuleType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from deploy.generate import patterns
-from seqcls_beam.config.option import flag, option_fields
+from seqcls_beam.config.option import flag, kind_of, option_fields
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]*[a-z0-9](/[\s\S]*)?"
 BUCKETS = r"(gs|s3)://[\s\S]+"
@@ -137,16 +136,6 @@ def defaults_of(command: ModuleType) -> dict[str, Any]:
     return {"unit_bytes": command.UNIT_BYTES} if hasattr(command, "UNIT_BYTES") else {}
 
 
-def kind_of(each: Field[Any]) -> str:
-    """What the values of an option are."""
-    kind: Any = each.type
-    if get_origin(kind) is types.UnionType:
-        kind = next(arg for arg in get_args(kind) if arg is not type(None))
-    if get_origin(kind) is tuple:
-        return "text" if each.type == tuple[str, ...] else "names"  # the first is given once for each of them
-    return {bool: "switch", int: "number", float: "decimal", str: "text"}[kind]
-
-
 def plain(number: float | None) -> str | None:
     """A number without an exponent, and without a point that says nothing."""
     if number is None:
@@ -156,7 +145,7 @@ def plain(number: float | None) -> str | None:
 
 
 def _parameter(each: Field[Any], group: str, defaults: dict[str, Any], choice: Choice) -> Parameter:
-    name, kind, facts = flag(each), kind_of(each), each.metadata
+    name, kind, facts = flag(each), kind_of(each).replace("texts", "text"), each.metadata
     default = defaults.get(name, each.default)
     choices = choice.choices.get(name, facts["choices"])
     low, high = plain(facts["minimum"]), plain(facts["maximum"])

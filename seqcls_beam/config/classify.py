@@ -18,6 +18,7 @@ class ReadOptions:
         "files to read: paths or patterns (*, **, ?, [..]), local or of any fsspec protocol such as gs://; "
         "a folder means the files in it, - the standard input; may be given several times",
         metavar="PATTERN",
+        often=True,
     )
     exclude: tuple[str, ...] = option(
         "files that --input finds and that are no input: patterns of names, or of paths below what --input names; may "
@@ -41,17 +42,18 @@ class ReadOptions:
         default="utf-8",
         metavar="NAME",
     )
-    text_column: str = option("column that holds the text", default="text")
+    text_column: str = option("column that holds the text", default="text", often=True)
     text_pair_column: str | None = option(
         "column that holds the second sentence of a pair (default: single texts)", default=None
     )
-    id_column: str | None = option("column that identifies a row; always kept", default=None)
+    id_column: str | None = option("column that identifies a row; always kept", default=None, often=True)
     keep_columns: tuple[str, ...] | None = option(
         "columns that pass through to the output, comma-separated, each NAME or NAME:TYPE (string, int64, float64, "
         "bool); '*' keeps all that the first files have, '' none (default: all of Parquet, else the id and the texts)",
         default=None,
         metavar="NAMES",
         may_be_empty=True,
+        often=True,
     )
     column_names: tuple[str, ...] | None = option(
         "names for the columns of csv and tsv files that have no header, comma-separated (default: the first row "
@@ -103,6 +105,7 @@ class ModelOptions:
         "'sentiment' is the English one that comes with the package",
         default="sentiment",
         metavar="CHECKPOINT",
+        often=True,
     )
     revision: str | None = option("branch, tag or commit of a Hub id", default=None)
     max_length: int | None = option(
@@ -161,7 +164,7 @@ class ModelOptions:
 class OutputOptions:
     """The run and its output."""
 
-    output: str = option("folder to publish into, local or of any fsspec protocol", metavar="FOLDER")
+    output: str = option("folder to publish into, local or of any fsspec protocol", metavar="FOLDER", often=True)
     overwrite: bool = option(
         "replace what another run published there; it stays readable until the new one is complete", default=False
     )
@@ -206,11 +209,13 @@ class RunOptions(OutputOptions, LossOptions):
         "--input {date} stands for it, or {date:%Y/%m/%d}; with --only_new also FROM..TO, one night after the other",
         default=None,
         metavar="DATE",
+        often=True,
     )
     only_new: bool = option(
         "skip input files that an earlier run under the output folder labelled, or one labels at this moment, whatever "
         "its model",
         default=False,
+        often=True,
     )
     catch_up: int = option(
         "before a night of --only_new, those of so many days before it that are not published, in order; and where "
@@ -257,6 +262,7 @@ class LookOptions:
         "print the probability of every label for this text and exit; may be given several times",
         default=(),
         metavar="TEXT",
+        often=True,
     )
     text_pair: tuple[str, ...] = option("the second sentence of each --text", default=(), metavar="TEXT")
 

@@ -26,17 +26,20 @@ class AnswerOptions:
         "output folder of pipelines.prepare: a model is run on the tokens that lie there (default: none)",
         default=None,
         metavar="FOLDER",
+        often=True,
     )
     split: str | None = option(
         "the split of --data (default: test, or validation where there is no test)",
         default=None,
         choices=("train", "validation", "test"),
+        often=True,
     )
     labeled: tuple[str, ...] = option(
         "output folder of pipelines.classify, or Parquet files, with answers and gold labels: no model is run; may be "
         "given several times",
         default=(),
         metavar="PATTERN",
+        often=True,
     )
 
     def __post_init__(self) -> None:
@@ -49,7 +52,9 @@ class AnswerOptions:
 class GoldOptions:
     """Gold labels."""
 
-    label_column: str = option("column that holds the gold label, or for a regression the number", default="label")
+    label_column: str = option(
+        "column that holds the gold label, or for a regression the number", default="label", often=True
+    )
     label_separator: str | None = option(
         "character between the gold labels of a row that has several; a column of lists needs none", default=None
     )
@@ -127,6 +132,7 @@ class ReportOptions(LossOptions):
         "folder for evaluation.json and report.html, local or of any fsspec protocol (default: the terminal only)",
         default=None,
         metavar="FOLDER",
+        often=True,
     )
     overwrite: bool = option("replace an evaluation that lies there", default=False)
     max_unlabelled: float = option(

@@ -20,11 +20,14 @@ TWO_LABELS = ("positive_f1", "auc")
 class TrainDataOptions:
     """Data and base model."""
 
-    data: str = option("folder that `pipelines.prepare` published, local or of any fsspec protocol", metavar="FOLDER")
+    data: str = option(
+        "folder that `pipelines.prepare` published, local or of any fsspec protocol", metavar="FOLDER", often=True
+    )
     model: str = option(
         "model to begin with: a local folder, an fsspec URI (gs://bucket/folder) or a Hub id; the one whose tokenizer "
         "prepared the data; a head that has the same labels is kept, any other is made anew",
         metavar="BASE",
+        often=True,
     )
     revision: str | None = option("branch, tag or commit of a Hub id", default=None)
 
@@ -33,16 +36,22 @@ class TrainDataOptions:
 class TrainOptions:
     """Training."""
 
-    epochs: float = option("passes over the training rows; may be a fraction", default=3.0, minimum=0.001, maximum=1e6)
+    epochs: float = option(
+        "passes over the training rows; may be a fraction", default=3.0, minimum=0.001, maximum=1e6, often=True
+    )
     batch_size: int = option(
-        "rows per step of the optimizer, over all processes together", default=32, minimum=1, maximum=1_000_000
+        "rows per step of the optimizer, over all processes together",
+        default=32,
+        minimum=1,
+        maximum=1_000_000,
+        often=True,
     )
     gradient_accumulation: int = option(
         "parts that a process computes its share of a batch in, one after the other, where memory is short",
         default=1,
         minimum=1,
     )
-    learning_rate: float = option("highest learning rate of AdamW", default=3e-5, minimum=0, maximum=1e30)
+    learning_rate: float = option("highest learning rate of AdamW", default=3e-5, minimum=0, maximum=1e30, often=True)
     schedule: str = option(
         "how the rate falls after the warm-up: linear or cosine to zero, or constant",
         default="linear",

@@ -3,8 +3,9 @@
 Imports nothing of the project.
 """
 
+import types
 from dataclasses import MISSING, Field, field, fields
-from typing import Any
+from typing import Any, get_args, get_origin
 
 
 def option(
@@ -18,8 +19,13 @@ def option(
     positional: bool = False,
     may_be_empty: bool = False,
     flag: str | None = None,
+    often: bool = False,
+    bare: str | None = None,
 ) -> Any:
-    """A dataclass field with what `--help` shows and `check` enforces; `flag` is its name where that is no Python's."""
+    """A dataclass field with what `--help` shows and `check` enforces; `flag` is its name where that is no Python's.
+
+    `often`: `--help` begins with it; `bare` is the value of the flag alone, where that need not have one.
+    """
     return field(
         default=default,
         metadata={
@@ -31,6 +37,8 @@ def option(
             "positional": positional,
             "may_be_empty": may_be_empty,
             "flag": flag,
+            "often": often,
+            "bare": bare,
         },
     )
 
@@ -64,3 +72,13 @@ def flag(each: Field[Any]) -> str:
 def option_fields(group: type) -> list[Field[Any]]:
     """The options of a group, in the order `--help` shows them."""
     return [each for each in fields(group) if each.metadata]
+
+
+def kind_of(each: Field[Any]) -> str:
+    """What the values of an option are: text, switch, number (whole), decimal, names (parted by commas) or texts."""
+    kind: Any = each.type
+    if get_origin(kind) is types.UnionType:
+        kind = next(arg for arg in get_args(kind) if arg is not type(None))
+    if get_origin(kind) is tuple:
+        return "texts" if each.type == tuple[str, ...] else "names"  # the first is given once for each of them
+    return {bool: "switch", int: "number", float: "decimal", str: "text"}[kind]

@@ -33,7 +33,7 @@ class SplitInputOptions:
 class LabelOptions:
     """Labels."""
 
-    label_column: str = option("column that holds the label", default="label")
+    label_column: str = option("column that holds the label", default="label", often=True)
     label_separator: str | None = option(
         "character between the labels of a row that has several; a column of lists needs none", default=None
     )
@@ -183,7 +183,9 @@ class SplitOptions:
         minimum=0,
         maximum=0.9,
     )
-    test_fraction: float | None = option("share of test rows, likewise", default=None, minimum=0, maximum=0.9)
+    test_fraction: float | None = option(
+        "share of test rows, likewise", default=None, minimum=0, maximum=0.9, often=True
+    )
     group_by: tuple[str, ...] | None = option(
         "columns whose equal values must not be in two splits, comma-separated: author, document …",
         default=None,
@@ -207,6 +209,7 @@ class ShardOptions:
         "id; 'sentiment' is the one that comes with the package",
         default="sentiment",
         metavar="CHECKPOINT",
+        often=True,
     )
     revision: str | None = option("branch, tag or commit of a Hub id", default=None)
     max_length: int | None = option(

@@ -1,11 +1,14 @@
 """Every option exists once, and wrong flags end with one sentence and exit code 2."""
 
+import re
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-from pipelines import classify, evaluate, prepare
+from pipelines import classify, evaluate, finetune, prepare
 from pipelines.classify import GROUPS
+from seqcls_beam.__main__ import COMMANDS
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.option import flag, option_fields
@@ -29,6 +32,33 @@ def test_help_shows_every_option_once(capsys):
         for each in option_fields(group):
             name = flag(each)
             assert shown.count(f"\n  --{name} ") + shown.count(f"\n  --{name}\n") == 1, name
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_no_wider_than_the_terminal(command, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        import_module(f"pipelines.{command}").main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns and max(map(len, lines)) > 0.8 * columns
+
+
+def test_help_begins_with_what_is_needed_and_used_most(capsys):
+    for command, needed, often in (
+        (classify, ["input", "output"], {"text_column", "model"}),
+        (prepare, ["output"], {"input", "label_column"}),
+        (finetune, ["data", "model", "output"], {"epochs"}),
+        (evaluate, [], {"input", "labeled", "model", "label_column"}),
+    ):
+        with pytest.raises(SystemExit):
+            command.main(["--help"])
+        shown = capsys.readouterr().out
+        first = shown[shown.index("\nmost used:\n") :].split("\n\n")[0]
+        flags = re.findall(r"^  --(\w+)", first, re.MULTILINE)
+        assert flags[: len(needed)] == needed and often <= set(flags) and len(flags) <= 12
+        assert " ".join(shown.split()).count("(required)") == len(needed)
+        assert [f"--{name}=" in shown.partition("\n\n")[0] for name in needed] == [True] * len(needed)
 
 
 @pytest.mark.parametrize(
