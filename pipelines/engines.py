@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import apache_beam
 import grpc
@@ -24,6 +23,7 @@ from apache_beam.runners.worker.channel_factory import GRPCChannelFactory
 
 from pipelines import flink
 from pipelines.command import LOCAL, say
+from pipelines.flink_flags import FlinkJobOptions
 from pipelines.options import UsageError
 from seqcls_beam.runs.run import RunError
 
@@ -51,24 +51,6 @@ a cluster waits before it starts a job again: what is kept then is a worker that
 """
 _MAGIC = ("[auto]", "[local]")
 _CONNECT_SECONDS = 3.0
-
-
-class FlinkJobOptions(PipelineOptions):
-    """Options that Beam's job server for Flink takes, and Beam's Python does not list."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: Any) -> None:
-        section = parser.add_argument_group("Flink")
-        section.add_argument("--checkpointing_interval", type=int, help="milliseconds between two checkpoints")
-        section.add_argument("--number_of_execution_retries", type=int, help="times that a job is started again")
-        section.add_argument("--execution_retry_delay", type=int, help="milliseconds before it is")
-        section.add_argument("--max_bundle_size", type=int, help="elements that a bundle has at most")
-        section.add_argument(
-            "--finish_bundle_before_checkpointing",
-            action="store_true",
-            default=None,
-            help="no bundle spans two of them",
-        )
 
 
 def is_prism(runner: str) -> bool:

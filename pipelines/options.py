@@ -226,6 +226,8 @@ def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
     """Words that Beam knows. Beam itself only warns of a flag it does not know, and goes on without it."""
     from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
+    import pipelines.flink_flags  # noqa: F401 - Beam finds them by their class
+
     class Strict(_BeamArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise UsageError(_said(message))

@@ -38,6 +38,7 @@ KNOWS = {
 # Of the commands, too.
 ORDER = [
     "called",
+    "flink_flags",
     "wrapping",
     "interrupts",
     "options",

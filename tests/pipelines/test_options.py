@@ -1,6 +1,8 @@
 """Every option exists once, and wrong flags end with one sentence and exit code 2."""
 
 import re
+import subprocess
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -196,3 +198,11 @@ def test_a_range_is_checked_in_the_library_too():
         list_files(ReadOptions(input=()))
     with pytest.raises(ValueError, match="--max_rejected=2"):
         RunOptions(output="out", max_rejected=2)
+
+
+@pytest.mark.engine
+def test_flags_of_a_job_server_are_known_before_anything_is_imported_for_it():
+    flags = ["--checkpointing_interval=x", "--input=in.txt", "--output=out"]
+    command = [sys.executable, "-m", "pipelines.classify", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr == "seqcls_beam: --checkpointing_interval=x: expected a whole number\n"
