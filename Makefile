@@ -17,7 +17,7 @@ help:
 	@echo "make test       all tests (under 15 minutes on 2 cores)"
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff, mypy and hadolint"
-	@echo "make generate   write anew what is made from the options: templates, Terraform's variables, pages"
+	@echo "make generate   write anew what is made from the code: templates, Terraform's variables, pages of reference"
 	@echo "make test-services  the tests that need Spark, and so Java"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
 	@echo "make test-dataflow  jobs for Dataflow, sent to a double of it that runs them (under 5 minutes)"

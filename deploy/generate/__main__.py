@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.generate import __doc__ as usage
+from deploy.generate import references
 from deploy.generate.pages import page
 from deploy.generate.templates import TEMPLATES, written
 from deploy.generate.terraform import MODULES, variables
 from seqcls_beam.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-_ALL = ("deploy/dataflow/templates/*.json", "deploy/terraform/modules/*/variables_generated.tf", "docs/options/*.md")
+_ALL = ("deploy/dataflow/templates/*.json", "deploy/terraform/modules/*/variables_generated.tf", "docs/*/*.md")
 
 
 def files() -> dict[str, str]:
@@ -20,6 +21,9 @@ def files() -> dict[str, str]:
         **{f"deploy/dataflow/templates/{name}.json": written(template) for name, template in TEMPLATES.items()},
         **{f"deploy/terraform/modules/{name}/variables_generated.tf": variables(name) for name in MODULES},
         **{f"docs/options/{command}.md": page(command) for command in COMMANDS},
+        "docs/reference/exit_codes.md": references.exit_codes(),
+        "docs/reference/reasons.md": references.reasons(),
+        "docs/reference/manifests.md": references.manifests(),
     }
 
 
@@ -42,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     names = differing(ROOT)
     if argv:
         for name in names:
-            print(f"{name} is not what the options say: run `make generate`", file=sys.stderr)
+            print(f"{name} is not what the code says: run `make generate`", file=sys.stderr)
         return 1 if names else 0
     wanted = files()
     for name in names:

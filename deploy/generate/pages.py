@@ -22,7 +22,7 @@ def page(command: str) -> str:
         "",
         f"# Options of {command}",
         "",
-        _plain(what),
+        in_table(what),
         "",
         "```sh",
         *calls.splitlines(),
@@ -42,9 +42,9 @@ def _row(each: Field[Any], module: Any) -> str:
     told = _WRAPPED.search(facts["help"])
     cells = [
         f"`{_called(each, kind)}`",
-        _plain(_WRAPPED.sub("", facts["help"])),
+        in_table(_WRAPPED.sub("", facts["help"])),
         _values(each, kind),
-        _plain(told[1]) if told else _default(default),
+        in_table(told[1]) if told else _default(default),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -73,6 +73,6 @@ def _default(default: Any) -> str:
     return f"`{plain(default) if isinstance(default, int | float) else default}`"
 
 
-def _plain(text: str) -> str:
+def in_table(text: str) -> str:
     """A text whose signs mean nothing in a table."""
     return re.sub(r"([|*<>\[\]])", r"\\\1", " ".join(text.split()))

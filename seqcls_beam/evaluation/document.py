@@ -17,12 +17,69 @@ from seqcls_beam.evaluation.job import Job
 from seqcls_beam.evaluation.metrics import measure
 from seqcls_beam.evaluation.refusals import lost_of
 from seqcls_beam.model.checkpoints import Checkpoint, load_tokenizer
-from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.manifest import ENGINE, KEYS, LOST, iso
 from seqcls_beam.runs.publication import follow, publish_files
 from seqcls_beam.runs.run import Run, RunError, identity, open_attempt
 from seqcls_beam.runs.versions import FORMAT_VERSION as VERSION_FORMAT
 from seqcls_beam.schema import UNIT
 from seqcls_beam.version import __version__
+
+DOCUMENT = {
+    **{key: told for key, told in KEYS.items() if key.split("[")[0] not in ("run_id", "parts", "rejects", "commit")},
+    "data": (
+        "object",
+        "what was evaluated: kind is rows, prepared or labeled; the folder and split, or the files",
+    ),
+    "model": ("object or null", "the checkpoint, as in the manifest of classify; null of labels that were there"),
+    "problem": ("string", "single_label, multi_label or regression"),
+    "labels[]": ("string", "the labels, in the order that numbers below mean"),
+    "gold.column": ("string", "the column with gold labels"),
+    "gold.read_as": ("string", "how it was read, in words"),
+    "threshold": ("number or null", "probability from which one of several labels is assigned"),
+    "bootstrap.replicates": ("integer", "samples that intervals are made of"),
+    "bootstrap.seed": ("integer", "what they are drawn from"),
+    **ENGINE,
+    "rows.in": ("integer", "rows of the input: scored + unlabelled + rejected + lost"),
+    "rows.scored": ("integer", "rows that are measured"),
+    "rows.unlabelled": ("integer", "rows without a gold label"),
+    "rows.rejected": ("integer", "rows that could not be used"),
+    "rows.rejected_by_reason.REASON": ("integer", "the same by [reason](reasons.md)"),
+    **LOST,
+    "rows.unknown_labels[]": ("string", "gold labels that are none of the model's, some of them"),
+    "tokens": ("integer or null", "tokens that the model read"),
+    "truncated_rows": ("integer or null", "rows that were cut, where that is known"),
+    "metrics.METRIC.value": ("number", "a metric over all rows"),
+    "metrics.METRIC.ci[]": ("number", "its 95 % interval: low, high"),
+    "metrics.METRIC.ci": ("null", "there is no interval"),
+    "metrics.METRIC.why": ("string or null", "why there is none"),
+    "ranked": ("string or null", "what AUC and average precision rest on: exact, or histogram where rows are many"),
+    "classes[].label": ("string", "a label"),
+    "classes[].METRIC": ("number or null", "its precision, recall, f1, average_precision"),
+    "classes[].ci": ("list or null", "95 % interval of f1"),
+    "classes[].why": ("string or null", "why there is none"),
+    "classes[].precision_ci": ("list or null", "of precision"),
+    "classes[].recall_ci": ("list or null", "of recall"),
+    "classes[].support": ("integer", "gold rows"),
+    "classes[].predicted": ("integer", "answers"),
+    "positive": ("string", "of two labels the one that F1, AUC and average precision speak of"),
+    "confusion": ("object", "pairs that occur: lists gold, predicted (places in labels) and rows"),
+    "curves": ("object", "points of roc [false, true positive rate] and of precision_recall [recall, precision]"),
+    "baseline.METRIC": ("number", "what always saying the most frequent label gets"),
+    "calibration": (
+        "object or null",
+        "how far probabilities are chances: ece, brier, nll, bins, temperature …",
+    ),
+    "tuned": ("object", "of several labels: the one threshold with the best micro, and macro F1"),
+    "spearman_rows": ("integer", "rows that the rank correlation rests on, where those are a sample"),
+    "slices.COLUMN[]": ("object", "rows of one value of a column of --slice_by: value, rows, two metrics, ci"),
+    "unsliced[]": ("string", "columns that have too many values for that"),
+    "lengths[]": ("object", "the same by length in tokens"),
+    "worst[]": ("object", "the worst errors: loss, id, source, position, gold, predicted, probability, text"),
+    "warnings[]": ("string", "what of all this rests on too few rows"),
+    "gates[]": ("object", "each limit: gate, metric, limit, value, ci, passed"),
+    "seconds.STAGE": ("number", "time spent in a stage, over all workers; wall: of the whole run"),
+}
+"""What evaluation.json has: (type, meaning)."""
 
 NAME, REPORT = "evaluation.json", "report.html"
 FORMAT_VERSION = 1

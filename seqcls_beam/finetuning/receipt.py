@@ -13,8 +13,37 @@ from seqcls_beam import storage
 from seqcls_beam.finetuning.card import card
 from seqcls_beam.finetuning.curves import curves
 from seqcls_beam.finetuning.job import LOG, Job, Trained, label_weights
-from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.manifest import KEYS, iso
 from seqcls_beam.runs.versions import FORMAT_VERSION
+
+MANIFEST = {
+    **{key: told for key, told in KEYS.items() if key != "runner"},
+    "problem": ("string", "single_label, multi_label or regression"),
+    "labels[]": ("string", "labels, in the order of the model's outputs"),
+    "data.path": ("string", "the prepared data it was trained on"),
+    "data.run_id": ("string", "their run"),
+    "data.digest": ("string", "digest of their shards"),
+    "data.max_length": ("integer", "tokens that a text was cut to"),
+    "data.pairs": ("boolean", "rows are pairs of texts"),
+    "data.rows.SPLIT": ("integer", "rows of a split"),
+    "base.name": ("string", "the model it began with"),
+    "base.revision": ("string or null", "the commit of a Hub id"),
+    "base.digest": ("string", "digest of its files"),
+    "base.head": ("string", "kept, or new where the labels are others"),
+    "recipe.OPTION": ("any", "every option of the training; the same as recipe.json"),
+    "machine": ("object", "what it ran on: device, processes, threads, the share of padding"),
+    "seconds": ("number", "time of the training"),
+    "resumed_at": ("integer", "the step that this start began after"),
+    "steps": ("integer", "steps that were made"),
+    "steps_planned": ("integer", "steps that there would have been without an early end"),
+    "best.metric": ("string", "what the best step was chosen by, on validation rows"),
+    "best.step": ("integer", "the step that is published"),
+    "scores.SPLIT.METRIC": ("number", "metrics of the published weights"),
+    "scored_rows.SPLIT": ("integer", "rows that they rest on"),
+    "label_weights.LABEL": ("number", "weight of a label's rows in the loss, where they were weighed"),
+    "majority_baseline.SPLIT.METRIC": ("number", "what always saying the most frequent label gets"),
+}
+"""What the manifest of a fine-tuning has: (type, meaning)."""
 
 
 def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> dict[str, Any]:

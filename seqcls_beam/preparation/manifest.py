@@ -11,13 +11,70 @@ from seqcls_beam.preparation.job import Job
 from seqcls_beam.preparation.labels import for_nothing, whole_name
 from seqcls_beam.runs import accounting
 from seqcls_beam.runs.accounting import by_file
-from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.manifest import FILE, KEYS, LOST, iso
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.versions import FORMAT_VERSION
 from seqcls_beam.schema import LOSSES
 
 REMOVED = ("duplicate", "conflicting_labels", "leak", "near_leak", "group_leak", "near_duplicate", "contaminated")
 """Reasons of rows that are good, and yet not learned from; all others count as rejected."""
+
+MANIFEST = {
+    **KEYS,
+    "unicode": ("string", "version of Unicode by which texts were cleaned"),
+    "tokenizer.name": ("string", "the checkpoint whose tokenizer it is"),
+    "tokenizer.revision": ("string or null", "the commit of a Hub id"),
+    "tokenizer.digest": ("string", "digest of its files"),
+    "tokenizer.files.FILE": ("string", "sha256 of each of them"),
+    "tokenizer.reads": ("string", "digest of how it reads: the same for tokenizers that give the same tokens"),
+    "tokenizer.max_length": ("integer", "tokens that texts were cut to"),
+    "tokenizer.pairs": ("boolean", "rows are pairs of texts"),
+    "problem": ("string", "single_label, multi_label or regression"),
+    "label_form": ("string", "how the label column was read, in words"),
+    "labels[]": ("string", "label names; a label in the shards is its place here"),
+    "labels_alike[][]": ("string", "labels that look like spellings of one"),
+    "rows.in": ("integer", "rows of the input: kept + removed + rejected + lost"),
+    "rows.kept": ("integer", "rows in the shards"),
+    "rows.rejected": ("integer", "rows that could not be used"),
+    "rows.rejected_by_reason.REASON": ("integer", "the same by [reason](reasons.md)"),
+    "rows.removed": ("integer", "good rows that were left out: copies, leaks, conflicts"),
+    "rows.removed_by_reason.REASON": ("integer", "the same by reason"),
+    **LOST,
+    "rows.reference": ("integer", "rows of the files of --decontaminate"),
+    "rows.reference_rejected.REASON": ("integer", "those of them that could not be used"),
+    "cleaned.STEP": ("integer", "rows that a step of cleaning changed"),
+    "splits.SPLIT.rows": ("integer", "rows of a split"),
+    "splits.SPLIT.tokens": ("integer", "tokens of it"),
+    "splits.SPLIT.shards": ("integer", "files of it"),
+    "splits.SPLIT.truncated_rows": ("integer", "rows that were cut"),
+    "splits.SPLIT.truncated_tokens": ("integer", "tokens that were cut off"),
+    "splits.SPLIT.length.STATISTIC": (
+        "number",
+        "tokens of a row before they were cut: mean, min, p50 … max",
+    ),
+    "splits.SPLIT.label_counts.LABEL": ("integer", "rows with a label"),
+    "splits.SPLIT.unlabelled_rows": ("integer", "rows without a label, of a test split that has none"),
+    "splits.SPLIT.target.STATISTIC": ("number", "mean and standard_deviation of a regression's numbers"),
+    "suggested_max_length": ("integer", "tokens that 99 % of the training texts fit into"),
+    "class_weights.WAY[]": ("number", "weights of the labels that let rare ones count, in two ways"),
+    "imbalance": ("number", "rows of the most frequent label over those of the rarest"),
+    "majority_baseline.SPLIT.METRIC": ("number", "what always saying the most frequent label gets"),
+    "skew.SPLIT.labels": ("number", "how far its labels are from those of the training rows, 0 to 1"),
+    "skew.SPLIT.lengths": ("number", "the same of lengths"),
+    "shares": (
+        "object or null",
+        "shares asked for and got, and the largest group; null where splits were given",
+    ),
+    "duplicates": ("object", "copies and near-copies: how they were looked for, and how many were found"),
+    "leaks.exact": ("object", "by pair of splits that were given: rows whose text is in both"),
+    "leaks.near": ("object", "the same of near-duplicates"),
+    "leaks.sentences": ("object", "the same of sentences of pairs"),
+    "seconds.STAGE": ("number", "time spent reading over all workers; wall: of the whole run"),
+    **{f"inputs[].{key}": told for key, told in FILE.items()},
+    "parts[].tokens": ("integer", "tokens in it"),
+    "card": ("object", "the card for people: path and bytes of README.md"),
+}
+"""What the manifest of prepared data has: (type, meaning)."""
 
 _TOLD = 5  # labels that a sentence names
 

@@ -30,7 +30,7 @@ from seqcls_beam.runs import distinct, histograms, pieces, remembered, windows
 from seqcls_beam.runs.distinct import Rows
 from seqcls_beam.runs.gathering import Gathered, Source, gather
 from seqcls_beam.runs.lease import alive
-from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.manifest import KEYS, LABELLED, iso
 from seqcls_beam.runs.publication import current, follow, publish_files
 from seqcls_beam.runs.run import Run, RunError, attempts, label_folders, open_attempt
 from seqcls_beam.runs.store import Store, store_of
@@ -221,6 +221,23 @@ def _made(
             moves.append((f"{run.work}/{of}/{part['name']}", path))
             manifest[key].append({"path": path, **{name: value for name, value in part.items() if name != "name"}})
     return manifest, moves
+
+
+WINDOW = {
+    **{key: told for key, told in KEYS.items() if key not in ("started", "command", "runner", "versions.PACKAGE")},
+    "window.start": ("string", "its first moment, UTC"),
+    "window.end": ("string", "the moment behind its last"),
+    "window.complete": ("boolean", "it was published once, when it was over"),
+    "window.amended": ("integer", "how often messages that came late were added since"),
+    "messages.distinct": ("integer", "messages, each once"),
+    "messages.duplicates": ("integer", "copies of these, left out"),
+    "messages.first": ("string", "the earliest event time"),
+    "messages.last": ("string", "the latest event time"),
+    "parts[].shape": ("string", "digest of its columns: parts of one shape have the same"),
+    "models.MODEL": ("object", "each model that labelled a row of it, and the engine"),
+    **LABELLED,
+}
+"""What the manifest of a window of a stream has: (type, meaning)."""
 
 
 def _manifest(
