@@ -55,7 +55,7 @@ test-cluster: .venv/.test
 	$(BIN)/python -m pytest -q $(TWO) -m cluster --timeout=900
 
 test-nights: .venv/.test
-	$(BIN)/python -m pytest -q -m nights
+	$(BIN)/python -m pytest -q $(TWO) -m nights
 
 test-browser: .venv/.test .browser/.test
 	@command -v chromium >/dev/null || { echo "chromium is not installed, in which pages are looked at (Debian: apt-get install chromium)" >&2; exit 1; }
