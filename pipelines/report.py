@@ -32,16 +32,16 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("report", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = ReportOptions(**given["report"])
-    # This takes a second to import, and --help and wrong usage do without it.
-    from pipelines.terminal import report as terminal
-    from seqcls_beam import storage
-    from seqcls_beam.reports import found, writing
+        # This takes a second to import, and --help and wrong usage do without it.
+        from pipelines.terminal import report as terminal
+        from seqcls_beam import storage
+        from seqcls_beam.reports import found, writing
 
+        folder = found.look(options.output)
     texts = bool(options.report_texts)
     if options.page is None:
-        place = writing.write(options.output, options.which or "", texts)
+        place = writing.write_in(folder, options.which or "", texts)
     else:
-        folder = found.look(options.output)
         place = storage.absolute(options.page)
         storage.put(place, writing.page(folder, options.which or writing.last(folder), texts).encode())
     terminal.written(place)

@@ -34,14 +34,14 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = SealOptions(**given["seal"])
-    # This takes a second to import, and --help and wrong usage do without it.
-    from pipelines.reporting import report_days
-    from pipelines.terminal import seal as terminal
-    from seqcls_beam.runs.sealing import due, seal
+        # This takes a second to import, and --help and wrong usage do without it.
+        from pipelines.reporting import report_days
+        from pipelines.terminal import seal as terminal
+        from seqcls_beam.runs.sealing import due, seal
 
+        windows = due(options.output, options.until_microseconds)
     done = []
     try:
-        windows = due(options.output, options.until_microseconds)
         for each in terminal.watching(seal(options.output, options.until_microseconds), len(windows)):
             done.append(each)
             terminal.told(each)

@@ -32,3 +32,5 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.page == "-":
+            raise ValueError("--output=-: a page is a file for a browser; name one, such as report.html")

@@ -20,7 +20,7 @@ from seqcls_beam.reports.pages import (
     sections,
     sorted_alerts,
 )
-from seqcls_beam.reports.sample import Sample
+from seqcls_beam.reports.sample import Sample, text_and_id
 from seqcls_beam.runs.accounting import PREFIX
 from seqcls_beam.runs.table import Published
 
@@ -76,10 +76,10 @@ def page(
         answers.labels(manifest, moved["labels"] if moved is not None else [], name),
         answers.scores(manifest),
         answers.lengths(manifest),
-        looks.texts(look, count["labeled"]) if several else None,
-        looks.rejects(manifest, look, texts),
         looks.by_label(look, count["labeled"]) if several else None,
         answers.times(manifest),
+        looks.texts(look, count["labeled"], text_and_id(manifest)[0], texts) if several else None,
+        looks.rejects(manifest, look, texts),
         answers.drift(moved, name) if moved is not None else None,
     ]
     return Page(

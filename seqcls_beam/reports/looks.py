@@ -7,6 +7,7 @@ from seqcls_beam.reports.pages import Bar, Section, base_name, percent, rows_of
 from seqcls_beam.reports.sample import CELLS, Sample
 from seqcls_beam.schema import LOSSES, REASONS
 
+_LEFT_OUT = " Texts are left out, as --report_texts=0 asks."
 _MOST_REASONS = 20
 _MOST_TEXTS = 8  # labels whose texts are shown
 
@@ -42,8 +43,8 @@ def looked_at(found: Sample, rows: int) -> str:
     return f"{found.rows:,} of {rows_of(rows)} were looked at, spread over the run."
 
 
-def texts(found: Sample, rows: int) -> Section | None:
-    """The least and the most sure texts of each label."""
+def texts(found: Sample, rows: int, column: str, allowed: bool) -> Section | None:
+    """The least and the most sure texts of each label; of a table that has no texts, in `column`, the rows' ids."""
     groups = []
     for name, each in list(found.labels.items())[:_MOST_TEXTS]:
         parts = [("least sure", each.least), ("most sure", each.most)]
@@ -52,7 +53,12 @@ def texts(found: Sample, rows: int) -> Section | None:
             groups.append({"name": name, "parts": shown})
     if not groups:
         return None
-    return Section("texts", "Least and most sure texts", {"groups": groups}, looked_at(found, rows), width=2)
+    note = looked_at(found, rows)
+    if not allowed:
+        note += _LEFT_OUT
+    elif not any(row["text"] for each in found.labels.values() for row in each.most):
+        note += f" These are their ids: --keep_columns={column} keeps their texts in the table, and shows them here."
+    return Section("texts", "Least and most sure texts", {"groups": groups}, note, width=3)
 
 
 def _text(row: dict[str, Any]) -> dict[str, Any]:
@@ -83,8 +89,7 @@ def rejects(manifest: dict[str, Any], found: Sample, allowed: bool) -> Section |
         "more": max(len(reasons) - _MOST_REASONS, 0),
         "samples": _samples(found),
     }
-    note = "" if allowed else "Texts are left out, as --report_texts=0 asks."
-    return Section("rejects", "Rejected rows", body, note)
+    return Section("rejects", "Rejected rows", body, "" if allowed else _LEFT_OUT.strip(), 3 if body["samples"] else 1)
 
 
 def samples(found: Sample) -> Section | None:
@@ -95,8 +100,12 @@ def samples(found: Sample) -> Section | None:
 
 
 def _samples(found: Sample) -> list[dict[str, Any]]:
-    """Rejected rows, with the places where they came from."""
-    return [
-        {**each, "place": " at ".join([base_name(each["source"] or ""), f"{each['position'] or 0:,}"])}
-        for each in found.rejects
-    ]
+    """Rejected rows, with the places where they came from; files of one folder go by their names."""
+    made = []
+    for each in found.rejects:
+        source = each["source"] or ""
+        folder = source.removesuffix(base_name(source))
+        detail = (each["detail"] or "").replace(folder, "") if "/" in folder else each["detail"] or ""
+        place = f"{base_name(source)} at {each['position'] or 0:,}"
+        made.append({**each, "detail": detail, "place": place})
+    return made

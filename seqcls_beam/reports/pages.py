@@ -1,10 +1,11 @@
 """What a page is made of, before it is HTML: plain data, which tests can ask."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Severity = Literal["act", "look", "know"]
+_COLUMNS = 3  # of a page on a desk
 SEVERITIES: tuple[Severity, ...] = ("act", "look", "know")
 """Do something now; look whether it is as you expect; nothing to do, and yet good to know."""
 
@@ -75,8 +76,19 @@ def _pressing(alert: Alert) -> int:
 
 
 def sections(found: Iterable[Section | None]) -> tuple[Section, ...]:
-    """Those that there are, in order."""
-    return tuple(each for each in found if each is not None)
+    """Those that there are, in rows without a hole: what fits comes forward, and what is alone is made wider."""
+    left, placed = [each for each in found if each is not None], []
+    while left:
+        row: list[Section] = []
+        free = _COLUMNS
+        while fitting := [each for each in left if each.width <= free]:
+            row.append(fitting[0])
+            left.remove(fitting[0])
+            free -= fitting[0].width
+        wider = max(range(len(row)), key=lambda place: (row[place].kind != "chart", place))
+        row[wider] = replace(row[wider], width=row[wider].width + free)
+        placed += row
+    return tuple(placed)
 
 
 def percent(count: float, of: float) -> str:

@@ -61,10 +61,10 @@ def page(run: Published, title: str, look: Sample) -> Page:
         sections(
             [
                 _lost_by_step(manifest),
-                _classes(manifest),
-                _lengths(manifest),
                 _alike(manifest),
+                _classes(manifest),
                 _leaks(manifest),
+                _lengths(manifest),
                 looks.samples(look),
             ]
         ),
@@ -118,7 +118,7 @@ def _lost_by_step(manifest: dict[str, Any]) -> Section:
         "more": 0,
     }
     cleaned = ", ".join(f"{step} {each:,}" for step, each in manifest["cleaned"].items() if each)
-    return Section("bars", "Where the rows went", body, f"Mended on the way: {cleaned}." if cleaned else "")
+    return Section("bars", "Where the rows went", body, f"Mended on the way: {cleaned}." if cleaned else "", width=2)
 
 
 def _classes(manifest: dict[str, Any]) -> Section | None:

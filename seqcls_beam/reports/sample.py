@@ -53,11 +53,10 @@ class Sample:
 
 
 def sample(runs: list[Published], texts: bool) -> Sample:
-    """Look into versions; without `texts` at scores alone. Parts that are gone are passed over: it is only a look."""
+    """Look into versions; without `texts` at scores and ids alone. Parts that are gone are passed over."""
     found = Sample()
-    read = runs[0].manifest.get("read") or {"text_column": "text", "id_column": "message_id"}
-    text, name = read["text_column"], read["id_column"]
-    wanted = ["label", "labels", "score", "scores", *([text, name] if texts else [])]
+    text, name = text_and_id(runs[0].manifest)
+    wanted = ["label", "labels", "score", "scores", *([text] if texts else []), *([name] if name else [])]
     for at, batch in _batches([uri for run in runs for uri in run.uris("parts")], PIECES, wanted, text):
         names = batch.schema.names
         found.rows += batch.num_rows
@@ -66,6 +65,13 @@ def sample(runs: list[Published], texts: bool) -> Sample:
     if texts:
         found.rejects = rejects([uri for run in runs for uri in run.uris("rejects")])
     return found
+
+
+def text_and_id(manifest: dict[str, Any]) -> tuple[str, str | None]:
+    """The columns of the texts and of the ids, which a table may lack; None where texts are their own ids."""
+    read = manifest.get("read") or {"text_column": "text", "id_column": "message_id"}
+    text, name = read["text_column"], read["id_column"]
+    return text, None if name == text else name
 
 
 def _batches(uris: list[str], pieces: int, columns: list[str], text: str) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -112,7 +118,7 @@ def _add(found: Sample, at: int, batch: pa.RecordBatch, text: str | None, name: 
         of = found.labels.setdefault(label, Label())
         of.rows += len(places)
         of.cells += np.histogram(scores, CELLS, (0.0, 1.0))[0]
-        if text is None:
+        if text is None and name is None:
             continue
         order = np.lexsort((places, scores))
         for kept, ends in ((of.least, order[:_SHOWN]), (of.most, order[::-1][:_SHOWN])):
@@ -144,13 +150,15 @@ def _answers(batch: pa.RecordBatch) -> Iterator[tuple[str, npt.NDArray[np.int64]
             yield label, places, scores[places]
 
 
-def _row(batch: pa.RecordBatch, place: int, score: float, at: int, text: str, name: str | None) -> dict[str, Any]:
-    value = batch[text][place].as_py()
+def _row(
+    batch: pa.RecordBatch, place: int, score: float, at: int, text: str | None, name: str | None
+) -> dict[str, Any]:
+    value = "" if text is None else str(batch[text][place].as_py())
     return {
         "score": score,
         "at": at + place,
-        "text": str(value)[:_CHARACTERS] + ("…" if len(str(value)) > _CHARACTERS else ""),
-        "id": None if name is None or name == text else str(batch[name][place].as_py()),
+        "text": value[:_CHARACTERS] + ("…" if len(value) > _CHARACTERS else ""),
+        "id": None if name is None else str(batch[name][place].as_py()),
     }
 
 

@@ -43,7 +43,11 @@ def write(output: str, which: str = "", texts: bool = True) -> str:
     `which` is a partition, or `day=2026-11-20` of a stream; by default the last there is. Raises `RunError` where
     nothing is published there, `OSError` where it cannot be written.
     """
-    folder = found.look(output)
+    return write_in(found.look(output), which, texts)
+
+
+def write_in(folder: Folder, which: str = "", texts: bool = True) -> str:
+    """`write`, of a folder that was looked into."""
     which = which or last(folder)
     place = _write(folder, which, texts)
     if which:
@@ -104,6 +108,8 @@ def page(folder: Folder, which: str, texts: bool = True) -> str:
     with as_written(storage.without_password(storage.join(folder.uri, VERSIONS, which))):
         if which.startswith(_DAY):
             return html(_day(folder, which.removeprefix(_DAY), texts))
+        if which not in folder.partitions:
+            raise _unknown(folder, which, list(folder.partitions))
         run = found.current(folder, which)
         if run is None:
             raise RunError(f"{which or folder.name} holds nothing: there is nothing to tell of")
@@ -167,7 +173,7 @@ def _day(folder: Folder, day: str, texts: bool) -> Page:
     """The page of a day of a stream: its windows together, measured against the day before it."""
     days = found.days(folder)
     if day not in days:
-        raise RunError(f"{folder.name} has no window of {day}")
+        raise _unknown(folder, f"{_DAY}{day}", [f"{_DAY}{each}" for each in days])
     windows = _windows(folder, days[day])
     earlier = [each for each in sorted(days, reverse=True) if each < day][:1]
     before = _windows(folder, days[earlier[0]]) if earlier else []
@@ -180,6 +186,12 @@ def _day(folder: Folder, day: str, texts: bool) -> Page:
         links=(("all days", f"../{_INDEX}"),),
     )
     return replace(made, command=f"A day of a stream, {len(windows):,} windows")
+
+
+def _unknown(folder: Folder, which: str, names: list[str]) -> RunError:
+    there = sorted(filter(None, names))
+    told = f": it has {there[0]}" + f" … {there[-1]}" * (len(there) > 1) if there else ", and no partitions at all"
+    return RunError(f"{folder.name} holds no {which}{told}")
 
 
 def _windows(folder: Folder, names: list[str]) -> list[Published]:

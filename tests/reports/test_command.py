@@ -42,8 +42,11 @@ def test_it_writes_into_a_store(tmp_path):
     [
         ([], 2, "which folder?"),
         (["{out}/nothing"], 1, "holds nothing that a command published"),
-        (["{out}", "--which=run_date=2026-11-20"], 1, "holds nothing"),
-        (["{out}", "--which=day=2026-11-20"], 1, "has no window of 2026-11-20"),
+        (["{out}", "--which=run_date=2026-11-20"], 1, "no run_date=2026-11-20, and no partitions at all"),
+        (["{out}", "--which=day=2026-11-20"], 1, "holds no day=2026-11-20"),
+        (["{out}", "--which=../.."], 1, "holds no ../.."),
+        (["{out}", "--output=-"], 2, "a page is a file for a browser"),
+        (["s3://user:secret@bucket/out"], 2, "keys in front of a bucket are not read"),
         (["{out}", "--output={out}/labels"], 1, "labels"),
     ],
 )

@@ -129,8 +129,8 @@ def skewed(manifest: dict[str, Any]) -> Alert | None:
         "skew",
         "look",
         upper(f"{', '.join(told)}."),
-        "Of few rows chance does it, and of splits that were given whoever made them: a score on one says less of the "
-        "other. --split=stratified makes them alike.",
+        "A score on one says less of the other. Where the splits were given, whoever made them did it; of few rows "
+        "chance does, and --split=stratified evens them out.",
     )
 
 
