@@ -34,7 +34,7 @@ def labels(manifest: dict[str, Any], moved: list[dict[str, Any]], reference: str
     notes = ["A row may have several labels, or none."] * several
     notes += [f"Before: {reference}."] * bool(before)
     body = {"head": "label", "heads": heads, "rows": made, "more": max(len(in_order) - MOST, 0)}
-    return Section("bars", "Labels", body, " ".join(notes))
+    return Section("bars", "Labels", body, " ".join(notes), 2 if before else 1)
 
 
 def scores(manifest: dict[str, Any]) -> Section | None:
@@ -131,11 +131,11 @@ def drift(run: dict[str, Any], reference: str) -> Section | None:
         of = f" of {each['of']}" if each["of"] is not None else ""
         cells = [f"{each[key]:.4f}" if each[key] is not None else "–" for key in ("value", "bound", "limit")]
         verdict = {"few": "too few rows to say"}.get(each["verdict"], each["verdict"])
-        rows.append([each["measure"].replace("_", " ") + of, *cells, verdict])
+        rows.append([each["measure"].replace("_", " ") + of, verdict, *cells])
     if not rows:
         return None
     heads = [
-        {"name": name, "text": name == "verdict"} for name in ("measure", "value", "by chance", "limit", "verdict")
+        {"name": name, "text": name == "verdict"} for name in ("measure", "verdict", "value", "by chance", "limit")
     ]
     note = f"Beside {reference}. Beyond is what exceeds both the limit and what chance gives."
     return Section("table", "What moved", {"heads": heads, "rows": rows, "more": 0}, note, width=3)

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
+from math import sqrt
 from statistics import median
 from typing import Any
 
+from seqcls_beam.config.compare import DriftOptions
 from seqcls_beam.reports import charts
 from seqcls_beam.reports.alerts.labels import QUIET
-from seqcls_beam.reports.pages import Alert, Figure, Page, Section, percent, rows_of, sorted_alerts
+from seqcls_beam.reports.pages import Alert, Figure, Page, Section, brief, percent, rows_of, sections, sorted_alerts
 
 MOST = 92
 """Nights that are shown: a quarter of a year."""
@@ -72,14 +75,14 @@ def page(title: str, nights: list[Night], all_of: int, what: str = "night") -> P
     ]
     if refused:
         headline.append(Figure("not passed", f"{len(refused):,}", f"{what}s that pipelines.approve refused"))
-    quiet = quiet_nights(nights)
+    quiet, moved = quiet_nights(nights), moved_nights(nights)
     return Page(
         f"{what.capitalize()}s",
         title,
         f"{nights[0].name} to {last.name}" if len(nights) > 1 else last.name,
         tuple(headline),
-        sorted_alerts([_refused(refused, what), _quiet(quiet, what), _gaps(nights, what)]),
-        (_multiples(nights, quiet, what), _table(nights, quiet, what)),
+        sorted_alerts([_refused(refused, what), _quiet(quiet, what), _moved(moved, what), _gaps(nights, what)]),
+        sections([_multiples(nights, quiet, what), _table(nights, quiet, [*moved], what)]),
     )
 
 
@@ -116,9 +119,40 @@ def _quiet(nights: list[Night], what: str) -> Alert | None:
         "quiet",
         "look",
         f"{rows_of(len(nights), f'quiet {what}')}: {_named(nights)}.",
-        "They have no row, or less than half of what the seven before them had in the middle: look whether all of "
-        "their input came.",
+        "No row, or less than half of what the seven before had in the middle: look whether all of the input came.",
     )
+
+
+def _moved(moved: dict[str, str], what: str) -> Alert | None:
+    """Those where the share of a label is far from the one before."""
+    if not moved:
+        return None
+    names = [*moved]
+    told = ", ".join(names[-_NAMED:]) + (f" and {len(names) - _NAMED:,} before" if len(names) > _NAMED else "")
+    return Alert(
+        "moved",
+        "look",
+        f"Labels far from those of the {what} before: {told}.",
+        f"On {names[-1]} {moved[names[-1]]}: either the texts changed or what reads them did; its page says more.",
+    )
+
+
+def moved_nights(nights: list[Night]) -> dict[str, str]:
+    """By name, what label moved most, beyond what `pipelines.compare` allows and three standard errors."""
+    found = {}
+    for pair in pairwise(nights):
+        if not all(each.labelled for each in pair):
+            continue
+        far = []
+        for name in sorted({label for each in pair for label in each.labels}):
+            before, now = shares = [each.labels.get(name, 0) / each.labelled for each in pair]
+            error = sqrt(sum(share * (1 - share) / each.labelled for share, each in zip(shares, pair, strict=True)))
+            if abs(now - before) > max(DriftOptions().max_label_shift, 3 * error):
+                said = f"{brief(name)} went from {percent(before, 1)} to {percent(now, 1)}"
+                far.append((abs(now - before), said))
+        if far:
+            found[pair[1].name] = max(far)[1]
+    return found
 
 
 def _gaps(nights: list[Night], what: str) -> Alert | None:
@@ -171,10 +205,14 @@ def _multiples(nights: list[Night], quiet: list[Night], what: str) -> Section:
     return Section("multiples", "Over time", {"charts": made}, note, width=3)
 
 
-def _table(nights: list[Night], quiet: list[Night], what: str) -> Section:
+def _table(nights: list[Night], quiet: list[Night], moved: list[str], what: str) -> Section:
     made = []
     for each in reversed(nights):
-        said = ["not passed" if each.why else "", "quiet" if each in quiet else ""]
+        said = [
+            "not passed" if each.why else "",
+            "quiet" if each in quiet else "",
+            "labels moved" if each.name in moved else "",
+        ]
         score = "–" if each.score is None else f"{each.score:.3f}"
         cells = [f"{each.rows:,}", percent(each.bad, each.rows), percent(each.cut, each.labelled), score]
         made.append({"name": each.name, "place": each.place, "cells": cells, "said": ", ".join(filter(None, said))})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Severity = Literal["act", "look", "know"]
-_COLUMNS = 3  # of a page on a desk
+_THIRDS = 3  # of a row on a desk
 SEVERITIES: tuple[Severity, ...] = ("act", "look", "know")
 """Do something now; look whether it is as you expect; nothing to do, and yet good to know."""
 
@@ -49,7 +49,7 @@ class Section:
     title: str
     body: dict[str, Any]
     note: str = ""
-    width: int = 1  # columns that it takes where there are several
+    width: int = 1  # thirds of a row that it asks for
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,20 @@ def _pressing(alert: Alert) -> int:
 
 
 def sections(found: Iterable[Section | None]) -> tuple[Section, ...]:
-    """Those that there are, in rows without a hole: what fits comes forward, and what is alone is made wider."""
+    """Those that there are, in rows without a hole: what fits comes forward, and what has room beside it grows.
+
+    They ask for thirds of a row, and get sixths.
+    """
     left, placed = [each for each in found if each is not None], []
     while left:
         row: list[Section] = []
-        free = _COLUMNS
+        free = _THIRDS
         while fitting := [each for each in left if each.width <= free]:
             row.append(fitting[0])
             left.remove(fitting[0])
             free -= fitting[0].width
-        wider = max(range(len(row)), key=lambda place: (row[place].kind != "chart", place))
-        row[wider] = replace(row[wider], width=row[wider].width + free)
-        placed += row
+        more = 2 * free // len(row)  # 4 of one card, 1 of each of two, 0 of a full row, 2 of one that has two thirds
+        placed += [replace(each, width=2 * each.width + more) for each in row]
     return tuple(placed)
 
 

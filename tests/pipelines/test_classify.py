@@ -198,7 +198,7 @@ def test_the_same_run_again_does_nothing(tmp_path, model, corpus, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     run(model, out, f"--input={corpus}/*", "--id_column=id")
     said = capsys.readouterr()
-    assert "already published" in said.err and said.out.count("_report/report.html") == 1
+    assert "already published" in said.err and said.out.count("_report/report.html") == 2
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 

@@ -14,10 +14,13 @@ async function look(browser, job) {
   for (const each of await page.$$('details')) await each.evaluate((node) => { node.open = true; });
   found.over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   found.ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-  found.columns = await page.evaluate(() => {
-    const grid = document.querySelector('.grid');
-    return grid ? getComputedStyle(grid).gridTemplateColumns.split(' ').length : 0;
+  found.columns = await page.$$eval('.card', (all) => {
+    const tops = all.map((each) => Math.round(each.getBoundingClientRect().top));
+    return Math.max(0, ...tops.map((top) => tops.filter((each) => each === top).length));
   });
+  // A word that stands letter beneath letter, in a column without room.
+  found.thin = await page.$$eval('th, td, dd', (all) => all.filter((each) =>
+    each.innerText.length > 4 && each.clientWidth < 45 && each.clientHeight > 90).map((each) => each.innerText.slice(0, 60)));
   found.headline = await page.$$eval('.headline div', (all) => Object.fromEntries(all.map((each) =>
     [each.querySelector('dt').innerText, each.querySelector('dd').firstChild.textContent.trim()])));
   found.scripts = await page.evaluate(() => document.scripts.length);

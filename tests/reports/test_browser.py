@@ -107,9 +107,10 @@ def test_no_page_is_wider_than_what_it_is_looked_at_on(looks):
 
 
 def test_a_desk_has_columns_and_a_phone_one(looks):
-    for (_, width, _, media), found in looks.items():
+    for (name, width, _, media), found in looks.items():
         if media == "screen":
-            assert found["columns"] == (3 if width == 1200 else 1)
+            assert (found["columns"] > 1) == (width == 1200 and name != "index"), (name, width)
+            assert found["thin"] == [], (name, width)
 
 
 def test_it_is_dark_where_the_reader_wants_it_dark(looks):

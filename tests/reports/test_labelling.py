@@ -155,7 +155,7 @@ def test_another_version_is_measured_against_the_one_before(tmp_path):
     found = page(tmp_path)
     assert found.alerts()["drift"] == "act"
     assert found.section("Labels").table()["positive"] == ["1,200", "60.0 %", "40.0 %"]
-    value, *_, verdict = found.section("What moved").table()["label shift of positive"]
+    verdict, value, *_ = found.section("What moved").table()["label shift of positive"]
     assert (float(value), verdict) == (0.2, "beyond")
 
 

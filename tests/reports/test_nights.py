@@ -25,6 +25,12 @@ def read(path: Path) -> Element:
     return parsed(path.read_text())
 
 
+def remarks(table: Element) -> dict[str, str]:
+    """What is said beneath dates."""
+    heads = [(each, each.all("small")) for each in table.all("tbody")[0].all("th")]
+    return {each.text.split()[0]: said[0].text for each, said in heads if said}
+
+
 def test_a_night_has_a_page_and_stands_in_the_index(tmp_path):
     names = nights(tmp_path, [500, 510, 120])
     for name in names:
@@ -35,10 +41,11 @@ def test_a_night_has_a_page_and_stands_in_the_index(tmp_path):
     index = read(tmp_path / "_report" / "index.html")
     assert index.headline()["nights"] == "3" and index.headline()["rows"] == "1,130"
     assert index.alerts() == {"quiet": "look"}
-    table = index.section("Nights").table()
-    assert [(name, cells[0], cells[-1]) for name, cells in table.items()] == [
-        ("2026-11-03", "120", "quiet"), ("2026-11-02", "510", ""), ("2026-11-01", "500", "")
-    ]  # fmt: skip
+    table = index.section("Nights")
+    assert {name: cells[0] for name, cells in table.table().items()} == {
+        "2026-11-03": "120", "2026-11-02": "510", "2026-11-01": "500"
+    }  # fmt: skip
+    assert remarks(table) == {"2026-11-03": "quiet"}
     for link in index.all("a"):
         assert (tmp_path / "_report" / link.attributes["href"]).is_file()
     dots = [each.all("title")[0].text for each in index.section("Over time").all("figure")[0].all("circle")]
@@ -54,7 +61,18 @@ def test_a_gap_and_a_night_that_did_not_pass_are_told(tmp_path):
     index = read(tmp_path / "_report" / "index.html")
     assert index.alerts() == {"refused": "act", "gap": "look"}
     assert "2026-11-02" in index.text and "too many" in index.text
-    assert index.section("Nights").table()["2026-11-03"][-1] == "not passed"
+    assert remarks(index.section("Nights")) == {"2026-11-03": "not passed"}
+
+
+def test_a_label_far_from_the_night_before_is_told_and_chance_is_not(tmp_path):
+    for day, (count, positive) in enumerate([(1000, 0.4), (1000, 0.42), (1000, 0.5), (40, 0.4), (0, 0)], 1):
+        labelling(tmp_path, rows(count, positive), f"run_date=2026-11-{day:02}")
+    writing.write(str(tmp_path))
+    index = read(tmp_path / "_report" / "index.html")
+    (moved,) = [each for each in index.all("li") if each.attributes.get("data-kind") == "moved"]
+    assert "night before: 2026-11-03. " in moved.text
+    assert "On 2026-11-03 positive went from 42.0 % to 50.0 %: " in moved.text
+    assert remarks(index.section("Nights"))["2026-11-03"] == "labels moved"
 
 
 def test_the_page_by_default_is_of_the_last_night(tmp_path):
