@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from seqcls_beam.reports import charts
 from seqcls_beam.reports.pages import Bar, Section, base_name, percent, rows_of
 from seqcls_beam.reports.sample import CELLS, Sample
-from seqcls_beam.schema import LOSSES, REASONS
+from seqcls_beam.schema import LOSSES, PUBSUB, REASONS
 
 _LEFT_OUT = " Texts are left out, as --report_texts=0 asks."
 _MOST_REASONS = 20
@@ -106,6 +108,12 @@ def _samples(found: Sample) -> list[dict[str, Any]]:
         source = each["source"] or ""
         folder = source.removesuffix(base_name(source))
         detail = (each["detail"] or "").replace(folder, "") if "/" in folder else each["detail"] or ""
-        place = f"{base_name(source)} at {each['position'] or 0:,}"
+        at = each["position"] or 0
+        place = f"{base_name(source)} at {_moment(at) if source == PUBSUB else f'{at:,}'}"
         made.append({**each, "detail": detail, "place": place})
     return made
+
+
+def _moment(microseconds: int) -> str:
+    """When a message happened, as people write it."""
+    return str(np.datetime64(microseconds, "us").astype("datetime64[s]")).replace("T", " ") + " UTC"

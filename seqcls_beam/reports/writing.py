@@ -18,7 +18,7 @@ from seqcls_beam.evaluation import document
 from seqcls_beam.reports import classify, evaluate, finetune, found, nights, prepare
 from seqcls_beam.reports.found import Folder
 from seqcls_beam.reports.merging import merged
-from seqcls_beam.reports.pages import Page
+from seqcls_beam.reports.pages import Page, rows_of
 from seqcls_beam.reports.rendering import html
 from seqcls_beam.reports.sample import Sample, rejects, sample
 from seqcls_beam.runs.approval import Approval, approval
@@ -185,7 +185,8 @@ def _day(folder: Folder, day: str, texts: bool) -> Page:
         texts=texts,
         links=(("all days", f"../{_INDEX}"),),
     )
-    return replace(made, command=f"A day of a stream, {len(windows):,} windows")
+    told = tuple(each for each in made.made if each[0] != "version")  # each window has its own
+    return replace(made, command=f"A day of a stream, {rows_of(len(windows), 'window')}", made=told)
 
 
 def _unknown(folder: Folder, which: str, names: list[str]) -> RunError:

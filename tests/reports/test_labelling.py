@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -68,7 +69,30 @@ def test_without_texts_there_is_none_however_it_is_asked(tmp_path):
         found = page(out, texts=texts)
         assert "SECRET" not in found.text and "text 7" not in found.text
         assert found.section("Scores per label").table()["negative"][0] == "180"
+        ids = found.section("Least and most sure texts")
+        assert [each.text for each in ids.all("span", "place")][-3:] == ["r96", "r95", "r94"]
+        assert ids.all("span", "text") == []
     assert "SECRET" in page(tmp_path / "kept").text
+
+
+def test_a_table_without_texts_shows_ids_and_says_how_it_gets_texts(tmp_path):
+    labelling(tmp_path, rows(300), read={"text_column": "review", "id_column": "id"})
+    shown = page(tmp_path).section("Least and most sure texts")
+    assert "--keep_columns=review" in shown.text and "text 7" not in shown.text
+    assert len(shown.all("span", "place")) == 12
+
+
+def test_where_all_was_rejected_the_reasons_say_why(tmp_path):
+    labelling(tmp_path, [], "window=20261120T100000Z", rejected=[("invalid_json", b"{")] * 3, models={}, inputs=[])
+    (part,) = tmp_path.glob("_rejects/*/*.parquet")
+    table = pq.read_table(part)
+    moment = pa.array([1_795_046_400_000_000] * 3)
+    table = table.set_column(0, "source", pa.array(["pubsub"] * 3)).set_column(1, "position", moment)
+    pq.write_table(table, part)
+    found = page(tmp_path)
+    assert found.alerts() == {"nothing": "act", "rejected": "act"}
+    assert "the reasons say what is wrong" in found.text and "--min_rows" not in found.text
+    assert "pubsub at 2026-11-19 00:00:00 UTC" in found.section("Rejected rows").text
 
 
 def test_nothing_from_outside_acts_or_is_a_tag(tmp_path):

@@ -86,14 +86,13 @@ def absent_labels(manifest: dict[str, Any]) -> Alert | None:
 
 def no_rows(manifest: dict[str, Any]) -> Alert | None:
     """Nothing was labelled."""
-    if manifest["rows"]["labeled"]:
+    count = manifest["rows"]
+    if count["labeled"]:
         return None
-    return Alert(
-        "nothing",
-        "act",
-        "No row was labelled.",
-        "Look whether what writes the input did so; --min_rows fails a run that reads fewer rows than it must.",
-    )
+    do = "All were rejected or lost: the reasons say what is wrong with the input, or with how it is read."
+    if not count["in"] and not count.get("lost"):
+        do = "Look whether what writes the input did so; --min_rows fails a run that reads fewer rows than it must."
+    return Alert("nothing", "act", "No row was labelled.", do)
 
 
 def quiet(rows: int, before: list[int]) -> Alert | None:
