@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipelines.command import LOCAL, say
-from pipelines.engines import is_prism
 from pipelines.failures import sentence
 from pipelines.terminal import report as terminal
 from seqcls_beam.runs.run import Run
@@ -29,6 +28,8 @@ def report(run: Run, runner: str) -> None:
 
     Whoever sends a run elsewhere may be anywhere, and writes its page with `pipelines.report`.
     """
+    from pipelines.engines import is_prism  # imports Beam, which those who seal do without
+
     if runner != LOCAL and not is_prism(runner):
         return
     with _warned():

@@ -38,7 +38,9 @@ def rejected(manifest: dict[str, Any]) -> Alert | None:
     reasons = list(rows["rejected_by_reason"].items())
     told = ", ".join(f"{brief(reason)} {each:,}" for reason, each in reasons[:4])
     told += f" and {rows_of(len(reasons) - 4, 'other reason')}" if len(reasons) > 4 else ""
-    hint = cure(dict(reasons[:1])).removeprefix(". ")
+    # What mends it are options of files, which messages have not.
+    hint = "" if "models" in manifest else cure(dict(reasons[:1])).removeprefix(". ")
+    hint += "." * bool(hint)
     return Alert(
         "rejected",
         "act" if share >= REJECTED[1] else "look" if share >= REJECTED[0] else "know",
