@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pipelines.ending import exit_code, planning
 from pipelines.options import parse_folder
 from seqcls_beam.config.approve import ApproveOptions
-from seqcls_beam.config.compare import DriftOptions, TellOptions
+from seqcls_beam.config.compare import DriftOptions
 from seqcls_beam.config.debug import DebugOptions
 
-GROUPS: dict[str, type] = {"approve": ApproveOptions, "drift": DriftOptions, "tell": TellOptions, "debug": DebugOptions}
+GROUPS: dict[str, type] = {"approve": ApproveOptions, "drift": DriftOptions, "debug": DebugOptions}
 
 EPILOG = """\
 a night that was judged is not judged again, whatever became of it, unless --run_date names it; one that passed stays
@@ -35,10 +35,9 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("approve", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options, limits = ApproveOptions(**given["approve"]), DriftOptions(**given["drift"])
-        tell = TellOptions(**given["tell"])
     from pipelines import approving  # takes a second, which --help and wrong usage do without
 
-    return approving.approve(options, limits, tell)
+    return approving.approve(options, limits)
 
 
 if __name__ == "__main__":

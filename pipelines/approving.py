@@ -3,14 +3,14 @@
 import datetime
 from typing import Any
 
-from pipelines.as_json import ensure_json, write_json
+from pipelines import outcome, voice
 from pipelines.command import say
 from pipelines.ending import planning
 from pipelines.options import UsageError
 from pipelines.terminal import compare as terminal
 from seqcls_beam import storage
 from seqcls_beam.config.approve import ApproveOptions
-from seqcls_beam.config.compare import DriftOptions, TellOptions
+from seqcls_beam.config.compare import DriftOptions
 from seqcls_beam.config.dates import parse_dates
 from seqcls_beam.evaluation.judging import (
     Evaluation,
@@ -31,12 +31,12 @@ from seqcls_beam.runs.table import Published, damage, settled
 from seqcls_beam.schema import PARTITION
 
 
-def approve(options: ApproveOptions, limits: DriftOptions, tell: TellOptions) -> int:
+def approve(options: ApproveOptions, limits: DriftOptions) -> int:
     """Judge what is to be judged; the exit code."""
     with planning():
         output = storage.absolute(options.output)
-        if tell.json not in (None, "-") and storage.lies_in(storage.absolute(str(tell.json)), output):
-            raise UsageError(f"--json={tell.json} lies in {options.output}, where only what is published stands")
+        if (file := voice.now.json) not in (None, "-") and storage.lies_in(storage.absolute(str(file)), output):
+            raise UsageError(f"--json={file} lies in {options.output}, where only what is published stands")
         reference = None if options.reference is None else _sample(options.reference, labelling(options.reference))
         evaluations = [evaluation(folder) for folder in options.evaluation]
         known = approval(store_of(output))
@@ -44,7 +44,6 @@ def approve(options: ApproveOptions, limits: DriftOptions, tell: TellOptions) ->
         if options.run_date is not None:
             names = {f"{PARTITION}={date}" for date in parse_dates("run_date", options.run_date)}
         asked = nights(options.output, known, names)
-        ensure_json(tell.json)
     found = []
     while asked:
         night, *asked = asked
@@ -61,12 +60,11 @@ def approve(options: ApproveOptions, limits: DriftOptions, tell: TellOptions) ->
             say(f"{own.name} was replaced by another version while it was judged", 0)
             asked = [*filter(None, [now]), *asked]
             continue
-        _tell(own, beside, judged, aside=tell.json == "-")
+        _tell(own, beside, judged)
         if judged.said and known.passed.get(night.version.partition) == night.version.number:
             say(f"{own.name} passed before, and stays approved", 0)
         found.append({**_told(night, judged), "passed": not judged.said, "recorded": not judged.open})
-    if tell.json is not None:
-        write_json(tell.json, {"format_version": 1, "kind": "approve", "nights": found})
+    outcome.add(format_version=1, kind="approve", nights=found)
     return _end(options.output, known, [each for each in found if each["why"]], judged=bool(found))
 
 
@@ -93,7 +91,7 @@ def _judged(
     return own, beside, judged
 
 
-def _tell(night: Sample, reference: Sample | None, found: Judgement, aside: bool) -> None:
+def _tell(night: Sample, reference: Sample | None, found: Judgement) -> None:
     """Say what was found of a night; where it did not pass, with the numbers that it was compared by."""
     rows = night.rows
     if not rows["in"] and not found.said:
@@ -104,7 +102,7 @@ def _tell(night: Sample, reference: Sample | None, found: Judgement, aside: bool
     verdict = "is not judged yet" if found.open else "did not pass" if found.why else "passed"
     say(f"{night.name} {verdict}: {rows['in']:,} rows, {bad:.2%} rejected or lost, {beside}", 0)
     if found.why and found.comparison is not None:
-        terminal.compared(found.comparison, aside)
+        terminal.compared(found.comparison)
     for why in found.said:
         say(why, 3)
 

@@ -7,8 +7,10 @@ python -m pipelines.clean OUT --before=2026-01-01 --remove
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from pipelines.command import say
+from pipelines import outcome
+from pipelines.command import say, warn
 from pipelines.ending import exit_code, planning
 from pipelines.options import parse_folder
 from pipelines.terminal.standard import ensure_shown
@@ -43,6 +45,7 @@ def _main(argv: list[str]) -> int:
     if not found:
         return say("nothing to clean: versions name all that is there", 0)
     terminal.listed(found)
+    outcome.add(leftovers=[asdict(each) for each in found])
     removable = [each for each in found if each.removable]
     if not options.remove:
         ensure_shown()
@@ -53,7 +56,8 @@ def _main(argv: list[str]) -> int:
     for each, why in terminal.watching(cleaning.remove(options.output, found), len(removable)):
         if why is not None:
             stayed += 1
-            say(f"{each.name} stays: {why}", 0)
+            warn(f"{each.name} stays: {why}")
+    outcome.add(removed=len(removable) - stayed)
     say(f"removed {len(removable) - stayed:,} of {len(removable):,}", 0)
     return 1 if stayed else 0
 

@@ -3,14 +3,15 @@
 Imported before a command knows what it is asked, so it imports nothing that takes long.
 """
 
+import logging
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib import metadata
 from typing import Any
 
+from pipelines import outcome, voice
 from pipelines.called import as_called
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
@@ -36,9 +37,19 @@ of them failed), 2 wrong usage, 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIG
 
 
 def say(message: str, code: int) -> int:
-    """One sentence to the user; the exit code, for `return say(…)`."""
-    print(f"seqcls_beam: {as_called(_harmless(message))}", file=sys.stderr, flush=True)
+    """One sentence to the user; the exit code, for `return say(…)`. With another code than 0 it is why that is so."""
+    message = as_called(_harmless(message))
+    if code:
+        outcome.failed(message)
+    voice.utter(message, logging.ERROR if code else logging.INFO)
     return code
+
+
+def warn(message: str) -> None:
+    """One sentence to the user that deserves a look, and ends nothing."""
+    message = as_called(_harmless(message))
+    outcome.warned(message.removeprefix("warning: "))
+    voice.utter(message, logging.WARNING)
 
 
 def say_once(message: str, code: int) -> int:

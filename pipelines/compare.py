@@ -9,16 +9,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines import outcome
 from pipelines.called import as_called
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
-from pipelines.options import UsageError, parser
+from pipelines.options import UsageError, parse_beside, parser
 from pipelines.terminal.standard import ensure_shown
-from seqcls_beam.config.compare import DriftOptions, TellOptions
+from seqcls_beam.config.compare import DriftOptions
 from seqcls_beam.config.debug import DebugOptions
-from seqcls_beam.config.option import option_fields
 
-GROUPS: dict[str, type] = {"drift": DriftOptions, "tell": TellOptions, "debug": DebugOptions}
+GROUPS: dict[str, type] = {"drift": DriftOptions, "debug": DebugOptions}
 
 EPILOG = """\
 a change is beyond its limit where it is larger than the limit and than chance makes it once in a thousand times: the
@@ -38,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     with planning():
         names, given = _given(argv)
-        limits, tell = DriftOptions(**given["drift"]), TellOptions(**given["tell"])
+        limits = DriftOptions(**given["drift"])
     # This takes a second to import, and --help and wrong usage do without it.
-    from pipelines.as_json import ensure_json, write_json
     from pipelines.terminal import compare as terminal
     from seqcls_beam import storage
     from seqcls_beam.evaluation.comparison import compared, failures
@@ -49,13 +48,10 @@ def _main(argv: list[str]) -> int:
 
     with planning():
         first, *others = storage.each(lambda name: sample(storage.without_password(name), labelling(name)), names)
-        ensure_json(tell.json)
     found = compared(first, others, limits)
-    if tell.json is not None:
-        write_json(tell.json, found)
-    terminal.compared(found, aside=tell.json == "-")
-    if tell.json in (None, "-"):
-        ensure_shown()
+    outcome.add(**found)
+    terminal.compared(found)
+    ensure_shown()
     for run in found["runs"]:
         for why in failures(run):
             say(why, 3)
@@ -74,13 +70,10 @@ def _given(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
         + ", where it has no partitions or one; a folder of labels such as OUT/labels/run_date=2026-11-20; or a "
         "manifest, OUT/_versions/…/00000001.json. The first is what the others are compared with",
     )
-    parsed = made.parse_intermixed_args(argv)  # so that options may stand between runs
-    if len(parsed.runs) < 2:
-        raise UsageError(f"{len(parsed.runs)} runs are named, and two are needed at least: {made.usage}")
-    return parsed.runs, {
-        name: {each.name: value for each in option_fields(group) if (value := getattr(parsed, each.name)) is not None}
-        for name, group in GROUPS.items()
-    }
+    names, given = parse_beside(made, argv, GROUPS, "runs")
+    if len(names) < 2:
+        raise UsageError(f"{len(names)} runs are named, and two are needed at least: {made.usage}")
+    return names, given
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipelines import failures, interrupts
+from pipelines import failures, interrupts, outcome, voice
 from pipelines.command import GoesOn, say
 from pipelines.terminal import discreet, standard
 from seqcls_beam import storage
@@ -53,20 +53,24 @@ def exit_code(
 
     `after` is what a command that somebody ended says of starting it again.
     """
-    with standard.lenient(), interrupts.heeded(), failures.debugging(_wants_debug(argv)):
+    with standard.lenient(), interrupts.heeded(), voice.speaking(argv) as alone:
         discreet.install()
         failures.log_to_stderr()
+        if alone:
+            outcome.begin()
         before = standard.lost()
         try:
             with interrupts.raising():  # no more than that: what is said of an end is said to its end
                 code = command(argv)
+            if alone:
+                code = _document(code)
             if (why := standard.lost()) and why != before:
                 say(f"the standard output takes nothing more ({why}); what was published stays published", code)
         except SystemExit:  # of --help and --version
             standard.lost()
             raise
         except GoesOn as end:
-            code = say(*end.args)
+            code = _document(say(*end.args)) if alone else say(*end.args)
         except BaseException as error:
             number = interrupts.asked()
             if number is not None or isinstance(error, KeyboardInterrupt):
@@ -76,8 +80,28 @@ def exit_code(
                 code = _told(error, tell)
             else:
                 raise
+            if alone:
+                code = _document(code)
     interrupts.over(code)
     return code
+
+
+def _document(code: int) -> int:
+    """Write what became of the command where a program reads it; the exit code."""
+    file = voice.now.json
+    if file is None or (file != "-" and code == 2):  # the name of the file may be what is wrong
+        return code
+    from pipelines.as_json import write_json  # brings Arrow, and most calls do without it
+
+    try:
+        write_json(file, outcome.document(code))
+    except OSError as error:
+        return say(_of_system(error), code or 1)
+    why = standard.lost() if file == "-" and code in (0, 3) and not outcome.is_kept() else None
+    return say(_NOT_SHOWN.format(why), 1) if why else code
+
+
+_NOT_SHOWN = "the standard output takes nothing more ({}), and what was found stands nowhere else"
 
 
 def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
@@ -92,7 +116,7 @@ def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
     if isinstance(error, (RunError, storage.StoreError)):
         return tell(str(error), 1)
     if isinstance(error, standard.NotShown):
-        return say(f"the standard output takes nothing more ({error}), and what was found stands nowhere else", 1)
+        return say(_NOT_SHOWN.format(error), 1)
     if isinstance(error, OSError) and error.errno is not None:
         return say(_of_system(error), 1)
     return say(failures.fault(error), 1)
@@ -100,8 +124,3 @@ def _told(error: Exception, tell: Callable[[str, int], int]) -> int:
 
 def _of_system(error: OSError) -> str:
     return storage.without_secrets(failures.of_system(error))
-
-
-def _wants_debug(argv: list[str]) -> bool:
-    """Asked before the flags are read, which may be what is wrong."""
-    return any(word.lower() in ("--debug", "--debug=true") for word in argv)

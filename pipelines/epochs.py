@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.command import say
+from pipelines import outcome
+from pipelines.command import say, warn
 from pipelines.engines import is_prism
 from pipelines.failures import explained, sentence
 from pipelines.prism import prism_of_its_own
@@ -26,10 +28,12 @@ from pipelines.sealer import Sealer
 from pipelines.stream_graph import Stream, begin, build
 from pipelines.terminal import stream as terminal
 from pipelines.terminal.signals import asking_to_end
+from seqcls_beam import storage
 from seqcls_beam.reading import clients
 from seqcls_beam.reading.subscription import Subscription
 from seqcls_beam.runs import flow as flows
 from seqcls_beam.runs import publisher
+from seqcls_beam.runs.flow import Flow
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.transforms.overlap import forget_model
 from seqcls_beam.transforms.stream import prompt_bundles
@@ -82,6 +86,7 @@ class Epochs:
                     seals.last()
             finally:
                 terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
+                outcome.add(stream=_facts(self._flow, self._acknowledged, self._stream.output))
             seals.report()
         if self._failure is not None:
             raise self._failure
@@ -129,12 +134,12 @@ class Epochs:
                 if self._flow.stopping.is_set() or failures == _FAILURES:
                     _trace(error)
                 if self._flow.stopping.is_set():
-                    say(f"the messages in hand are not acknowledged, and come again: {why}", 0)
+                    warn(f"the messages in hand are not acknowledged, and come again: {why}")
                     return
                 if failures == _FAILURES:
                     raise RunError(f"{failures} tries in a row labelled no message: {why}") from error
                 pause = 2.0 ** (failures - 1)
-                say(f"nothing of this is acknowledged, and it is tried again in {pause:.0f} s: {why}", 0)
+                warn(f"nothing of this is acknowledged, and it is tried again in {pause:.0f} s: {why}")
                 self._flow.stopping.wait(pause)
 
     def _epoch(self) -> None:
@@ -181,8 +186,21 @@ class Epochs:
                 elif end.until_idle is not None and 0 < silence >= end.until_idle:
                     self._stop(f"no message came for {end.until_idle:g} s")
             if not warned and flow.rows >= _ENOUGH_TO_JUDGE and flow.rejected > limit * flow.rows:
-                say(f"{flow.rejected:,} of {flow.rows:,} messages were rejected, more than --max_rejected={limit:g}", 0)
+                warn(f"{flow.rejected:,} of {flow.rows:,} messages were rejected, more than --max_rejected={limit:g}")
                 warned = True
+
+
+def _facts(flow: Flow, acknowledged: int, output: str) -> dict[str, Any]:
+    """What programs are told of a stream."""
+    return {
+        "output": storage.without_password(output),
+        "labeled": flow.rows - flow.rejected,
+        "rejected": flow.rejected,
+        "duplicates": flow.duplicates,
+        "acknowledged": acknowledged,
+        "windows_sealed": flow.sealed,
+        "windows_open": len(flow.open),
+    }
 
 
 def _trace(error: Exception) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-from pipelines import dataflow, engines, interrupts
-from pipelines.command import LOCAL, flags, say, versions
+from pipelines import dataflow, engines, interrupts, outcome, voice
+from pipelines.command import LOCAL, flags, say, versions, warn
 from pipelines.ending import planning
 from pipelines.failures import explained
 from pipelines.interrupts import noted
-from pipelines.options import UsageError, name_runner
-from pipelines.options import beam_options as of_beam
+from pipelines.options import UsageError
 from pipelines.publishing import already_published, publish
+from pipelines.runners import beam_options as of_beam
+from pipelines.runners import name_runner
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import evaluate as terminal
@@ -68,6 +69,7 @@ def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: li
         units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
         one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
     found = _launch(job, engine)
+    outcome.add(evaluation=found)
     with noted():
         return _judged(found, wish)
 
@@ -84,20 +86,22 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
         if already_published(run, _show):
             return document.published(run)
         document.begin(run)
+        voice.speak_of(run.run_id)
     facts = _facts(job, engine.runner)
     say(terminal.begun(job), 0)
     for remark in job.remarks:
-        say(remark, 0)
+        warn(remark)
     evidence = _run(job, engine, output)
     evidence.account.reject(job.rejected)
     refuse(evidence, job)
     if doubts := doubt(evidence, config):
-        say(f"warning: {doubts}", 0)
+        warn(f"warning: {doubts}")
     found = document.assemble(job, evidence, facts)
     if run is not None:
         from seqcls_beam.reports.evaluate import document as page
 
         publish(run, partial(document.write, run, found, page))
+        outcome.append("runs", run_id=run.run_id, output=storage.without_password(run.output))
     with noted():
         terminal.summary(found, output)
         if output is None:
@@ -115,7 +119,7 @@ def _judged(found: dict[str, Any], wish: promotion.Promotion | None) -> int:
     for gate in failed:
         say(gates.sentence(gate), 3)
     for doubtful in filter(None, [gates.unsure(gate) for gate in found["gates"] if gate["passed"]]):
-        say(f"warning: {doubtful}", 0)
+        warn(f"warning: {doubtful}")
     if failed or wish is None:
         return 3 if failed else 0
     done, said = promotion.carry_out(wish)

@@ -5,11 +5,9 @@ import errno
 import logging
 import os
 import re
-import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from pipelines import voice
 from pipelines.terminal import discreet
 from seqcls_beam import storage
 
@@ -50,27 +48,16 @@ _DO = {
 
 _LONGEST = 600
 _TRACEBACK = "Traceback (most recent call last)"
-_WORKER = re.compile(r'message: ("(?:[^"\\]|\\.)*").*log_location: "[^"]*/(?:seqcls_beam|pipelines)/')
-"""A log entry of a worker in a process of its own, of this program's."""
-
-_debug = False
-
-
-@contextmanager
-def debugging(wanted: bool) -> Iterator[None]:
-    """Whether tracebacks are shown until the block ends."""
-    global _debug
-    before, _debug = _debug, wanted or _debug
-    try:
-        yield
-    finally:
-        _debug = before
+_OF_WORKER = re.compile(r'message: ("(?:[^"\\]|\\.)*")')
+"""A log entry of a worker in a process of its own."""
+_WORKER = re.compile(_OF_WORKER.pattern + r'.*log_location: "[^"]*/(?:seqcls_beam|pipelines)/')
+"""One of this program's."""
 
 
 def show(error: BaseException) -> None:
     """Show where an error came from, where somebody wants to know."""
-    if _debug:
-        print(discreet.hidden("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    if voice.now.debug:
+        voice.news(discreet.hidden("".join(traceback.format_exception(error))).rstrip("\n"), logging.ERROR)
 
 
 def log_to_stderr() -> None:
@@ -90,12 +77,16 @@ class _Ours(logging.Formatter):
     """What this program warns of looks like all that it says."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if not _is_worker(record):
-            text = text if _debug else _without_traceback(text)
-            return f"seqcls_beam: {text}" if record.name.startswith("seqcls_beam") else f"{record.name}: {text}"
-        found = _WORKER.search(text)
-        return f"seqcls_beam: {ast.literal_eval(found[1])}" if found else text
+        text, name = super().format(record), record.name
+        if _is_worker(record):
+            found = _OF_WORKER.search(text)
+            text, ours = (ast.literal_eval(found[1]), _WORKER.search(text) is not None) if found else (text, False)
+            name = "seqcls_beam" if ours else "apache_beam.worker"
+        elif not voice.now.debug:
+            text = _without_traceback(text)
+        if voice.now.log_json:
+            return voice.entry(text, record.levelno, name, record.created)
+        return f"seqcls_beam: {text}" if name.startswith("seqcls_beam") else f"{name}: {text}"
 
 
 def _without_traceback(text: str) -> str:
@@ -113,7 +104,9 @@ def _is_worker(record: logging.LogRecord) -> bool:
 
 def _is_of_use(record: logging.LogRecord) -> bool:
     """Whether a record is news: of a failure that Beam logs, who started what failed tells."""
-    if _debug:
+    if record.levelno < voice.now.least:
+        return False
+    if voice.now.debug or voice.now.log_level in ("DEBUG", "INFO"):
         return True
     if not record.name.startswith("apache_beam."):
         return True

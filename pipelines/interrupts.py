@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
+from pipelines import voice
+
 _DEFAULTS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
@@ -157,7 +159,7 @@ def _interrupt(number: int) -> NoReturn:
 
 def _end_at_once(number: int, _: object) -> None:
     with suppress(OSError):
-        os.write(2, f"seqcls_beam: {signal.Signals(number).name} came: ended at once\n".encode())
+        os.write(2, f"{voice.line(f'{signal.Signals(number).name} came: ended at once', logging.ERROR)}\n".encode())
     _clear()
     os._exit(128 + number)
 

@@ -11,15 +11,16 @@ import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines import dataflow, engines, interrupts, streaming, submitted
-from pipelines.command import flags, say, versions
+from pipelines.command import flags, say, versions, warn
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import noted
-from pipelines.options import UsageError, name_runner
-from pipelines.options import beam_options as of_beam
+from pipelines.options import UsageError
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
 from pipelines.publishing import already_published, finish
 from pipelines.reporting import report, with_page
+from pipelines.runners import beam_options as of_beam
+from pipelines.runners import name_runner
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
@@ -115,7 +116,7 @@ def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
 def _nothing_new(job: Job, runner: str) -> int:
     """Publish a version without rows for a date that has none; the exit code."""
     for remark in job.remarks:
-        say(remark, 0)
+        warn(remark)
     say("nothing new to label: earlier runs under --output cover every file that --input finds", 0)
     # What says that rows were taken away says of which files, and these stay covered.
     if (now := publication.current(job.run)) is not None:
@@ -195,9 +196,9 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
         begin(job.run, units, _facts(job, runner, len(units)))
         publication.ensure_open(job.run)
         for remark in job.remarks:
-            say(remark, 0)
+            warn(remark)
         for share in terminal.shares(job, units, workers(beam_options)):
-            say(share, 0)
+            warn(share)
         tell_of_idle(runner, beam_options, len(units))
         say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
 

@@ -6,22 +6,24 @@ The only place that knows argparse. Every flag is a field of `seqcls_beam.config
 import argparse
 import dataclasses
 import difflib
+import logging
 import os
 import re
-import sys
 import textwrap
 import types
 from collections.abc import Sequence
-from pydoc import locate
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
+from pipelines import outcome, settings, voice
 from pipelines.called import as_called
 from pipelines.wrapping import wrapped
+from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
+from seqcls_beam.config.screen import COMMON, FileOptions, ScreenOptions
 from seqcls_beam.version import __version__
 
 if TYPE_CHECKING:
-    from apache_beam.options.pipeline_options import PipelineOptions
+    pass
 
 
 class UsageError(ValueError):
@@ -53,9 +55,10 @@ def parser(
     `instead` has other defaults of this command, by the field's name.
     """
     program = as_called(f"python -m {program}")
-    defaults = {
-        each: instead.get(each.name, each.default) for group in groups.values() for each in option_fields(group)
-    }
+    outcome.of(program.removeprefix("python -m pipelines.").removeprefix("seqcls-beam "))
+    groups = {**groups, **COMMON}
+    fields = [each for group in groups.values() for each in option_fields(group)]
+    defaults = {each: instead.get(each.name, each.default) for each in fields}
     needed = [each for each, default in defaults.items() if default is dataclasses.MISSING and _is_often(each)]
     made = _Parser(
         prog=program,
@@ -117,25 +120,28 @@ def parse(
     Raises `UsageError` for an unknown flag or a value of the wrong kind. Only where there are words of Beam's it is
     asked, which takes seconds.
     """
+    argv = _with_file(made, argv, groups, beam=True)
     parsed, rest = made.parse_known_args(_plain(argv, groups))
-    return _given(parsed, groups), _known_to_beam(rest, made) if rest else []
-
-
-def beam_options(words: list[str]) -> "PipelineOptions":
-    """Beam's options, of the words that `parse` leaves."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    return PipelineOptions(words)
+    words = _known_to_beam(rest, made) if rest else []
+    return _settled(parsed, groups, words), words
 
 
 def parse_alone(
     made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type]
 ) -> dict[str, dict[str, Any]]:
     """As `parse`, for a command that runs no pipeline and so takes none of Beam's options."""
-    parsed, rest = made.parse_known_args(_plain(argv, groups))
+    parsed, rest = made.parse_known_args(_plain(_with_file(made, argv, groups), groups))
     if rest:
         raise UsageError(_unknown(rest, made))
-    return _given(parsed, groups)
+    return _settled(parsed, groups)
+
+
+def parse_beside(
+    made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type], name: str
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """As `parse_alone`, for a command with words that are no options, which may stand between these: `name` of them."""
+    parsed = made.parse_intermixed_args(_plain(_with_file(made, argv, groups), groups))
+    return getattr(parsed, name), _settled(parsed, groups)
 
 
 def parse_folder(
@@ -153,7 +159,8 @@ def parse_folder(
 
 def _plain(argv: Sequence[str], groups: dict[str, type]) -> list[str]:
     """argv with `--flag=true` and `--flag=false` as `--flag` and nothing: templates of Dataflow give each a value."""
-    switches = {f"--{flag(each)}" for group in groups.values() for each in option_fields(group) if each.type is bool}
+    fields = [each for group in (groups | COMMON).values() for each in option_fields(group)]
+    switches = {f"--{flag(each)}" for each in fields if each.type is bool}
     plain = []
     for word in argv:
         name, _, value = word.partition("=")
@@ -162,6 +169,71 @@ def _plain(argv: Sequence[str], groups: dict[str, type]) -> list[str]:
         elif value.lower() == "true":
             plain.append(name)
     return plain
+
+
+def _with_file(
+    made: argparse.ArgumentParser, argv: Sequence[str], groups: dict[str, type], beam: bool = False
+) -> list[str]:
+    """argv behind the words of the file that its --config names, without those flags that stand in argv, too."""
+    plain = _plain(argv, groups)
+    parsed, _ = made.parse_known_args(plain)
+    if parsed.config is None:
+        return plain
+    fields = [each for group in (groups | COMMON).values() for each in option_fields(group)]
+    ours = {flag(each): each for each in fields if not each.metadata["positional"] and each.name not in _NO_KEYS}
+    said = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
+    words, others = [], []
+    for key, value in settings.read(parsed.config).items():
+        option = ours.get(key)
+        found = settings.words(parsed.config, key, value, option)
+        if option is None:
+            others.append(key)
+        if key not in said:
+            words += found
+    if others:
+        parsers = (made, _parser_of_beam()) if beam else (made,)
+        known = {word for each in parsers for action in each._actions for word in action.option_strings}
+        for key in others:
+            if key in _NO_KEYS:
+                raise UsageError(f"{settings.named(parsed.config)}: {key} stands on a command line alone")
+            if f"--{key}" not in known:
+                raise UsageError(f"{settings.named(parsed.config)}: {_unknown([f'--{key}'], *parsers)}")
+    return [*words, *plain]
+
+
+_NO_KEYS = ("config", "save_config", "help", "version")
+"""Flags that stand on a command line alone."""
+
+
+def _settled(
+    parsed: argparse.Namespace, groups: dict[str, type], words: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """What is given of the groups, once the command speaks as it is told, and its options are kept if they are to be.
+
+    Raises `OSError` where a file cannot be written.
+    """
+    common = _given(parsed, COMMON)
+    ScreenOptions(**common["screen"])
+    FileOptions(**common["files"])
+    voice.speak(voice.Voice(**common["screen"], debug=bool(getattr(parsed, "debug", False))))
+    if voice.now.json is not None and voice.now.json != "-":
+        from pipelines.as_json import ensure_json  # brings Arrow
+
+        ensure_json(voice.now.json)
+    if parsed.save_config is not None:
+        given = {
+            flag(each): getattr(parsed, each.name)
+            for group in (groups | COMMON).values()
+            for each in option_fields(group)
+            if not each.metadata["positional"] and each.name not in _NO_KEYS
+        }
+        said = {name: value for name, value in given.items() if value is not None} | settings.of_words(words)
+        for name in settings.write(parsed.save_config, outcome.command(), said.items()):
+            file = storage.without_password(parsed.save_config)
+            message = f"--{name} is left out of --save_config={file}: it holds a secret"
+            outcome.warned(message)
+            voice.utter(message, logging.WARNING)
+    return _given(parsed, groups)
 
 
 def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dict[str, Any]]:
@@ -173,38 +245,6 @@ def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dic
         }
         for name, group in groups.items()
     }
-
-
-def name_runner(options: "PipelineOptions") -> str:
-    """Put the engine that is meant by DirectRunner by its name, and return the engine's name.
-
-    Beam's own DirectRunner tries to download a binary and silently runs another engine where it cannot.
-    Raises `UsageError` for a runner that loses data, and for one that there is not.
-    """
-    from apache_beam.options.pipeline_options import StandardOptions  # takes a second, and some commands need no Beam
-
-    standard = options.view_as(StandardOptions)
-    runner = standard.runner or "DirectRunner"
-    if "dask" in runner.lower():
-        raise UsageError(
-            f"--runner={runner}: Beam's Dask runner reports success and writes nothing; use DirectRunner, a portable "
-            "runner or DataflowRunner"
-        )
-    known = {name.lower() for name in StandardOptions.KNOWN_RUNNER_NAMES}
-    if not ({runner.lower(), f"{runner.lower()}runner"} & known or ("." in runner and _is_runner(locate(runner)))):
-        raise UsageError(
-            f"--runner={runner}: Beam has no such runner; it has {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}"
-        )
-    if runner in ("DirectRunner", "SwitchingDirectRunner"):
-        runner = "FnApiRunner"
-    standard.runner = runner
-    return str(runner)
-
-
-def _is_runner(found: Any) -> bool:
-    from apache_beam.runners.runner import PipelineRunner  # as above
-
-    return isinstance(found, type) and issubclass(found, PipelineRunner)
 
 
 def _unknown(words: Sequence[str], *parsers: argparse.ArgumentParser) -> str:
@@ -222,8 +262,8 @@ def _unknown(words: Sequence[str], *parsers: argparse.ArgumentParser) -> str:
     return f"unknown flag {' '.join(words)}{whose}{meant}"
 
 
-def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
-    """Words that Beam knows. Beam itself only warns of a flag it does not know, and goes on without it."""
+def _parser_of_beam() -> argparse.ArgumentParser:
+    """What reads all flags that Beam has."""
     from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
     import pipelines.flink_flags  # noqa: F401 - Beam finds them by their class
@@ -235,12 +275,16 @@ def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
     known = Strict(allow_abbrev=False)
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(known)
+    return known
+
+
+def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
+    """Words that Beam knows. Beam itself only warns of a flag it does not know, and goes on without it."""
+    known = _parser_of_beam()
     read, unknown = known.parse_known_args(rest)
     if unknown and read.template_location and "SEQCLS_BEAM_COMMAND" in os.environ:
         # Called by the launcher of a template, which adds flags of its own, and checks those of its users itself.
-        print(
-            f"seqcls_beam: left out, since neither this command nor Beam has it: {' '.join(unknown)}", file=sys.stderr
-        )
+        voice.utter(f"left out, since neither this command nor Beam has it: {' '.join(unknown)}", logging.WARNING)
         return [word for word in rest if word not in unknown]
     if unknown:
         raise UsageError(_unknown(unknown, made, known))

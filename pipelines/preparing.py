@@ -9,12 +9,12 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines import dataflow, engines, submitted
-from pipelines.command import flags, say, versions
+from pipelines.command import flags, say, versions, warn
 from pipelines.ending import planning
-from pipelines.options import beam_options as of_beam
-from pipelines.options import name_runner
 from pipelines.publishing import already_published, finish
 from pipelines.reporting import with_page
+from pipelines.runners import beam_options as of_beam
+from pipelines.runners import name_runner
 from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
@@ -57,7 +57,7 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
 
     def start() -> None:
         for remark in job.remarks:
-            say(remark, 0)
+            warn(remark)
         tell_of_idle(engine.runner, engine.options, len(units))
         say(terminal.begun(job, size, begin(job, units, _facts(job, engine.runner))), 0)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from pipelines import outcome, voice
 from pipelines.command import GoesOn, say
 from pipelines.failures import explained
 from pipelines.interrupts import asked, noted
@@ -36,7 +37,10 @@ def already_published(run: Run, summary: Callable[[Run, dict[str, Any]], None]) 
     if wrong is None:
         uri = storage.join(run.output, now.version.name)
         with noted(), as_written(uri):
-            summary(run, checked(now.manifest, uri))
+            manifest = checked(now.manifest, uri)
+            _note(run, now.version.number, manifest, already_published=True)
+            summary(run, manifest)
+        voice.speak_of(run.run_id)
         say(f"already published: {run.output} holds exactly this run; nothing to do", 0)
         return True
     if not run.overwrite:
@@ -56,6 +60,7 @@ def finish(
     What works `elsewhere` may go on without this command, however that ends.
     """
     before = False
+    voice.speak_of(run.run_id)
     try:
         begin()
         before = is_elsewhere(run.attempt)
@@ -105,4 +110,22 @@ def _told(run: Run) -> dict[str, Any]:
         raise RunError(f"the job ended, but {run.output} does not hold it; see the runner's log")
     if now is not None and now.version.run_id != run.run_id:
         say(f"published as version {mine.version.number}, and replaced since by run {short(now.version.run_id)}", 0)
+    _note(run, mine.version.number, mine.manifest, already_published=False)
     return mine.manifest
+
+
+_FACTS = ("rows", "label_counts", "truncated_rows", "splits", "leaks", "scores", "best", "steps")
+
+
+def _note(run: Run, version: int, manifest: dict[str, Any], already_published: bool) -> None:
+    """What programs are told of a run."""
+    facts = {name: manifest[name] for name in _FACTS if name in manifest}
+    outcome.append(
+        "runs",
+        run_id=run.run_id,
+        output=storage.without_password(run.output),
+        partition=run.partition,
+        version=version,
+        already_published=already_published,
+        **facts,
+    )

@@ -8,6 +8,7 @@ python -m pipelines.report gs://bucket/labelled --output=report.html
 import sys
 from collections.abc import Sequence
 
+from pipelines import outcome
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.options import parse_folder
@@ -44,7 +45,7 @@ def _main(argv: list[str]) -> int:
     else:
         place = storage.absolute(options.page)
         storage.put(place, writing.page(folder, options.which or writing.last(folder), texts).encode())
-    terminal.written(place)
+    outcome.add(report=terminal.written(place))
     return say("open it in a browser; it needs nothing beside it", 0)
 
 

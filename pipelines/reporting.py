@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.command import LOCAL, say
+from pipelines import outcome
+from pipelines.command import LOCAL, warn
 from pipelines.failures import sentence
 from pipelines.terminal import report as terminal
 from seqcls_beam.runs.run import Run
@@ -36,7 +37,7 @@ def report(run: Run, runner: str) -> None:
         from seqcls_beam.reports import writing  # takes part of a second, and only runs that were made need it
 
         there = writing.there(run.output, run.partition, run.run_id)
-        terminal.written(there or writing.write(run.output, run.partition))
+        outcome.last("runs", report=terminal.written(there or writing.write(run.output, run.partition)))
 
 
 def report_days(output: str, windows: set[str], texts: bool, tell: bool = True) -> None:
@@ -48,7 +49,7 @@ def report_days(output: str, windows: set[str], texts: bool, tell: bool = True) 
 
         place = writing.write_days(output, windows, texts)
         if tell:
-            terminal.written(place)
+            outcome.add(report=terminal.written(place))
 
 
 @contextmanager
@@ -56,4 +57,4 @@ def _warned() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        say(f"warning: no report was written: {sentence(error)}", 0)
+        warn(f"warning: no report was written: {sentence(error)}")

@@ -6,7 +6,9 @@ python -m pipelines.seal OUT --until=2026-11-20T10:00:00Z
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from pipelines import outcome
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
@@ -44,6 +46,7 @@ def _main(argv: list[str]) -> int:
     try:
         for each in terminal.watching(seal(options.output, options.until_microseconds), len(windows)):
             done.append(each)
+            outcome.append("windows", **asdict(each))
             terminal.told(each)
     except OSError as error:
         terminal.summed(done)

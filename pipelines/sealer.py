@@ -4,7 +4,7 @@ import shlex
 import threading
 import time
 
-from pipelines.command import say
+from pipelines.command import say, warn
 from pipelines.failures import sentence
 from pipelines.reporting import report_days
 from seqcls_beam import storage
@@ -102,4 +102,4 @@ class Sealer:
     def _tell(self, what: str, fault: str) -> None:
         if self._told.get(what) != fault:
             self._told[what] = fault
-            say(f"{what} could not be sealed, which is tried again: {fault}", 0)
+            warn(f"{what} could not be sealed, which is tried again: {fault}")

@@ -6,7 +6,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines import dataflow
-from pipelines.command import say
+from pipelines.command import warn
 from pipelines.terminal import stream as terminal
 from seqcls_beam.config.stream import StreamConfig
 from seqcls_beam.model.checkpoints import Checkpoint
@@ -67,4 +67,4 @@ def begin(stream: Stream, topic: str | None) -> None:
                 "again, without an end; name another topic"
             )
     if not prepare(stream.output, stream.config.windows.window, stream.columns, topic, source):
-        say(terminal.unknown(source.subscription, topic, stream.output), 0)
+        warn(terminal.unknown(source.subscription, topic, stream.output))

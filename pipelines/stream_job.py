@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from pipelines.command import say
+from pipelines.command import say, warn
 from pipelines.engines import is_flink_cluster
 from pipelines.failures import sentence
 from pipelines.flink_jobs import OVER, FlinkJobs, Gone
@@ -80,7 +80,7 @@ def _watch(job: Job, asked: Callable[[], Any]) -> None:
             if state == "FAILED":  # why may have been known before it came to its end
                 raise RunError(f"{job.name} failed{f': {why}' if why else ', and does not say why'}; {_AGAIN}")
             if why != before and state not in _COMES_TO_ITS_END:
-                say(f"{job.name} failed, and is started again; {_AGAIN}: {why}", 0)
+                warn(f"{job.name} failed, and is started again; {_AGAIN}: {why}")
             heard = time.monotonic()
         except OSError as error:
             if (silent := time.monotonic() - heard) > _PATIENCE:

@@ -13,7 +13,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, StandardOptions
 
 from pipelines import dataflow, engines, stream_job, submitted
-from pipelines.command import say
+from pipelines.command import say, warn
 from pipelines.ending import planning
 from pipelines.epochs import Epochs
 from pipelines.running import run_pipeline
@@ -76,7 +76,7 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
     stream = Stream(config, checkpoint, layout, storage.absolute(config.run.output), runner)
     check_folder(stream.output, config.windows.window, stream.columns, config.source)
     if checkpoint.remark:
-        say(checkpoint.remark, 0)
+        warn(checkpoint.remark)
     return stream
 
 

@@ -5,7 +5,7 @@ from glob import glob
 
 from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, PipelineOptions
 
-from pipelines.command import LOCAL, say
+from pipelines.command import LOCAL, say, warn
 from pipelines.engines import is_flink_cluster
 from pipelines.flink import cluster
 
@@ -32,11 +32,10 @@ def tell_of_idle(runner: str, beam_options: PipelineOptions, units: int) -> None
         return
     found = int(direct.direct_num_workers or cores())
     if found > units:
-        say(
+        warn(
             f"--direct_num_workers={direct.direct_num_workers}: {found} workers for {units} "
             f"unit{'s' * (units != 1)} of the input, so {found - units} of them will have nothing to read; a smaller "
             "--unit_bytes makes more units of files that can be cut",
-            0,
         )
 
 

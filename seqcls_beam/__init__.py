@@ -13,6 +13,7 @@ Read from the top: a room imports only rooms above it.
       plan.py          those of what a run would take
       step.py          those of a run that stands still
       debug.py         those of a failure
+      screen.py        those of every command: how it speaks, and where its options stand
       dataflow.py      workers of Dataflow, for all commands that have some
     rows.py          what a row weighs, and its values in Python
     storage/         the few atomic things that are done with files, local or in a bucket

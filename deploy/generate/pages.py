@@ -8,6 +8,7 @@ from typing import Any
 from deploy.generate import STAMP
 from deploy.generate.parameters import defaults_of, plain
 from seqcls_beam.config.option import flag, kind_of, option_fields
+from seqcls_beam.config.screen import COMMON
 
 _WRAPPED = re.compile(r" ?\(default: (.*)\)$")
 _METAVARS = {"number": "N", "decimal": "X"}
@@ -28,7 +29,7 @@ def page(command: str) -> str:
         *calls.splitlines(),
         "```",
     ]
-    for group in module.GROUPS.values():
+    for group in (module.GROUPS | COMMON).values():
         fields = option_fields(group)
         title = (group.__doc__ or "").rstrip(".")
         lines += ["", f"## {title}", "", "| option | what it is | values | default |", "|---|---|---|---|"]
@@ -54,7 +55,8 @@ def _called(each: Field[Any], kind: str) -> str:
     if facts["positional"]:
         return str(facts["metavar"])
     value = facts["metavar"] or ("VALUE" if facts["choices"] else _METAVARS.get(kind, "NAME"))
-    return f"--{flag(each)}" + ("" if kind == "switch" else f"={value}")
+    given = "" if kind == "switch" else f"[={value}]" if facts["bare"] else f"={value}"
+    return f"--{flag(each)}{given}"
 
 
 def _values(each: Field[Any], kind: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, WorkerOptions
 
+from pipelines import outcome, voice
 from pipelines.as_json import write_json
-from pipelines.command import say
+from pipelines.command import say, warn
 from pipelines.dataflow import GPU_DISK_GB, accelerator, is_dataflow, refuse_contrary, refuse_unseen
 from pipelines.ending import planning
 from pipelines.options import UsageError
@@ -63,6 +64,10 @@ def tell(
 ) -> int:
     """Say what a run would take, and write nothing but what --plan_json asks for; the exit code."""
     with planning():
+        if options.plan_json == voice.now.json == "-":
+            raise UsageError(
+                "--plan_json=- and --json both take the standard output, and --json has the plan: leave one out"
+            )
         refuse_unseen(runner, input=config.read.input, output=[config.run.output])
         refuse_contrary(beam_options, runner, DataflowOptions(gpu=gpu), config.model.device)
         ensure_apart(config, options)
@@ -71,7 +76,7 @@ def tell(
         machine = _machine(prices, gpu, runner, beam_options)
         runs, code = planned(config)
         for remark in dict.fromkeys(remark for run in runs for remark in run.job.remarks):
-            say(remark, 0)
+            warn(remark)
         works = [each for run in runs for each in run.left]
         if works:
             found = _told(runs, works, measurements, prices, machine, options, beam_options)
@@ -80,6 +85,7 @@ def tell(
                 say("every unit is done: the run only has to publish them", 0)
             seen, known = Sample(0, [], whole=True), _Known("no unit is left to label")
             found = _found(runs, config.model, None, seen, known) | _cost(prices, machine)
+    outcome.add(plan=found)
     if options.plan_json:
         write_json(options.plan_json, found)
     if works:

@@ -25,9 +25,9 @@ _SAID = {
 }
 
 
-def compared(found: dict[str, Any], aside: bool) -> None:
-    """Print each run beside the reference; `aside`, to the standard error, where the output is something else's."""
-    console = screen.aside() if aside else screen.console()
+def compared(found: dict[str, Any]) -> None:
+    """Print each run beside the reference."""
+    console = screen.console()
     for run in found["runs"]:
         console.print(Text(f"{run['name']} beside {found['reference']['name']}", "bold"))
         console.print(_facts(found["reference"], run))

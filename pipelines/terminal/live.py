@@ -1,6 +1,6 @@
 """News of work that goes on: a live bar on a terminal, elsewhere a line now and then."""
 
-import sys
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from pipelines import voice
 from pipelines.terminal import discreet, screen
 
 Thing = TypeVar("Thing")
@@ -24,14 +25,17 @@ def watching(bar: Callable[[Console, threading.Event], None], line: Callable[[],
 
     `bar` draws on a terminal until the event is set; `line` is one sentence of news.
     """
+    if voice.now.least > logging.INFO:
+        yield
+        return
     console = screen.news()
     done = threading.Event()
 
     def plain() -> None:
         while not done.wait(PLAIN_SECONDS):
-            print(discreet.hidden(line()), file=sys.stderr, flush=True)
+            voice.news(discreet.hidden(line()))
 
-    draw = partial(bar, console, done) if console.is_terminal else plain
+    draw = partial(bar, console, done) if console.is_terminal and not voice.now.log_json else plain
     thread = threading.Thread(target=draw, daemon=True)
     thread.start()
     try:

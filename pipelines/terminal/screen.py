@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, OverflowMethod, RenderableType
 from rich.segment import Segment
 from rich.style import Style
 
+from pipelines import voice
 from pipelines.called import as_called
 from seqcls_beam import storage
 from seqcls_beam.signs import one_line, shown
@@ -46,7 +47,7 @@ class _Safe(Console):
 
     def print(self, *things: Any, **how: Any) -> None:
         """As of any console; into a file or a pipe no line ends in blanks."""
-        if self.is_terminal:
+        if self.is_terminal or self.quiet:
             super().print(*things, **how)
             return
         with self.capture() as caught:
@@ -61,8 +62,13 @@ class _Safe(Console):
 
 
 def console() -> Console:
-    """The standard output: as wide as a terminal is, and 120 columns where it goes into a file."""
-    return _Safe(width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
+    """What people see: as wide as a terminal is, and 120 columns where it goes into a file.
+
+    That is the standard output, or the other one where a program reads that, or nothing.
+    """
+    if voice.now.json == "-":
+        return aside()
+    return _Safe(quiet=voice.now.quiet, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
 
 
 def prose(text: str) -> rich.text.Text:
@@ -72,7 +78,9 @@ def prose(text: str) -> rich.text.Text:
 
 def aside() -> Console:
     """The standard error, as wide as `console`."""
-    return _Safe(stderr=True, width=None if sys.stderr is not None and sys.stderr.isatty() else 120)
+    quiet = voice.now.quiet or voice.now.log_json
+    width = None if sys.stderr is not None and sys.stderr.isatty() else 120
+    return _Safe(stderr=True, quiet=quiet, width=width)
 
 
 def news() -> Console:

@@ -1,11 +1,14 @@
 """How a person, or a machine, asks a command that works without an end to end."""
 
+import logging
 import os
 import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from pipelines import voice
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def asking_to_end(
 
     def handle(number: int, _: object) -> None:
         if seen:
-            os.write(2, f"seqcls_beam: {last}\n".encode())
+            os.write(2, f"{voice.line(last, logging.ERROR)}\n".encode())
             os._exit(128 + number)
         seen.append(number)
         asked.put(signal.Signals(number))

@@ -34,18 +34,3 @@ class DriftOptions:
 
     def __post_init__(self) -> None:
         check(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TellOptions:
-    """What is written."""
-
-    json: str | None = option(
-        "file for all that is measured, as JSON, local or of any fsspec protocol; - is the standard output, and tables "
-        "go to the standard error then (default: tables only)",
-        default=None,
-        metavar="FILE",
-    )
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -8,7 +8,8 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from deploy.dataflow import main as launched
 from pipelines import classify
 from pipelines.dataflow import RUNNER
-from pipelines.options import beam_options, parse, parse_alone
+from pipelines.options import parse, parse_alone
+from pipelines.runners import beam_options
 from pipelines.stream_flags import refuse
 from seqcls_beam.config import ModelOptions, stream
 from tests.deploy.metadata import METADATA, NAMES, NEEDED, PARAMETERS, groups, parser_of

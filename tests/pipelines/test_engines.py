@@ -23,7 +23,8 @@ from apache_beam.options.pipeline_options import (
 
 from pipelines import classify, engines, evaluate, flink, prepare, sight, workers
 from pipelines.engines import FlinkJobOptions, configure
-from pipelines.options import UsageError, name_runner
+from pipelines.options import UsageError
+from pipelines.runners import name_runner
 from pipelines.running import Engine
 from seqcls_beam.model.checkpoints import PACKAGED, resolve
 from seqcls_beam.runs.run import RunError

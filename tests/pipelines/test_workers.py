@@ -4,7 +4,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines import workers as workers_of
-from pipelines.options import name_runner
+from pipelines.runners import name_runner
 from seqcls_beam.model.engine import devices
 
 
