@@ -1,11 +1,11 @@
-"""The commands. Nothing that is shipped to a worker is defined here; Beam is imported by those that run a pipeline."""
+"""The commands. Nothing that is shipped to a worker is defined here; what takes long is imported where it works."""
 
 import logging
 import sys
 
 from pipelines import interrupts
 
-if sys.argv[:1] == ["-m"]:  # Python looks for the command that it is to run, whose imports take seconds
+if sys.argv[:1] == ["-m"]:  # Python looks for the command that it is to run
     interrupts.end_at_once()
 
 

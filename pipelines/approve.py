@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import parse_folder
 from seqcls_beam.config.approve import ApproveOptions
 from seqcls_beam.config.compare import DriftOptions
@@ -35,7 +36,8 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("approve", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options, limits = ApproveOptions(**given["approve"]), DriftOptions(**given["drift"])
-    from pipelines import approving  # takes a second, which --help and wrong usage do without
+    with loading():
+        from pipelines import approving  # takes a second, which --help and wrong usage do without
 
     return approving.approve(options, limits)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.command import EPILOG
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import UsageError, parse, parser
 from seqcls_beam.config import ModelOptions, ReadOptions, stream
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
@@ -64,12 +65,13 @@ def _main(argv: list[str]) -> int:
                 "--plan is for files, which have an end: for a stream plan a file of such texts, and see "
                 "docs/streaming.md, Sizing"
             )
-    # What does the work takes seconds to import, and --help and wrong usage need none of it.
     if given["look"]:
-        from pipelines import looking
+        with loading():
+            from pipelines import looking
 
         return looking.look(model, texts)
-    from pipelines import labelling
+    with loading():
+        from pipelines import labelling  # takes seconds, which --help and wrong usage do without
 
     if streamed:
         return labelling.stream(given, words)

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pipelines import outcome
 from pipelines.command import say, warn
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import parse_folder
 from pipelines.terminal.standard import ensure_shown
 from seqcls_beam.config.clean import CleanOptions
@@ -36,9 +37,9 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("clean", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = CleanOptions(**given["clean"])
-    # This takes a second to import, and --help and wrong usage do without it.
-    from pipelines.terminal import clean as terminal
-    from seqcls_beam.runs import cleaning
+    with loading():  # for a second, which --help and wrong usage do without
+        from pipelines.terminal import clean as terminal
+        from seqcls_beam.runs import cleaning
 
     with planning():
         found = cleaning.look(options.output, options.before)

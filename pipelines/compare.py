@@ -13,6 +13,7 @@ from pipelines import outcome
 from pipelines.called import as_called
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import UsageError, parse_beside, parser
 from pipelines.terminal.standard import ensure_shown
 from seqcls_beam.config.compare import DriftOptions
@@ -39,12 +40,12 @@ def _main(argv: list[str]) -> int:
     with planning():
         names, given = _given(argv)
         limits = DriftOptions(**given["drift"])
-    # This takes a second to import, and --help and wrong usage do without it.
-    from pipelines.terminal import compare as terminal
-    from seqcls_beam import storage
-    from seqcls_beam.evaluation.comparison import compared, failures
-    from seqcls_beam.evaluation.sample import sample
-    from seqcls_beam.runs.meant import labelling
+    with loading():  # for a second, which --help and wrong usage do without
+        from pipelines.terminal import compare as terminal
+        from seqcls_beam import storage
+        from seqcls_beam.evaluation.comparison import compared, failures
+        from seqcls_beam.evaluation.sample import sample
+        from seqcls_beam.runs.meant import labelling
 
     with planning():
         first, *others = storage.each(lambda name: sample(storage.without_password(name), labelling(name)), names)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.command import EPILOG
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import UsageError, parse, parser
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.dataflow import DataflowOptions
@@ -57,7 +58,8 @@ def _main(argv: list[str]) -> int:
         made = parser("pipelines.evaluate", (__doc__ or "").strip(), epilog, GROUPS, unit_bytes=UNIT_BYTES, input=())
         given, words = parse(made, argv, GROUPS)
         config = configured(given)
-    from pipelines import evaluating  # takes seconds, which --help and wrong usage do without
+    with loading():
+        from pipelines import evaluating  # takes seconds, which --help and wrong usage do without
 
     return evaluating.evaluate(config, given, words, argv)
 

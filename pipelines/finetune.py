@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.command import say_once
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import UsageError, parse_alone, parser
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.debug import DebugOptions
@@ -49,7 +50,8 @@ def _main(argv: list[str]) -> int:
     with planning():
         made = parser("pipelines.finetune", (__doc__ or "").strip(), EPILOG, GROUPS)
         config = configured(parse_alone(made, argv, GROUPS))
-    from pipelines import training  # takes a second, which --help and wrong usage do without
+    with loading():
+        from pipelines import training  # takes a second, which --help and wrong usage do without
 
     return training.finetune(config)
 

@@ -64,7 +64,7 @@ def folder() -> Iterator[str]:
 
 
 def end_at_once() -> None:
-    """From now on each of them ends this process without a traceback: a command that is still being imported."""
+    """From now on each of them ends this process without a traceback: a command that has not begun."""
     for number, default in _DEFAULTS.items():
         if signal.getsignal(number) is default:
             signal.signal(number, _end_at_once)
@@ -110,6 +110,17 @@ def raising() -> Iterator[None]:
 def noted() -> AbstractContextManager[None]:
     """Until the block ends the first signal is noted and no more: what is published, and its code, stay as they are."""
     return _while_raising(False)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Until the block ends the first signal is noted, and it is raised then: what works is imported, for seconds.
+
+    Of what is raised within them libraries make something else, or nothing.
+    """
+    with noted():
+        yield
+    check()
 
 
 def check() -> None:

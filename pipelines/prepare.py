@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.command import EPILOG
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import UsageError, parse, parser
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.prepare import (
@@ -49,7 +50,8 @@ def _main(argv: list[str]) -> int:
         made = parser("pipelines.prepare", (__doc__ or "").strip(), EPILOG, GROUPS, unit_bytes=UNIT_BYTES, input=())
         given, words = parse(made, argv, GROUPS)
         config = configured(given)
-    from pipelines import preparing  # takes seconds, which --help and wrong usage do without
+    with loading():
+        from pipelines import preparing  # takes seconds, which --help and wrong usage do without
 
     return preparing.prepare(config, given, words, argv)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pipelines import outcome
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
+from pipelines.interrupts import loading
 from pipelines.options import parse_folder
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.report import ReportOptions
@@ -33,11 +34,12 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("report", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = ReportOptions(**given["report"])
-        # This takes a second to import, and --help and wrong usage do without it.
+    with loading():  # for a second, which --help and wrong usage do without
         from pipelines.terminal import report as terminal
         from seqcls_beam import storage
         from seqcls_beam.reports import found, writing
 
+    with planning():
         folder = found.look(options.output)
     texts = bool(options.report_texts)
     if options.page is None:

@@ -12,7 +12,7 @@ from pipelines import outcome
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
-from pipelines.interrupts import noted
+from pipelines.interrupts import loading, noted
 from pipelines.options import parse_folder
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.seal import SealOptions
@@ -36,11 +36,12 @@ def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = SealOptions(**given["seal"])
-        # This takes a second to import, and --help and wrong usage do without it.
+    with loading():  # for a second, which --help and wrong usage do without
         from pipelines.reporting import report_days
         from pipelines.terminal import seal as terminal
         from seqcls_beam.runs.sealing import due, seal
 
+    with planning():
         windows = due(options.output, options.until_microseconds)
     done = []
     try:

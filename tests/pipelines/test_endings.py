@@ -226,14 +226,37 @@ sys.exit(exit_code(command, []))
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="nothing says how far Python is")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_command_is_imported(number):
-    words = [sys.executable, "-m", "pipelines.classify", "--help"]
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_while_what_works_is_imported(number, times, tmp_path):
+    (tmp_path / "a.txt").write_text("a text\n")
+    words = [sys.executable, "-m", "pipelines.classify", f"--input={tmp_path}/a.txt", f"--output={tmp_path}/out"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=forked.ROOT) as it:
         while "pyarrow" not in Path(f"/proc/{it.pid}/maps").read_text():
             time.sleep(0.01)
-        it.send_signal(number)
+        for _ in range(times):
+            it.send_signal(number)
+            time.sleep(0.05)  # two of them at once are one
         said = it.communicate(timeout=60)
-    assert it.returncode == 128 + number and said == ("", f"seqcls_beam: {number.name} came: ended at once\n")
+    how = "interrupted" if number == signal.SIGINT else "told to end (SIGTERM)"
+    how = (
+        f"{how}: start the run again and it goes on where it stopped"
+        if times == 1
+        else f"{number.name} came: ended at once"
+    )
+    assert it.returncode == 128 + number and said == ("", f"seqcls_beam: {how}\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_a_command_begins(number):
+    """As `python -m` has it: the package is imported, and the command is being imported."""
+    code = (
+        "import os, signal, sys; sys.argv = ['-m']; import pipelines; sys.argv = ['classify', '--help']\n"
+        f"os.kill(os.getpid(), {int(number)}); import pipelines.classify; pipelines.classify.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=forked.ROOT, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert done.stderr == f"seqcls_beam: {number.name} came: ended at once\n"
 
 
 def test_a_fault_is_one_sentence_and_debug_shows_where(warm, folder, tmp_path):
