@@ -104,10 +104,8 @@ def test_every_schema_says_what_its_columns_are():
 
 def examples() -> list[tuple[str, str]]:
     """(file, code) of the examples in Python that stand alone."""
-    texts = [ROOT / "README.md", ROOT / "docs" / "library.md"]
-    return [
-        (path.name, code) for path in texts for code in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
-    ]
+    alone = [(path.name, path.read_text()) for path in sorted((ROOT / "examples").glob("*.py"))]
+    return [*alone, *(("library.md", code) for code in re.findall(r"```python\n(.*?)```", LIBRARY, re.DOTALL))]
 
 
 @pytest.mark.engine

@@ -1,4 +1,4 @@
-"""What README.md and deploy/README.md show is what there is."""
+"""What docs/recipes.md and deploy/README.md show is what there is."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ def recipes(text: str, command: str) -> list[str]:
     ]
 
 
-NIGHTS = recipes((ROOT / "README.md").read_text(), "deploy/nightly.sh") + recipes(TEXT, "deploy/nightly.sh")
+NIGHTS = recipes((ROOT / "docs" / "recipes.md").read_text(), "deploy/nightly.sh") + recipes(TEXT, "deploy/nightly.sh")
 
 
 def test_there_are_recipes():

@@ -17,7 +17,7 @@ from tests.evaluation.nights import EDGES, night
 from tests.runs.attempts import write_version
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "recipes.md").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_help_says_everything(capsys):
 
 
 def test_the_recipe_runs_as_it_stands(capsys, nights):
-    (recipe,) = re.findall(r"^python -m pipelines\.compare (.*)$", README, re.MULTILINE)
+    (recipe,) = re.findall(r"^python -m pipelines\.compare (.*)$", PAGE, re.MULTILINE)
     words = shlex.split(recipe)
     folders = [word for word in words if not word.startswith("--")]
     for folder in folders:

@@ -1,4 +1,4 @@
-"""An output folder is a table to the tools that people have: each, by the line that the README gives for it, reads
+"""An output folder is a table to the tools that people have: each, by the line that docs/output.md gives for it, reads
 exactly the labelled rows, whatever else lies in the folder."""
 
 import functools
@@ -72,7 +72,7 @@ class Case:
     columns: set[str]
 
     def line(self, line: str) -> str:
-        """A line of the README, for this folder."""
+        """A line of the page, for this folder."""
         return line.replace("OUT", str(self.out))
 
     def check(self, found: list[Row], partitions: bool = True, above: bool = False) -> None:
@@ -203,5 +203,5 @@ def test_spark_reads_the_labelled_rows_and_their_partition(make, spark_rows, cas
 
 
 @pytest.mark.parametrize("line", [*LINES.values(), SPARK])
-def test_the_readme_gives_these_lines(line):
-    assert f"`{line}`" in (ROOT / "README.md").read_text()
+def test_the_page_of_outputs_gives_these_lines(line):
+    assert f"`{line}`" in (ROOT / "docs" / "output.md").read_text()

@@ -1,4 +1,4 @@
-"""The README's stream runs as it stands."""
+"""The stream of docs/recipes.md runs as it stands."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from seqcls_beam import open_labels
 from tests.broker import needs_go
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "recipes.md").read_text()
 SERVE = "python -m tests.brokers"
 
 pytestmark = [pytest.mark.streams, needs_go, pytest.mark.timeout(600)]
@@ -57,7 +57,7 @@ def ends(port):
 
 
 def test_the_recipe_runs_as_it_stands(checkout):
-    text = README[README.index("## Label a stream") :]
+    text = PAGE[PAGE.index("## Label a stream") :]
     found = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
     assert found is not None
     assert found[1].count("8085") == found[1].count(SERVE) == 1

@@ -1,4 +1,4 @@
-"""What the README shows is what there is."""
+"""What docs/recipes.md shows is what there is, and so are the figures of other pages."""
 
 import gzip
 import json
@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,15 +22,16 @@ from pipelines.options import parse, parser
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from tests import tiny
-from tests.corpora import labels, texts, write_jsonl
+from tests.corpora import texts, write_jsonl
+from tests.keys import undocumented
 from tests.prepared import sentences
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "recipes.md").read_text()
 
 
 def recipes(command, text):
-    """The calls of a command in the README's shell blocks, each on one line."""
+    """The calls of a command in a page's shell blocks, each on one line."""
     return [
         each.replace("\\\n", " ")
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
@@ -39,9 +39,9 @@ def recipes(command, text):
     ]
 
 
-MAKING = README[README.index("## Fine-tune and evaluate") : README.index("## Output")]
-STREAM = README[README.index("## Label a stream") : README.index("## Prepare fine-tuning data")]
-FILES = README.replace(MAKING, "").replace(STREAM, "")
+MAKING = PAGE[PAGE.index("## Fine-tune and evaluate") : PAGE.index("## On Dataflow")]
+STREAM = PAGE[PAGE.index("## Label a stream") : PAGE.index("## Prepare fine-tuning data")]
+FILES = PAGE.replace(MAKING, "").replace(STREAM, "")
 RECIPES, PREPARING = recipes("classify", FILES), recipes("prepare", FILES)
 
 
@@ -146,6 +146,8 @@ def test_a_recipe_runs_as_it_stands(recipe, workplace, monkeypatch, capsys):
         if "--text " in recipe
         else "0 rejected" in shown
     )
+    for output in re.findall(r"--output=(\w+)", recipe):
+        assert undocumented(output) == []
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +175,7 @@ def test_a_recipe_for_preparing_runs_as_it_stands(recipe, labelled_files, monkey
     shutil.rmtree("prepared", ignore_errors=True)
     assert prepare.main(shlex.split(recipe, comments=True)[3:]) == 0
     assert "0 rejected" in capsys.readouterr().out
+    assert undocumented("prepared") == []
 
 
 @pytest.mark.engine
@@ -200,13 +203,5 @@ def test_the_way_from_labelled_rows_to_labels_runs_as_it_stands(labelled_files, 
         assert "--min_accuracy" not in line or "accuracy" in said
     for name in ("model/curves.png", "model-2/model.safetensors", "model-3/README.md", "evaluation/report.html"):
         assert Path(name).stat().st_size > 0
-
-
-@pytest.mark.engine
-def test_the_pipeline_of_ones_own_runs_as_it_stands(tmp_path, monkeypatch):
-    (code,) = [each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import apache_beam" in each]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "reviews").mkdir()
-    shutil.copy(str(files("seqcls_beam") / "sample" / "reviews.jsonl"), "reviews/sample.jsonl")
-    exec(compile(code, "README.md", "exec"), {})
-    assert labels(tmp_path / "labels").num_rows == 191
+    for output in ("prepared", "model", "model-2", "model-3", "evaluation", "labelled"):
+        assert undocumented(output) == []
