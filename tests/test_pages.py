@@ -39,7 +39,9 @@ def sentences() -> list[str]:
     for path in [*(ROOT / "seqcls_beam").rglob("*.py"), *(ROOT / "pipelines").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(each.value if isinstance(each, ast.Constant) else "\0" for each in node.values))
+                found.append(
+                    "".join(str(each.value) if isinstance(each, ast.Constant) else "\0" for each in node.values)
+                )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     return found
