@@ -11,6 +11,7 @@ import pytest
 from deploy.generate.references import MANIFESTS, codes, exit_codes, manifests, reasons
 from pipelines import prepare, seal
 from seqcls_beam.__main__ import COMMANDS
+from seqcls_beam.runs.shapes import _SHAPES
 from seqcls_beam.schema import REASONS
 from tests.corpora import write_jsonl
 from tests.keys import faults_of, undocumented
@@ -85,6 +86,18 @@ def test_every_key_has_a_type_and_a_meaning_and_stands_in_the_code(what):
         assert kind and meaning and f"| `{key}` | {kind} | " in manifests()
         names = [name for name in re.split(r"[.\[\]]+", key) if name and not name.isupper()]
         assert set(names) <= words, key
+
+
+def test_what_is_asked_of_a_manifest_that_is_read_is_documented():
+    for kind, asked in _SHAPES.items():
+        known = [re.split(r"[.\[\]]+", key) for key in [*MANIFESTS[kind][2], *MANIFESTS["stream"][2]]]
+        for key in asked:
+            names = key.rstrip("?").split(".")
+            assert any(
+                all(name in (one, "*") or one.isupper() for name, one in zip(names, key, strict=False))
+                for key in known
+                if len(key) >= len(names)
+            ), key
 
 
 def test_what_is_not_documented_is_found():
