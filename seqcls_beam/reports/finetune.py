@@ -57,9 +57,9 @@ def _curves(manifest: dict[str, Any], history: list[dict[str, Any]]) -> Iterator
     values = [value for _, value in (*losses, *validation)]
     if len(values) > 1:
         across = (0.0, float(max(step for step, _ in (*losses, *validation))))
-        told = "Loss by step, of training rows"
+        told = "Loss by step, of training rows in blue"
         if validation:
-            told += f" and, in the other colour, of validation rows (the last is {validation[-1][1]:.4f})"
+            told += f" and of validation rows in orange (the last is {validation[-1][1]:.4f})"
         chart = lines([losses, validation], "step", f"{told}.", across, (0.0, max(values)))
         yield Section("chart", "Loss", {"charts": [chart]})
     metric = manifest["best"].get("metric")
