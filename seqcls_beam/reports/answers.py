@@ -10,6 +10,7 @@ from seqcls_beam.reports.pages import Bar, Section, percent, rows_of, seconds_of
 MOST = 30
 """Rows of a table; the manifest has all."""
 
+_FEW = 8
 _STAGES = ("read", "tokenize", "classify", "write")
 
 
@@ -34,7 +35,12 @@ def labels(manifest: dict[str, Any], moved: list[dict[str, Any]], reference: str
     notes = ["A row may have several labels, or none."] * several
     notes += [f"Before: {reference}."] * bool(before)
     body = {"head": "label", "heads": heads, "rows": made, "more": max(len(in_order) - MOST, 0)}
-    return Section("bars", "Labels", body, " ".join(notes), 2 if before else 1)
+    return Section("bars", "Labels", body, " ".join(notes), _wide(made, before))
+
+
+def _wide(made: list[Bar], before: dict[str, float]) -> int:
+    """Thirds of a row: many labels make a table that nothing beside it is as high as."""
+    return 3 if len(made) > _FEW else 2 if before else 1
 
 
 def scores(manifest: dict[str, Any]) -> Section | None:

@@ -4,7 +4,9 @@ Every word that is not of a template goes through `_shown`: no password, no sign
 own escaping.
 """
 
+import unicodedata
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,6 +20,8 @@ from seqcls_beam.version import __version__
 MOST_BYTES = 1_000_000
 """No page is larger; each of its parts is bounded, whatever the size of the run."""
 
+_MARKS = 5  # in a row
+_LINES = 8
 _LONGEST = 600  # signs of a name or a sentence
 _PROSE = 280  # signs of a text of somebody's
 
@@ -48,13 +52,15 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """What an expression of a template says; what is HTML already stays."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return shown(storage.without_password(_cut(value, _LONGEST)), name=True)
+        return _even(shown(storage.without_password(_cut(value, _LONGEST)), name=True))
     return value
 
 
 def _prose(text: str) -> Markup:
-    """A text of somebody's, in which letters may be joined and lines end."""
-    return Markup(escape(shown(_cut(text, _PROSE), keep="\n\t")))
+    """A text of somebody's, in which letters may be joined and lines end, a few of them, and none is empty."""
+    lines = [line for line in _cut(text, _PROSE).split("\n") if line.strip()]
+    told = "\n".join([*lines[:_LINES], *(["…"] * (len(lines) > _LINES))])
+    return Markup(escape(_even(shown(told, keep="\n\t"))))
 
 
 def _number(value: float) -> Markup:
@@ -65,6 +71,17 @@ def _number(value: float) -> Markup:
 def _points(points: str) -> Markup:
     """Coordinates of a line, all of them."""
     return escape(points)
+
+
+def _even(text: str) -> str:
+    """A text in which no letter bears so many marks that they stand in the lines above."""
+    if text.isascii():
+        return text
+    made: list[str] = []
+    for mark, run in groupby(text, lambda sign: unicodedata.combining(sign) > 0):
+        signs = "".join(run)
+        made.append(f"{signs[:_MARKS]}…" if mark and len(signs) > _MARKS else signs)
+    return "".join(made)
 
 
 def _cut(text: str, most: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seqcls_beam import storage
@@ -137,17 +138,21 @@ def _answers(batch: pa.RecordBatch) -> Iterator[tuple[str, npt.NDArray[np.int64]
             return
         scores = scores.reshape(batch.num_rows, len(labels))
         parents = np.repeat(np.arange(batch.num_rows), batch["labels"].value_lengths().fill_null(0).to_numpy())
-        values = np.array(batch["labels"].flatten().to_pylist(), object)
+        values = batch["labels"].flatten()
         for place, label in enumerate(labels):
-            rows = parents[values == label]
+            rows = parents[_places(values, label)]
             if len(rows):
                 yield label, rows, scores[rows, place]
     elif "score" in names and "label" in names:
         scores = np.asarray(batch["score"].to_numpy(zero_copy_only=False), np.float64)
-        values = np.array(batch["label"].to_pylist(), object)
-        for label in sorted({each for each in values.tolist() if each is not None}):
-            places = np.flatnonzero(values == label)
+        for label in sorted(batch["label"].drop_null().unique().to_pylist()):
+            places = _places(batch["label"], label)
             yield label, places, scores[places]
+
+
+def _places(values: pa.Array, label: str) -> npt.NDArray[np.int64]:
+    """Where a label stands; numpy would take `a` and `a\\x00` for the same."""
+    return np.flatnonzero(pc.equal(values, pa.scalar(label)).fill_null(False).to_numpy(zero_copy_only=False))
 
 
 def _row(

@@ -115,6 +115,26 @@ def test_nothing_from_outside_acts_or_is_a_tag(tmp_path):
             assert not each.attributes["href"].startswith(("http", "//", "javascript"))
 
 
+def test_labels_that_differ_in_an_end_that_nobody_sees_are_two(tmp_path):
+    names = ["a", "a\x00"]
+    labelling(tmp_path, [(f"text {place}", names[place % 3 == 0], 0.9) for place in range(300)], labels=names)
+    shown = page(tmp_path).section("Scores per label").table()
+    assert {name: cells[0] for name, cells in shown.items()} == {"a": "200", r"a\x00": "100"}
+
+
+def test_marks_over_a_letter_stay_in_their_line(tmp_path):
+    marked, thai = "e" + "\u0301" * 300, "\u0e17\u0e35\u0e48\u0e19\u0e35\u0e48"
+    labelling(tmp_path, [(marked, thai, 0.9), (thai, marked, 0.8)] * 9, labels=[thai, marked])
+    written = Path(writing.write(str(tmp_path))).read_text()
+    assert "e" + "\u0301" * 5 + "…" in written and "\u0301" * 6 not in written and thai in written
+
+
+def test_a_text_of_many_lines_takes_few(tmp_path):
+    labelling(tmp_path, [("one\n\n\n \ntwo\n" + "\n".join("abcdefghijklmnop"), "negative", 0.9)])
+    (shown, *_) = page(tmp_path).section("Least and most sure texts").all("span", "text")
+    assert str(shown.children[0]).split("\n") == ["one", "two", *"abcdef", "…"]
+
+
 def test_a_page_asks_for_nothing_and_is_the_same_each_time(tmp_path):
     labelling(tmp_path, rows(200))
     first = Path(writing.write(str(tmp_path))).read_bytes()
