@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _show(_help(), sys.stdout, 0)
     if command == "--version":
         return _show(f"seqcls_beam {__version__}", sys.stdout, 0)
+    if command.partition("=")[0] == "--completion":
+        return _completion(command.partition("=")[2] or " ".join(rest))
     if command not in COMMANDS:
         return _show(_refusal(command), sys.stderr, 2)
     # Workers that this process starts do not take modules of the working folder for Python's own, or for Beam's.
@@ -39,6 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     importlib.import_module("pipelines.interrupts").end_at_once()
     importlib.import_module("pipelines.called").call_by_script()
     return int(importlib.import_module(f"pipelines.{command}").main(rest))
+
+
+def _completion(shell: str) -> int:
+    """Print the script by which a shell completes flags; the exit code."""
+    _load_commands()
+    importlib.import_module("pipelines.called").call_by_script()
+    completion = importlib.import_module("pipelines.completion")
+    if shell not in completion.SHELLS:
+        known = ", ".join(completion.SHELLS)
+        return _show(f"seqcls_beam: --completion={shell}: expected one of {known}", sys.stderr, 2)
+    return _show(completion.script(shell, COMMANDS).rstrip("\n"), sys.stdout, 0)
 
 
 def _show(text: str, stream: TextIO | None, code: int) -> int:
@@ -68,7 +81,8 @@ def _help() -> str:
     for name in COMMANDS:
         said = ast.get_docstring(ast.parse((BESIDE / "pipelines" / f"{name}.py").read_text(encoding="utf-8")))
         lines.append(f"  {name:9} {(said or '').partition(chr(10))[0].replace('pipelines.', f'{_NAME} ')}")
-    return "\n".join([*lines, "", f"{_NAME} COMMAND --help lists the options of one; {_NAME} --version"])
+    end = f"{_NAME} COMMAND --help lists the options of one; {_NAME} --version; {_NAME} --completion=bash, zsh or fish"
+    return "\n".join([*lines, "", end])
 
 
 def _refusal(command: str) -> str:

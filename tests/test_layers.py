@@ -47,6 +47,7 @@ ORDER = [
     "interrupts",
     "options",
     "runners",
+    "completion",
     "terminal",
     "failures",
     "command",

@@ -70,7 +70,7 @@ def test_no_comparison_acts(capsys):
     run = {"name": "\x1b]0;x\x07", "rows": {"in": 1, "labeled": 1}, "rates": {}, "models": [], "engines": ["\x9b"]}
     label = {"label": "\u202eb", "reference": 0.5, "run": 0.5}
     told = {"reference": run, "runs": [{**run, "measures": [], "labels": [label]}]}
-    compare.compared(told, aside=False)
+    compare.compared(told)
     out = capsys.readouterr().out
     assert acts(out) == [] and "\\u202eb" in out and "\\x1b]0;x\\x07" in out and "\\x9b" in out
 

@@ -22,7 +22,8 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipelines import classify, engines, evaluate, flink, prepare, sight, workers
-from pipelines.engines import FlinkJobOptions, configure
+from pipelines.engines import configure
+from pipelines.flink_flags import FlinkJobOptions
 from pipelines.options import UsageError
 from pipelines.runners import name_runner
 from pipelines.running import Engine
