@@ -215,11 +215,11 @@ def _settled(
     common = _given(parsed, COMMON)
     ScreenOptions(**common["screen"])
     FileOptions(**common["files"])
-    voice.speak(voice.Voice(**common["screen"], debug=bool(getattr(parsed, "debug", False))))
-    if voice.now.json is not None and voice.now.json != "-":
+    if parsed.json not in (None, "-"):
         from pipelines.as_json import ensure_json  # brings Arrow
 
-        ensure_json(voice.now.json)
+        ensure_json(parsed.json)
+    voice.speak(voice.Voice(**common["screen"], debug=bool(getattr(parsed, "debug", False))))
     if parsed.save_config is not None:
         given = {
             flag(each): getattr(parsed, each.name)

@@ -107,10 +107,8 @@ def _heard(argv: Sequence[str]) -> Voice:
             continue
         if kinds[name] is bool:
             found[name] = value.lower() != "false"
-        elif given or (after and not after.startswith("-")):
-            found[name] = value if given else after
-        elif name == "json":
-            found[name] = "-"
-    if found.get("log_level") not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        found.pop("log_level", None)
+        elif name == "log_level" and (said := value if given else after) in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            found[name] = said
+        elif name == "json" and value in ("", "-") and (given or after == "-" or not after or after.startswith("-")):
+            found[name] = "-"  # whether a file can be written is looked at later
     return replace(Voice(), **found)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
-from pipelines import classify, command, evaluate
+from pipelines import classify, command, evaluate, evaluating
 from tests import tiny
 from tests.corpora import part_digests, texts, write_jsonl
 
@@ -57,7 +57,7 @@ def test_an_evaluation_has_them_where_it_runs_a_model(tmp_path, monkeypatch, fla
         return {"gates": []}
 
     monkeypatch.setattr("pipelines.workers.gpus", lambda: 4)
-    monkeypatch.setattr(evaluate, "_launch", noted)
+    monkeypatch.setattr(evaluating, "_launch", noted)
     pq.write_table(pa.table({"gold": ["x", "y"], "label": ["x", "y"]}), tmp_path / "answers.parquet")
     assert evaluate.main([*flags, "--unit_bytes=3000"]) == 0
     assert evaluate.main([f"--labeled={tmp_path}/answers.parquet", "--label_column=gold"]) == 0
