@@ -46,6 +46,7 @@ def _main(argv: list[str]) -> int:
         place = writing.write_in(folder, options.which or "", texts)
     else:
         place = storage.absolute(options.page)
+        storage.ensure_puts(place)
         storage.put(place, writing.page(folder, options.which or writing.last(folder), texts).encode())
     outcome.add(report=terminal.written(place))
     return say("open it in a browser; it needs nothing beside it", 0)

@@ -84,7 +84,9 @@ def write(file: str, command: str, given: Iterable[tuple[str, Any]]) -> list[str
     else:
         lines = [f"{key}: {_yaml(value)}\n" for key, value in kept.items()]
         text = f"# options of {command}, as --config takes them\n" + ("".join(lines) or "{}\n")
-    storage.put(storage.absolute(file), text.encode())
+    place = storage.absolute(file)
+    storage.ensure_puts(place)  # what is put takes the place of a device, too
+    storage.put(place, text.encode())
     return secret
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 from pipelines import completion
-from seqcls_beam.__main__ import COMMANDS, main
+from seqcls_beam.__main__ import COMMANDS
 from seqcls_beam.config.option import flag, option_fields
 
 
@@ -60,18 +60,20 @@ def test_every_flag_is_completed(bash, command):
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
-def test_a_script_is_well_formed(shell, capsys, tmp_path):
+def test_a_script_is_well_formed(shell, tmp_path):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    assert main([f"--completion={shell}"]) == 0
-    (tmp_path / "script").write_text(capsys.readouterr().out)
+    command = [sys.executable, "-m", "seqcls_beam", f"--completion={shell}"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    (tmp_path / "script").write_text(made.stdout)
     done = subprocess.run([shell, "-n", str(tmp_path / "script")], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_no_shell_is_refused(capsys):
-    assert main(["--completion", "csh"]) == 2
-    assert "expected one of bash, zsh, fish" in capsys.readouterr().err
+def test_what_is_no_shell_is_refused():
+    command = [sys.executable, "-m", "seqcls_beam", "--completion", "csh"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "expected one of bash, zsh, fish" in done.stderr
 
 
 def test_a_script_is_made_without_what_takes_long():

@@ -1,6 +1,7 @@
 """Options in a file: what YAML or JSON says is taken as it looks, and refused where it may be read otherwise."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 
@@ -231,6 +232,13 @@ def test_a_file_of_options_may_speak_for_the_command(capsys, tmp_path, monkeypat
     assert "unknown flag --runner" in capsys.readouterr().err
     assert clean.main(["out", "--config=none.yaml"]) == 2
     assert "No such file or directory: " in capsys.readouterr().err
+
+
+def test_a_pipe_stays_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
+        settings.write(str(tmp_path / "pipe"), "classify", [])
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_secrets_are_not_written(tmp_path):
