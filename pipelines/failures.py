@@ -65,7 +65,6 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Ours())
     logging.basicConfig(handlers=[handler])
-    logging.getLogger("seqcls_beam.model.engine.choosing").setLevel(logging.INFO)  # it gives advice
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it warns of what it starts
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each try, and who called it of the last one
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises, too

@@ -23,7 +23,7 @@ PLAIN_SECONDS = 10.0
 def watching(bar: Callable[[Console, threading.Event], None], line: Callable[[], str]) -> Iterator[None]:
     """Show how far work is until the block ends, on the standard error, from a thread beside it.
 
-    `bar` draws on a terminal until the event is set; `line` is one sentence of news.
+    `bar` draws on a terminal until the event is set; `line` is one sentence of news, which is said once while it stays.
     """
     if voice.now.least > logging.INFO:
         yield
@@ -32,8 +32,11 @@ def watching(bar: Callable[[Console, threading.Event], None], line: Callable[[],
     done = threading.Event()
 
     def plain() -> None:
+        said = ""
         while not done.wait(PLAIN_SECONDS):
-            voice.news(discreet.hidden(line()))
+            before, said = said, line()
+            if said != before:
+                voice.news(discreet.hidden(said))
 
     draw = partial(bar, console, done) if console.is_terminal and not voice.now.log_json else plain
     thread = threading.Thread(target=draw, daemon=True)

@@ -50,11 +50,11 @@ class _Meter:
         self._seen.append((now, flow.rows))
         while len(self._seen) > 2 and now - self._seen[1][0] > _SECONDS:
             self._seen.popleft()
-        if heard is None and not (flow.rows or flow.open or _told(flow)):
-            return "no message has come yet"
+        waiting = self._oldest()
+        if heard is None and waiting is None and not (flow.rows or flow.open or _told(flow)):
+            return "waiting for messages: none has come yet"
         then, before = self._seen[0]
         rate = (flow.rows - before) / (now - then) if now > then else 0.0
-        waiting = self._oldest()
         away = "" if heard is None else f", Pub/Sub away since {time.strftime('%H:%M:%SZ', time.gmtime(heard))}"
         age = "" if waiting is None else f", the oldest in hand {max(0.0, time.time() - waiting / 1e6):,.0f} s old"
         return (

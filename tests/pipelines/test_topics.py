@@ -1,5 +1,8 @@
 """Topics of a stream as flags, and what a person sees of them; no broker is needed."""
 
+import re
+import time
+
 import pytest
 
 from pipelines import classify
@@ -49,3 +52,11 @@ def test_what_topics_have_is_shown_where_there_are_any(capsys):
     assert "3,000 published, 998 to the dead letters, 2 too large" in capsys.readouterr().out
     meter = terminal._Meter(flow, lambda: None, lambda: None)
     assert "0 rejected; 3,000 published, 998 to the dead letters, 2 too large; windows: 0 open" in meter.line()
+
+
+def test_a_stream_waits_until_a_message_is_in_hand():
+    begun = time.time() - 7
+    assert terminal._Meter(Flow(), lambda: None, lambda: None).line() == "waiting for messages: none has come yet"
+    first = terminal._Meter(Flow(), lambda: int(begun * 1e6), lambda: None).line()
+    assert re.match(r"0 messages/s, the oldest in hand [78] s old; 0 labelled", first)
+    assert "Pub/Sub away since" in terminal._Meter(Flow(), lambda: None, lambda: begun).line()
