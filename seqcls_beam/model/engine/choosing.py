@@ -34,7 +34,6 @@ from seqcls_beam.model.tokens import Sequences, made_up
 PACKED, PADDED, EQUAL, ALONE = "packed", "padded", "equal lengths", "one by one"
 """Engines: without padding; rectangles of lengths that are equal, on a GPU nearly; of equal lengths; of one text."""
 _WORTH_SAYING = 1.1  # times as fast
-_WORTH_TIMING = 50_000_000  # weights: what a smaller model saves is soon less than the timing of it costs every start
 _log = logging.getLogger(__name__)
 
 
@@ -114,7 +113,6 @@ def choose(
     model: Any = load(checkpoint, device)
     trial = _trial(checkpoint, model, options.threads, tokens, longest, at_hand)
     ways = _ways(model.config.model_type, device, options)
-    size = sum(each.numel() for each in model.parameters())
     refused: list[dict[str, str]] = []
     for way in ways:
         asked, last = options.dtype != "auto", way is ways[-1]
@@ -125,7 +123,7 @@ def choose(
                 facts["put_back"] = "after each pass, of which this model keeps something"
             if way.dtype != torch.float32:
                 facts["self_test_cost"] = round(trial.price(way.dtype).answer, 6)
-            elif at_hand is None and device.type == "cpu" and options.dtype == "auto" and size >= _WORTH_TIMING:
+            elif at_hand is None and device.type == "cpu" and options.dtype == "auto":
                 _advise(way, checkpoint, found, trial, tokens, longest)
             return found, facts
         _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, found)
@@ -171,7 +169,7 @@ def _try(
 
 def _advise(way: _Way, checkpoint: Checkpoint, executor: Executor, trial: Trial, tokens: int, longest: int) -> None:
     """Say what bfloat16 would give, where it passes the self-test, and float32 was taken since nobody asked for it."""
-    if not linear.multiplies_bfloat16():
+    if not (linear.multiplies_bfloat16() and _log.isEnabledFor(logging.INFO)):  # nobody would see what takes seconds
         return
     other = replace(way, dtype=torch.bfloat16)
     model = load(checkpoint, torch.device("cpu"))

@@ -305,7 +305,6 @@ def multiplies(monkeypatch):
 @pytest.mark.usefixtures("multiplies")
 def test_on_a_cpu_that_multiplies_bfloat16_one_line_says_what_it_would_give(monkeypatch, caplog):
     monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
-    monkeypatch.setattr(choosing, "_WORTH_TIMING", 0)
     caplog.set_level(logging.INFO, choosing.__name__)
     said = r".*: --dtype=bfloat16 is \d+\.\d times as fast on this processor in the self-test, where .* at most"
     facts = Classifier(tiny.resolved("bert"), OPTIONS).facts
@@ -329,8 +328,8 @@ def test_a_model_that_cannot_run_in_bfloat16_loads_in_float32_without_a_word(mon
         return build(way, *how)
 
     monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
-    monkeypatch.setattr(choosing, "_WORTH_TIMING", 0)
     monkeypatch.setattr(choosing._Way, "build", unable)
+    caplog.set_level(logging.INFO, choosing.__name__)
     assert Classifier(tiny.resolved("bert"), OPTIONS).facts["dtype"] == "float32" and not caplog.records
 
 
