@@ -1,7 +1,6 @@
 """What docs/reference says is all there is: reasons, exit codes, keys of manifests."""
 
 import ast
-import importlib
 import json
 import re
 from pathlib import Path
@@ -59,19 +58,32 @@ def test_every_documented_reason_is_given_somewhere():
     assert set(REASONS) <= set().union(*map(literals, CODE.values()))
 
 
+def _sources(command: str) -> list[ast.Module]:
+    """Of a command, and of what it imports to do its work."""
+    thin = ast.parse((ROOT / "pipelines" / f"{command}.py").read_text())
+    inner = [each for node in ast.walk(thin) if isinstance(node, ast.FunctionDef) for each in ast.walk(node)]
+    work = {
+        name.name
+        for each in inner
+        if isinstance(each, ast.ImportFrom) and each.module == "pipelines"
+        for name in each.names
+    }
+    return [thin, *(ast.parse((ROOT / "pipelines" / f"{name}.py").read_text()) for name in work)]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_exit_code_is_documented(command):
     told = {int(number) for code, _ in codes(command) for number in re.findall(r"\d+", code)}
     assert {0, 1, 2} <= told
-    source = ast.parse(Path(importlib.import_module(f"pipelines.{command}").__file__ or "").read_text())
+    sources = _sources(command)
     returned = {
         each.value
-        for node in ast.walk(source)
+        for node in (each for source in sources for each in ast.walk(source))
         if isinstance(node, ast.Return) and node.value
         for each in ([node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value])
         if isinstance(each, ast.Constant) and type(each.value) is int
     }
-    assert returned <= told
+    assert returned <= told and (returned or command == "report")
     assert all(f"| `{command}` | {code} | " in exit_codes() for code, _ in codes(command))
 
 
@@ -79,7 +91,7 @@ def test_every_exit_code_is_documented(command):
 def test_every_key_has_a_type_and_a_meaning_and_stands_in_the_code(what):
     keys = MANIFESTS[what][2]
     words = set().union(
-        *map(literals, CODE.values()), literals(ast.parse((ROOT / "pipelines/classify.py").read_text()))
+        *map(literals, CODE.values()), literals(ast.parse((ROOT / "pipelines/labelling.py").read_text()))
     )
     words |= literals(ast.parse((ROOT / "seqcls_beam/finetuning/receipt.py").read_text()))
     for key, (kind, meaning) in keys.items():
