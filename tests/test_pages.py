@@ -3,11 +3,14 @@
 import ast
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from benchmarks.engine import table
+from seqcls_beam.__main__ import COMMANDS
+from seqcls_beam.config.option import flag, option_fields
 from tests.shown import blocks
 
 ROOT = Path(__file__).parent.parent
@@ -92,3 +95,15 @@ def test_examples_beside_others_are_python():
     assert len(codes) > 5
     for code in codes:
         ast.parse(code)
+
+
+def test_what_a_report_advises_is_an_option():
+    groups = [each for name in COMMANDS for each in import_module(f"pipelines.{name}").GROUPS.values()]
+    options: dict[str, set[str]] = {}
+    for each in (each for group in groups for each in option_fields(group)):
+        options.setdefault(flag(each), set()).update(each.metadata["choices"])
+    code = "".join(path.read_text() for path in (ROOT / "seqcls_beam" / "reports").rglob("*.py"))
+    advised = re.findall(r"--([a-z]\w+)(?:=([a-z]\w*))?", code)
+    assert len(advised) > 20
+    for name, value in advised:
+        assert name in options and (not value or value in options[name]), f"--{name}={value}"

@@ -105,6 +105,46 @@ def test_what_a_person_should_act_on(more, kinds):
     assert page(manifest(**more)).alerts() == kinds
 
 
+@pytest.mark.parametrize(
+    ("more", "said", "not_said"),
+    [
+        (
+            {
+                "leaks": {"exact": {"test in train": {"rows": 3}}, "near": {}},
+                "rows": {
+                    **manifest()["rows"],
+                    "in": 1003,
+                    "removed": 3,
+                    "removed_by_reason": {"leak": 2, "near_leak": 1},
+                },
+            },
+            "3 rows were taken out",
+            "benchmark",
+        ),
+        ({"leaks": {"exact": {"test in train": {"rows": 3}}, "near": {}}}, "No row was taken out", "honest"),
+        (
+            {"duplicates": {**manifest()["duplicates"], "conflict_groups": 1}},
+            "--conflicts=majority decided: rows",
+            "near",
+        ),
+        (
+            {"duplicates": {**manifest()["duplicates"], "conflict_groups": 1, "conflicts": "keep"}},
+            "--conflicts=keep decided.",
+            "_rejects",
+        ),
+        ({"duplicates": {**manifest()["duplicates"], "near_pairs_with_other_labels": 1}}, "Who labels", "_rejects"),
+        (
+            {"duplicates": {**manifest()["duplicates"], "largest_cluster": 100, "near_duplicates": "drop"}},
+            "One of them was kept",
+            "in one split",
+        ),
+    ],
+)
+def test_an_alert_says_what_was_done_about_it(more, said, not_said):
+    (alert,) = of_data(manifest(**more)).alerts
+    assert said in alert.do and not_said not in alert.do
+
+
 def test_names_of_classes_act_on_nothing():
     found = page(manifest(labels=[HOSTILE, "b"], splits={"train": split({HOSTILE: 3, "b": 900})}, label_form=HOSTILE))
     assert found.alerts() == {"tiny_classes": "act"} and not found.all("script")

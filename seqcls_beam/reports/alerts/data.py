@@ -30,13 +30,13 @@ def leaks(manifest: dict[str, Any]) -> Alert | None:
     told = [f"{pair} {count:,}" for pair, count in pairs.items()] + [
         f"{pair} {count:,} nearly" for pair, count in near.items()
     ]
-    return Alert(
-        "leaks",
-        "act",
-        f"The splits that were given share texts: {', '.join(told)}.",
-        "They were taken out here, so scores on this data are honest. Whatever was measured on the splits as they came "
-        "is not: measure it again.",
-    )
+    gone = sum(manifest["rows"]["removed_by_reason"].get(reason, 0) for reason in ("leak", "near_leak", "group_leak"))
+    if gone:
+        do = "What was measured on the splits as they came is too good: measure it again on these, which are honest: "
+        do += f"{rows_of(gone)} {'was' if gone == 1 else 'were'} taken out."
+    else:
+        do = "No row was taken out for that, as --profile=benchmark has it: scores are too good by what is in both."
+    return Alert("leaks", "act", f"The splits that were given share texts: {', '.join(told)}.", do)
 
 
 def conflicts(manifest: dict[str, Any]) -> Alert | None:
@@ -48,13 +48,11 @@ def conflicts(manifest: dict[str, Any]) -> Alert | None:
         return None
     told = [f"{rows_of(count, 'text')} came with several labels"] * bool(count)
     told += [f"{rows_of(near, 'pair')} of near-duplicates have different labels"] * bool(near)
-    return Alert(
-        "conflicts",
-        "look",
-        f"{' and '.join(told)}.",
-        f"Of texts that are the same --conflicts={found['conflicts']} decided; who labels should see some of them. "
-        "They lie in _rejects/ as conflicting_labels.",
-    )
+    do = "Who labels should see some of them."
+    if count:
+        do += f" Of texts that are the same --conflicts={found['conflicts']} decided"
+        do += "." if found["conflicts"] == "keep" else ": rows that went lie in _rejects/ as conflicting_labels."
+    return Alert("conflicts", "look", f"{' and '.join(told)}.", do)
 
 
 def tiny_classes(manifest: dict[str, Any]) -> Alert | None:
@@ -107,12 +105,10 @@ def large_cluster(manifest: dict[str, Any]) -> Alert | None:
     size, kept = manifest["duplicates"].get("largest_cluster", 0), manifest["rows"]["kept"]
     if size < max(CLUSTER[1], CLUSTER[0] * kept):
         return None
-    return Alert(
-        "large_cluster",
-        "look",
-        f"{size:,} texts are near-duplicates of each other, which is {percent(size, kept)} of what was kept.",
-        "They are in one split, as a whole. Where they are a template, --near_duplicates=remove keeps one of them.",
-    )
+    do = "They are in one split, as a whole. Where they are a template, --near_duplicates=drop keeps one of them."
+    if manifest["duplicates"]["near_duplicates"] == "drop":
+        do = "One of them was kept, as --near_duplicates=drop has it: look whether they are a template."
+    return Alert("large_cluster", "look", f"{size:,} texts are near-duplicates of each other.", do)
 
 
 def skewed(manifest: dict[str, Any]) -> Alert | None:
