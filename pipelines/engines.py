@@ -25,6 +25,7 @@ from pipelines import flink
 from pipelines.command import LOCAL, say
 from pipelines.flink_flags import FlinkJobOptions
 from pipelines.options import UsageError
+from pipelines.runners import is_prism
 from seqcls_beam.runs.run import RunError
 
 JOB_PORT = 8099
@@ -53,13 +54,8 @@ _MAGIC = ("[auto]", "[local]")
 _CONNECT_SECONDS = 3.0
 
 
-def is_prism(runner: str) -> bool:
-    """Whether a runner's name, or its path in Python, is Prism's."""
-    return "prism" in runner.lower()
-
-
 def is_flink(runner: str) -> bool:
-    """The same of Flink's."""
+    """Whether a runner's name, or its path in Python, is Flink's."""
     return "flink" in runner.lower()
 
 

@@ -20,10 +20,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import outcome
 from pipelines.command import say, warn
-from pipelines.engines import is_prism
 from pipelines.failures import explained, sentence
 from pipelines.prism import prism_of_its_own
 from pipelines.quiet import quiet_threads
+from pipelines.runners import is_prism
 from pipelines.sealer import Sealer
 from pipelines.stream_graph import Stream, begin, build
 from pipelines.terminal import stream as terminal

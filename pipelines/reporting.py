@@ -7,6 +7,7 @@ from typing import Any
 from pipelines import outcome
 from pipelines.command import LOCAL, warn
 from pipelines.failures import sentence
+from pipelines.runners import is_prism
 from pipelines.terminal import report as terminal
 from seqcls_beam.runs.run import Run
 
@@ -29,8 +30,6 @@ def report(run: Run, runner: str) -> None:
 
     Whoever sends a run elsewhere may be anywhere, and writes its page with `pipelines.report`.
     """
-    from pipelines.engines import is_prism  # imports Beam, which those who seal do without
-
     if runner != LOCAL and not is_prism(runner):
         return
     with _warned():

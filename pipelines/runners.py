@@ -42,6 +42,11 @@ def name_runner(options: "PipelineOptions") -> str:
     return str(runner)
 
 
+def is_prism(runner: str) -> bool:
+    """Whether a runner's name, or its path in Python, is Prism's."""
+    return "prism" in runner.lower()
+
+
 def _is_runner(found: Any) -> bool:
     from apache_beam.runners.runner import PipelineRunner  # as above
 

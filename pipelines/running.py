@@ -29,12 +29,13 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from pipelines import interrupts, submitted
 from pipelines.command import LOCAL
 from pipelines.dataflow import is_dataflow
-from pipelines.engines import is_flink_cluster, is_prism
+from pipelines.engines import is_flink_cluster
 from pipelines.flink_jobs import FlinkJobs
 from pipelines.hanging import watched
 from pipelines.prism import PrismEnded, prism_of_its_own
 from pipelines.publishing import NoJob
 from pipelines.quiet import quiet_threads
+from pipelines.runners import is_prism
 from seqcls_beam import storage
 from seqcls_beam.runs.progress import Reader, close_folder, open_folder
 from seqcls_beam.runs.run import RunError
