@@ -44,11 +44,13 @@ def speaking(argv: Sequence[str]) -> Iterator[bool]:
         yield False
         return
     _speaking, _run = True, None
+    level = logging.getLogger().level  # of a program that calls this one
     speak(_heard(argv))
     try:
         yield True
     finally:
         speak(Voice())
+        logging.getLogger().setLevel(level)
         _speaking = False
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
@@ -96,8 +97,13 @@ def sources(*folders: Path) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -199,14 +205,14 @@ def test_no_file_does_the_work_of_two(path):
 @pytest.mark.parametrize("path", sources(PACKAGE, COMMANDS), ids=shown)
 def test_nothing_hides_an_element_type_from_beam(path):
     assert "__future__.annotations" not in list(imports(path))
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("Map", "FlatMap", "Filter", "ParDo"):
             assert not any(isinstance(arg, ast.Lambda) for arg in node.args), f"{path}:{node.lineno}: a lambda"
 
 
 @pytest.mark.parametrize("path", sources(COMMANDS), ids=shown)
 def test_commands_define_nothing_that_is_shipped_to_a_worker(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ClassDef):
             assert not {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.PTransform"}
 

@@ -1,6 +1,7 @@
 """What a command says to programs: one object on the standard output, lines of JSON on the other, or nothing."""
 
 import json
+import logging
 import re
 from importlib import import_module
 
@@ -92,8 +93,10 @@ def test_a_file_for_the_document_is_tried_before_the_work(capsys, tmp_path, monk
     assert "--json is empty" in capsys.readouterr().err
 
 
-def test_what_is_asked_of_a_command_ends_with_it(capsys):
-    assert compare.main(["--quiet", "--json"]) == 2
+def test_what_is_asked_of_a_command_ends_with_it(capsys, caplog):
+    with caplog.at_level(logging.INFO):  # as a program has it that calls a command
+        assert compare.main(["--quiet", "--json", "--log_level=ERROR"]) == 2
+        assert logging.getLogger().level == logging.INFO
     capsys.readouterr()
     assert compare.main([]) == 2
     assert capsys.readouterr().out == ""
