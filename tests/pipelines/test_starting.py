@@ -56,7 +56,7 @@ def test_a_look_at_a_text_imports_no_beam():
     """And work does import what these tests look for, so they would see it."""
     done = subprocess.run(
         [sys.executable, "-c", ASK],
-        input=json.dumps([HEAVY, [("classify", ["--text", "I liked it"])]]),
+        input=json.dumps([HEAVY, [("classify", ["--text", "I liked it", "--threads=1"])]]),
         capture_output=True,
         text=True,
         timeout=100,
