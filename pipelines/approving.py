@@ -6,8 +6,8 @@ from typing import Any
 from pipelines import outcome, voice
 from pipelines.command import say
 from pipelines.ending import planning
-from pipelines.options import UsageError
 from pipelines.terminal import compare as terminal
+from pipelines.usage import UsageError
 from seqcls_beam import storage
 from seqcls_beam.config.approve import ApproveOptions
 from seqcls_beam.config.compare import DriftOptions

@@ -14,8 +14,9 @@ from pipelines.called import as_called
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import loading
-from pipelines.options import UsageError, parse_beside, parser
+from pipelines.options import parse_beside, parser
 from pipelines.terminal.standard import ensure_shown
+from pipelines.usage import UsageError
 from seqcls_beam.config.compare import DriftOptions
 from seqcls_beam.config.debug import DebugOptions
 

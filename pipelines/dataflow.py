@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipelines.command import say
-from pipelines.options import UsageError
+from pipelines.usage import UsageError
 from seqcls_beam import storage
 from seqcls_beam.config.dataflow import GPUS, DataflowOptions
 

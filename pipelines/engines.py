@@ -24,8 +24,8 @@ from apache_beam.runners.worker.channel_factory import GRPCChannelFactory
 from pipelines import flink
 from pipelines.command import LOCAL, say
 from pipelines.flink_flags import FlinkJobOptions
-from pipelines.options import UsageError
 from pipelines.runners import is_prism
+from pipelines.usage import UsageError
 from seqcls_beam.runs.run import RunError
 
 JOB_PORT = 8099

@@ -12,7 +12,8 @@ from typing import Any
 from pipelines.command import EPILOG
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import loading
-from pipelines.options import UsageError, parse, parser
+from pipelines.options import parse, parser
+from pipelines.usage import UsageError
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.debug import DebugOptions

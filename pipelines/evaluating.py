@@ -14,7 +14,6 @@ from pipelines.command import LOCAL, flags, say, versions, warn
 from pipelines.ending import planning
 from pipelines.failures import explained
 from pipelines.interrupts import noted
-from pipelines.options import UsageError
 from pipelines.publishing import already_published, publish
 from pipelines.runners import beam_options as of_beam
 from pipelines.runners import name_runner
@@ -23,6 +22,7 @@ from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import evaluate as terminal
 from pipelines.terminal.rows import watching
 from pipelines.terminal.standard import ensure_shown
+from pipelines.usage import UsageError
 from pipelines.workers import one_worker_per_gpu, threads_per_worker
 from seqcls_beam import storage
 from seqcls_beam.config.dataflow import DataflowOptions

@@ -11,7 +11,8 @@ from typing import Any
 from pipelines.command import say_once
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import loading
-from pipelines.options import UsageError, parse_alone, parser
+from pipelines.options import parse_alone, parser
+from pipelines.usage import UsageError
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions

@@ -14,7 +14,6 @@ from pipelines import dataflow, engines, interrupts, streaming, submitted
 from pipelines.command import flags, say, versions, warn
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import noted
-from pipelines.options import UsageError
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
 from pipelines.publishing import already_published, finish
@@ -25,6 +24,7 @@ from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import classify as terminal
 from pipelines.terminal.rows import watching
+from pipelines.usage import UsageError
 from pipelines.workers import one_worker_per_gpu, tell_of_idle, threads_per_worker, workers
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ClassifyConfig

@@ -5,46 +5,26 @@ The only place that knows argparse. Every flag is a field of `seqcls_beam.config
 
 import argparse
 import dataclasses
-import difflib
 import logging
 import os
-import re
 import textwrap
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
 
 from pipelines import outcome, settings, voice
 from pipelines.called import as_called
+from pipelines.usage import UsageError, said_of_value, unknown_flag
 from pipelines.wrapping import wrapped
 from seqcls_beam import storage
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.screen import COMMON, FileOptions, ScreenOptions
 from seqcls_beam.version import __version__
 
-if TYPE_CHECKING:
-    pass
-
-
-class UsageError(ValueError):
-    """Wrong flags; exit code 2."""
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(_said(message))
-
-
-_EXPECTED = {"int": "a whole number", "float": "a number"}
-
-
-def _said(message: str) -> str:
-    """What argparse says of a value, as every other sentence has it: the flag with its value, and what was expected."""
-    if found := re.fullmatch(r"argument ([^:]+): invalid (\w+) value: '(.*)'", message, re.DOTALL):
-        return f"{found[1]}={found[3]}: expected {_EXPECTED.get(found[2], found[2])}"
-    if found := re.fullmatch(r"argument ([^:]+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
-        return f"{found[1]}={found[2]}: expected one of {found[3]}"
-    return message.removeprefix("argument ")
+        raise UsageError(said_of_value(message))
 
 
 def parser(
@@ -132,7 +112,7 @@ def parse_alone(
     """As `parse`, for a command that runs no pipeline and so takes none of Beam's options."""
     parsed, rest = made.parse_known_args(_plain(_with_file(made, argv, groups), groups))
     if rest:
-        raise UsageError(_unknown(rest, made))
+        raise UsageError(unknown_flag(rest, _flags(made)))
     return _settled(parsed, groups)
 
 
@@ -181,24 +161,46 @@ def _with_file(
         return plain
     fields = [each for group in (groups | COMMON).values() for each in option_fields(group)]
     ours = {flag(each): each for each in fields if not each.metadata["positional"] and each.name not in _NO_KEYS}
-    said = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
-    words, others = [], []
-    for key, value in settings.read(parsed.config).items():
-        option = ours.get(key)
-        found = settings.words(parsed.config, key, value, option)
-        if option is None:
-            others.append(key)
-        if key not in said:
+    over = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
+    words: list[str] = []
+    read = settings.read(parsed.config)
+    known = _flags(made)
+    if asked := beam and not read.keys() <= ours.keys():
+        known |= _flags(_parser_of_beam())
+    for key, value in read.items():
+        if key in _NO_KEYS:
+            raise UsageError(f"{settings.named(parsed.config)}: {key} stands on a command line alone")
+        if f"--{key}" not in known:
+            raise UsageError(
+                f"{settings.named(parsed.config)}: {unknown_flag([f'--{key}'], known, _NOBODYS if asked else '')}"
+            )
+        found = settings.words(parsed.config, key, value, ours.get(key))
+        if key not in ours and isinstance(value, settings.Value) and value.kind == "switch":
+            found = _switched(parsed.config, key, value.text, known)
+        if key not in over:
             words += found
-    if others:
-        parsers = (made, _parser_of_beam()) if beam else (made,)
-        known = {word for each in parsers for action in each._actions for word in action.option_strings}
-        for key in others:
-            if key in _NO_KEYS:
-                raise UsageError(f"{settings.named(parsed.config)}: {key} stands on a command line alone")
-            if f"--{key}" not in known:
-                raise UsageError(f"{settings.named(parsed.config)}: {_unknown([f'--{key}'], *parsers)}")
     return [*words, *plain]
+
+
+def _flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    return {word: action for action in parser._actions for word in action.option_strings}
+
+
+_NOBODYS = ": neither this command nor Beam has it"
+
+
+def _switched(file: str, key: str, text: str, known: dict[str, argparse.Action]) -> list[str]:
+    """`true` or `false` of a file as words of one of Beam's flags, some of which are undone by another flag."""
+    action = known[f"--{key}"]
+    if action.nargs is None:
+        return [f"--{key}={text}"]
+    if text == "true":
+        return [f"--{key}"]
+    if f"--no_{key}" in known:
+        return [f"--no_{key}"]
+    if action.default not in (None, not action.const):
+        raise UsageError(f"{settings.named(file)}: {key} is {text}, and Beam has no flag for that")
+    return []
 
 
 _NO_KEYS = ("config", "save_config", "help", "version")
@@ -247,21 +249,6 @@ def _given(parsed: argparse.Namespace, groups: dict[str, type]) -> dict[str, dic
     }
 
 
-def _unknown(words: Sequence[str], *parsers: argparse.ArgumentParser) -> str:
-    """A sentence on words that no parser has, with the flag that may be meant."""
-    known = {flag for each in parsers for action in each._actions for flag in action.option_strings}
-    flags = [word for word in words if word.startswith("-")]
-    if not flags:
-        meant = f": did you mean --input={words[0]}?" if "--input" in known else ""
-        return f"{' '.join(words)} is no flag{meant or ': --help lists the flags'}"
-    name, equals, _ = flags[0].partition("=")
-    written = "--" + name.strip("-").replace("-", "_")
-    near = [written] if written in known else difflib.get_close_matches(written, known, 1, 0.7)
-    whose = ": neither this command nor Beam has it" if len(parsers) > 1 else ""
-    meant = f"{';' if whose else ':'} did you mean {near[0]}{equals}?" if near else "; --help lists the flags"
-    return f"unknown flag {' '.join(words)}{whose}{meant}"
-
-
 def _parser_of_beam() -> argparse.ArgumentParser:
     """What reads all flags that Beam has."""
     from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
@@ -270,7 +257,7 @@ def _parser_of_beam() -> argparse.ArgumentParser:
 
     class Strict(_BeamArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise UsageError(_said(message))
+            raise UsageError(said_of_value(message))
 
     known = Strict(allow_abbrev=False)
     for group in PipelineOptions.__subclasses__():
@@ -287,7 +274,7 @@ def _known_to_beam(rest: list[str], made: argparse.ArgumentParser) -> list[str]:
         voice.utter(f"left out, since neither this command nor Beam has it: {' '.join(unknown)}", logging.WARNING)
         return [word for word in rest if word not in unknown]
     if unknown:
-        raise UsageError(_unknown(unknown, made, known))
+        raise UsageError(unknown_flag(unknown, _flags(made) | _flags(known), _NOBODYS))
     return rest
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from pipelines.command import EPILOG
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import loading
-from pipelines.options import UsageError, parse, parser
+from pipelines.options import parse, parser
+from pipelines.usage import UsageError
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,

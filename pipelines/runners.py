@@ -3,7 +3,7 @@
 from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import UsageError
+from pipelines.usage import UsageError
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions

@@ -48,6 +48,8 @@ def read(file: str) -> Found:
             if key in found:
                 raise ValueError(f"{key} stands there twice")
             found[key] = value
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{named(file)} is no UTF-8, from byte {error.start} on: save it as that") from error
     except RecursionError:
         raise ValueError(f"{named(file)}: it is nested too deeply for options") from None
     except ValueError as error:

@@ -7,7 +7,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from pipelines.command import LOCAL
 from pipelines.dataflow import is_dataflow
 from pipelines.engines import works_here
-from pipelines.options import UsageError
+from pipelines.usage import UsageError
 from seqcls_beam.config.option import flag, option_fields
 
 _READ = ("text_column", "text_pair_column", "id_column", "keep_columns", "batch_rows")

@@ -46,6 +46,7 @@ ORDER = [
     "settings",
     "as_json",
     "interrupts",
+    "usage",
     "options",
     "runners",
     "completion",

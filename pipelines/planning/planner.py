@@ -12,7 +12,6 @@ from pipelines.as_json import write_json
 from pipelines.command import say, warn
 from pipelines.dataflow import GPU_DISK_GB, accelerator, is_dataflow, refuse_contrary, refuse_unseen
 from pipelines.ending import planning
-from pipelines.options import UsageError
 from pipelines.planning import results
 from pipelines.planning.hours import Hours, hours
 from pipelines.planning.measure import measured
@@ -22,6 +21,7 @@ from pipelines.planning.sample import Sample, Work, sample
 from pipelines.planning.speed import Speed, described, work_of
 from pipelines.planning.written import ensure_apart
 from pipelines.terminal import plan as terminal
+from pipelines.usage import UsageError
 from pipelines.workers import threads_per_worker, workers
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipelines.as_json import ensure_json
-from pipelines.options import UsageError
 from pipelines.planning.documents import named
+from pipelines.usage import UsageError
 from seqcls_beam import storage
 from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.config.plan import PlanOptions

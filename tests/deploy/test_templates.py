@@ -14,8 +14,9 @@ from deploy.dataflow.container_spec import container_spec
 from deploy.generate.templates import TEMPLATES
 from pipelines import classify
 from pipelines.dataflow import RUNNER, refuse_unseen
-from pipelines.options import UsageError, parse_alone
+from pipelines.options import parse_alone
 from pipelines.stream_flags import refuse
+from pipelines.usage import UsageError
 from seqcls_beam.config import ReadOptions, stream
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.stream import SourceOptions

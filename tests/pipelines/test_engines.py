@@ -24,9 +24,9 @@ from apache_beam.options.pipeline_options import (
 from pipelines import classify, engines, evaluate, flink, prepare, sight, workers
 from pipelines.engines import configure
 from pipelines.flink_flags import FlinkJobOptions
-from pipelines.options import UsageError
 from pipelines.runners import name_runner
 from pipelines.running import Engine
+from pipelines.usage import UsageError
 from seqcls_beam.model.checkpoints import PACKAGED, resolve
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.transforms.sight import look

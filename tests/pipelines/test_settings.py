@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import classify, clean, compare, settings
+from pipelines import classify, clean, compare, options, settings
 from seqcls_beam.config.option import flag, option, option_fields
 from tests import tiny
 from tests.corpora import texts, write_jsonl
@@ -208,6 +208,8 @@ def test_what_was_given_and_kept_is_the_same_run(file, place, capsys):
         ("dtype: fp16", [], "--dtype=fp16: expected one of"),
         ("overwrite: yes", [], "overwrite: yes can be read two ways"),
         ("config: other.yaml", [], "--config=run.yaml: config stands on a command line alone"),
+        ("dry_run: true\ninput: other.jsonl", [], "nothing.jsonl matches no file"),
+        ("enable_streaming_engine: false", [], "enable_streaming_engine is false, and Beam has no flag for that"),
         ("direct_num_workers: many", [], "--direct_num_workers=many: expected a whole number"),
         ("direct_num_workers: 4\ninput: other.jsonl", [], "nothing.jsonl matches no file"),
         ("input: [a.jsonl, b.jsonl]", [], "nothing.jsonl matches no file"),
@@ -219,6 +221,30 @@ def test_a_file_of_options_is_checked_as_a_command_line(text, flags, said, capsy
     assert classify.main(["--config=run.yaml", "--input=nothing.jsonl", "--output=out", *flags]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("use_public_ips: false", ["--no_use_public_ips"]),
+        ("no_use_public_ips: true", ["--no_use_public_ips"]),
+        ("save_main_session: true", ["--save_main_session"]),
+        ("streaming: false", []),
+        ("dry_run: true", ["--dry_run=true"]),
+        ("update_compatibility_version: true", ["--update_compatibility_version"]),
+    ],
+)
+def test_a_switch_of_beam_is_one_of_its_flags(text, expected, tmp_path):
+    (tmp_path / "run.yaml").write_text(text)
+    made = options.parser("pipelines.classify", "", "", classify.GROUPS)
+    _, words = options.parse(made, [f"--config={tmp_path}/run.yaml"], classify.GROUPS)
+    assert words == expected
+
+
+def test_a_file_in_another_encoding_is_told_of(tmp_path):
+    (tmp_path / "run.yaml").write_bytes("input: a".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"run.yaml is no UTF-8, from byte 0 on"):
+        settings.read(str(tmp_path / "run.yaml"))
 
 
 def test_a_file_of_options_may_speak_for_the_command(capsys, tmp_path, monkeypatch):

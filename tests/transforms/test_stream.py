@@ -25,7 +25,7 @@ from apache_beam.utils.counters import CounterFactory
 from apache_beam.utils.timestamp import Timestamp
 
 from pipelines import classify, epochs, stream_graph, streaming
-from pipelines.options import UsageError
+from pipelines.usage import UsageError
 from seqcls_beam.config import ModelOptions, ReadOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.stream import EndOptions, SourceOptions, StreamConfig, WindowOptions
