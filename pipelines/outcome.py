@@ -1,13 +1,14 @@
 """What becomes of a command, for programs: facts that it meets on its way, which make one document at its end."""
 
 import time
+from itertools import islice
 from typing import Any
 
 from seqcls_beam.version import __version__
 
 _facts: dict[str, Any] = {}
-_warnings: list[str] = []
-_errors: list[str] = []
+_warnings: dict[str, None] = {}
+_errors: dict[str, None] = {}
 _command = ""
 _began = 0.0
 
@@ -49,12 +50,23 @@ def last(name: str, **facts: Any) -> None:
 
 def warned(message: str) -> None:
     """A sentence that deserves a look."""
-    _warnings.append(message)
+    _keep(_warnings, message)
 
 
 def failed(message: str) -> None:
     """A sentence for which the command ends with another code than 0."""
-    _errors.append(message)
+    _keep(_errors, message)
+
+
+_MOST = 100
+"""Sentences of a kind: a stream goes on for months, and may say something at every window."""
+
+
+def _keep(sentences: dict[str, None], message: str) -> None:
+    """Keep a sentence once; of too many the oldest and the newest stay."""
+    sentences[message] = None
+    if len(sentences) > _MOST:
+        del sentences[next(islice(sentences, _MOST // 2, None))]
 
 
 def is_kept() -> bool:

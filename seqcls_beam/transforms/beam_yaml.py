@@ -15,7 +15,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.typehints.schemas import named_fields_from_element_type
 
 from seqcls_beam.config import ModelOptions
-from seqcls_beam.config.option import option_fields
+from seqcls_beam.config.option import kind_of, option_fields
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.reading.rows import RowLayout
 from seqcls_beam.schema import renamed
@@ -61,6 +61,7 @@ class SeqclsClassify(beam.PTransform):
                 hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
                 raise ValueError(f"SeqclsClassify has no {name!r}: {hint}")
         given = {name: value for name, value in config.items() if value is not None}
+        _ensure_kinds(given)
         self._own = _Own(**{name: given.pop(name) for name in _Own._fields if name in given})
         self._options = ModelOptions(**given)
         self._errors = _output(self._own.error_handling)
@@ -114,6 +115,24 @@ def _optional(kind: Any) -> Any:
 
 
 SeqclsClassify.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+_KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "text": ("a text", (str,)),
+    "switch": ("true or false", (bool,)),
+    "number": ("a whole number", (int,)),
+    "decimal": ("a number", (int, float)),
+}
+
+
+def _ensure_kinds(given: dict[str, Any]) -> None:
+    """Raise `ValueError` for a value of another kind than its key's: `"8"` is a text in YAML, and `8.5` a number."""
+    kinds = {each.name: kind_of(each) for each in option_fields(ModelOptions)}
+    kinds |= {"text_column": "text", "text_pair_column": "text", "max_latency": "decimal"}
+    for name, value in given.items():
+        expected, types = _KINDS.get(kinds.get(name, ""), ("", (object,)))
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
+            raise ValueError(f"{name}={value!r}: expected {expected}")
 
 
 def _output(handling: Any) -> str | None:

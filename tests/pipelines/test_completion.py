@@ -16,7 +16,8 @@ from seqcls_beam.config.option import flag, option_fields
 def bash(tmp_path_factory):
     """Completes the last of some words, which are words as bash has them: `=` is one."""
     folder = tmp_path_factory.mktemp("completion")
-    (folder / "in.jsonl").touch()
+    for name in ("in.jsonl", "two words", "*", "$(touch acted)"):
+        (folder / name).touch()
     (folder / "script").write_text(completion.script("bash", COMMANDS))
     after = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _seqcls_beam; printf "%s\\n" "${COMPREPLY[@]}"'
 
@@ -24,7 +25,7 @@ def bash(tmp_path_factory):
         command = ["bash", "-c", f"source ./script; {after}", "bash", "seqcls-beam", *words]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=30)
         assert done.stderr == ""
-        return done.stdout.split()
+        return done.stdout.splitlines() if done.stdout.strip() else []
 
     return complete
 
@@ -43,6 +44,10 @@ def bash(tmp_path_factory):
         (["finetune", "--runn"], []),
         (["seal", "--unt"], ["--until="]),
         (["seal", "in"], ["in.jsonl"]),
+        (["seal", "tw"], ["two words"]),
+        (["seal", "*"], ["*"]),
+        (["seal", "$"], ["$(touch acted)"]),
+        (["seal", "ac"], []),
         (["seal", "in.jsonl", "--log_"], ["--log_level=", "--log_json"]),
     ],
 )

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from pipelines import classify, clean, compare, evaluate
+from pipelines import classify, clean, compare, evaluate, outcome
 from seqcls_beam.__main__ import COMMANDS
 from tests import tiny
 from tests.corpora import texts, write_jsonl
@@ -82,6 +82,17 @@ def test_wrong_usage_is_an_object_too(command, capsys):
     found = json.loads(said.out)
     assert (found["command"], found["exit_code"]) == (command, 2)
     assert found["errors"] == [json.loads(said.err)["message"]]
+
+
+def test_a_stream_of_months_keeps_few_sentences():
+    outcome.begin()
+    for number in range(1000):
+        outcome.warned(f"window {number}")
+        outcome.warned("again")
+    found = outcome.document(0)["warnings"]
+    assert found[:3] == ["window 0", "again", "window 1"] and found[-1] == "window 999"
+    assert len(found) == len({*found}) == 100
+    outcome.begin()
 
 
 def test_a_file_for_the_document_is_tried_before_the_work(capsys, tmp_path, monkeypatch):

@@ -132,6 +132,13 @@ def build(rows: list[Any], **config: Any) -> None:
         (["a"], {}, "Beam schema"),
         (GIVEN, {"max_lenght": 8}, "no 'max_lenght': did you mean max_length?"),
         (GIVEN, {"max_length": 2}, "max_length=2: expected at least 4"),
+        (GIVEN, {"max_length": "8"}, "max_length='8': expected a whole number"),
+        (GIVEN, {"max_length": 8.5}, "max_length=8.5: expected a whole number"),
+        (GIVEN, {"threads": True}, "threads=True: expected a whole number"),
+        (GIVEN, {"threshold": "0.5"}, "threshold='0.5': expected a number"),
+        (GIVEN, {"model": True}, "model=True: expected a text"),
+        (GIVEN, {"text_column": 5}, "text_column=5: expected a text"),
+        (GIVEN, {"compile": "no"}, "compile='no': expected true or false"),
         (
             GIVEN,
             {"overflow": "cut"},
