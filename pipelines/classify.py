@@ -78,7 +78,7 @@ def _main(argv: list[str]) -> int:
         return labelling.stream(given, words)
     if given["plan"]:
         return labelling.tell(config, given, words)
-    return labelling.label(config, given, words, argv)
+    return labelling.label(config, given, words)
 
 
 def _refuse_beside_texts(given: dict[str, dict[str, Any]]) -> None:

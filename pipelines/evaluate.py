@@ -62,7 +62,7 @@ def _main(argv: list[str]) -> int:
     with loading():
         from pipelines import evaluating  # takes seconds, which --help and wrong usage do without
 
-    return evaluating.evaluate(config, given, words, argv)
+    return evaluating.evaluate(config, given, words)
 
 
 def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:

@@ -40,7 +40,7 @@ from seqcls_beam.transforms import Classify, ReadRecords, Tokenize
 from seqcls_beam.transforms.evaluate import ReadParquet, SaveEvidence, Score, ShardTokens, load
 
 
-def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: list[str], argv: list[str]) -> int:
+def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: list[str]) -> int:
     """Evaluate; the exit code. `words` are Beam's."""
     with planning():
         beam_options = of_beam(words)
@@ -55,7 +55,7 @@ def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: li
         dataflow.refuse_unseen(
             runner, input=config.read.input, labeled=answers.labeled, data=[answers.data], output=[output]
         )
-        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
+        engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
         engines.configure(beam_options, runner)
         config = replace(config, model=replace(config.model, device=device))
@@ -67,7 +67,7 @@ def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: li
         wish = promotion.intended(job.checkpoint) if config.report.promote and job.checkpoint is not None else None
     if job.checkpoint is not None:
         units = -(-job.size // (config.read.unit_bytes or UNIT_BYTES))
-        one_worker_per_gpu(runner, config.model.device, argv, beam_options, units)
+        one_worker_per_gpu(runner, config.model.device, words, beam_options, units)
     found = _launch(job, engine)
     outcome.add(evaluation=found)
     with noted():

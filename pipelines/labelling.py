@@ -60,13 +60,13 @@ def tell(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[s
     return planner.tell(config, options, gpu, runner, beam_options)
 
 
-def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[str], argv: list[str]) -> int:
+def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[str]) -> int:
     """Label files; the exit code."""
     with planning():
         beam_options = of_beam(words)
         runner = name_runner(beam_options)
         run = config.run
-        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
+        engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
         dataflow.refuse_unseen(runner, input=config.read.input, output=[run.output])
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
         engines.configure(beam_options, runner)
@@ -102,7 +102,7 @@ def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
     failed: dict[str, int] = {}
     for config in nights:
         say(f"the night of {config.run.run_date}", 0)
-        code = exit_code(lambda _, config=config: _label(config, engine), engine.argv)  # type: ignore[misc]
+        code = exit_code(lambda _, config=config: _label(config, engine), engine.words)  # type: ignore[misc]
         if code > 128:
             return code
         if code:
@@ -188,7 +188,7 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     runner, beam_options = engine.runner, engine.options
     ensure_seen(engine, job.run.output, input=job.files["path"].to_pylist()[:1], model=[folder_of(job.checkpoint)])
     units = plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding)
-    one_worker_per_gpu(runner, job.config.model.device, engine.argv, beam_options, len(units))
+    one_worker_per_gpu(runner, job.config.model.device, engine.words, beam_options, len(units))
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
 

@@ -54,7 +54,7 @@ def _main(argv: list[str]) -> int:
     with loading():
         from pipelines import preparing  # takes seconds, which --help and wrong usage do without
 
-    return preparing.prepare(config, given, words, argv)
+    return preparing.prepare(config, given, words)
 
 
 def configured(given: dict[str, dict[str, Any]]) -> PrepareConfig:

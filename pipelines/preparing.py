@@ -28,14 +28,14 @@ from seqcls_beam.preparation.tasks import begin
 from seqcls_beam.transforms.prepare import Prepare
 
 
-def prepare(config: PrepareConfig, given: dict[str, dict[str, Any]], words: list[str], argv: list[str]) -> int:
+def prepare(config: PrepareConfig, given: dict[str, dict[str, Any]], words: list[str]) -> int:
     """Prepare; the exit code. `words` are Beam's."""
     with planning():
         beam_options = of_beam(words)
         runner = name_runner(beam_options)
         inputs = {"input": config.read.input, **asdict(config.inputs), "decontaminate": config.clean.decontaminate}
         dataflow.refuse_unseen(runner, **inputs, output=[config.output.output])
-        engine = Engine(runner, beam_options, argv, StepOptions(**given["step"]).step_timeout)
+        engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
         dataflow.configure(beam_options, runner, DataflowOptions())
         engines.configure(beam_options, runner)
         job, units, size = plan(config, threads_per_worker(beam_options))

@@ -47,7 +47,7 @@ class Engine:
 
     runner: str  # as `name_runner` has it
     options: PipelineOptions
-    argv: list[str]
+    words: list[str]  # those of Beam, of a file of options too
     step_timeout: float
 
 

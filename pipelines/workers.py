@@ -10,12 +10,12 @@ from pipelines.engines import is_flink_cluster
 from pipelines.flink import cluster
 
 
-def one_worker_per_gpu(runner: str, device: str, argv: list[str], beam_options: PipelineOptions, units: int) -> None:
-    """Have a worker process for each GPU of this machine, where it has several and `argv` has no word on workers.
+def one_worker_per_gpu(runner: str, device: str, words: list[str], beam_options: PipelineOptions, units: int) -> None:
+    """Have a worker process for each GPU of this machine, where it has several and no word of Beam's is on workers.
 
     Of fewer units, for each of these.
     """
-    said = {flag.partition("=")[0] for flag in argv}
+    said = {flag.partition("=")[0] for flag in words}
     if runner != LOCAL or device not in ("auto", "cuda") or said & {"--direct_running_mode", "--direct_num_workers"}:
         return
     found = min(gpus(), units)
