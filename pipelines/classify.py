@@ -70,7 +70,8 @@ def _main(argv: list[str]) -> int:
         with loading():
             from pipelines import looking
 
-        return looking.look(model, texts)
+        with planning():  # there is no run: what is wrong is a flag, or the model that it names
+            return looking.look(model, texts)
     with loading():
         from pipelines import labelling  # takes seconds, which --help and wrong usage do without
 

@@ -34,5 +34,5 @@ def unknown_flag(words: Sequence[str], known: Collection[str], whose: str = "") 
     name, equals, _ = flags[0].partition("=")
     written = "--" + re.sub(f"[{_DASHES}]", "_", name.strip(_DASHES))
     near = [written] if written in known else difflib.get_close_matches(written, known, 1, 0.7)
-    meant = f"{';' if whose else ':'} did you mean {near[0]}{equals}?" if near else "; --help lists the flags"
-    return f"unknown flag {' '.join(words)}{whose}{meant}"
+    meant = f"did you mean {near[0]}{equals}?" if near else "--help lists the flags"
+    return f"unknown flag {' '.join(words)}{whose}{';' if whose else ':'} {meant}"

@@ -89,9 +89,9 @@ def is_said(err: str, number: signal.Signals, before: int) -> bool:
 
 
 def is_published(out: Path) -> bool:
-    """Whether a model lies in an output folder, whole, and nothing else."""
+    """Whether a model lies in an output folder, whole, and nothing else but its page."""
     found = read_manifest(str(out))
-    return found is not None and {path.name for path in out.iterdir()} == {
+    return found is not None and {path.name for path in out.iterdir()} - {"_report"} == {
         "_versions",
         *(part["path"] for part in found["parts"]),
     }
