@@ -14,7 +14,7 @@ LOWEST := torch==2.11.0 transformers==5.17.0
 
 help:
 	@echo "make demo       label the bundled sample with the bundled checkpoint"
-	@echo "make test       all tests (under 15 minutes on 2 cores)"
+	@echo "make test       all tests (half an hour on 2 cores)"
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff, mypy and hadolint"
 	@echo "make generate   write anew what is made from the code: templates, Terraform's variables, pages of reference"
