@@ -13,6 +13,7 @@ from seqcls_beam.runs import histograms
 from seqcls_beam.runs.histograms import Histograms
 from seqcls_beam.runs.versions import version_name
 from seqcls_beam.schema import REJECT
+from tests.runs.attempts import COMMIT
 
 LABELS = ["negative", "positive"]
 HOSTILE = "<script>alert(1)</script> \u202egnp.exe\x1b[31m \"' & {{ 7*7 }} " + "w" * 300
@@ -100,16 +101,7 @@ def labelling(
         "inputs": [{"path": "/data/in.jsonl", "size": 1000, "version": "1", "rows": len(made) + len(bad)}],
         "parts": files,
         "rejects": [_write(out, "_rejects", partition, 0, 1, number, digest, wrong)] if bad else [],
-        "commit": {
-            "version": number,
-            "partition": partition,
-            "stage": "_attempts/publish-00000001-0123456789abcdef",
-            "work": "_attempts/r-v1",
-            "moves": [],
-            "replaces": [],
-            "sweeps": [],
-            "bars": False,
-        },
+        "commit": {**COMMIT, "version": number, "partition": partition},
         **more,
     }
     path = out / version_name(partition, number)

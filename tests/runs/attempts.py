@@ -22,20 +22,23 @@ def write_run(run: Run, units: int, rejected: frozenset[int] = frozenset()) -> N
         save_record(run, record)
 
 
+COMMIT: dict[str, Any] = {
+    "version": 1,
+    "partition": "",
+    "stage": "_attempts/publish-00000001-0123456789abcdef",
+    "work": "_attempts/r-v1",
+    "moves": [],
+    "replaces": [],
+    "sweeps": [],
+    "bars": False,
+}
+"""What a version says of its commit, where a test has no word on it."""
+
+
 def write_version(out: Path, manifest: dict[str, Any], **commit: Any) -> Path:
     """Write the first version of a folder, with what a version must say where neither has a word on it."""
-    said = {
-        "version": 1,
-        "partition": "",
-        "stage": "_attempts/publish-00000001-0123456789abcdef",
-        "work": "_attempts/r-v1",
-        "moves": [],
-        "replaces": [],
-        "sweeps": [],
-        "bars": False,
-    }
     what = {"format_version": 2, "run_id": "r", "kind": "classify", "parts": [], "rejects": []}
     path = out / "_versions" / "00000001.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**what, "commit": {**said, **commit}, **manifest}))
+    path.write_text(json.dumps({**what, "commit": {**COMMIT, **commit}, **manifest}))
     return path
