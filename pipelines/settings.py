@@ -165,7 +165,9 @@ def _of_yaml(text: str) -> Iterator[tuple[str, Value | list[Value]]]:
     def scalar(node: Any, where: str) -> Value:
         if not isinstance(node, yaml.ScalarNode):
             raise ValueError(f"{where} is no plain value, nor a list of them")
-        return Value(node.value, "text") if node.style else _plain(node.value, node.tag.rpartition(":")[2])
+        if node.style:  # JSON's escapes of one sign by two surrogates are a sign here, too
+            return Value(node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"), "text")
+        return _plain(node.value, node.tag.rpartition(":")[2])
 
     for name, node in root.value:
         key = scalar(name, "a key").text

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import classify, evaluate, prepare
 from tests import tiny, web
-from tests.corpora import texts
+from tests.corpora import texts, write_jsonl
 
 pytestmark = pytest.mark.engine
 
@@ -101,8 +101,8 @@ def test_what_failed_goes_on_with_the_same_files(tmp_path, pages):
 
 def test_texts_stay_out_of_what_is_shown_where_they_are_not_to_be_reported(tmp_path, capfd):
     model, corpus = tiny.checkpoint(tmp_path / "model", labels=("a", "b")), tmp_path / "in.jsonl"
-    corpus.write_bytes(rows())
-    word = max(texts(1)[0].split(), key=len)
+    word = "hated"
+    write_jsonl(corpus, [{"id": i, "text": f"{word} {text}", "label": "ab"[i % 2]} for i, text in enumerate(texts(40))])
     flags = [f"--input={corpus}", f"--model={model}", "--id_column=id", "--threads=1"]
     ids = {}
     for shown in (1, 0):

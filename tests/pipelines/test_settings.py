@@ -141,7 +141,9 @@ GIVEN = st.fixed_dictionaries(
     {},
     optional={
         "text": TEXT
-        | st.sampled_from(["no", "010", "1e5", "2026-11-20", "\udcff", "\x7f", "\U0001f600", " a", "#", "~"]),
+        | st.sampled_from(
+            ["no", "010", "1e5", "2026-11-20", "\udcff", "\x7f", "\U0001f600", "\U000e0000", " a", "#", "~"]
+        ),
         "whole": st.integers(),
         "decimal": st.floats(allow_nan=False),
         "switch": st.just(True),
