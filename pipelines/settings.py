@@ -36,8 +36,11 @@ Found = dict[str, Value | list[Value]]
 def read(file: str) -> Found:
     """What a file says, by key. Raises `ValueError` for what is no mapping of plain values, and `OSError`."""
     filesystem, path = storage.connect(storage.absolute(file))
-    with filesystem.open(path, "rb") as opened:
-        data = opened.read(MOST_BYTES + 1)
+    try:
+        with filesystem.open(path, "rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+    except IsADirectoryError as error:
+        raise ValueError(f"{named(file)} is a folder: name the file in it") from error
     if len(data) > MOST_BYTES:
         raise ValueError(f"{named(file)} has more than {MOST_BYTES:,} bytes, and is no file of options")
     try:
@@ -162,16 +165,23 @@ def _of_yaml(text: str) -> Iterator[tuple[str, Value | list[Value]]]:
     if not isinstance(root, yaml.MappingNode):
         raise ValueError("expected a mapping, a line such as `text_column: review` for each option")
 
+    def untagged(node: Any, where: str, kind: str) -> None:
+        if not node.tag.startswith("tag:yaml.org,2002:") or (kind and not node.tag.endswith(f":{kind}")):
+            raise ValueError(f"{where} has a tag, {node.tag}, which says nothing here: leave it out")
+
     def scalar(node: Any, where: str) -> Value:
         if not isinstance(node, yaml.ScalarNode):
             raise ValueError(f"{where} is no plain value, nor a list of them")
+        untagged(node, where, "str" if node.style else "")
         if node.style:  # JSON's escapes of one sign by two surrogates are a sign here, too
             return Value(node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"), "text")
         return _plain(node.value, node.tag.rpartition(":")[2])
 
+    untagged(root, "the mapping", "map")
     for name, node in root.value:
         key = scalar(name, "a key").text
         if isinstance(node, yaml.SequenceNode):
+            untagged(node, key, "seq")
             yield key, [scalar(each, key) for each in node.value]
         else:
             value = scalar(node, key)

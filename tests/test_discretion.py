@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqcls_beam import storage
@@ -128,7 +128,6 @@ def test_what_is_no_secret_stays(said):
     assert storage.without_password(said) == said
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_what_is_shown_is_shown_as_it_is(text):
     """Files are known by what is shown of their names."""

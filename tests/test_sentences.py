@@ -151,7 +151,7 @@ def test_keys_that_say_what_they_are(said):
     assert without_secrets(f"key {said} is unknown") == "key ... is unknown"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from(FORMS), secrets, st.sampled_from(SENTENCES)), min_size=1, max_size=3))
 def test_a_secret_in_any_form_is_hidden_and_what_stands_before_it_stays(parts):
     text = "\n".join(f"{sentence} {form.format(secret, secret)}" for form, secret, sentence in parts)
@@ -161,7 +161,6 @@ def test_a_secret_in_any_form_is_hidden_and_what_stands_before_it_stays(parts):
     assert without_secrets(shown) == shown
 
 
-@settings(deadline=None)
 @given(st.text("ab1\"'\\ /=,;:}@&?#<", min_size=1, max_size=12))
 def test_a_document_hides_any_value_and_stays_one(value):
     told = {"a": 1, "secret": f"Hunter2{value}", "b": [value.strip("\\ /=,;:}@&?#<\"'")]}
@@ -169,14 +168,13 @@ def test_a_document_hides_any_value_and_stays_one(value):
     assert "Hunter2" not in shown and '"secret": "..."' in shown
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(SENTENCES), max_size=4))
 def test_what_is_no_secret_stays(sentences):
     text = "\n".join(sentences)
     assert without_secrets(text) == text
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([*FORMS, *SENTENCES, *"\"'\\ /=,;:}@&?#<%"]), max_size=6).map("".join))
 def test_what_is_shown_is_shown_as_it_is(text):
     shown = without_secrets(text)

@@ -137,7 +137,7 @@ def drift(run: dict[str, Any], reference: str) -> Section | None:
         of = f" of {each['of']}" if each["of"] is not None else ""
         cells = [f"{each[key]:.4f}" if each[key] is not None else "–" for key in ("value", "bound", "limit")]
         verdict = {"few": "too few rows to say"}.get(each["verdict"], each["verdict"])
-        rows.append([each["measure"].replace("_", " ") + of, verdict, *cells])
+        rows.append([each["measure"].replace("_", " ").replace("psi", "PSI") + of, verdict, *cells])
     if not rows:
         return None
     heads = [

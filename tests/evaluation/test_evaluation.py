@@ -333,7 +333,7 @@ def test_a_sample_keeps_the_same_rows_however_they_come():
     assert (sampled([3, 1, 9, 0, 2, 8, 4, 7, 5, 6], joined=True) == expected).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.sampled_from(["single_label", "multi_label", "regression"]), st.randoms(), st.integers(1, 6))
 def test_tallies_merge_in_any_order(problem, chance: random.Random, parts):
     labels = 1 if problem == "regression" else 3

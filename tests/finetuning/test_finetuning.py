@@ -154,7 +154,7 @@ def test_a_loader_yields_what_the_rows_give(data):
     assert [batch["labels"].tolist() for batch in loader] != seen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=400),
     batch_size=st.integers(1, 70),

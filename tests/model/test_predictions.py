@@ -194,7 +194,7 @@ def test_windows_of_a_row_that_a_step_between_rejected_are_nobodys(rejected):
             assert one == other
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, len(TEXTS)), max_size=4), rejected=st.sets(st.integers(0, len(TEXTS) - 1)))
 def test_the_cut_into_batches_does_not_show(cuts, rejected):
     options = replace(OPTIONS, overflow="window", max_length=12, stride=3)

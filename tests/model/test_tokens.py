@@ -86,7 +86,7 @@ def test_the_families_that_tell_sentences_apart():
     assert {each for each in tiny.FAMILIES if tiny.resolved(each).sentence_ids} == {"bert", "electra"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(a=st.integers(0, 40), b=st.integers(0, 40), length=st.integers(5, 50), side=st.sampled_from(["right", "left"]))
 def test_the_longer_side_of_a_pair_is_cut_first(a, b, length, side):
     checkpoint = sided(side)
@@ -117,7 +117,7 @@ def no_folders_left():
         shutil.rmtree(each.location)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     words=st.lists(st.integers(0, 60), min_size=1, max_size=4),
     length=st.integers(4, 20),
@@ -240,7 +240,7 @@ PIECES = st.sampled_from([("special", 0), ("special", 1), ("a", 0), ("a", 1), ("
 SPANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=5, max_size=5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(PIECES, min_size=1, max_size=7), SPANS, SPANS, st.integers(0, 5))
 def test_pieces_are_laid_one_after_the_other(pieces, first, second, rows):
     sides = [Side(np.arange(base, base + 30, dtype=np.int32), *np.zeros((2, rows), int)) for base in (100, 200)]
@@ -280,7 +280,7 @@ def test_long_texts_are_read_as_far_as_needed_and_give_the_same_ids(family, monk
     assert quick["truncated"].to_pylist() == tokenize(records, checkpoint, options)["truncated"].to_pylist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     family=st.sampled_from(["bert", "roberta", "albert", "deberta-v2", "xlm-roberta"]),
     text=st.lists(

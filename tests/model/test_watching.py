@@ -601,7 +601,7 @@ def three(tmp_path_factory, cache):
     return made, [of(made, name) for name in found], found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.sampled_from(["tokenize", "classify"]), st.integers(0, 2)), max_size=12), st.booleans())
 def test_no_batch_mixes_two_models(three, steps, tight):
     """Batches are tokenised ahead and classified several at a time, and a swap may come at any moment between."""

@@ -103,6 +103,10 @@ def test_a_line_of_yaml_is_a_flag(tmp_path, line, expected):
         ("names: [no]", "can be read two ways"),
         ("texts: [[a]]", "texts is no plain value"),
         ("text: a\ntext: b", "text stands there twice"),
+        ("text: !secret a", "text has a tag, !secret, which says nothing here: leave it out"),
+        ("whole: !!int '64'", "whole has a tag, tag:yaml.org,2002:int"),
+        ("texts: !joined [a, b]", "texts has a tag, !joined"),
+        ("!options\ntext: a", "the mapping has a tag, !options"),
         ("- text", "expected a mapping"),
         ("text", "expected a mapping"),
         ("text: a\n---\ntext: b", "line 2: but found another document"),
@@ -116,6 +120,11 @@ def test_what_is_wrong_is_said_with_the_file(tmp_path, line, said):
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         words(tmp_path / "run.yaml", line)
     assert str(error.value).startswith(f"--config={tmp_path}/run.yaml")
+
+
+def test_a_folder_is_no_file_of_options(tmp_path):
+    with pytest.raises(ValueError, match="is a folder: name the file in it"):
+        settings.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(

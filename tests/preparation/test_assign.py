@@ -113,7 +113,7 @@ SPLITS = option(
 )
 
 
-@settings(deadline=None, max_examples=15, phases=[Phase.generate])  # to shrink takes minutes
+@settings(max_examples=15, phases=[Phase.generate])  # to shrink takes minutes
 @given(
     st.integers(0, 2**32),
     st.sampled_from(["single_label", "multi_label", "regression"]),
@@ -205,7 +205,6 @@ def test_a_file_of_a_stage_that_is_gone_is_made_again(tmp_path):
         assert list(Path(job.exchange).glob(f"{prefix}*")) and outcome(job) == before
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2), st.integers(1, 5)), max_size=40),
     st.lists(st.integers(0, 31), max_size=3),

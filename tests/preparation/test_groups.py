@@ -113,7 +113,7 @@ POLICY = st.fixed_dictionaries(
 PARTS = st.sampled_from([(), (None, "train", "test"), ("train", "validation", "test", None, None)])
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), PARTS, POLICY, st.sampled_from(["hash", "stratified"]))
 def test_no_tie_is_cut_and_none_is_made_by_what_goes(seed, parts, policy, split):
     chance = random.Random(seed)

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqcls_beam.preparation import minhash
@@ -29,7 +29,6 @@ def sets(keys):
     return minhash.as_sets(*minhash.shingles(pa.array(keys, pa.string())))
 
 
-@settings(deadline=None)
 @given(KEYS)
 def test_similarity_is_that_of_sets_of_windows(keys):
     one, other = np.triu_indices(len(keys))
@@ -37,7 +36,6 @@ def test_similarity_is_that_of_sets_of_windows(keys):
     assert np.allclose(found, [jaccard(keys[i], keys[j]) for i, j in zip(one, other, strict=True)], atol=1e-15)
 
 
-@settings(deadline=None)
 @given(KEYS, st.integers(0, 5), st.integers(1, 40))
 def test_a_text_is_the_same_set_in_any_batch_and_block(keys, skipped, block):
     with pytest.MonkeyPatch.context() as patch:

@@ -53,7 +53,7 @@ STEPS_AND_KEY = {
 
 
 @pytest.mark.parametrize("name", STEPS_AND_KEY)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @example(["<!--", "<b>"])
 @example(["<b>", "<!--"])
 @example(["<"])

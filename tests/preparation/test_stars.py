@@ -1,7 +1,7 @@
 """Rounds of stars end at components, and it is seen when they have."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqcls_beam.preparation import minhash, pieces
@@ -23,7 +23,6 @@ def both_ways(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return minhash.unique_pairs(np.concatenate([one, other]), np.concatenate([other, one]))
 
 
-@settings(deadline=None)
 @given(EDGES)
 def test_stars_end_at_the_lowest_node_of_each_component(edges):
     pairs = np.array(edges, np.uint64).reshape(-1, 2)
@@ -39,7 +38,6 @@ def test_stars_end_at_the_lowest_node_of_each_component(edges):
     assert dict(zip(one.tolist(), other.tolist(), strict=True)) == {n: low for n, low in expected.items() if n != low}
 
 
-@settings(deadline=None)
 @given(EDGES)
 def test_what_is_no_star_is_unfinished(edges):
     pairs = np.array(edges, np.uint64).reshape(-1, 2)
@@ -54,7 +52,6 @@ def test_values_are_above_all_texts():
     assert (of_digests(digests) >= VALUE).all() and len(set(of_digests(digests).tolist())) == 3
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=1, max_size=4), st.integers(5, 7))
 def test_pieces_are_those_of_a_partition_in_the_order_of_files(tmp_path_factory, files, count):
     uri = tmp_path_factory.mktemp("index") / "pieces.arrow"

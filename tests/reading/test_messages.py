@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from google.pubsub_v1 import types
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqcls_beam.config import ReadOptions
@@ -91,7 +91,6 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 SPACE = st.text(" \t\r\n", max_size=3)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, VALUES, st.sampled_from([None, 1, "\t"]), SPACE, SPACE, st.booleans()), max_size=6))
 def test_json_of_any_layout_says_what_python_reads(cases):
     messages = []
@@ -106,7 +105,6 @@ def test_json_of_any_layout_says_what_python_reads(cases):
         assert kept == other if isinstance(other, str | None) else json.loads(kept) == other
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=12) | st.sampled_from([b'{"text":"a"}', b'{"text":"', b'"}', b'{"text":"a"}{}', b"{"]))
 )
@@ -190,7 +188,6 @@ def test_pairs():
 # Texts
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"))))
 def test_a_payload_is_its_text(texts):
     made = rows([message(text) for text in texts], message_format="text")
@@ -213,7 +210,6 @@ def test_a_payload_that_is_no_text():
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=OFFSETS),
     st.integers(0, 9),

@@ -48,7 +48,7 @@ def test_what_can_be_cut():
     assert cuttable == [("text", ""), ("jsonl", ""), ("parquet", "")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from(["a", "bb", "c" * 9, " "]), max_size=8), min_size=1, max_size=5),
     st.integers(1, 9),

@@ -32,7 +32,6 @@ FILES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(FILES, st.integers(1, 200))
 def test_every_byte_is_in_one_unit_in_order(files, unit_bytes):
     rows = [whole(f"f{i}", size, *kind) for i, (size, kind) in enumerate(files)]
@@ -160,7 +159,7 @@ def test_lines_of_two_bytes_a_character_are_not_cut():
     assert len(plan_units(rows, 100, "utf-16")) == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 30_000), min_size=1, max_size=4))
 def test_a_saved_plan_is_loaded_as_it_was(tmp_path_factory, sizes):
     uri = str(tmp_path_factory.mktemp("plan") / "plan.parquet")

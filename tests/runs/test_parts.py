@@ -56,7 +56,7 @@ def test_the_record_says_what_is_in_the_parts(tmp_path):
     assert record["seconds"]["read"] == pytest.approx(0.5 * 15)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_the_bytes_of_a_part_do_not_depend_on_how_rows_arrived(tmp_path_factory, first, second):
     folder = tmp_path_factory.mktemp("parts")

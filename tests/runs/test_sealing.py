@@ -43,7 +43,7 @@ from tests.runs.streams import (
     short_rows,
 )
 
-NEVER = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+NEVER = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

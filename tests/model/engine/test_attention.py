@@ -90,7 +90,7 @@ def test_attention_is_softmax_within_each_sequence(lengths, window, first_only):
     agree(lengths, window=window, first_only=first_only)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lengths=st.lists(st.one_of(st.integers(1, 60), st.sampled_from([1, SHORT, LONG])), min_size=1, max_size=8),
     heads=st.sampled_from([1, 2, 3, 12]),
@@ -106,7 +106,7 @@ def test_more_scores_than_are_held_at_once_change_nothing():
     agree([40] * 200, heads=4)  # one run above the limit
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lengths=st.lists(st.one_of(st.integers(1, 60), st.sampled_from([1, 7, LONG])), min_size=1, max_size=10),
     heads=st.sampled_from([2, 4, 12]),

@@ -190,7 +190,7 @@ def kinds(checkpoint, ids):
 
 @same_bits
 @every_way
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_logits_depend_on_the_sequence_alone(family, how, data):
     checkpoint, classifier = loaded(family, **how)

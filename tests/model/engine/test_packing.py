@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqcls_beam.model.engine.packing import distinct, equal_runs, packs, take
@@ -20,7 +20,6 @@ def flat(texts):
     return np.array([i for i, _ in pairs], np.int32), np.array([t for _, t in pairs], np.int8), offsets
 
 
-@settings(deadline=None)
 @given(texts=TEXTS, typed=st.booleans())
 def test_equal_sequences_are_found_and_the_first_of_each_is_named_in_order(texts, typed):
     ids, types, offsets = flat(texts)
@@ -52,7 +51,6 @@ def test_equal_sequences_are_found_in_a_read_only_slice_as_arrow_gives_it():
     assert first.tolist() == [0] and same_as.tolist() == [0, 0]
 
 
-@settings(deadline=None)
 @given(texts=TEXTS.filter(len), data=st.data())
 def test_the_tokens_of_any_rows_are_taken_in_the_order_asked_for(texts, data):
     ids, types, offsets = flat(texts)
@@ -63,7 +61,6 @@ def test_the_tokens_of_any_rows_are_taken_in_the_order_asked_for(texts, data):
     assert ends.tolist() == [0, *itertools.accumulate(map(len, wanted))]
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, budget=st.integers(1, 400), data=st.data())
 def test_packs_hold_every_row_once_the_longest_first_within_the_budget(lengths, budget, data):
     rows = data.draw(st.permutations(range(len(lengths))))[: data.draw(st.integers(0, len(lengths)))]
@@ -76,7 +73,6 @@ def test_packs_hold_every_row_once_the_longest_first_within_the_budget(lengths, 
         assert after is None or tokens + lengths[after[0]] > budget, "no pass is made for what had room in the last"
 
 
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 3), max_size=40))
 def test_neighbours_of_equal_length_are_one_run(lengths):
     expected, start = [], 0

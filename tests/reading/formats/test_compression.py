@@ -190,7 +190,7 @@ def test_a_bomb_is_decoded_in_bounded_chunks(kind, monkeypatch):
     assert max(sizes) <= 2 * 2**20
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.one_of(st.binary(max_size=60), st.integers(1, 10**6).map(lambda n: b"ab" * n)), max_size=4),
     st.sampled_from([1, 2, 7, 1000, 2**16]),

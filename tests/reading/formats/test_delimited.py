@@ -17,7 +17,7 @@ from tests.reading.reader import batches, brief, files, rows, stored
 CELL = st.text(st.sampled_from('ab ,"\n\r\té'), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(CELL, CELL, CELL), max_size=12), st.integers(4, 60), st.sampled_from(["\n", "\r\n"]))
 def test_what_a_writer_wrote_is_read(table, chunk, line_end):
     file = io.StringIO(newline="")
@@ -38,7 +38,7 @@ def test_what_a_writer_wrote_is_read(table, chunk, line_end):
             assert next(csv.reader([row["reject"]["raw"].decode()])) if "\n" not in row["reject"]["raw"].decode() else 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.sampled_from('ab,"\n\ré'), max_size=40), st.integers(4, 60), st.integers(1, 5), st.integers(8, 99))
 def test_the_rows_do_not_depend_on_the_blocks(text, chunk, window, limit):
     data = b"text,b\n" + text.encode()

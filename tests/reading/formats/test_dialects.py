@@ -29,7 +29,7 @@ def test_a_carriage_return_ends_a_record_outside_quotes_and_is_text_inside():
 CODED = ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252", "shift_jis", "iso2022_jp", "cp037"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(st.sampled_from('ab;,|"\n\r\tﾃ表é \0'), max_size=40),
     st.sampled_from([",", ";", "\t", "|", "é", "表"]),

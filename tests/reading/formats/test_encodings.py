@@ -36,7 +36,7 @@ def encoded(name: str, marked: bool) -> tuple[codecs.IncrementalEncoder, bytes]:
     return codecs.getincrementalencoder(name)("ignore"), mark
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(NAMES),
     st.lists(st.tuples(LINE, END), max_size=8),

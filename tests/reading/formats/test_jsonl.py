@@ -114,7 +114,7 @@ def test_accepted_lines(line):
     assert alone(line) == [("a" if deep else json.loads(line)["text"],)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(POOL), st.sampled_from([b"\n", b"\r\n"])), max_size=25),
     st.integers(1, 8),

@@ -42,7 +42,7 @@ def judge(line: bytes, limit: int) -> tuple:
     return (text,) if text.strip() else ("empty_text", line)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example(b"a\naa\n", 4, 1, [1, 2], 1)  # a range within a line, and behind that one that is too large
 @given(FILES, st.integers(4, 40), st.integers(1, 12), st.lists(st.integers(0, 60)), st.integers(1, 5))
 def test_any_cut_of_a_file_gives_the_same_lines(data, chunk, limit, cuts, batch_rows):

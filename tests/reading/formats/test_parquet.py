@@ -53,7 +53,7 @@ def test_only_what_is_asked_for_is_read():
         rows(written(table), text_column="body")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 60), st.integers(1, 20), st.lists(st.integers(0, 60)), st.integers(1, 30))
 def test_any_run_of_row_groups_gives_the_same_rows(count, group, cuts, batch_rows):
     uri = written(pa.table({"text": pa.array([f"text {i}" for i in range(count)], pa.string())}), row_group_size=group)

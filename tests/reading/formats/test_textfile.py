@@ -30,7 +30,7 @@ def read(data: bytes, name: str = "file.txt", **options) -> tuple:
     return row["reject"]["reason"], row["reject"]["raw"], lost
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(max_size=40),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be", "latin-1", "hz", "utf-7"]),
