@@ -30,8 +30,12 @@ def available() -> bool:
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16; without, they are slower than float32."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return available() and any(getattr(torch.cpu, each, bool)() for each in checks)
+    return has_tiles() or (available() and torch.cpu._is_avx512_bf16_supported())
+
+
+def has_tiles() -> bool:
+    """Whether this processor has AMX: products of tiles of 16 rows."""
+    return available() and torch.cpu._is_amx_tile_supported()
 
 
 @functools.cache

@@ -93,7 +93,14 @@ class Packed:
         )
         ids, positions = on(device, ids_T.astype(np.int64)), on(device, self.positions(ids_T, lengths_N))
         types = None if types_T is None else on(device, types_T.astype(np.int64))
-        return self.run(ids, positions, types, layout)[:asked]
+        logits = self.run(ids, positions, types, layout)[:asked]
+        if device.type == "cpu" and asked > 1:
+            # On a CPU attention reads what is not finite of a neighbour, too.
+            for row in logits.isfinite().all(1).logical_not_().nonzero()[:, 0].tolist():
+                own = slice(offsets_N1[row], offsets_N1[row + 1])
+                types_of = None if types_T is None else types_T[own]
+                logits[row] = self.forward(ids_T[own], types_of, lengths_N[row : row + 1])[0]
+        return logits
 
     def run(self, ids_T: Tensor, positions_T: Tensor, types_T: Tensor | None, layout: Layout) -> Tensor:
         """int64, on the model's device → logits float32 [N, L]. Can be traced: reads no values."""

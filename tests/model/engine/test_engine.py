@@ -384,6 +384,26 @@ def test_logits_that_are_not_numbers_raise(tmp_path):
         classifier.logits(np.array([2, 3, 2, 20, 3], np.int32), np.array([0, 2, 5]), None)
 
 
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_numbers_that_are_none_stay_in_their_sequence(family):
+    """Attention on a CPU reads neighbours with a weight of 0, which makes no number of what is none."""
+    classifier = Classifier(tiny.resolved(family), OPTIONS)
+    executor = classifier._executor
+    lengths = np.array([9, 9, 9, 5, 5, 1])
+    ids = np.arange(3, 3 + lengths.sum()).astype(np.int32)
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    for broken in (0, 1, 4, 5):
+        with torch.inference_mode():
+            whole = executor.forward(ids, None, lengths)
+            weights = executor.model.get_input_embeddings().weight.data
+            kept = weights[ids[edges[broken]]].clone()
+            weights[ids[edges[broken]]] = torch.nan
+            found = executor.forward(ids, None, lengths)
+            weights[ids[edges[broken]]] = kept
+        sound = np.arange(len(lengths)) != broken
+        assert torch.equal(found[sound], whole[sound]) and found[broken].isnan().all()
+
+
 def test_a_checkpoint_without_its_head_is_refused(tmp_path):
     folder = tiny.checkpoint(tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
