@@ -214,7 +214,7 @@ def test_a_source_ends_after_its_pulls_and_acknowledges_what_was_done(tmp_path):
         (name,) = service.topic("ends", "ends-sub")
         payloads = [b"{" if i % 9 == 0 else orjson.dumps({"text": text}) for i, text in enumerate(texts(90))]
         ids = service.publish("ends", [(payload, {}) for payload in payloads])
-        source = SourceOptions(subscription=name, max_latency=1.0, pullers=2)
+        source = SourceOptions(subscription=name, max_latency=20.0, pullers=2)
         layout = message_layout(ReadOptions(input=()), source)
         prepare(out, 3600, labeled(layout.keep, False, streamed=True), None)
         pipeline = beam.Pipeline(runner=FnApiRunner())
@@ -230,7 +230,7 @@ def test_a_source_ends_after_its_pulls_and_acknowledges_what_was_done(tmp_path):
         result.wait_until_finish()
         pieces = [pq.read_table(path, partitioning=None) for path in (tmp_path / "out").rglob("window=*/*.parquet")]
         taken = pa.concat_tables(pieces)["message_id"].to_pylist()
-        # Two pullers of four pulls of ten each; the hour may have ended in between.
+        # Two pullers of four pulls of ten each, which a busy broker has time for; the hour may have ended in between.
         assert len(taken) == 80 and 8 <= len(pieces) <= 9
         clients.forget(source, 10)
         rest = service.pull(name, 3)
