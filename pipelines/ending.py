@@ -1,6 +1,5 @@
 """How a command ends: whatever ends it becomes one sentence, and a code that its screen has no part in."""
 
-import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +12,6 @@ from seqcls_beam import storage
 GOES_ON = "start the run again and it goes on where it stopped"
 
 _TOLD = (signal.SIGTERM, signal.SIGHUP)
-
-_OBJECTS = 100_000
-"""Before Python looks for cycles anew. The libraries make a million objects that stay: with its 700 a seventh of the
-seconds that they take to import goes into looking at them (`benchmarks/startup.py`)."""
 
 
 class _NotPlanned(Exception):
@@ -58,7 +53,6 @@ def exit_code(
 
     `after` is what a command that somebody ended says of starting it again.
     """
-    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
     with standard.lenient(), interrupts.heeded(), voice.speaking(argv) as alone:
         discreet.install()
         failures.log_to_stderr()

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
 from pipelines import voice
+from seqcls_beam.importing import IMPORTING
 
 _DEFAULTS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -118,7 +119,7 @@ def loading() -> Iterator[None]:
 
     Of what is raised within them libraries make something else, or nothing.
     """
-    with noted():
+    with noted(), IMPORTING:
         yield
     check()
 

@@ -155,33 +155,29 @@ def _of_yaml(text: str) -> Iterator[tuple[str, Value | list[Value]]]:
     import yaml
 
     try:
+        tags = [token for token in yaml.scan(text, yaml.SafeLoader) if isinstance(token, yaml.TagToken)]
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f"line {mark.line + 1}: "
         raise ValueError(f"{where}{getattr(error, 'problem', None) or error}") from error
+    if tags:
+        raise ValueError(f"line {tags[0].start_mark.line + 1}: a tag says nothing here: leave it out")
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
         raise ValueError("expected a mapping, a line such as `text_column: review` for each option")
 
-    def untagged(node: Any, where: str, kind: str) -> None:
-        if not node.tag.startswith("tag:yaml.org,2002:") or (kind and not node.tag.endswith(f":{kind}")):
-            raise ValueError(f"{where} has a tag, {node.tag}, which says nothing here: leave it out")
-
     def scalar(node: Any, where: str) -> Value:
         if not isinstance(node, yaml.ScalarNode):
             raise ValueError(f"{where} is no plain value, nor a list of them")
-        untagged(node, where, "str" if node.style else "")
         if node.style:  # JSON's escapes of one sign by two surrogates are a sign here, too
             return Value(node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"), "text")
         return _plain(node.value, node.tag.rpartition(":")[2])
 
-    untagged(root, "the mapping", "map")
     for name, node in root.value:
         key = scalar(name, "a key").text
         if isinstance(node, yaml.SequenceNode):
-            untagged(node, key, "seq")
             yield key, [scalar(each, key) for each in node.value]
         else:
             value = scalar(node, key)

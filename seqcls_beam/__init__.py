@@ -4,6 +4,7 @@ Read from the top: a room imports only rooms above it.
 
     version.py       the version of the package
     signs.py         text of anybody, as it may be shown
+    importing.py     heavy libraries, imported by one thread at a time
     schema.py        what the batches between stages look like
     config/          every option, once; a file a command
       option.py        one option: help, unit, range, default
@@ -58,7 +59,6 @@ Read from the top: a room imports only rooms above it.
       engine/          token ids → logits; with finetuning/ the only place that knows torch
       predictions.py   TOKENS → PREDICTION
       answers.py       PREDICTION → what a program reads of it
-      importing.py     heavy libraries, imported by one thread at a time
       at_work.py       what labels a stream at a time: a checkpoint and its engine
       newer.py         what stands at a model's name now, and how it differs from what was before
       watching.py      a stream's model, replaced by a newer one between two batches

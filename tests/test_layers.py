@@ -20,7 +20,7 @@ COMMANDS = ROOT / "pipelines"
 
 # From the ground up: a room imports rooms of the floors below its own, and none beside it.
 FLOORS = [
-    {"version", "signs", "schema", "rows", "storage", "cache", "config"},
+    {"version", "signs", "importing", "schema", "rows", "storage", "cache", "config"},
     {"reading", "model"},
     {"runs", "notebook"},
     {"preparation"},

@@ -18,6 +18,7 @@ from apache_beam.pvalue import AsIter, AsList, PBegin, PCollection
 
 from seqcls_beam import storage
 from seqcls_beam.config import ModelOptions, ReadOptions
+from seqcls_beam.importing import IMPORTING
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.files import list_files
@@ -109,9 +110,10 @@ class Classify(beam.PTransform[Batches, Batches]):
     def expand(self, tokens: Batches) -> Batches:
         """Gather, then RunInference, whose output type Beam cannot tell."""
         # Here and not above: Beam's inference package imports torch wherever it is installed.
-        from apache_beam.ml.inference.base import RunInference
+        with IMPORTING:
+            from apache_beam.ml.inference.base import RunInference
 
-        from seqcls_beam.transforms.handler import ClassifierHandler
+            from seqcls_beam.transforms.handler import ClassifierHandler
 
         handler = ClassifierHandler(self.checkpoint, self.options, self.progress, self.first, watched=self.watched)
         gather = beam.ParDo(Gather(self.options)).with_output_types(Gathered)

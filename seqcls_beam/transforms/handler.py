@@ -15,9 +15,9 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.importing import IMPORTING
 from seqcls_beam.model.answers import answers
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.model.importing import IMPORTING
 from seqcls_beam.model.predictions import Engine, classify
 from seqcls_beam.model.tokens import Sequences, tokenize
 from seqcls_beam.model.watching import Watch

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from apache_beam.utils.windowed_value import WindowedValue
 
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.importing import IMPORTING
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.model.importing import IMPORTING
 from seqcls_beam.model.tokens import tokenize
 from seqcls_beam.model.watching import Watch
 

@@ -103,10 +103,18 @@ def test_a_line_of_yaml_is_a_flag(tmp_path, line, expected):
         ("names: [no]", "can be read two ways"),
         ("texts: [[a]]", "texts is no plain value"),
         ("text: a\ntext: b", "text stands there twice"),
-        ("text: !secret a", "text has a tag, !secret, which says nothing here: leave it out"),
-        ("whole: !!int '64'", "whole has a tag, tag:yaml.org,2002:int"),
-        ("texts: !joined [a, b]", "texts has a tag, !joined"),
-        ("!options\ntext: a", "the mapping has a tag, !options"),
+        *[
+            (f"whole: 1\ntext: {each}", "line 2: a tag says nothing here")
+            for each in (
+                "!secret a",
+                "!!str 64",
+                "!!int '64'",
+                "! 64",
+                "!joined [a, b]",
+                "!<tag:yaml.org,2002:x:str> '5'",
+            )
+        ],
+        ("!options\ntext: a", "line 1: a tag says nothing here"),
         ("- text", "expected a mapping"),
         ("text", "expected a mapping"),
         ("text: a\n---\ntext: b", "line 2: but found another document"),

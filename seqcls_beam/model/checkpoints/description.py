@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from seqcls_beam.importing import IMPORTING
 from seqcls_beam.model.checkpoints.errors import CheckpointError, panics_raised, told
 from seqcls_beam.model.checkpoints.files import check_weights, read_json
 from seqcls_beam.model.checkpoints.problems import problem_of
 from seqcls_beam.model.checkpoints.tensors import Shapes, largest, outputs_of, shapes
-from seqcls_beam.model.importing import IMPORTING
 
 # Families that number positions from padding_idx + 1, so that a table of 514 holds 512 tokens
 # (create_position_ids_from_input_ids in transformers/models/*/modeling_*.py, 5.23).

@@ -24,6 +24,8 @@ _SHORT = 48  # from this length on, the products of one sequence are worth a cal
 _scratch = threading.local()
 _LANES = 16  # numbers in a register, by which torch's kernel takes the scores of a query
 _QUERIES = 128  # of a sequence in one call of it, where they see a window
+MOST_THREADS = 16
+"""That `fused` is for: with 32 torch lays keys out anew for some numbers of sequences, which shows in last bits."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,12 @@ def fused(
 
     It takes keys by the 16, and what is left of them one by one. So each sequence has a multiple of 16: behind its own
     lie its neighbour's, which are masked, and nothing is copied. They must be finite, for 0 times infinity is none.
-    What is computed in one call, and how, follows from a sequence's length alone, and so do the bits of its result.
+    What is computed in one call, and how, follows from a sequence's length alone, and so do the bits of its result,
+    where there are at most `MOST_THREADS`.
     """
+    if q_QHK.shape[1] == 1:  # a call for one matrix has other last bits than one for several
+        q_QHK, k_THK, v_THK = (each.expand(-1, 2, -1) for each in (q_QHK, k_THK, v_THK))
+        return fused(q_QHK, k_THK, v_THK, layout, scale, window)[:, :1]
     mixed_QHK = q_QHK.new_empty(q_QHK.shape)
     all_ask = len(q_QHK) == len(k_THK)
     done = 0  # rows of the result, of Q
@@ -179,17 +185,23 @@ def _blocks(asking: int, width: int, window: int | None) -> Iterator[tuple[int, 
         yield query, queries, key, min(width, query + queries + window) - key
 
 
-@functools.lru_cache(1024)
 def _mask(query: int, queries: int, key: int, keys: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
     """[A or 1, keys and what fills them up]: -infinity for what a query does not see, else 0. None if it sees all."""
+    if window is None:
+        return _filled(keys, dtype)
+    keys_W = torch.arange(key, key + -(-keys // _LANES) * _LANES)
+    unseen_AW = (torch.arange(query, query + queries)[:, None] - keys_W).abs() > window
+    return torch.zeros(unseen_AW.shape, dtype=dtype).masked_fill_(unseen_AW | (keys_W >= key + keys), -torch.inf)
+
+
+@functools.lru_cache(1024)
+def _filled(keys: int, dtype: torch.dtype) -> Tensor | None:
+    """[1, keys and what fills them up]: as `_mask`, where every query sees all keys."""
+    size = -(-keys // _LANES) * _LANES
     with torch.inference_mode(False):  # what is made in it cannot be used outside
-        keys_W = torch.arange(key, key + -(-keys // _LANES) * _LANES)
-        unseen_AW = (keys_W >= key + keys)[None]
-        if window is not None:
-            unseen_AW = unseen_AW | ((torch.arange(query, query + queries)[:, None] - keys_W).abs() > window)
-        return (
-            torch.zeros(unseen_AW.shape, dtype=dtype).masked_fill_(unseen_AW, -torch.inf) if unseen_AW.any() else None
-        )
+        mask_W = torch.zeros(size, dtype=dtype)
+        mask_W[keys:] = -torch.inf
+    return mask_W[None] if size > keys else None
 
 
 def _windows(x_THK: Tensor, start: int, count: int, width: int, size: int) -> Tensor:

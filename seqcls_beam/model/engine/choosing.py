@@ -17,7 +17,7 @@ from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.checkpoints.errors import told
 from seqcls_beam.model.engine import linear
-from seqcls_beam.model.engine.attention import by_equal_lengths, fused, varlen
+from seqcls_beam.model.engine.attention import MOST_THREADS, Attention, by_equal_lengths, fused, varlen
 from seqcls_beam.model.engine.blocks import accelerate
 from seqcls_beam.model.engine.devices import multiplies_bfloat16
 from seqcls_beam.model.engine.errors import EngineError
@@ -33,10 +33,13 @@ from seqcls_beam.model.tokens import Sequences, made_up
 
 PACKED, PADDED, EQUAL, ALONE = "packed", "padded", "equal lengths", "one by one"
 """Engines: without padding; rectangles of lengths that are equal, on a GPU nearly; of equal lengths; of one text."""
-ON_CPU = fused if linear.has_tiles() else by_equal_lengths
-"""Attention of this processor: which is faster was measured on one with AMX and on one without (docs/engine.md)."""
 _WORTH_SAYING = 1.1  # times as fast
 _log = logging.getLogger(__name__)
+
+
+def on_cpu() -> Attention:
+    """Attention on this processor: which is faster was measured on one with AMX and on one without (docs/engine.md)."""
+    return fused if linear.has_tiles() and torch.get_num_threads() <= MOST_THREADS else by_equal_lengths
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class _Way:
     def build(self, model: Any, tokens: int, longest: int) -> Executor:
         made: Executor
         if self.engine == PACKED:
-            packed = Packed(model, varlen if model.device.type == "cuda" else ON_CPU, self.dtype)
+            packed = Packed(model, varlen if model.device.type == "cuda" else on_cpu(), self.dtype)
             made = Static(packed, tokens, longest) if self.compiled else packed
         elif self.engine == ALONE:
             made = Alone(model, self.dtype)
