@@ -154,15 +154,18 @@ def _told(value: Value) -> str:
 def _of_yaml(text: str) -> Iterator[tuple[str, Value | list[Value]]]:
     import yaml
 
+    class Untagged(yaml.SafeLoader):
+        """Ends at the first tag."""
+
+        def fetch_tag(self) -> None:
+            raise yaml.MarkedYAMLError(problem="a tag says nothing here: leave it out", problem_mark=self.get_mark())
+
     try:
-        tags = [token for token in yaml.scan(text, yaml.SafeLoader) if isinstance(token, yaml.TagToken)]
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, Untagged)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f"line {mark.line + 1}: "
         raise ValueError(f"{where}{getattr(error, 'problem', None) or error}") from error
-    if tags:
-        raise ValueError(f"line {tags[0].start_mark.line + 1}: a tag says nothing here: leave it out")
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):

@@ -172,9 +172,8 @@ def _stay(rows: Rows, there: Held) -> Flags:
 
 def _messages(named: list[Numbers]) -> Numbers:
     """Numbers of names by row, -1 for none, of several kinds → a number for each message: rows that share any name."""
-    from scipy.sparse import (
-        coo_array,
-    )  # takes longer to import than all else that publishes a run, which has no windows
+    # Here and not above: it takes longer to import than all else that publishes a run, which has no windows.
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     size, after = len(named[0]), len(named[0])

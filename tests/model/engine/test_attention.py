@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from seqcls_beam.model.engine import attention
 from seqcls_beam.model.engine.attention import Layout, by_equal_lengths, fused, varlen
 
-SHORT, LONG = (
-    47,
-    48,
-)  # the last length of batched products and of keys that are filled up, the first of products of its own
+# The last length of batched products and of keys that are filled up, the first of products of its own.
+SHORT, LONG = 47, 48
 ON_CPU = pytest.mark.parametrize("attend", [by_equal_lengths, fused])
 
 
