@@ -358,7 +358,8 @@ def test_the_engine_is_compared_with_float32_and_with_the_ceilings(bench):
     measured = result["kernels"]["us_per_token"]
     assert measured["all"] == pytest.approx(sum(us for name, us in measured.items() if name != "all"), rel=0.01)
     assert {"products", "attention", "pointwise", "all"} == set(result["beside_ceilings"])
-    assert "_softmax" in (bench.out / "kernels-minilm-float32.txt").read_text()
+    shown = (bench.out / "kernels-minilm-float32.txt").read_text()
+    assert re.search(r"attention +aten::(_softmax|_scaled_dot_product)", shown)  # which one, the processor decides
 
 
 @pytest.mark.slow
