@@ -205,7 +205,7 @@ def test_a_way_to_run_it_that_goes_wrong_on_the_texts_at_hand_alone_is_not_taken
         out = by_equal_lengths(query, key, value, layout, *how)
         return out * 2 if 11 in np.diff(layout.offsets_N1).tolist() else out
 
-    monkeypatch.setattr(choosing, "on_cpu", lambda: wrong)
+    monkeypatch.setattr(choosing, "on_cpu", lambda _: wrong)
     checkpoint = find(str(models), None)
     watch = watched.watch_of(checkpoint, OPTIONS)
     for words, version, engine in ((8, "v2", "packed"), (9, "v0", "padded")):

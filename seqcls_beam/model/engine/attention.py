@@ -9,9 +9,7 @@ Axes in names as in `seqcls_beam.model.engine`, and in one batched product:
     A    tokens of a sequence that ask: all W, or the first, or some
 """
 
-import functools
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,10 +20,6 @@ from torch.nn import functional
 _SCORES = 1 << 20  # attention scores held at once: 4 MiB, so that they stay in the cache between two products
 _SHORT = 48  # from this length on, the products of one sequence are worth a call of their own
 _scratch = threading.local()
-_LANES = 16  # numbers in a register, by which torch's kernel takes the scores of a query
-_QUERIES = 128  # of a sequence in one call of it, where they see a window
-MOST_THREADS = 16
-"""That `fused` is for: with 32 torch lays keys out anew for some numbers of sequences, which shows in last bits."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +73,9 @@ def varlen(
 def by_equal_lengths(
     q_QHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, scale: float, window: int | None = None
 ) -> Tensor:
-    """`Attention` on a CPU without AMX, computed in float32: batched matrix products over runs of equal length.
+    """`Attention` on any CPU, computed in float32: batched matrix products over runs of equal length.
 
-    torch's own CPU kernel takes blocks of at least 32 queries, and loses to this there on every length of a classifier.
+    torch's own CPU kernel takes blocks of at least 32 queries, and loses to this on every length of a classifier.
     """
     mixed_QHK = torch.empty_like(q_QHK)
     all_ask = len(q_QHK) == len(k_THK)
@@ -136,80 +130,3 @@ def _buffer(size: int) -> Tensor:
 def _beyond(asking: int, width: int, window: int) -> Tensor:
     """bool [A, W]: pairs of tokens further apart than `window`."""
     return (torch.arange(asking)[:, None] - torch.arange(width)).abs() > window
-
-
-def fused(
-    q_QHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, scale: float, window: int | None = None
-) -> Tensor:
-    """`Attention` on a CPU with AMX: torch's own kernel (FlashAttention), a call for each run of equal length.
-
-    It takes keys by the 16, and what is left of them one by one. So each sequence has a multiple of 16: behind its own
-    lie its neighbour's, which are masked, and nothing is copied. They must be finite, for 0 times infinity is none.
-    What is computed in one call, and how, follows from a sequence's length alone, and so do the bits of its result,
-    where there are at most `MOST_THREADS`.
-    """
-    if q_QHK.shape[1] == 1:  # a call for one matrix has other last bits than one for several
-        q_QHK, k_THK, v_THK = (each.expand(-1, 2, -1) for each in (q_QHK, k_THK, v_THK))
-        return fused(q_QHK, k_THK, v_THK, layout, scale, window)[:, :1]
-    mixed_QHK = q_QHK.new_empty(q_QHK.shape)
-    all_ask = len(q_QHK) == len(k_THK)
-    done = 0  # rows of the result, of Q
-    for start, count, width in layout.runs:
-        asking = width if all_ask else 1
-        q_NAHK, into_NAHK = (
-            each[done : done + count * asking].view(count, asking, *each.shape[1:]) for each in (q_QHK, mixed_QHK)
-        )
-        for query, queries, key, keys in _blocks(asking, width, window):
-            mask = _mask(query, queries, key, keys, window, q_QHK.dtype)
-            size = keys if mask is None else mask.shape[1]
-            k_NWHK, v_NWHK = (_windows(each, start + key, count, width, size) for each in (k_THK, v_THK))
-            mixed_NHAK = functional.scaled_dot_product_attention(
-                q_NAHK[:, query : query + queries].transpose(1, 2),
-                k_NWHK.transpose(1, 2),
-                v_NWHK.transpose(1, 2),
-                attn_mask=mask,
-                scale=scale,
-            )
-            into_NAHK[:, query : query + queries].copy_(mixed_NHAK.transpose(1, 2))
-        done += count * asking
-    return mixed_QHK
-
-
-def _blocks(asking: int, width: int, window: int | None) -> Iterator[tuple[int, int, int, int]]:
-    """What is one call of a sequence: (first query, queries, first key that they see, keys)."""
-    if window is None:
-        yield 0, asking, 0, width
-        return
-    for query in range(0, asking, _QUERIES):
-        queries, key = min(_QUERIES, asking - query), max(0, query - window)
-        yield query, queries, key, min(width, query + queries + window) - key
-
-
-def _mask(query: int, queries: int, key: int, keys: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
-    """[A or 1, keys and what fills them up]: -infinity for what a query does not see, else 0. None if it sees all."""
-    if window is None:
-        return _filled(keys, dtype)
-    keys_W = torch.arange(key, key + -(-keys // _LANES) * _LANES)
-    unseen_AW = (torch.arange(query, query + queries)[:, None] - keys_W).abs() > window
-    return torch.zeros(unseen_AW.shape, dtype=dtype).masked_fill_(unseen_AW | (keys_W >= key + keys), -torch.inf)
-
-
-@functools.lru_cache(1024)
-def _filled(keys: int, dtype: torch.dtype) -> Tensor | None:
-    """[1, keys and what fills them up]: as `_mask`, where every query sees all keys."""
-    size = -(-keys // _LANES) * _LANES
-    with torch.inference_mode(False):  # what is made in it cannot be used outside
-        mask_W = torch.zeros(size, dtype=dtype)
-        mask_W[keys:] = -torch.inf
-    return mask_W[None] if size > keys else None
-
-
-def _windows(x_THK: Tensor, start: int, count: int, width: int, size: int) -> Tensor:
-    """[N, size, H, K]: of sequences of `width` tokens, the first at `start`, `size` tokens each: into the next ones."""
-    missing = start + (count - 1) * width + size - len(x_THK)
-    if missing > 0:
-        x_THK, start = functional.pad(x_THK[start:], (0, 0, 0, 0, 0, missing)), 0
-    token, *inner = x_THK.stride()
-    return x_THK.as_strided(
-        (count, size, *x_THK.shape[1:]), (width * token, token, *inner), x_THK.storage_offset() + start * token
-    )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seqcls_beam.model.engine import linear
 from seqcls_beam.model.engine.attention import Attention, Layout
+from seqcls_beam.model.engine.kernels import machine
 
 # Where a layer keeps its parts, by the shape of its family.
 BERT = {
@@ -55,9 +56,9 @@ class Block(nn.Module):
         query, key, value = parts["query"], parts["key"], parts["value"]
         self.query = query if first_only else None
         self.project = joined([key, value] if first_only else [query, key, value])
-        self.mix, self.mix_norm = parts["mix"], parts["mix_norm"]
+        self.mix, self.mix_norm = parts["mix"], NormOfSum(parts["mix_norm"])
         self.up, self.activation = parts["up"], parts["activation"]
-        self.down, self.down_norm = parts["down"], parts["down_norm"]
+        self.down, self.down_norm = parts["down"], NormOfSum(parts["down_norm"])
 
     def forward(self, hidden_1TD: Tensor, *_: Any, layout: Layout, **__: Any) -> Tensor:
         """→ [1, T, D], or [N, 1, D]."""
@@ -70,9 +71,38 @@ class Block(nn.Module):
             x_QD = x_TD[layout.first_N]
             q_QHK = self.query(x_QD).view(-1, *k_THK.shape[1:])
         mixed_QD = self._attention(q_QHK, k_THK, v_THK, layout, q_QHK.shape[2] ** -0.5).flatten(1)
-        x_QD = self.mix_norm(self.mix(mixed_QD).add_(x_QD))
-        x_QD = self.down_norm(self.down(self.activation(self.up(x_QD))).add_(x_QD))
+        x_QD = self.mix_norm(self.mix(mixed_QD), x_QD)
+        x_QD = self.down_norm(self.down(self.activation(self.up(x_QD))), x_QD)
         return x_QD[None] if self.query is None else x_QD[:, None]
+
+
+class NormOfSum(nn.Module):
+    """LayerNorm of a sum, which may be written over its first part."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x_TD: Tensor, y_TD: Tensor) -> Tensor:
+        """→ [T, D]."""
+        out_TD: Tensor = self.norm(x_TD.add_(y_TD))
+        return out_TD
+
+
+class FusedNormOfSum(nn.Module):
+    """`NormOfSum` by a kernel of its own, in the precision of the first part."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self._weight_D, self._bias_D = norm.weight.detach().float(), norm.bias.detach().float()
+        self._epsilon = norm.eps
+
+    def forward(self, x_TD: Tensor, y_TD: Tensor) -> Tensor:
+        """→ [T, D]."""
+        # Of llvmlite, which need not be installed.
+        from seqcls_beam.model.engine.kernels.sums import normed
+
+        return normed(x_TD, y_TD.to(x_TD.dtype), self._weight_D, self._bias_D, self._epsilon)
 
 
 class LastModernBertLayer(nn.Module):
@@ -131,7 +161,7 @@ def _linear(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
 
 
 def accelerate(model: nn.Module) -> None:
-    """Every `nn.Linear` of a float32 model on the CPU becomes a `linear.Linear`, with GELU inside where it follows."""
+    """Products of a model on the CPU become oneDNN's, with GELU inside where it follows, and norms of sums one pass."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
@@ -139,6 +169,8 @@ def accelerate(model: nn.Module) -> None:
                 setattr(module, name, linear.Linear(child.weight, child.bias, gelu))
                 if gelu:
                     module.activation = nn.Identity()
+            elif type(child) is NormOfSum and machine.available() and child.norm.weight.numel() % machine.WIDTHS == 0:
+                setattr(module, name, FusedNormOfSum(child.norm))
 
 
 def _is_gelu(activation: nn.Module) -> bool:

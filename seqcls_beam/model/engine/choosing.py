@@ -17,12 +17,13 @@ from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError
 from seqcls_beam.model.checkpoints.errors import told
 from seqcls_beam.model.engine import linear
-from seqcls_beam.model.engine.attention import MOST_THREADS, Attention, by_equal_lengths, fused, varlen
+from seqcls_beam.model.engine.attention import Attention, by_equal_lengths, varlen
 from seqcls_beam.model.engine.blocks import accelerate
 from seqcls_beam.model.engine.devices import multiplies_bfloat16
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead
 from seqcls_beam.model.engine.fresh import Fresh
+from seqcls_beam.model.engine.kernels import machine
 from seqcls_beam.model.engine.loading import keep_freed_memory, load, vocabulary
 from seqcls_beam.model.engine.packed import FAMILIES, Packed
 from seqcls_beam.model.engine.packing import Ints
@@ -37,9 +38,14 @@ _WORTH_SAYING = 1.1  # times as fast
 _log = logging.getLogger(__name__)
 
 
-def on_cpu() -> Attention:
-    """Attention on this processor: which is faster was measured on one with AMX and on one without (docs/engine.md)."""
-    return fused if linear.has_tiles() and torch.get_num_threads() <= MOST_THREADS else by_equal_lengths
+def on_cpu(size: int) -> Attention:
+    """Attention on this processor, for heads of `size`: the fastest one, as was measured (docs/engine.md)."""
+    if size not in machine.HEADS or not machine.available():
+        return by_equal_lengths
+    # Of llvmlite, which need not be installed.
+    from seqcls_beam.model.engine.kernels.attention import by_kernels
+
+    return by_kernels
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class _Way:
     def build(self, model: Any, tokens: int, longest: int) -> Executor:
         made: Executor
         if self.engine == PACKED:
-            packed = Packed(model, varlen if model.device.type == "cuda" else on_cpu(), self.dtype)
+            size = model.config.hidden_size // model.config.num_attention_heads
+            packed = Packed(model, varlen if model.device.type == "cuda" else on_cpu(size), self.dtype)
             made = Static(packed, tokens, longest) if self.compiled else packed
         elif self.engine == ALONE:
             made = Alone(model, self.dtype)

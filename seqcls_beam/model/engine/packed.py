@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from seqcls_beam.model.engine.attention import Attention, Layout, fused
+from seqcls_beam.model.engine.attention import Attention, Layout
 from seqcls_beam.model.engine.blocks import BERT, DISTILBERT, Block, LastModernBertLayer
 from seqcls_beam.model.engine.packing import MOST_SEQUENCES, Ints, equal_runs, packs
 from seqcls_beam.model.engine.transfer import on
@@ -49,7 +49,6 @@ class Packed:
         self.model = model
         self.fills = True  # on a CPU, so that passes have few different sizes
         self._layout: Layout | None = None
-        self._reads_neighbours = attention is fused  # with a weight of 0, of which what is no number makes none
         self.positions = Positions(model).of
         name = f"seqcls_beam_{type(attention).__name__}_{id(attention)}"
         AttentionInterface.register(name, Interface(attention))
@@ -94,13 +93,7 @@ class Packed:
         )
         ids, positions = on(device, ids_T.astype(np.int64)), on(device, self.positions(ids_T, lengths_N))
         types = None if types_T is None else on(device, types_T.astype(np.int64))
-        logits = self.run(ids, positions, types, layout)[:asked]
-        if self._reads_neighbours and asked > 1:
-            for row in logits.isfinite().all(1).logical_not_().nonzero()[:, 0].tolist():
-                own = slice(offsets_N1[row], offsets_N1[row + 1])
-                types_of = None if types_T is None else types_T[own]
-                logits[row] = self.forward(ids_T[own], types_of, lengths_N[row : row + 1])[0]
-        return logits
+        return self.run(ids, positions, types, layout)[:asked]
 
     def run(self, ids_T: Tensor, positions_T: Tensor, types_T: Tensor | None, layout: Layout) -> Tensor:
         """int64, on the model's device → logits float32 [N, L]. Can be traced: reads no values."""

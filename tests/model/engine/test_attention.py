@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqcls_beam.model.engine import attention
-from seqcls_beam.model.engine.attention import Layout, by_equal_lengths, fused, varlen
+from seqcls_beam.model.engine.attention import Layout, by_equal_lengths, varlen
 
-# The last length of batched products and of keys that are filled up, the first of products of its own.
-SHORT, LONG = 47, 48
-ON_CPU = pytest.mark.parametrize("attend", [by_equal_lengths, fused])
+SHORT, LONG = 47, 48  # the last length of batched products, the first of products of its own
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,9 +63,9 @@ def reference(query, key, value, lengths, scale, window=None):
     return out
 
 
-def agree(attend, lengths, heads=4, size=8, window=None, first_only=False, seed=0):
+def agree(lengths, heads=4, size=8, window=None, first_only=False, seed=0):
     query, key, value = inputs(lengths, heads, size, seed, first_only)
-    found = attend(query, key, value, layout(lengths), 0.3, window)
+    found = by_equal_lengths(query, key, value, layout(lengths), 0.3, window)
     assert found.dtype == torch.float32 and found.shape == query.shape
     assert np.abs(found.numpy() - reference(query, key, value, lengths, 0.3, window)).max() < 1e-5
 
@@ -87,10 +85,9 @@ def limit(request, monkeypatch) -> ModuleType:
     [[1], [1, 1, 1], [5] * 30, [LONG] * 3, [100, 100, LONG, SHORT, SHORT, 9, 9, 9, 1], [1, 70, 1, 3, 70]],
     ids=["one-token", "ones", "many-equal", "equal-and-long", "sorted", "mixed"],
 )
-@ON_CPU
 @pytest.mark.usefixtures("limit")
-def test_attention_is_softmax_within_each_sequence(lengths, window, first_only, attend):
-    agree(attend, lengths, window=window, first_only=first_only)
+def test_attention_is_softmax_within_each_sequence(lengths, window, first_only):
+    agree(lengths, window=window, first_only=first_only)
 
 
 @settings(max_examples=25)
@@ -99,20 +96,14 @@ def test_attention_is_softmax_within_each_sequence(lengths, window, first_only, 
     heads=st.sampled_from([1, 2, 3, 12]),
     window=st.one_of(st.none(), st.integers(0, 60)),
     first_only=st.booleans(),
-    attend=st.sampled_from([by_equal_lengths, fused]),
 )
-def test_attention_is_softmax_for_any_lengths(lengths, heads, window, first_only, attend):
-    agree(attend, lengths, heads, window=window, first_only=first_only)
+def test_attention_is_softmax_for_any_lengths(lengths, heads, window, first_only):
+    agree(lengths, heads, window=window, first_only=first_only)
 
 
 def test_more_scores_than_are_held_at_once_change_nothing():
-    agree(by_equal_lengths, [1100], heads=2)  # one head above the limit
-    agree(by_equal_lengths, [40] * 200, heads=4)  # one run above the limit
-
-
-@pytest.mark.parametrize("window", [None, 40, 300])
-def test_long_sequences_are_computed_in_parts(window):
-    agree(fused, [1100, 130, 129], heads=2, window=window)
+    agree([1100], heads=2)  # one head above the limit
+    agree([40] * 200, heads=4)  # one run above the limit
 
 
 @settings(max_examples=25)
@@ -121,13 +112,11 @@ def test_long_sequences_are_computed_in_parts(window):
     heads=st.sampled_from([2, 4, 12]),
     size=st.sampled_from([8, 32, 64]),
     first_only=st.booleans(),
-    attend=st.sampled_from([by_equal_lengths, fused]),
-    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
     data=st.data(),
 )
-def test_a_sequences_bits_do_not_depend_on_its_neighbours(lengths, heads, size, first_only, attend, dtype, data):
-    query, key, value = inputs(lengths, heads, size, first_only=first_only, dtype=dtype)
-    whole = attend(query, key, value, layout(lengths), 0.3)
+def test_a_sequences_bits_do_not_depend_on_its_neighbours(lengths, heads, size, first_only, data):
+    query, key, value = inputs(lengths, heads, size, first_only=first_only)
+    whole = by_equal_lengths(query, key, value, layout(lengths), 0.3)
     edges = [0, *itertools.accumulate(lengths)]
     asked = list(range(len(lengths) + 1)) if len(query) < len(key) else edges
     # Another text at one place changes what is computed for that place only.
@@ -135,7 +124,7 @@ def test_a_sequences_bits_do_not_depend_on_its_neighbours(lengths, heads, size, 
     q, k, v = (each.clone() for each in (query, key, value))
     for each, at in ((q, asked), (k, edges), (v, edges)):
         each[at[row] : at[row + 1]] = 50.0
-    changed = attend(q, k, v, layout(lengths), 0.3)
+    changed = by_equal_lengths(q, k, v, layout(lengths), 0.3)
     for i in range(len(lengths)):
         part = slice(asked[i], asked[i + 1])
         assert i == row or torch.equal(changed[part], whole[part])
@@ -145,23 +134,20 @@ def test_a_sequences_bits_do_not_depend_on_its_neighbours(lengths, heads, size, 
         torch.cat([each[at[i] : at[i + 1]] for i in rows])
         for each, at in ((query, asked), (key, edges), (value, edges))
     )
-    fewer = attend(q, k, v, layout([lengths[i] for i in rows]), 0.3)
+    fewer = by_equal_lengths(q, k, v, layout([lengths[i] for i in rows]), 0.3)
     assert torch.equal(fewer, torch.cat([whole[asked[i] : asked[i + 1]] for i in rows]))
 
 
 @pytest.mark.parametrize("first_only", [False, True], ids=["every-query", "first-query"])
 @pytest.mark.parametrize("size", [8, 32, 64])
 @pytest.mark.parametrize("heads", [1, 2, 3, 6, 12, 18])
-@pytest.mark.parametrize(
-    ("attend", "dtype"), [(by_equal_lengths, torch.float32), (fused, torch.float32), (fused, torch.bfloat16)]
-)
-def test_the_place_in_a_run_does_not_show_in_the_bits(heads, size, first_only, attend, dtype):
-    for length in [*range(1, 60), 128, 200, 256]:
-        query, key, value = inputs([length], heads, size, first_only=first_only, dtype=dtype)
-        alone = attend(query, key, value, layout([length]), 0.3)
+def test_the_place_in_a_run_does_not_show_in_the_bits(heads, size, first_only):
+    for length in range(1, 60):
+        query, key, value = inputs([length], heads, size, first_only=first_only)
+        alone = by_equal_lengths(query, key, value, layout([length]), 0.3)
         for times in (2, 3, 8):
             q, k, v = (each.repeat(times, 1, 1) for each in (query, key, value))
-            found = attend(q, k, v, layout([length] * times), 0.3)
+            found = by_equal_lengths(q, k, v, layout([length] * times), 0.3)
             assert torch.equal(found, alone.repeat(times, 1, 1)), (length, times)
 
 
@@ -187,17 +173,6 @@ def test_bfloat16_in_gives_bfloat16_out_computed_in_float32(first_only):
     expected = torch.from_numpy(reference(query, key, value, lengths, 0.3, 5))
     # One rounding to 8 bits at the end, and no more.
     assert ((found.double() - expected).abs() <= expected.abs() * 2**-8 + 1e-6).all()
-
-
-@pytest.mark.parametrize("first_only", [False, True], ids=["every-query", "first-query"])
-def test_fused_bfloat16_is_rounded_three_times(first_only):
-    """Weights are, before they are summed and before they meet the values, and what comes out is."""
-    lengths = [60, 60, 9, 9, 1]
-    query, key, value = inputs(lengths, first_only=first_only, dtype=torch.bfloat16)
-    found = fused(query, key, value, layout(lengths), 0.3, 5)
-    assert found.dtype == torch.bfloat16
-    expected = reference(query, key, value, lengths, 0.3, 5)
-    assert np.abs(found.double().numpy() - expected).max() <= 3 * 2**-9 * value.abs().max().item()
 
 
 @pytest.mark.parametrize("first_only", [False, True])

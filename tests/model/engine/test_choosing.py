@@ -69,7 +69,7 @@ def raising(*_):
     ids=["wrong", "raises", "nan"],
 )
 def test_a_way_that_goes_wrong_is_refused_once_and_the_logits_are_right(family, attention, reason, monkeypatch, caplog):
-    monkeypatch.setattr(choosing, "on_cpu", lambda: attention)
+    monkeypatch.setattr(choosing, "on_cpu", lambda _: attention)
     checkpoint = tiny.resolved(family)
     classifier = Classifier(checkpoint, OPTIONS)
     assert classifier.facts["engine"] == "padded"
@@ -85,7 +85,7 @@ def test_a_small_leak_between_sequences_is_enough_to_be_refused(monkeypatch):
     def leaking(query, key, value, *how):
         return torch.lerp(by_equal_lengths(query, key, value, *how), across_all_tokens(query, key, value, *how), 0.01)
 
-    monkeypatch.setattr(choosing, "on_cpu", lambda: leaking)
+    monkeypatch.setattr(choosing, "on_cpu", lambda _: leaking)
     assert Classifier(tiny.resolved("bert"), OPTIONS).facts["engine"] == "padded"
 
 
@@ -195,7 +195,7 @@ def test_a_packed_way_does_not_pay_for_what_the_precision_costs_the_plain_model_
 def test_a_fault_of_a_packed_way_is_told_from_rounding(dtype, monkeypatch):
     half = getattr(torch, dtype)
     monkeypatch.setattr(choosing, "_ways", ways(("packed", half), ("padded", half)))
-    monkeypatch.setattr(choosing, "on_cpu", lambda: across_all_tokens)
+    monkeypatch.setattr(choosing, "on_cpu", lambda _: across_all_tokens)
     facts = Classifier(tiny.resolved("bert"), replace(OPTIONS, dtype=dtype)).facts
     assert (facts["engine"], facts["dtype"]) == ("padded", dtype)
     (refused,) = facts["refused"]
@@ -242,7 +242,7 @@ def test_a_way_that_is_refused_leaves_no_model_behind(monkeypatch):
         return build(way, model, *how)
 
     monkeypatch.setattr(choosing._Way, "build", watched)
-    monkeypatch.setattr(choosing, "on_cpu", lambda: across_all_tokens)
+    monkeypatch.setattr(choosing, "on_cpu", lambda _: across_all_tokens)
     monkeypatch.setattr(linear, "multiplies_bfloat16", lambda: False)  # its trial stands beside the model that is taken
     gc.disable()  # by itself it may be too late
     try:

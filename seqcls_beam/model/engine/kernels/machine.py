@@ -1,0 +1,117 @@
+"""The machine that kernels run on: LLVM's idea of its processor, and the threads that torch computes in.
+
+A kernel is a C function of one pointer, to its arguments. It is run once in each thread at the same time, and the
+runs share out the work themselves. The threads are those of the OpenMP library that torch has loaded: with others of
+our own, the two would wait for each other's idle spinning.
+"""
+
+import ctypes
+import functools
+import platform
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "fma", "amx-tile", "amx-bf16")
+"""Of a processor, by LLVM's names. Those without AMX could run some kernels; there they have not been measured."""
+HEADS = (32, 64)
+"""Sizes of a head that attention is written for: one or two rows of a tile."""
+WIDTHS = 32
+"""Rows that are taken whole have a multiple of so many numbers: of bfloat16 as many as a register has."""
+_ALIGNED = 64  # bytes, of what is loaded into a register at once
+_kept = threading.local()
+
+
+class Kernel:
+    """A compiled function. Keeps what it was compiled from, without which its code is gone."""
+
+    def __init__(self, module: Any) -> None:
+        """Of a module of llvmlite with one function, which has its name."""
+        from llvmlite import binding
+
+        machine = _target()
+        self._module = binding.parse_assembly(str(module))
+        self._module.verify()
+        passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
+        passes.getModulePassManager().run(self._module, passes)
+        self._engine = binding.create_mcjit_compiler(self._module, machine)
+        self._engine.finalize_object()
+        self._address = self._engine.get_function_address(module.name)
+
+    def __call__(self, arguments: ctypes.Structure) -> None:
+        """Run it in as many threads as torch computes in."""
+        threads = torch.get_num_threads()
+        if threads == 1:
+            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)(ctypes.addressof(arguments))
+        else:
+            run = _openmp()
+            assert run is not None
+            run(self._address, ctypes.addressof(arguments), threads, 0)
+
+
+@functools.cache
+def available() -> bool:
+    """Whether kernels run here."""
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.cpu._init_amx() or _openmp() is None:
+        return False
+    try:
+        from llvmlite import binding
+    except (ImportError, OSError):  # not installed, or its library does not load here
+        return False
+    found = binding.get_host_cpu_features()
+    return all(found.get(name, False) for name in _NEEDED)
+
+
+@functools.cache
+def _target() -> Any:
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    features = binding.get_host_cpu_features()
+    features["prefer-256-bit"] = False  # what is written in 512 bits is meant so
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=3
+    )
+
+
+@functools.cache
+def _openmp() -> Any:
+    """`GOMP_parallel` of the library that torch computes with, which every OpenMP of these systems has; or None."""
+    for path in _openmp_libraries():
+        try:
+            run = ctypes.CDLL(path).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        run.restype = None
+        return run
+    return None
+
+
+def _openmp_libraries() -> Iterator[str]:
+    """What torch brings; else the only one that this process has loaded."""
+    brought = sorted(Path(torch.__file__).parent.glob("lib/lib*omp*.so*"))
+    if brought:
+        yield from map(str, brought)
+        return
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return
+    loaded = {line.split(maxsplit=5)[5] for line in lines if "omp" in Path(line.split(maxsplit=5)[-1]).name}
+    if len(loaded) == 1:
+        yield from loaded
+
+
+def scratch(size: int) -> tuple[int, int]:
+    """(address of memory for every thread of a kernel, bytes of each): `size` or more; kept by the calling thread."""
+    size = -(-size // _ALIGNED) * _ALIGNED
+    wanted = size * torch.get_num_threads() + _ALIGNED
+    memory = getattr(_kept, "memory", None)
+    if memory is None or len(memory) < wanted:
+        memory = _kept.memory = torch.empty(wanted, dtype=torch.uint8)
+    return -(-memory.data_ptr() // _ALIGNED) * _ALIGNED, size
