@@ -40,16 +40,18 @@ class Kernel:
         self._engine = binding.create_mcjit_compiler(self._module, machine)
         self._engine.finalize_object()
         self._address = self._engine.get_function_address(module.name)
+        self._shown = f"seqcls_beam::{module.name}"
 
     def __call__(self, arguments: ctypes.Structure) -> None:
-        """Run it in as many threads as torch computes in."""
+        """Run it in as many threads as torch computes in. torch's profiler shows it by its name."""
         threads = torch.get_num_threads()
-        if threads == 1:
-            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)(ctypes.addressof(arguments))
-        else:
-            run = _openmp()
-            assert run is not None
-            run(self._address, ctypes.addressof(arguments), threads, 0)
+        with torch.profiler.record_function(self._shown):
+            if threads == 1:
+                ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)(ctypes.addressof(arguments))
+            else:
+                run = _openmp()
+                assert run is not None
+                run(self._address, ctypes.addressof(arguments), threads, 0)
 
 
 @functools.cache

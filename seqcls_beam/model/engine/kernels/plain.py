@@ -14,7 +14,7 @@ _BYTES = 4 * LANES  # of a register
 class Plain(Attending):
     """The kernel in float32."""
 
-    name, rows, bytes_each, degree = "plain", _ROWS, 4, 5
+    name, rows, bytes_each, degree = "attention_plain", _ROWS, 4, 5
 
     @staticmethod
     def needed(size: int, keys: int) -> int:

@@ -72,7 +72,7 @@ class _Written(Writing):
     """The kernel for bfloat16 (`half`) or float32."""
 
     def __init__(self, half: bool) -> None:
-        super().__init__("sums", _Arguments)
+        super().__init__("norm_of_sum", _Arguments)
         self._half = half
         self._bytes = 2 if half else 4
         self._vectors = self.build.sdiv(self.argument("width"), whole(machine.WIDTHS))

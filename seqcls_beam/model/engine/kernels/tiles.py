@@ -22,7 +22,7 @@ _CONFIGURATION = bytes([1] + [0] * 15) + bytes([_BYTES, 0] * 8 + [0] * 16) + byt
 class Tiles(Attending):
     """The kernel in bfloat16."""
 
-    name, rows, bytes_each, degree = "tiles", _ROWS, 2, 3
+    name, rows, bytes_each, degree = "attention_tiles", _ROWS, 2, 3
 
     @staticmethod
     def needed(size: int, keys: int) -> int:
