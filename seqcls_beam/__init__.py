@@ -52,8 +52,9 @@ Read from the top: a room imports only rooms above it.
       clients.py       the one client of each that it has
     model/           RECORD → PREDICTION
       checkpoints/     which model: found, fetched, checked, named by its digest
-      tokenizer.py     texts → flat ids, and the special tokens round them
+      words.py         texts as words, each tokenised once
       cutting.py       long texts, tokenised some megabytes at a time
+      tokenizer.py     texts → flat ids, and the special tokens round them
       tokens.py        RECORD → TOKENS
       cards.py         which of a machine's GPUs is this process's
       engine/          token ids → logits; with finetuning/ the only place that knows torch

@@ -1,35 +1,24 @@
 """Long texts, tokenised some megabytes at a time: a tokenizer takes a hundred times the bytes of what it is given."""
 
-import re
-from array import array
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+
+import numpy as np
+
+from seqcls_beam.model.words import BETWEEN_WORDS, Encode, Ints
 
 AT_ONCE = 2**20
 """Characters that a tokenizer is given at a time, of one text or of many."""
 MOST = 2**21
 """Characters of a text that cannot be cut: of Chinese a tokenizer takes some 600 bytes for each."""
-BETWEEN_WORDS = re.compile("[A-Za-z0-9](?= [A-Za-z0-9])")
 
 
-@dataclass(frozen=True)
-class Ids:
-    """The tokens of a text."""
-
-    ids: "array[int]"
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-def encode_bounded(encode: Callable[[list[str]], list[Any]], texts: list[str], by_words: bool) -> list[Ids]:
+def encode_bounded(encode: Encode, texts: list[str], by_words: bool) -> tuple[Ints, Ints]:
     """Texts → their ids without special tokens, as `encode` gives them at once; raises what it does.
 
-    `by_words`: a text may be cut before a space between two ASCII words. Another, or one without such a place, is
-    given to the tokenizer as a whole; raises `ValueError` where that is too much.
+    `by_words`: a text may be cut BETWEEN_WORDS. Another, or one without such a place, is given to the tokenizer as a
+    whole; raises `ValueError` where that is too much.
     """
-    found = [array("i") for _ in texts]
+    found: list[tuple[Ints, Ints]] = []
     rows: list[int] = []
     some: list[str] = []
     size = 0
@@ -38,20 +27,14 @@ def encode_bounded(encode: Callable[[list[str]], list[Any]], texts: list[str], b
             if len(part) > MOST:
                 raise ValueError(f"{len(part):,} characters without a place to cut: at most {MOST:,} are read at once")
             if some and size + len(part) > AT_ONCE:
-                _encode(encode, rows, some, found)
-                rows, some, size = [], [], 0
+                found.append(encode(some))
+                some, size = [], 0
             rows.append(row)
             some.append(part)
             size += len(part)
-    _encode(encode, rows, some, found)
-    return [Ids(each) for each in found]
-
-
-def _encode(
-    encode: Callable[[list[str]], list[Any]], rows: list[int], some: list[str], found: "list[array[int]]"
-) -> None:
-    for row, encoding in zip(rows, encode(some), strict=True):
-        found[row].fromlist(encoding.ids)
+    found.append(encode(some))
+    ids, lengths = map(np.concatenate, zip(*found, strict=True))
+    return ids, np.bincount(rows, lengths, len(texts)).astype(np.int64)
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -1,21 +1,18 @@
 """The tokenizer of a checkpoint: texts → flat ids, and the frame of special tokens round a sequence."""
 
 import functools
-import json
 import os
-from array import array
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from seqcls_beam.model.checkpoints import Checkpoint, CheckpointError, load_tokenizer
 from seqcls_beam.model.checkpoints.errors import panics_raised, told
-from seqcls_beam.model.cutting import BETWEEN_WORDS, encode_bounded
+from seqcls_beam.model.cutting import encode_bounded
+from seqcls_beam.model.words import BETWEEN_WORDS, Encode, Ints, Words, flat, mark_of, ranges, read_by_words
 
-Ints = npt.NDArray[Any]
 Span = tuple[Ints, Ints]
 """Starts and lengths in a side's `flat`, one per sequence."""
 
@@ -69,11 +66,11 @@ class Frame:
 class Tokenizer(NamedTuple):
     """What turns the texts of one checkpoint into tokens."""
 
-    backend: "Backend"
+    read: Encode
     single: Frame
     pair: Frame
     from_left: bool  # a text that is too long loses its beginning, not its end: `truncation_side`
-    by_words: bool  # see _reads_by_words
+    by_words: bool  # see read_by_words
     special_ids: list[int]
     size: int  # ids are below
 
@@ -84,52 +81,49 @@ class Tokenizer(NamedTuple):
         tell that it was cut.
         """
         failures: dict[int, Exception] = {}
-        encodings = [self._encode(column, cut, failures) for column in texts]
-        sides = []
-        for column in encodings:
-            kept = [each for row, each in enumerate(column) if row not in failures] if failures else column
-            lengths = np.fromiter(map(len, kept), np.int64, len(kept))
-            flat = array("i")
-            for each in kept:
-                flat.extend(each.ids)
-            sides.append(Side(np.asarray(flat, np.int32), np.cumsum(lengths) - lengths, lengths))
-        return sides, failures
+        sides = [self._encode(column, cut, failures) for column in texts]
+        bad = list(failures)
+        return [
+            Side(flat, np.delete(starts, bad), np.delete(lengths, bad)) for flat, starts, lengths in sides
+        ], failures
 
-    def _encode(self, column: pa.Array, cut: int | None, failures: dict[int, Exception]) -> list[Any]:
+    def _encode(self, column: pa.Array, cut: int | None, failures: dict[int, Exception]) -> Side:
         texts = column.to_pylist()
         whole: dict[int, str] = {}
         # Tokenising is what costs: of a long text first the part that is likely to hold `cut` tokens and more …
-        if cut is not None and self.by_words:
+        if cut is not None and self.by_words and not self.from_left:
             for row in np.flatnonzero(pc.binary_length(column).to_numpy() > cut * _CHARS_PER_TOKEN).tolist():
                 if found := BETWEEN_WORDS.search(texts[row], cut * _CHARS_PER_TOKEN):
                     whole[row], texts[row] = texts[row], texts[row][: found.end()]
-        encodings = self._encode_all(texts, list(range(len(texts))), failures)
+        flat, lengths = self._encode_all(texts, list(range(len(texts))), failures)
+        starts = np.cumsum(lengths) - lengths
         # … and all of it where it did not.
-        again = [row for row in whole if cut is not None and len(encodings[row]) <= cut]
-        for row, encoding in zip(again, self._encode_all([whole[row] for row in again], again, failures), strict=True):
-            encodings[row] = encoding
-        return encodings
+        again = [row for row in whole if cut is not None and lengths[row] <= cut]
+        more, lengths[again] = self._encode_all([whole[row] for row in again], again, failures)
+        starts[again] = len(flat) + np.cumsum(lengths[again]) - lengths[again]
+        return Side(np.concatenate([flat, more]), starts, lengths)
 
-    def _encode_all(self, texts: list[str], rows: list[int], failures: dict[int, Exception]) -> list[Any]:
+    def _encode_all(self, texts: list[str], rows: list[int], failures: dict[int, Exception]) -> tuple[Ints, Ints]:
         if not texts:  # on which some tokenizers in Python raise
-            return []
+            return np.empty(0, np.int32), np.empty(0, np.int64)
         try:
             with panics_raised():
-                return list(encode_bounded(self.backend.encode, texts, self.by_words))
+                return encode_bounded(self.read, texts, self.by_words)
         except Exception as error:
             if len(texts) == 1:
                 failures[rows[0]] = error
-                return [()]
+                return np.empty(0, np.int32), np.zeros(1, np.int64)
         half = len(texts) // 2
         first = self._encode_all(texts[:half], rows[:half], failures)
-        return first + self._encode_all(texts[half:], rows[half:], failures)
+        second = self._encode_all(texts[half:], rows[half:], failures)
+        return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
 
 class Backend(Protocol):
     """A tokenizer in Rust, or in Python."""
 
-    def encode(self, texts: list[str]) -> list[Any]:
-        """Their tokens without special ones: objects with a length and `ids`."""
+    def encode(self, texts: list[str]) -> tuple[Ints, Ints]:
+        """As Encode has it."""
 
     def pieces(self, *texts: str) -> list[Piece]:
         """Of a text or a pair with the special tokens: a piece for each token."""
@@ -144,9 +138,9 @@ class InRust:
         backend.no_padding()
         backend.encode_special_tokens = tokenizer.split_special_tokens
 
-    def encode(self, texts: list[str]) -> list[Any]:
+    def encode(self, texts: list[str]) -> tuple[Ints, Ints]:
         """As `Backend` has it."""
-        return list(self.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        return flat([each.ids for each in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)])
 
     def pieces(self, *texts: str) -> list[Piece]:
         """As `Backend` has it."""
@@ -157,25 +151,15 @@ class InRust:
         ]
 
 
-class _Ids(list[int]):
-    """Tokens in the form that the tokenizers library gives them."""
-
-    @property
-    def ids(self) -> list[int]:
-        """Themselves."""
-        return self
-
-
 class InPython:
     """One of transformers' own: a text at a time, many times as slow."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
-    def encode(self, texts: list[str]) -> list[Any]:
+    def encode(self, texts: list[str]) -> tuple[Ints, Ints]:
         """As `Backend` has it."""
-        made = self._tokenizer(texts, add_special_tokens=False, truncation=False, padding=False)["input_ids"]
-        return [_Ids(each) for each in made]
+        return flat(self._tokenizer(texts, add_special_tokens=False, truncation=False, padding=False)["input_ids"])
 
     def pieces(self, *texts: str) -> list[Piece]:
         """As `Backend` has it; a text is a single token, whatever it is."""
@@ -207,56 +191,17 @@ def tokenizer_of(checkpoint: Checkpoint, threads: int) -> Tokenizer:
     if (sides[0], sorted(sides[1])) != ([0], [0, 1]) or any(other.pieces != single.pieces for other, _ in others):
         raise CheckpointError(f"{checkpoint.name}: its tokenizer puts marks into a text, or repeats it, unlike BERT's")
     from_left = tokenizer.truncation_side == "left"
-    by_words = isinstance(backend, InRust) and not from_left and _reads_by_words(backend.tokenizer)
-    return Tokenizer(backend, single, pair, from_left, by_words, tokenizer.all_special_ids, len(tokenizer))
+    by_words, read = False, backend.encode
+    if isinstance(backend, InRust) and read_by_words(backend.tokenizer):
+        by_words, mark = True, mark_of(backend.tokenizer, read)
+        read = Words(read, mark).encode if mark else read
+    return Tokenizer(read, single, pair, from_left, by_words, tokenizer.all_special_ids, len(tokenizer))
 
 
 def _some_texts(backend: Backend, tokenizer: Any) -> list[str]:
     """Two texts of other tokens: any have some, but of a tokenizer that passes over what it does not know."""
     found: dict[tuple[int, ...], str] = {}
     for text in ("a", "b", *(each.lstrip("#▁Ġ") for each in list(tokenizer.get_vocab())[:_TRIED])):
-        if len(found) < _PROBES and text and (ids := tuple(backend.encode([text])[0].ids)):
+        if len(found) < _PROBES and text and (ids := tuple(backend.encode([text])[0].tolist())):
             found.setdefault(ids, text)
     return list(found.values()) or ["a"]
-
-
-def _reads_by_words(backend: Any) -> bool:
-    """Whether the tokens of a text that is cut before a space between two ASCII words begin those of the whole text.
-
-    They do when no step looks across such a space: normalizers that work on characters, a pre-tokenizer that splits
-    there, a model that sees one word at a time, and no added token with a space in it.
-    """
-    spec = json.loads(backend.to_str())
-
-    def parts(step: dict[str, Any] | None) -> list[dict[str, Any]]:
-        inner = (step or {}).get("normalizers") or (step or {}).get("pretokenizers")
-        return [each for one in inner for each in parts(one)] if inner else [step] if step else []
-
-    by_character = ("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents")
-    blanks = [{"Regex": " {2,}"}, {"Regex": r"\s{2,}|[\n\r\t]"}, *({"String": each} for each in ("``", "''", "\n"))]
-    splitting = [
-        each["type"] in ("BertPreTokenizer", "Whitespace", "WhitespaceSplit")
-        or (each["type"] == "ByteLevel" and each["use_regex"])
-        or (each["type"] == "Metaspace" and each["split"])
-        for each in parts(spec["pre_tokenizer"])
-    ]
-    return (
-        all(
-            each["type"] in by_character
-            or (each["type"] == "Strip" and not each["strip_left"])
-            or (each["type"] == "Replace" and each["pattern"] in blanks)
-            for each in parts(spec["normalizer"])
-        )
-        and any(splitting)
-        and all(
-            split or each["type"] in ("Punctuation", "Digits")
-            for split, each in zip(splitting, parts(spec["pre_tokenizer"]), strict=True)
-        )
-        and not spec["model"].get("dropout")
-        and not any(" " in each["content"] for each in spec["added_tokens"])
-    )
-
-
-def ranges(starts: Ints, lengths: Ints) -> Ints:
-    """The numbers of all ranges [start, start + length), one after the other."""
-    return np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())

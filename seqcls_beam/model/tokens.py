@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.model.tokenizer import Ints, Side, Span, ranges, tokenizer_of
+from seqcls_beam.model.tokenizer import Side, Span, tokenizer_of
+from seqcls_beam.model.words import Ints, ranges
 from seqcls_beam.schema import PAYLOAD, REJECT_VALUE, TOKENS, Mark
 
 Sequences = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int8] | None]

@@ -1,15 +1,15 @@
 """Long texts, tokenised in parts, beside what the tokenizer makes of them at once."""
 
+import itertools
 import random
-from types import SimpleNamespace
 
 import pytest
 
 from seqcls_beam.config import ModelOptions
 from seqcls_beam.model import cutting
 from seqcls_beam.model.cutting import encode_bounded
-from seqcls_beam.model.tokenizer import _reads_by_words
 from seqcls_beam.model.tokens import tokenize
+from seqcls_beam.model.words import flat, read_by_words
 from tests import tiny
 
 PARTS = [
@@ -43,11 +43,13 @@ def test_ids_are_those_of_the_text_at_once(family, monkeypatch):
     expected = [each.ids for each in backend.encode_batch(texts, add_special_tokens=False)]
     for at_once in (8, 50, 2**20):
         monkeypatch.setattr(cutting, "AT_ONCE", at_once)
-        found = encode_bounded(
-            lambda some: backend.encode_batch_fast(some, add_special_tokens=False), texts, _reads_by_words(backend)
+        ids, lengths = encode_bounded(
+            lambda some: flat([each.ids for each in backend.encode_batch_fast(some, add_special_tokens=False)]),
+            texts,
+            read_by_words(backend),
         )
-        assert [each.ids.tolist() for each in found] == expected
-        assert [len(each) for each in found] == list(map(len, expected))
+        assert ids.tolist() == list(itertools.chain.from_iterable(expected))
+        assert lengths.tolist() == list(map(len, expected))
 
 
 def test_no_more_is_given_to_the_tokenizer_at_a_time():
@@ -55,7 +57,7 @@ def test_no_more_is_given_to_the_tokenizer_at_a_time():
 
     def encode(texts):
         given.append(sum(map(len, texts)))
-        return [SimpleNamespace(ids=[7]) for _ in texts]
+        return flat([[7] for _ in texts])
 
     texts = ["word " * 10, *["word " * 300_000] * 2, "x" * 2_000_000, "y"]
     encode_bounded(encode, texts, by_words=True)
