@@ -27,7 +27,7 @@ _SIGNS = range(ord("!"), ord("~") + 1)
 _IS_SIGN = np.isin(np.arange(256), _SIGNS)
 
 _KNOWN = 2**16  # words that are remembered, some 250 bytes each: those of some 10,000 reviews
-_LONGEST = 32  # bytes of such a word
+_LONGEST = 32  # characters of such a word
 _TOGETHER = 256  # words that are given to a tokenizer as one text
 _NEW = 0.5  # Of a batch with a larger share of new words the texts themselves cost less: parted words are more tokens.
 _TRIED = 1_000  # words of a vocabulary
@@ -63,7 +63,7 @@ def read_by_words(tokenizer: Any) -> bool:
             or (each["type"] == "Replace" and each["pattern"] in blanks)
             for each in parts(spec["normalizer"])
         )
-        and all(normalized(sign).split() == [normalized(sign)] for sign in map(chr, _SIGNS))
+        and all(normalized(sign).split() == [normalized(sign)] for sign in (*map(chr, _SIGNS), "``", "''"))
         and any(splitting)
         and all(
             split or each["type"] in ("Punctuation", "Digits")

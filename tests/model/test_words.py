@@ -162,6 +162,7 @@ def test_an_added_token_that_takes_the_space_behind_it():
     [
         [{"type": "Replace", "pattern": {"String": "a b"}, "content": "c"}],
         [{"type": "Prepend", "prepend": "▁"}],
+        [{"type": "Replace", "pattern": {"String": "``"}, "content": "a "}],
         [{"type": "Strip", "strip_left": True, "strip_right": False}],
         [{"type": "Replace", "pattern": {"Regex": "."}, "content": " "}],
         [{"type": "NFC"}, {"type": "Lowercase"}, {"type": "Prepend", "prepend": "_"}],
