@@ -16,6 +16,7 @@ from pipelines.ending import exit_code, planning
 from pipelines.interrupts import noted
 from pipelines.planning import planner
 from pipelines.planning.runs import refuse_other
+from pipelines.precision import advise, in_one_precision, refuse_elsewhere
 from pipelines.publishing import already_published, finish
 from pipelines.reporting import report, with_page
 from pipelines.runners import beam_options as of_beam
@@ -67,6 +68,7 @@ def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[
         runner = name_runner(beam_options)
         run = config.run
         engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
+        refuse_elsewhere(config, runner, beam_options)
         dataflow.refuse_unseen(runner, input=config.read.input, output=[run.output])
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
         engines.configure(beam_options, runner)
@@ -89,6 +91,8 @@ def _label(config: ClassifyConfig, engine: Engine) -> int:
         job = plan(config)
     if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, engine.runner)
+    with planning():
+        job = in_one_precision(job, engine.options)
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
     if not already_published(job.run, show):
         _launch(job, engine, show)
@@ -162,6 +166,8 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
             if isinstance(job, str):
                 raise RunError(job)
             say(f"{partition or 'the table'} is labelled again", 0)
+            with planning():
+                job = in_one_precision(job, engine.options)
             _launch(job, engine, show)
         except RunError as error:
             failed = say(f"{partition or 'the table'} stays as it is: {error}", 1)
@@ -208,7 +214,11 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
         with told_in(job.run.progress) as reader, unless_service(runner, watching(reader, size)):
             run_pipeline(engine.options, partial(build, job=ready), name, reader, engine.step_timeout)
 
-    finish(job.run, start, work, show, dataflow.is_dataflow(runner))
+    def tell(run: Run, manifest: dict[str, Any]) -> None:
+        show(run, manifest)
+        advise(job, manifest, runner, beam_options)
+
+    finish(job.run, start, work, tell, dataflow.is_dataflow(runner))
 
 
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
@@ -228,6 +238,7 @@ def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:
             "reading": job.checkpoint.reading,
             "labels": job.checkpoint.labels,
         },
+        **({"fastest": job.fastest} if job.fastest else {}),
         "threshold": job.config.model.threshold if job.checkpoint.problem == "multi_label" else None,
         "max_tokens": job.config.model.max_length or job.checkpoint.max_length,
         "overflow": job.config.model.overflow,

@@ -37,8 +37,9 @@ def refuse(
         raise UsageError("--step_timeout ends a run of files that stands still; a stream waits for messages for ever")
     if "output" not in given["run"]:
         raise UsageError("--output is missing: the folder that the windows are published into")
-    if given["model"].get("dtype") == "int8":
-        raise UsageError("--dtype=int8 is fitted to the first rows of a corpus, which a stream has not")
+    if (dtype := given["model"].get("dtype")) in ("int8", "fastest"):
+        how = "fitted to" if dtype == "int8" else "found on"
+        raise UsageError(f"--dtype={dtype} is {how} the first rows of a corpus, which a stream has not")
     if "watch_model" in given["watch"]:
         for name in ("model", "revision"):
             if name in given["model"]:

@@ -99,6 +99,7 @@ Read from the top: a room imports only rooms above it.
       due.py           which nights are to be made, and what of a dated inbox each looks into
       job.py           a labelling as it is known before it starts
       plan.py          the options of a labelling → its job
+      settled.py       the precision that a job went on in when it was started before
 
     preparation/     labelled records → shards to fine-tune on
       keys.py          the duplicate key of a text, and its digest

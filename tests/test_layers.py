@@ -62,6 +62,7 @@ ORDER = [
     "quiet",
     "dataflow",
     "workers",
+    "precision",
     "hanging",
     "submitted",
     "running",

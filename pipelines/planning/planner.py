@@ -68,6 +68,10 @@ def tell(
             raise UsageError(
                 "--plan_json=- and --json both take the standard output, and --json has the plan: leave one out"
             )
+        if config.model.dtype == "fastest":
+            raise UsageError(
+                "--plan times one precision, and which one --dtype=fastest takes is found when the run starts: name one"
+            )
         refuse_unseen(runner, input=config.read.input, output=[config.run.output])
         refuse_contrary(beam_options, runner, DataflowOptions(gpu=gpu), config.model.device)
         ensure_apart(config, options)

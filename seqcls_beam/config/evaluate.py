@@ -176,6 +176,12 @@ class EvaluateConfig:
     gates: GateOptions
     report: ReportOptions
 
+    def __post_init__(self) -> None:
+        if self.model.dtype == "fastest":
+            raise ValueError(
+                "--dtype=fastest is of pipelines.classify, which says what it takes: name the precision to be measured"
+            )
+
 
 _WITHOUT_FILES = ("output", "overwrite", "max_rejected", "min_rows", "max_unlabelled", "report_texts", "only_check")
 """Of the report, where no files are read that may be damaged."""

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 _READ = ("reject", "input_ids", "token_type_ids")
 _KEPT = ("source", "position", "keep", "reject", "tokens", "truncated")
 FIRST = 1152  # sequences that int8 is fitted to and judged by: 1 % of wrong labels shows, 0.2 % passes
-_FIRST_TOKENS = 1 << 17
+FIRST_TOKENS = 1 << 17
 _FEW = 16  # rows a batch that may fail alone; more, and it is the model that fails
 
 
@@ -154,7 +154,7 @@ def first_sequences(records: Iterable[pa.RecordBatch], checkpoint: Checkpoint, o
         if sum(len(each.inner) - 1 for each in found) >= FIRST:
             break
     lengths = np.concatenate([np.empty(0, np.int64), *(np.diff(each.inner) for each in found)])
-    lengths = lengths[: min(FIRST, np.searchsorted(np.cumsum(lengths), _FIRST_TOKENS) + 1)]
+    lengths = lengths[: min(FIRST, np.searchsorted(np.cumsum(lengths), FIRST_TOKENS) + 1)]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.concatenate([np.empty(0, np.int32), *(each.ids for each in found)])[: offsets[-1]]
     types = [each.types for each in found if each.types is not None]

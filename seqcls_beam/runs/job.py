@@ -1,6 +1,7 @@
 """A labelling as it is known before it starts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,3 +24,4 @@ class Job:
     skipped: int = 0  # files that were found and are known to be no data
     remarks: tuple[str, ...] = ()  # sentences to tell before it starts
     first: Sequences | None = None  # of the corpus, where int8 needs them
+    fastest: dict[str, Any] | None = None  # what was found where --dtype=fastest asked

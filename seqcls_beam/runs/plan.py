@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from seqcls_beam import storage
-from seqcls_beam.config.classify import ClassifyConfig, ReadOptions
+from seqcls_beam.config.classify import PRECISIONS, ClassifyConfig, ReadOptions
 from seqcls_beam.model import predictions
 from seqcls_beam.model.checkpoints import Checkpoint, resolve
 from seqcls_beam.model.tokens import Sequences, check
@@ -139,25 +139,40 @@ def _job(
     more: tuple[str, ...] = (),
 ) -> Job:
     """The run of all files of a listing; `there` is what partitions look like, where somebody has looked."""
-    files = listing.files
+    files, dtype = listing.files, config.model.dtype
 
-    def named(layout: Layout) -> str:
-        return identity(
-            files,
-            model=checkpoint.digest,
-            read={**how_read(config.read), "unit_bytes": config.read.unit_bytes},
-            options={k: v for k, v in asdict(config.model).items() if k not in ("model", "revision", "threads")},
-            layout=[[each.name, str(each.type)] for each in layout.keep],
-            version=__version__,
-        )
+    def names(layout: Layout) -> set[str]:
+        among = PRECISIONS if dtype == "fastest" else (dtype,)
+        return {_named(config, checkpoint, files, layout, each) for each in among}
 
     layout = plan_layout(files, config.read) if files.num_rows else Layout(config.read, pa.schema([]))
     said: tuple[str, ...] = (*filter(None, [checkpoint.remark]), *more)
     if files.num_rows:
-        layout, told = _of_table(run, checkpoint.problem, files, layout, there, named)
+        layout, told = _of_table(run, checkpoint.problem, files, layout, there, names)
         said = (*said, *told, *remarks(listing, config.read))
-    run = replace(run, run_id=named(layout), secret=withheld(files["path"].to_pylist()))
+    name = _named(config, checkpoint, files, layout, dtype)
+    run = replace(run, run_id=name, secret=withheld(files["path"].to_pylist()))
     return Job(config, checkpoint, run, files, layout, len(listing.skipped), said)
+
+
+def in_precision(job: Job, dtype: str, found: dict[str, Any] | None = None) -> Job:
+    """The same job as if --dtype had named a precision; `found` is why, where --dtype=fastest asked."""
+    run = replace(job.run, run_id=_named(job.config, job.checkpoint, job.files, job.layout, dtype))
+    config = replace(job.config, model=replace(job.config.model, dtype=dtype))
+    return replace(job, config=config, run=run, fastest=found)
+
+
+def _named(config: ClassifyConfig, checkpoint: Checkpoint, files: pa.RecordBatch, layout: Layout, dtype: str) -> str:
+    """The id of a run in a precision."""
+    options = {k: v for k, v in asdict(config.model).items() if k not in ("model", "revision", "threads")}
+    return identity(
+        files,
+        model=checkpoint.digest,
+        read={**how_read(config.read), "unit_bytes": config.read.unit_bytes},
+        options={**options, "dtype": dtype},
+        layout=[[each.name, str(each.type)] for each in layout.keep],
+        version=__version__,
+    )
 
 
 def _of_table(
@@ -166,7 +181,7 @@ def _of_table(
     files: pa.RecordBatch,
     layout: Layout,
     there: dict[str, Shape] | None,
-    named: Callable[[Layout], str],
+    names: Callable[[Layout], set[str]],
 ) -> tuple[Layout, tuple[str, ...]]:
     """The layout whose columns go with those of the table, and what is told of them. Raises `RunError` for none."""
 
@@ -180,7 +195,7 @@ def _of_table(
         # Where this very run is published, others may have widened the table since.
         with suppress(RunError):
             fitted = fit(run.output, layout, problem, [own], first)
-            if named(fitted.layout) == now.version.run_id:
+            if now.version.run_id in names(fitted.layout):
                 return fitted.layout, ()
     there = there if there is not None else shapes(store_of(run.output))
     others = [each for partition, each in there.items() if partition != run.partition]
@@ -196,8 +211,8 @@ def how_read(options: ReadOptions) -> dict[str, Any]:
 
 
 def first_sequences(job: Job, units: list[pa.RecordBatch]) -> Sequences | None:
-    """The first sequences of the corpus, where int8 needs them."""
-    if job.config.model.dtype != "int8":
+    """The first sequences of the corpus, where int8 needs them, be it for a try."""
+    if job.config.model.dtype not in ("int8", "fastest"):
         return None
     records = (batch for unit in units for batch in read_unit(unit, job.layout))
     return predictions.first_sequences(records, job.checkpoint, job.config.model)

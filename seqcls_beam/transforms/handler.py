@@ -84,6 +84,11 @@ class ClassifierHandler(ModelHandler[Any, Any, Any]):
                 "--dtype=int8 is fitted to the first rows of a corpus, which a handler does not know: give their "
                 "sequences as `first`, or take bfloat16 or float32"
             )
+        if options.dtype == "fastest":
+            raise ValueError(
+                "--dtype=fastest: pipelines.classify finds which that is before it starts; give a pipeline the name of "
+                "a precision, which then is that of all its workers"
+            )
         if of_type("watched", watched, bool) and batching.get("large_model"):
             raise ValueError("watched and large_model: a model that processes share is not replaced; leave one out")
         super().__init__(**_batching(batching))

@@ -104,6 +104,7 @@ def test_a_stream_has_the_options_that_the_command_takes_of_one():
 
 def test_what_is_refused_of_a_stream_is_refused_by_its_patterns():
     assert matches("classify", "dtype", "int8") and not matches("stream", "dtype", "int8")
+    assert not matches("classify", "dtype", "fastest"), "a worker's processor is not the launcher's"
     for columns in ("a", "a:int64,b", "", "*", "a,*", "* "):
         read = ReadOptions(input=(), keep_columns=tuple(each.strip() for each in columns.split(",") if each.strip()))
         try:

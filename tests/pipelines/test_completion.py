@@ -37,7 +37,7 @@ def bash(tmp_path_factory):
         (["--v"], ["--version"]),
         (["classify", "--dty"], ["--dtype="]),
         (["classify", "--dtype", "=", "fl"], ["float32", "float16"]),
-        (["classify", "--dtype", "="], ["auto", "float32", "bfloat16", "float16", "int8"]),
+        (["classify", "--dtype", "="], ["auto", "float32", "bfloat16", "float16", "int8", "fastest"]),
         (["classify", "--dtype", "b"], ["bfloat16"]),
         (["classify", "--runner", "=", "F"], ["FlinkRunner"]),
         (["classify", "--input", "=", "in"], ["in.jsonl"]),

@@ -269,9 +269,13 @@ def test_a_watch_for_models_is_refused_where_it_finds_another(name, checkpoint):
         assert len(GIVEN) == len(TEXTS)
 
 
-def test_int8_needs_sequences_to_be_fitted_to(checkpoint):
-    with pytest.raises(ValueError, match="--dtype=int8 is fitted to the first rows of a corpus"):
-        ClassifierHandler(checkpoint, ModelOptions(dtype="int8"))
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [("int8", " is fitted to the first rows of a corpus"), ("fastest", ": pipelines.classify finds which that is")],
+)
+def test_a_precision_that_follows_from_a_corpus_is_refused(checkpoint, dtype, said):
+    with pytest.raises(ValueError, match=f"--dtype={dtype}{said}"):
+        ClassifierHandler(checkpoint, ModelOptions(dtype=dtype))
 
 
 def test_an_argument_that_nobody_knows_is_refused(checkpoint):

@@ -185,6 +185,7 @@ def test_each_runner_has_its_source(tmp_path, runner):
         ([f"--subscription={NAME}", "--output=o", "--overwrite"], "--overwrite is of files"),
         ([f"--subscription={NAME}", "--output=o", "--run_date=2026-11-20"], "--run_date is of files"),
         ([f"--subscription={NAME}", "--output=o", "--dtype=int8"], "--dtype=int8 is fitted to the first rows"),
+        ([f"--subscription={NAME}", "--output=o", "--dtype=fastest"], "--dtype=fastest is found on the first rows"),
         ([f"--subscription={NAME}", "--output=o", "--for=-1"], "--for=-1.0: expected at least 0"),
         (["--subscription=sub", "--output=o"], "--subscription=sub: expected projects/PROJECT/subscriptions/NAME"),
         ([f"--subscription={NAME}", "--output=o", "--attributes=a,b,a"], "--attributes names a twice"),

@@ -34,7 +34,6 @@ from seqcls_beam.model.tokens import Sequences, made_up
 
 PACKED, PADDED, EQUAL, ALONE = "packed", "padded", "equal lengths", "one by one"
 """Engines: without padding; rectangles of lengths that are equal, on a GPU nearly; of equal lengths; of one text."""
-_WORTH_SAYING = 1.1  # times as fast
 _log = logging.getLogger(__name__)
 
 
@@ -115,8 +114,7 @@ def choose(
     (bfloat16) from that of the plain model in the same precision, one text at a time, and than twice what the precision
     itself costs that model; or a logit x than ten times as much of 1 + |x|, the value of a regression than as much. A
     precision that `options` leave open is refused where it costs the plain model more than 1e-2 (float16) or 3e-2
-    (bfloat16). int8 begins as float32. Sequences `at_hand` are tried, too; they come with a job that is under way,
-    which gets no advice any more.
+    (bfloat16). int8 begins as float32. Sequences `at_hand` are tried, too.
     Raises `EngineError` where no way passes or the options do not go together, `CheckpointError` as `load` and for a
     model that does not run on texts or gives one text two answers, and what the last way raises.
     """
@@ -135,8 +133,6 @@ def choose(
                 facts["put_back"] = "after each pass, of which this model keeps something"
             if way.dtype != torch.float32:
                 facts["self_test_cost"] = round(trial.price(way.dtype).answer, 6)
-            elif at_hand is None and device.type == "cpu" and options.dtype == "auto":
-                _advise(way, checkpoint, found, trial, tokens, longest)
             return found, facts
         _log.warning("%s: not run %s: %s", checkpoint.name, way.facts, found)
         refused.append(way.facts | {"reason": found})
@@ -177,26 +173,6 @@ def _try(
         if last:
             raise
         return f"{type(error).__name__}: {error}"
-
-
-def _advise(way: _Way, checkpoint: Checkpoint, executor: Executor, trial: Trial, tokens: int, longest: int) -> None:
-    """Say what bfloat16 would give, where it passes the self-test, and float32 was taken since nobody asked for it."""
-    if not (linear.multiplies_bfloat16() and _log.isEnabledFor(logging.INFO)):  # nobody would see what takes seconds
-        return
-    other = replace(way, dtype=torch.bfloat16)
-    model = load(checkpoint, torch.device("cpu"))
-    found = _try(other, checkpoint, model, trial, tokens, longest, asked=True, last=False)
-    if isinstance(found, str):
-        return
-    times = trial.seconds(executor) / trial.seconds(found)
-    if times > _WORTH_SAYING:
-        _log.info(
-            "%s: --dtype=bfloat16 is %.1f times as fast on this processor in the self-test, where it moves an answer "
-            "by %.2g at most",
-            checkpoint.name,
-            times,
-            trial.price(other.dtype).answer,
-        )
 
 
 def _ways(family: str, device: torch.device, options: ModelOptions) -> list[_Way]:

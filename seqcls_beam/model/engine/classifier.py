@@ -54,6 +54,11 @@ class Classifier:
         device = resolve_device(options.device)
         if options.dtype == "int8" and first is None:
             raise EngineError("--dtype=int8: it is fitted to the first rows of a corpus, and here is none")
+        if options.dtype == "fastest":
+            raise EngineError(
+                "--dtype=fastest: pipelines.classify finds which that is on the first rows of files, before it starts; "
+                "here name a precision"
+            )
         self._budget = options.batch_tokens or _BATCH_TOKENS[device.type]
         self._longest = options.max_length or checkpoint.max_length
         self._labels = len(checkpoint.labels)
@@ -63,7 +68,8 @@ class Classifier:
         threads = options.threads or cores()
         torch.set_num_threads(threads)
         self._executor, chosen = choose(checkpoint, device, options, self._budget, self._longest, at_hand)
-        self._vocabulary = vocabulary(self._executor.model)
+        self.vocabulary = vocabulary(self._executor.model)
+        """Ids that the model reads are below this."""
         self.facts: dict[str, Any] = {
             **chosen,
             "device": str(device),
@@ -211,8 +217,8 @@ class Classifier:
                 f"a sequence has {lengths_N.min() if lengths_N.min() < 1 else lengths_N.max()} tokens; the model reads "
                 f"1 to {self._longest}"
             )
-        if len(ids_T) and (ids_T.min() < 0 or ids_T.max() >= self._vocabulary):
+        if len(ids_T) and (ids_T.min() < 0 or ids_T.max() >= self.vocabulary):
             raise ValueError(
                 f"token id {ids_T.min() if ids_T.min() < 0 else ids_T.max()} is outside the model's embedding table of "
-                f"{self._vocabulary}: the tokenizer does not belong to the model"
+                f"{self.vocabulary}: the tokenizer does not belong to the model"
             )

@@ -60,7 +60,7 @@ def quantize(
     _replace(model.base_model, products, _ranges(products, lambda: logits(fitted)))
     if changed is not None:
         changed()
-    labels, deltas = _compared(expected_RL, logits(judged), checkpoint.problem)
+    labels, deltas = compared(expected_RL, logits(judged), checkpoint.problem)
     facts = {
         "dtype": "int8",
         "parity": {"sequences": len(judged), "label_agreement": labels, "mean_delta": deltas},
@@ -116,7 +116,7 @@ def _replace(model: nn.Module, products: dict[str, Linear], ranges: dict[str, tu
             setattr(module, attribute, Int8Linear(product, *ranges[name], torch.bfloat16 if half else torch.float32))
 
 
-def _compared(
+def compared(
     expected_RL: npt.NDArray[np.float32], found_RL: npt.NDArray[np.float32], problem: str
 ) -> tuple[float, float]:
     """Logits of the same sequences → (share of them with the same labels, mean difference of a probability)."""

@@ -128,15 +128,6 @@ class Trial:
         """Float32 [N, L], on the CPU."""
         return torch.cat([self._run(executor, each) for each in self._passes])
 
-    def seconds(self, executor: Executor) -> float:
-        """What the first of the passes takes, when it is not the first one."""
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            self._run(executor, self._passes[0])
-            took.append(time.perf_counter() - began)
-        return min(took)
-
     def _run(self, executor: Executor, each: Pass) -> Tensor:
         ids_T, types_T, lengths_N = each
         offsets_N1 = np.concatenate([[0], np.cumsum(lengths_N)])

@@ -27,12 +27,6 @@ OPTIONS = ModelOptions(device="cpu", threads=2, batch_tokens=256)
 LENGTHS = [100, 60, 60, 17, 9, 9, 2, 1]
 
 
-@pytest.fixture(autouse=True)
-def no_advice(monkeypatch):
-    """bfloat16 is never fast enough to be advised, however long the trials of tiny models take on this processor."""
-    monkeypatch.setattr(choosing, "_WORTH_SAYING", 1e9)
-
-
 def sequences(lengths):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return np.random.default_rng(3).integers(0, 90, offsets[-1]).astype(np.int32), offsets
@@ -243,7 +237,6 @@ def test_a_way_that_is_refused_leaves_no_model_behind(monkeypatch):
 
     monkeypatch.setattr(choosing._Way, "build", watched)
     monkeypatch.setattr(choosing, "on_cpu", lambda _: across_all_tokens)
-    monkeypatch.setattr(linear, "multiplies_bfloat16", lambda: False)  # its trial stands beside the model that is taken
     gc.disable()  # by itself it may be too late
     try:
         Classifier(tiny.resolved("bert"), OPTIONS)
@@ -293,44 +286,6 @@ def test_a_precision_in_which_the_plain_model_gives_no_numbers_says_nothing_for_
     trial.learn(torch.float16, lambda: model.half())
     noise = torch.randn_like(trial._plain[torch.float16])
     assert trial.fault(noise, torch.float16, asked=True) == "in float16 the plain model's logits are not finite"
-
-
-@pytest.fixture
-def multiplies(monkeypatch):
-    """A processor that is said to multiply bfloat16; this one may take its time for that."""
-    monkeypatch.setattr(linear, "multiplies_bfloat16", lambda: True)
-    monkeypatch.setattr(linear, "available", lambda: False)
-
-
-@pytest.mark.usefixtures("multiplies")
-def test_on_a_cpu_that_multiplies_bfloat16_one_line_says_what_it_would_give(monkeypatch, caplog):
-    monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
-    caplog.set_level(logging.INFO, choosing.__name__)
-    said = r".*: --dtype=bfloat16 is \d+\.\d times as fast on this processor in the self-test, where .* at most"
-    facts = Classifier(tiny.resolved("bert"), OPTIONS).facts
-    (line,) = [each.getMessage() for each in caplog.records]
-    assert re.fullmatch(said, line) and facts["dtype"] == "float32"
-    caplog.clear()
-    for dtype in ("float32", "bfloat16"):
-        Classifier(tiny.resolved("bert"), replace(OPTIONS, dtype=dtype))
-    monkeypatch.setattr(choosing, "_WORTH_SAYING", 1e9)
-    Classifier(tiny.resolved("bert"), OPTIONS)
-    assert not caplog.records
-
-
-@pytest.mark.usefixtures("multiplies")
-def test_a_model_that_cannot_run_in_bfloat16_loads_in_float32_without_a_word(monkeypatch, caplog):
-    build = choosing._Way.build
-
-    def unable(way, *how):
-        if way.dtype == torch.bfloat16:
-            raise RuntimeError("Unsupported dtype BFloat16")
-        return build(way, *how)
-
-    monkeypatch.setattr(choosing, "_WORTH_SAYING", 0.0)
-    monkeypatch.setattr(choosing._Way, "build", unable)
-    caplog.set_level(logging.INFO, choosing.__name__)
-    assert Classifier(tiny.resolved("bert"), OPTIONS).facts["dtype"] == "float32" and not caplog.records
 
 
 def test_where_no_wider_precision_can_be_had_the_run_fails_and_no_row_is_blamed(tmp_path, monkeypatch):

@@ -186,7 +186,7 @@ def test_a_real_assertion_in_a_kernel_ends_the_process_with_a_message():
         "import sys, numpy as np, torch; from seqcls_beam import config\n"
         "from seqcls_beam.model import checkpoints, engine\n"
         "classifier = engine.Classifier(checkpoints.resolve(sys.argv[1]), config.ModelOptions(device='cuda'))\n"
-        "classifier._vocabulary = 10**6\n"
+        "classifier.vocabulary = 10**6\n"
         "classifier.logits(np.array([2, 10**5, 3], np.int32), np.array([0, 3]), None)\n"
         "print('went on')\n"
     )
