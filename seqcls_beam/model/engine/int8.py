@@ -1,7 +1,8 @@
 """int8: a float32 model on the CPU is fitted to the first rows of a corpus, and judged by others of them.
 
-Every other sequence shows what range the inputs of each product have; on the rest the labels of int8 are compared
-with those of float32.
+Every other sequence shows what the inputs of each product are, and which products cost the logits most when their
+numbers are bytes; those stay in 16 or 32 bits. On the rest the labels of int8 are compared with those of float32.
+Nothing is drawn at random: the same checkpoint and sequences give every worker on such processors the same model.
 
 Axes in names as in `seqcls_beam.model.engine`.
 """
@@ -16,13 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from seqcls_beam.model.checkpoints import Checkpoint
-from seqcls_beam.model.engine.blocks import Block
 from seqcls_beam.model.engine.errors import EngineError
-from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
+from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear, has_tiles, multiplies_bfloat16
 from seqcls_beam.model.engine.packing import Ints, take
 from seqcls_beam.model.tokens import Sequences
 
 AGREEMENT = 0.995  # of labels, below which int8 is refused
+_AGREED = 0.9975  # of the labels it is fitted to, with which no more products stay in float32
+_WIDE = 4  # one product in so many may stay in 16 or 32 bits
+_WEIGHED_BY = 1024  # tokens on which it is measured what bytes cost a product, and one product's bytes the logits
+_EXPONENTS = (0.5, 0.65, 0.8)
 _log = logging.getLogger(__name__)
 
 Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
@@ -34,8 +38,8 @@ def quantize(
     """Replace the products below the head of `model` by int8; facts about how well that went.
 
     `run` is the model as it stands: (ids [T], offsets [N + 1], token types [T] or None) → float32 [N, L]; `changed` is
-    called once the products are other ones. Raises `EngineError` where fewer than 99.5 % of the labels are those of
-    float32.
+    called whenever products have become other ones. Raises `EngineError` where fewer than 99.5 % of the labels are
+    those of float32.
     """
     products = {
         name: each
@@ -55,65 +59,96 @@ def quantize(
         where, offsets_R1 = take(offsets_N1, rows_R)
         return run(ids_T[where], offsets_R1, None if types_T is None else types_T[where])
 
+    def put(modules: dict[str, nn.Module]) -> None:
+        for name, module in modules.items():
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.base_model.get_submodule(parent), attribute, module)
+        if changed is not None:
+            changed()
+
     fitted, judged = rows_N[::2], rows_N[1::2]
     expected_RL = logits(judged)
-    _replace(model.base_model, products, _ranges(products, lambda: logits(fitted)))
-    if changed is not None:
-        changed()
+    few = fitted[: np.searchsorted(np.cumsum(np.diff(offsets_N1)[fitted]), _WEIGHED_BY) + 1]
+    wanted_RL, ranges = _ranges(products, lambda: logits(fitted))
+    inputs = _inputs(products, lambda: logits(few))
+    narrow: dict[str, nn.Module] = {name: _fitted(products[name], *ranges[name], inputs[name]) for name in inputs}
+    costs = {}
+    for name, module in narrow.items():
+        put({name: module})
+        costs[name] = float(np.square(logits(few) - wanted_RL[: len(few)]).mean())
+        put({name: products[name]})
+    put(narrow)
+    half = multiplies_bfloat16()
+    wide: list[str] = []
+    for name in sorted(costs, key=lambda name: -costs[name])[: len(costs) // _WIDE]:
+        # In bfloat16 it takes as long as in bytes, with what turns its inputs into them.
+        if not half and compared(wanted_RL, logits(fitted), checkpoint.problem)[0] >= _AGREED:
+            break
+        put({name: Bfloat16Linear(products[name]) if half else products[name]})
+        wide.append(name)
     labels, deltas = compared(expected_RL, logits(judged), checkpoint.problem)
     facts = {
         "dtype": "int8",
         "parity": {"sequences": len(judged), "label_agreement": labels, "mean_delta": deltas},
+        "wide": {"dtype": "bfloat16" if half else "float32", "products": wide},
     }
-    summary = f"{labels:.2%} of the labels of {len(judged)} sequences, mean |Δp| {deltas:.2g}"
+    summary = (
+        f"{labels:.2%} of the labels of {len(judged)} sequences, mean |Δp| {deltas:.2g}, with {len(wide)} of "
+        f"{len(narrow)} products in {'bfloat16' if half else 'float32'}"
+    )
     if labels < AGREEMENT:
         raise EngineError(
             f"--dtype=int8: {checkpoint.name} loses too much: it keeps {summary}; {AGREEMENT:.1%} are asked for: "
             "take float32"
         )
     _log.info("%s: int8 keeps %s", checkpoint.name, summary)
+    if has_tiles():
+        _log.info("%s: --dtype=bfloat16 is faster than int8 on this processor, and nearer to float32", checkpoint.name)
     return facts
 
 
-def _ranges(products: dict[str, Linear], run: Callable[[], Any]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The lowest and highest value of each input of each product while `run` runs: by name, float32 [I] each."""
+def _ranges(
+    products: dict[str, Linear], run: Callable[[], npt.NDArray[np.float32]]
+) -> tuple[npt.NDArray[np.float32], dict[str, tuple[Tensor, Tensor]]]:
+    """What `run` gives, and the lowest and highest value of each input of each product meanwhile: float32 [I] each."""
     ranges: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def observe(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            low_I, high_I = inputs[0].flatten(0, -2).aminmax(dim=0)
-            if name in ranges:
-                low_I, high_I = torch.minimum(low_I, ranges[name][0]), torch.maximum(high_I, ranges[name][1])
-            ranges[name] = low_I, high_I
+    def observe(name: str, x_RI: Tensor) -> None:
+        low_I, high_I = x_RI.aminmax(dim=0)
+        if name in ranges:
+            low_I, high_I = torch.minimum(low_I, ranges[name][0]), torch.maximum(high_I, ranges[name][1])
+        ranges[name] = low_I, high_I
 
-        return hook
+    return _observed(products, observe, run), ranges
 
-    hooks = [each.register_forward_pre_hook(observe(name)) for name, each in products.items()]
+
+def _inputs(products: dict[str, Linear], run: Callable[[], Any]) -> dict[str, Tensor]:
+    """The inputs of each product while `run` runs: by name, float32 [R, I]."""
+    inputs: dict[str, list[Tensor]] = {}
+    _observed(products, lambda name, x_RI: inputs.setdefault(name, []).append(x_RI.clone()), run)
+    return {name: torch.cat(each) for name, each in inputs.items()}
+
+
+def _observed(products: dict[str, Linear], observe: Callable[[str, Tensor], None], run: Callable[[], Any]) -> Any:
+    """What `run` gives; `observe` is called with the name and the inputs [R, I] of each product that takes part."""
+    hooks = [
+        each.register_forward_pre_hook(lambda _, inputs, name=name: observe(name, inputs[0].flatten(0, -2)))
+        for name, each in products.items()
+    ]
     try:
-        run()
+        return run()
     finally:
         for each in hooks:
             each.remove()
-    return ranges
 
 
-def _replace(model: nn.Module, products: dict[str, Linear], ranges: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Put products of bytes in the place of those in float32.
-
-    The second one of a feed-forward part stays in 16 or 32 bits: its inputs come out of GELU, a few of them a hundred
-    times larger than most, and eight bits do not hold both.
-    """
-    bfloat16 = multiplies_bfloat16()
-    for name, product in products.items():
-        parent, _, attribute = name.rpartition(".")
-        module = model.get_submodule(parent)
-        in_block = isinstance(module, Block)
-        if in_block and attribute == "down":
-            if bfloat16:
-                module.down = Bfloat16Linear(product)
-        elif name in ranges:
-            half = in_block and attribute == "up" and product.gelu and bfloat16
-            setattr(module, attribute, Int8Linear(product, *ranges[name], torch.bfloat16 if half else torch.float32))
+def _fitted(product: Linear, low_I: Tensor, high_I: Tensor, some_RI: Tensor) -> Int8Linear:
+    """The product in bytes that is nearest to it on some of its inputs."""
+    exact_RO = product(some_RI)
+    candidates = (
+        Int8Linear(product, low_I, high_I, exponent, centred) for exponent in _EXPONENTS for centred in (False, True)
+    )
+    return min(candidates, key=lambda each: (each(some_RI) - exact_RO).square().mean().item())
 
 
 def compared(

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 _FEW_ROWS = 16
 """With fewer a product of bytes may take another kernel, with other last bits, on processors with AMX: up to 4 did."""
 
+_ROWS = 512
+"""On processors with AMX a product of bfloat16 adds in another order for some numbers of rows: it is given this one."""
+
 
 def available() -> bool:
     """Whether torch was built with these kernels for this processor."""
@@ -52,7 +55,6 @@ def largest_weight() -> int:
         torch.ops.onednn.qlinear_prepack(torch.full((outputs, inputs), 127, dtype=torch.int8), None),
         (torch.ones(outputs), torch.zeros(outputs, dtype=torch.int32)),
         None,
-        torch.float32,
         False,
     )
     return 127 if bool((found == inputs * 255 * 127).all()) else 63
@@ -88,34 +90,50 @@ class Bfloat16Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] → [..., O]."""
-        out: Tensor = self._product(x.bfloat16()).float()
-        return out
+        rows = x.shape[:-1].numel()
+        if not has_tiles() or rows == _ROWS:
+            out: Tensor = self._product(x.bfloat16()).float()
+            return out
+        filled = torch.nn.functional.pad(x.reshape(rows, -1).bfloat16(), (0, 0, 0, -rows % _ROWS))
+        parts = [self._product(each) for each in filled.split(_ROWS)]
+        return torch.cat(parts)[:rows].view(*x.shape[:-1], -1).float()
 
 
 class Int8Linear(nn.Module):
-    """A float32 `Linear` with weights in int8, a scale for each output, and inputs in uint8: float32 → `dtype`.
+    """A float32 `Linear` with weights in int8, a scale for each output, and inputs in uint8: float32 → float32.
 
     `low_I` and `high_I` (float32) are the range of each input; what lies outside is clipped. Scales are fixed: were
     they those of the batch, a text's result would depend on its neighbours. Inputs with a wide range hand a part of
-    it to their weights (SmoothQuant, Xiao et al. 2022, with exponent 1/2). Inputs are unsigned because the processor
-    multiplies unsigned by signed bytes; where it adds these products in 16 bits, weights have seven of their bits.
+    it to their weights (SmoothQuant, Xiao et al. 2022, with `exponent`); `centred`, each is taken from the middle of
+    its range, which the bias makes up for. Inputs are unsigned because the processor multiplies unsigned by signed
+    bytes; where it adds these products in 16 bits, weights have seven of their bits.
     """
 
-    def __init__(self, product: Linear, low_I: Tensor, high_I: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, product: Linear, low_I: Tensor, high_I: Tensor, exponent: float = 0.5, centred: bool = False
+    ) -> None:
         super().__init__()
-        weight_OI = product.weight.to_dense()
-        ease_I = (torch.maximum(high_I, -low_I).clamp(min=1e-5) / weight_OI.abs().amax(0).clamp(min=1e-5)).sqrt()
+        weight_OI, bias_O = product.weight.to_dense(), product.bias
+        middle_I = (low_I + high_I) / 2 if centred else torch.zeros_like(low_I)
+        if centred:
+            shift_O = weight_OI @ middle_I
+            bias_O = shift_O if bias_O is None else bias_O + shift_O
+        low_I, high_I = low_I - middle_I, high_I - middle_I
+        widest_I, heaviest_I = torch.maximum(high_I, -low_I), weight_OI.abs().amax(0)
+        ease_I = widest_I.clamp(min=1e-5) ** exponent / heaviest_I.clamp(min=1e-5) ** (1 - exponent)
         bottom, top = min((low_I / ease_I).min().item(), 0.0), max((high_I / ease_I).max().item(), 0.0)
         self._step = (top - bottom) / 255 or 1.0
         self._zero = round(-bottom / self._step)
         self._inverse_I = 1 / (ease_I * self._step)
+        # Half a step more, since the conversion cuts off.
+        self._zero_I = self._zero + 0.5 - middle_I * self._inverse_I
         weight_OI = weight_OI * ease_I
         # Seven bits cost the weights less, each output having a scale of its own, than they would cost the inputs.
         self._steps_O = weight_OI.abs().amax(1).clamp(min=1e-12) / largest_weight()
         self._zeros_O = torch.zeros(len(weight_OI), dtype=torch.int32)
         bytes_OI = (weight_OI / self._steps_O[:, None]).round().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(bytes_OI, None)
-        self._bias_O, self._gelu, self._dtype = product.bias, product.gelu, dtype
+        self._bias_O, self._gelu = bias_O, product.gelu
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] → [..., O]: one product of bytes."""
@@ -123,15 +141,13 @@ class Int8Linear(nn.Module):
         if rows < _FEW_ROWS:
             repeated = x.reshape(rows, -1).repeat(-(-_FEW_ROWS // rows), 1)
             return self.forward(repeated)[:rows].view(*x.shape[:-1], -1)
-        # Half a step more, since the conversion cuts off.
-        bytes_ = (x * self._inverse_I).add_(self._zero + 0.5).clamp_(0, 255.5).to(torch.uint8)
+        bytes_ = torch.addcmul(self._zero_I, x, self._inverse_I).clamp_(0, 255.5).to(torch.uint8)
         return _product_of_bytes(
             bytes_,
             (self._step, self._zero),
             self._weight,
             (self._steps_O, self._zeros_O),
             self._bias_O,
-            self._dtype,
             self._gelu,
         )
 
@@ -142,10 +158,9 @@ def _product_of_bytes(
     weight: Tensor,
     steps_and_zeros_O: tuple[Tensor, Tensor],
     bias_O: Tensor | None,
-    dtype: torch.dtype,
     gelu: bool,
 ) -> Tensor:
-    """uint8 [..., I] and the int8 weights as `qlinear_prepack` lays them out → [..., O] in `dtype`."""
+    """uint8 [..., I] and the int8 weights as `qlinear_prepack` lays them out → float32 [..., O]."""
     out: Tensor = torch.ops.onednn.qlinear_pointwise(
         x,
         *step_and_zero,
@@ -154,7 +169,7 @@ def _product_of_bytes(
         bias_O,
         1.0,
         0,
-        dtype,
+        torch.float32,
         "gelu" if gelu else "none",
         [],
         "none",

@@ -88,7 +88,32 @@ def test_a_trained_model_keeps_its_labels(trained):
     assert 0 < np.abs(probabilities(logits) - probabilities(expected)).mean() < 0.01
     assert classifier.facts["dtype"] == "int8" and classifier.facts["engine"] == "packed"
     kinds = [type(each) for each in classifier._executor.model.base_model.modules()]
-    assert kinds.count(Int8Linear) == 7, "all of two layers but the second of each feed-forward part"
+    wide = classifier.facts["wide"]
+    assert kinds.count(Int8Linear) + len(wide["products"]) == 9, "all products of two layers"
+    half = linear.multiplies_bfloat16()
+    assert wide["dtype"] == ("bfloat16" if half else "float32") and kinds.count(Bfloat16Linear) == 2 * half
+    assert len(wide["products"]) <= 2, "a quarter at most"
+
+
+def test_the_products_that_bytes_cost_most_stay_wide(trained, monkeypatch):
+    class Ruined(Int8Linear):
+        def __init__(self, product, *how):
+            super().__init__(product, *how)
+            if product.weight.shape == (32, 64):
+                self._steps_O = self._steps_O.flip(0) * 9
+
+    monkeypatch.setattr(int8, "Int8Linear", Ruined)
+    facts = Classifier(trained, INT8, first()).facts
+    assert {each.rpartition(".")[2] for each in facts["wide"]["products"]} == {"down"}
+    assert facts["parity"]["label_agreement"] >= 0.995
+
+
+def test_where_wide_products_are_slow_there_are_no_more_than_labels_ask_for(trained, monkeypatch):
+    monkeypatch.setattr(int8, "multiplies_bfloat16", lambda: False)
+    classifier = Classifier(trained, INT8, first())
+    assert classifier.facts["wide"] == {"dtype": "float32", "products": []}
+    monkeypatch.setattr(int8, "_AGREED", 1.1)
+    assert len(Classifier(trained, INT8, first()).facts["wide"]["products"]) == 2
 
 
 def test_the_figures_are_those_of_a_recomputation(trained, caplog):
@@ -117,8 +142,9 @@ def test_int8_is_judged_by_other_rows_than_it_is_fitted_to(trained, monkeypatch)
     monkeypatch.setattr("seqcls_beam.model.engine.classifier.quantize", listening)
     ids, offsets, types = first(40)
     classifier = Classifier(trained, INT8, (ids, offsets, types))
-    before, fitted, after = runs
+    before, fitted, *weighed, after = runs
     assert before == after and not set(before) & set(fitted)
+    assert weighed and all(set(each) <= set(fitted) for each in weighed)
     assert sorted([*before, *fitted]) == sorted(tuple(ids[a:b].tolist()) for a, b in itertools.pairwise(offsets))
     assert classifier.facts["parity"]["sequences"] == len(before) > 1 and len(fitted) > 1
 
@@ -146,7 +172,7 @@ def test_a_quantisation_that_loses_labels_is_refused_with_its_figures(trained, s
         def __init__(self, *how):
             super().__init__(*how)
             value = getattr(self, spoiled)
-            setattr(self, spoiled, value.flip(0) * 9 if spoiled == "_steps_O" else value * -9)
+            setattr(self, spoiled, value.flip(0) * 9 if spoiled == "_steps_O" else value * -90)
 
     monkeypatch.setattr(int8, "Int8Linear", Spoiled)
     with pytest.raises(ValueError, match=r"--dtype=int8: .* keeps \d+\.\d\d% of the labels of 200 sequences, mean "):
@@ -216,6 +242,18 @@ def test_a_product_of_bytes_is_exact_integer_arithmetic(gelu, rows):
     assert np.abs(found - expected).max() < 1e-5
 
 
+def test_inputs_are_taken_from_the_middle_of_their_range():
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.rand(500, 64, generator=drawn) + 20 * torch.arange(64)
+    weight, bias = torch.randn(32, 64, generator=drawn), torch.randn(32, generator=drawn)
+    exact = x.double() @ weight.double().T + bias.double()
+    off, centred = (
+        (Int8Linear(Linear(weight, bias), *x.aminmax(dim=0), 0.5, centred)(x) - exact).abs().max()
+        for centred in (False, True)
+    )
+    assert centred < 0.15 < 5 < off, "a step of 1/255 for each of 64 inputs, and one of 5"
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_largest_sums_of_bytes_are_not_cut(sign):
     """A processor without VNNI adds two products in 16 bits; 2 x 255 x 127 does not fit."""
@@ -263,6 +301,17 @@ def test_a_row_of_a_product_has_the_same_bits_beside_any_number_of_others(kind):
     whole = layer(x)
     for rows in (1, 2, 3, 5, 6, 7, 8, 9, 11, 16, 31, 64, 299):
         assert torch.equal(layer(x[:rows]), whole[:rows]), rows
+        assert torch.equal(layer(x[-rows:]), whole[-rows:]), rows
+
+
+@same_bits
+@pytest.mark.skipif(not linear.multiplies_bfloat16(), reason="this processor has no products of bfloat16")
+def test_a_row_of_a_wide_product_in_bfloat16_has_the_same_bits_beside_any_number_of_others():
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(1100, 768, generator=drawn)
+    layer = Bfloat16Linear(Linear(torch.randn(768, 768, generator=drawn), None))
+    whole = layer(x)
+    for rows in (1, 64, 300, 512, 700):
         assert torch.equal(layer(x[-rows:]), whole[-rows:]), rows
 
 
