@@ -7,6 +7,7 @@ milliseconds, where a start of Python takes seconds.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -207,6 +208,7 @@ def _serve() -> int:
     ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()  # what was imported is not looked through again
     answers = os.dup(1)
     os.set_inheritable(answers, False)
     signal.set_wakeup_fd(_wakeup(), warn_on_full_buffer=False)

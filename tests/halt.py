@@ -10,6 +10,7 @@ step of the protocol, is none.
 
 import fnmatch
 import functools
+import gc
 import multiprocessing
 import os
 import re
@@ -165,6 +166,7 @@ def halting(do: Do, *args: Any, step: str, output: Path | str, log: Path, **envi
 
 
 def _child(do: Do, args: tuple[Any, ...], log: str, step: str, output: str, environ: dict[str, str]) -> None:
+    gc.freeze()  # what was imported is not looked through again
     os.environ.clear()  # it was forked off a process that another test may have started
     os.environ.update(environ)
     opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
