@@ -272,6 +272,13 @@ def test_the_same_bytes_from_any_order_of_rows_and_files(tmp_path):
     assert manifest(one)["rows"]["removed_by_reason"].keys() >= {"duplicate", "conflicting_labels", "contaminated"}
 
 
+@pytest.fixture(scope="module")
+def on_one_thread(tmp_path_factory):
+    """A corpus of several units and partitions, and what the engine of this process makes of it."""
+    folder, flags = tmp_path_factory.mktemp("engines"), ["--unit_bytes=9000", "--partition_bytes=65536"]
+    return run(labelled(sentences(200, 30) + sentences(40, 30)), folder / "one", *flags), flags
+
+
 @pytest.mark.parametrize(
     "engine",
     [
@@ -281,11 +288,9 @@ def test_the_same_bytes_from_any_order_of_rows_and_files(tmp_path):
     ],
     ids=["multi_processing", "multi_threading", "LOOPBACK"],
 )
-def test_the_same_bytes_on_any_engine(tmp_path, engine):
-    source = labelled(sentences(200, 30) + sentences(40, 30))
-    flags = ["--unit_bytes=9000", "--partition_bytes=65536"]
-    one = run(source, tmp_path / "one", *flags)
-    other = run(tmp_path / "one.jsonl", tmp_path / "other", *flags, *engine)
+def test_the_same_bytes_on_any_engine(tmp_path, on_one_thread, engine):
+    one, flags = on_one_thread
+    other = run(one.with_name("one.jsonl"), tmp_path / "other", *flags, *engine)
     assert digests(one) == digests(other)
     assert lasting(one) == lasting(other)
     assert len(list((one / "_rejects").iterdir())) > 1
