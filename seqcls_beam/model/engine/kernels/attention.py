@@ -30,12 +30,9 @@ def by_kernels(
     mixed_QHK = torch.empty(q_QHK.shape, dtype=q_QHK.dtype)
     heads, size = q_QHK.shape[1:]
     query_offsets = layout.offsets_N1 if len(q_QHK) == len(k_THK) else layout.query_offsets_N1
-    memory, own = machine.scratch(kind.needed(size, -(-layout.longest // PAIR) * PAIR))
     arguments = Arguments(
         items=(len(layout.offsets_N1) - 1) * heads,
         heads=heads,
-        memory=memory,
-        size=own,
         window=0 if window is None else window,
         query_offsets=query_offsets.data_ptr(),
         key_offsets=layout.offsets_N1.data_ptr(),
@@ -45,7 +42,8 @@ def by_kernels(
         setattr(arguments, name, each.data_ptr())
         setattr(arguments, f"{name}_token", each.stride(0) * each.element_size())
         setattr(arguments, f"{name}_head", each.stride(1) * each.element_size())
-    _kernel(kind, size, window is not None)(arguments)
+    needed = kind.needed(size, -(-layout.longest // PAIR) * PAIR)
+    _kernel(kind, size, window is not None)(arguments, needed)
     return mixed_QHK
 
 

@@ -8,8 +8,8 @@ our own, the two would wait for each other's idle spinning.
 import ctypes
 import functools
 import platform
+import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ HEADS = (32, 64)
 WIDTHS = 32
 """Rows that are taken whole have a multiple of so many numbers: of bfloat16 as many as a register has."""
 _ALIGNED = 64  # bytes, of what is loaded into a register at once
+_IS_OPENMP = re.compile(r"lib(gomp|iomp5|omp)\b.*\.so").match
 _kept = threading.local()
 
 
@@ -32,7 +33,7 @@ class Kernel:
         """Of a module of llvmlite with one function, which has its name."""
         from llvmlite import binding
 
-        machine = _target()
+        machine = _target()  # one for each, for it ends with what is compiled by it
         self._module = binding.parse_assembly(str(module))
         self._module.verify()
         passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
@@ -42,9 +43,15 @@ class Kernel:
         self._address = self._engine.get_function_address(module.name)
         self._shown = f"seqcls_beam::{module.name}"
 
-    def __call__(self, arguments: ctypes.Structure) -> None:
-        """Run it in as many threads as torch computes in. torch's profiler shows it by its name."""
+    def __call__(self, arguments: Any, needed: int) -> None:
+        """Run it in as many threads as torch computes in. torch's profiler shows it by its name.
+
+        `arguments` are a structure; its fields `memory` and `size` become where the threads' memory begins, and how
+        many bytes each has: `needed` or more.
+        """
         threads = torch.get_num_threads()
+        arguments.size = -(-needed // _ALIGNED) * _ALIGNED
+        arguments.memory = _memory(arguments.size * threads)
         with torch.profiler.record_function(self._shown):
             if threads == 1:
                 ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)(ctypes.addressof(arguments))
@@ -67,7 +74,6 @@ def available() -> bool:
     return all(found.get(name, False) for name in _NEEDED)
 
 
-@functools.cache
 def _target() -> Any:
     from llvmlite import binding
 
@@ -83,37 +89,27 @@ def _target() -> Any:
 @functools.cache
 def _openmp() -> Any:
     """`GOMP_parallel` of the library that torch computes with, which every OpenMP of these systems has; or None."""
-    for path in _openmp_libraries():
-        try:
-            run = ctypes.CDLL(path).GOMP_parallel
-        except (OSError, AttributeError):
-            continue
-        run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-        run.restype = None
-        return run
-    return None
-
-
-def _openmp_libraries() -> Iterator[str]:
-    """What torch brings; else the only one that this process has loaded."""
-    brought = sorted(Path(torch.__file__).parent.glob("lib/lib*omp*.so*"))
-    if brought:
-        yield from map(str, brought)
-        return
     try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
+        mapped = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
-        return
-    loaded = {line.split(maxsplit=5)[5] for line in lines if "omp" in Path(line.split(maxsplit=5)[-1]).name}
-    if len(loaded) == 1:
-        yield from loaded
+        return None
+    paths = {Path(line.split(maxsplit=5)[-1]) for line in mapped}
+    loaded = sorted(path for path in paths if _IS_OPENMP(path.name))
+    brought = [path for path in loaded if path.is_relative_to(Path(torch.__file__).parent)]
+    if len(brought or loaded) != 1:  # none, or nobody knows which
+        return None
+    try:
+        run = ctypes.CDLL(str((brought or loaded)[0])).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    run.restype = None
+    return run
 
 
-def scratch(size: int) -> tuple[int, int]:
-    """(address of memory for every thread of a kernel, bytes of each): `size` or more; kept by the calling thread."""
-    size = -(-size // _ALIGNED) * _ALIGNED
-    wanted = size * torch.get_num_threads() + _ALIGNED
-    memory = getattr(_kept, "memory", None)
-    if memory is None or len(memory) < wanted:
-        memory = _kept.memory = torch.empty(wanted, dtype=torch.uint8)
-    return -(-memory.data_ptr() // _ALIGNED) * _ALIGNED, size
+def _memory(size: int) -> int:
+    """Where so many bytes are, which the calling thread keeps."""
+    kept = getattr(_kept, "memory", None)
+    if kept is None or len(kept) < size + _ALIGNED:
+        kept = _kept.memory = torch.empty(size + _ALIGNED, dtype=torch.uint8)
+    return -(-kept.data_ptr() // _ALIGNED) * _ALIGNED

@@ -45,12 +45,9 @@ def normed(x_TD: Tensor, y_TD: Tensor, weight_D: Tensor, bias_D: Tensor, epsilon
     assert x_TD.dtype == y_TD.dtype in (torch.bfloat16, torch.float32)
     assert x_TD.stride(1) == y_TD.stride(1) == 1
     rows, width = x_TD.shape
-    memory, own = machine.scratch(4 * width)
     arguments = _Arguments(
         rows=rows,
         width=width,
-        memory=memory,
-        size=own,
         weight=weight_D.data_ptr(),
         bias=bias_D.data_ptr(),
         epsilon=epsilon,
@@ -59,7 +56,7 @@ def normed(x_TD: Tensor, y_TD: Tensor, weight_D: Tensor, bias_D: Tensor, epsilon
     for name, each in zip(("x", "y"), (x_TD, y_TD), strict=True):
         setattr(arguments, name, each.data_ptr())
         setattr(arguments, f"{name}_row", each.stride(0) * each.element_size())
-    _kernel(x_TD.dtype == torch.bfloat16)(arguments)
+    _kernel(x_TD.dtype == torch.bfloat16)(arguments, 4 * width)
     return x_TD
 
 
