@@ -1,5 +1,6 @@
 """The precision that labels: which one --dtype=fastest takes, and what --dtype=bfloat16 would give a long run."""
 
+import gc
 import logging
 from contextlib import suppress
 from dataclasses import replace
@@ -15,8 +16,11 @@ from pipelines.workers import threads_per_worker
 from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.importing import IMPORTING
 from seqcls_beam.reading.units import plan_units
+from seqcls_beam.runs import claims
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import first_sequences, in_precision
+from seqcls_beam.runs.publication import unpublishable
+from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.settled import settled
 
 _LONG = 120.0
@@ -35,21 +39,34 @@ def refuse_elsewhere(config: ClassifyConfig, runner: str, beam_options: Pipeline
 def in_one_precision(job: Job, beam_options: PipelineOptions) -> Job:
     """The job in the precision that --dtype=fastest takes, which is said; as it is where one was named.
 
-    A run that was started before keeps the one that was found then. Raises as the engine's `Classifier` does.
+    A run that was started before keeps the one that was found then. Raises `RunError` for one that could not be
+    published, and as the engine's `Classifier` does.
     """
     if job.config.model.dtype != "fastest":
         return job
     if before := settled(job):
-        say(f"--dtype=fastest: {before.config.model.dtype}, as was found when this run was started first", 0)
+        say(f"--dtype=fastest: {before.config.model.dtype}, in which this run was started first", 0)
         return before
+    try:
+        if reason := unpublishable(job.run):
+            raise RunError(reason)
+        found = _found(job, job.config.model.threads or threads_per_worker(beam_options))
+    except BaseException:
+        if job.config.run.only_new:
+            claims.give_up(job.run)
+        raise
+    say(_told(found), 0)
+    return in_precision(job, found["dtype"], found)
+
+
+def _found(job: Job, threads: int) -> dict[str, Any]:
     first = first_sequences(job, plan_units(job.files, job.config.read.unit_bytes, job.config.read.encoding))
     assert first is not None
     with IMPORTING:
         from seqcls_beam.model.engine.fastest import fastest
-    threads = job.config.model.threads or threads_per_worker(beam_options)
     found = fastest(job.checkpoint, replace(job.config.model, threads=threads), first)
-    say(_told(found), 0)
-    return in_precision(job, found["dtype"], found)
+    gc.collect()  # a model's modules know each other, and the run loads its own
+    return found
 
 
 def _told(found: dict[str, Any]) -> str:

@@ -65,6 +65,7 @@ def read_by_words(tokenizer: Any) -> bool:
         )
         and all(normalized(sign).split() == [normalized(sign)] for sign in (*map(chr, _SIGNS), "``", "''"))
         and any(splitting)
+        and sum(each["type"] == "Metaspace" for each in parts(spec["pre_tokenizer"])) <= 1  # the next parts its signs
         and all(
             split or each["type"] in ("Punctuation", "Digits")
             for split, each in zip(splitting, parts(spec["pre_tokenizer"]), strict=True)
@@ -135,7 +136,8 @@ class Words:
         regular: list[str] = []
         alone: list[str] = []
         for word in words:
-            (regular if _REGULAR.fullmatch(word) else alone).append(word)
+            joins = _REGULAR.fullmatch(word) and self._mark.strip() not in word.lower()
+            (regular if joins else alone).append(word)
         groups = [regular[i : i + _TOGETHER] for i in range(0, len(regular), _TOGETHER)]
         ids, lengths = self._encode([f"{self._mark.join(group)}{self._mark}" for group in groups])
         for group, past, length in zip(groups, np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):

@@ -54,7 +54,7 @@ def test_a_run_goes_on_in_the_precision_that_its_first_start_found(tmp_path, fla
         assert classify.main([*flags, "--dtype=fastest"]) == 1
         assert "--dtype=bfloat16: this processor has no products of that" in capsys.readouterr().err
     assert classify.main([*flags, "--dtype=fastest"]) == 0
-    assert "--dtype=fastest: bfloat16, as was found when this run was started first" in capsys.readouterr().err
+    assert "--dtype=fastest: bfloat16, in which this run was started first" in capsys.readouterr().err
     manifest = read_manifest(f"{tmp_path}/out")
     assert manifest is not None
     assert manifest["fastest"] == FOUND and manifest["engines"][0]["dtype"] == "bfloat16"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from seqcls_beam.model.engine import linear
 from seqcls_beam.model.engine.attention import Attention, Layout
 from seqcls_beam.model.engine.kernels import machine
+from seqcls_beam.model.engine.kernels.trial import available
 
 # Where a layer keeps its parts, by the shape of its family.
 BERT = {
@@ -169,7 +170,7 @@ def accelerate(model: nn.Module) -> None:
                 setattr(module, name, linear.Linear(child.weight, child.bias, gelu))
                 if gelu:
                     module.activation = nn.Identity()
-            elif type(child) is NormOfSum and machine.available() and child.norm.weight.numel() % machine.WIDTHS == 0:
+            elif type(child) is NormOfSum and available() and child.norm.weight.numel() % machine.WIDTHS == 0:
                 setattr(module, name, FusedNormOfSum(child.norm))
 
 

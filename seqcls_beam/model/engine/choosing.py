@@ -24,6 +24,7 @@ from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead
 from seqcls_beam.model.engine.fresh import Fresh
 from seqcls_beam.model.engine.kernels import machine
+from seqcls_beam.model.engine.kernels.trial import available
 from seqcls_beam.model.engine.loading import keep_freed_memory, load, vocabulary
 from seqcls_beam.model.engine.packed import FAMILIES, Packed
 from seqcls_beam.model.engine.packing import Ints
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 def on_cpu(size: int) -> Attention:
     """Attention on this processor, for heads of `size`: the fastest one, as was measured (docs/engine.md)."""
-    if size not in machine.HEADS or not machine.available():
+    if size not in machine.HEADS or not available():
         return by_equal_lengths
     # Of llvmlite, which need not be installed.
     from seqcls_beam.model.engine.kernels.attention import by_kernels

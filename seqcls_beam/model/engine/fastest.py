@@ -47,7 +47,7 @@ def fastest(checkpoint: Checkpoint, options: ModelOptions, first: Sequences) -> 
     device = resolve_device(options.device)
     if device.type == "cpu" and not _has_room(checkpoint):
         return {"dtype": "float32", "reason": "there is too little memory to try others beside it"}
-    judged = _some(first, np.arange(1, len(first[1]) - 1, 2))
+    judged = _judged(first)
     exact = Classifier(checkpoint, replace(options, dtype="float32"))
     expected_RL = exact.logits(*judged)
     tokens = _PASSES * int(exact.facts["batch_tokens"])
@@ -103,14 +103,15 @@ def _taken(tried: list[dict[str, Any]]) -> str:
 
 def _untried(checkpoint: Checkpoint, first: Sequences) -> str:
     """Why nothing but float32 is tried; nothing, if empty."""
-    ids_T, offsets_N1, types_T = first
+    ids_T, offsets_N1, _ = first
     if checkpoint.problem == "regression":
         return "a precision is judged by labels, and the model gives numbers"
     if len(offsets_N1) - 1 < FIRST and len(ids_T) < FIRST_TOKENS:
         return f"to try others takes longer than to label {len(offsets_N1) - 1:,} texts"
-    different = len(distinct(ids_T, offsets_N1, types_T)[0])
+    judged = _judged(first)
+    different = len(distinct(*judged)[0])
     if different < LEAST:
-        return f"of the first {len(offsets_N1) - 1:,} texts {different:,} differ, too few to judge others by"
+        return f"of {len(judged[1]) - 1:,} texts to judge others by {different:,} differ, which is too few"
     return ""
 
 
@@ -128,6 +129,11 @@ def _others(device: str) -> Iterator[str]:
     if linear.multiplies_bfloat16():
         yield "bfloat16"
     yield "int8"
+
+
+def _judged(first: Sequences) -> Sequences:
+    """Every other one: those that int8 is not fitted to."""
+    return _some(first, np.arange(1, len(first[1]) - 1, 2))
 
 
 def _some(sequences: Sequences, rows_R: Ints) -> Sequences:

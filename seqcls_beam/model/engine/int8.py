@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.engine.errors import EngineError
-from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear, has_tiles, multiplies_bfloat16
+from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
 from seqcls_beam.model.engine.packing import Ints, take
 from seqcls_beam.model.tokens import Sequences
 
 AGREEMENT = 0.995  # of labels, below which int8 is refused
 _AGREED = 0.9975  # of the labels it is fitted to, with which no more products stay in float32
-_WIDE = 4  # one product in so many may stay in 16 or 32 bits
+_WIDE = 3  # one product in so many may stay in 16 or 32 bits
 _WEIGHED_BY = 1024  # tokens on which it is measured what bytes cost a product, and one product's bytes the logits
 _EXPONENTS = (0.5, 0.65, 0.8)
 _log = logging.getLogger(__name__)
@@ -102,8 +102,6 @@ def quantize(
             "take float32"
         )
     _log.info("%s: int8 keeps %s", checkpoint.name, summary)
-    if has_tiles():
-        _log.info("%s: --dtype=bfloat16 is faster than int8 on this processor, and nearer to float32", checkpoint.name)
     return facts
 
 
@@ -145,9 +143,7 @@ def _observed(products: dict[str, Linear], observe: Callable[[str, Tensor], None
 def _fitted(product: Linear, low_I: Tensor, high_I: Tensor, some_RI: Tensor) -> Int8Linear:
     """The product in bytes that is nearest to it on some of its inputs."""
     exact_RO = product(some_RI)
-    candidates = (
-        Int8Linear(product, low_I, high_I, exponent, centred) for exponent in _EXPONENTS for centred in (False, True)
-    )
+    candidates = (Int8Linear(product, low_I, high_I, exponent) for exponent in _EXPONENTS)
     return min(candidates, key=lambda each: (each(some_RI) - exact_RO).square().mean().item())
 
 

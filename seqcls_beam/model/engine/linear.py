@@ -2,7 +2,8 @@
 
 torch's own `F.linear` calls MKL, which takes its AVX2 kernels on processors that are not Intel's: 225 against 530
 GFLOP/s on two cores of an AMD EPYC with AVX-512. oneDNN also adds the bias and applies GELU while a result is in a
-register, and gives a row the same bits whatever the number of rows (but one, which takes another kernel: see below).
+register, and gives a row the same bits whatever the number of rows (but one, which takes another kernel: see below; not
+so in bfloat16 with AMX: docs/engine.md).
 
 The operators are those that torch's own compiler emits for CPUs; they are reached by name, without a compiler.
 
@@ -104,36 +105,27 @@ class Int8Linear(nn.Module):
 
     `low_I` and `high_I` (float32) are the range of each input; what lies outside is clipped. Scales are fixed: were
     they those of the batch, a text's result would depend on its neighbours. Inputs with a wide range hand a part of
-    it to their weights (SmoothQuant, Xiao et al. 2022, with `exponent`); `centred`, each is taken from the middle of
-    its range, which the bias makes up for. Inputs are unsigned because the processor multiplies unsigned by signed
-    bytes; where it adds these products in 16 bits, weights have seven of their bits.
+    it to their weights (SmoothQuant, Xiao et al. 2022, with `exponent`). Inputs are unsigned because the processor
+    multiplies unsigned by signed bytes; where it adds these products in 16 bits, weights have seven of their bits.
     """
 
-    def __init__(
-        self, product: Linear, low_I: Tensor, high_I: Tensor, exponent: float = 0.5, centred: bool = False
-    ) -> None:
+    def __init__(self, product: Linear, low_I: Tensor, high_I: Tensor, exponent: float = 0.5) -> None:
         super().__init__()
-        weight_OI, bias_O = product.weight.to_dense(), product.bias
-        middle_I = (low_I + high_I) / 2 if centred else torch.zeros_like(low_I)
-        if centred:
-            shift_O = weight_OI @ middle_I
-            bias_O = shift_O if bias_O is None else bias_O + shift_O
-        low_I, high_I = low_I - middle_I, high_I - middle_I
+        weight_OI = product.weight.to_dense()
         widest_I, heaviest_I = torch.maximum(high_I, -low_I), weight_OI.abs().amax(0)
         ease_I = widest_I.clamp(min=1e-5) ** exponent / heaviest_I.clamp(min=1e-5) ** (1 - exponent)
         bottom, top = min((low_I / ease_I).min().item(), 0.0), max((high_I / ease_I).max().item(), 0.0)
         self._step = (top - bottom) / 255 or 1.0
         self._zero = round(-bottom / self._step)
         self._inverse_I = 1 / (ease_I * self._step)
-        # Half a step more, since the conversion cuts off.
-        self._zero_I = self._zero + 0.5 - middle_I * self._inverse_I
+        self._zero_I = torch.full_like(low_I, self._zero + 0.5)  # half a step more, since the conversion cuts off
         weight_OI = weight_OI * ease_I
         # Seven bits cost the weights less, each output having a scale of its own, than they would cost the inputs.
         self._steps_O = weight_OI.abs().amax(1).clamp(min=1e-12) / largest_weight()
         self._zeros_O = torch.zeros(len(weight_OI), dtype=torch.int32)
         bytes_OI = (weight_OI / self._steps_O[:, None]).round().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(bytes_OI, None)
-        self._bias_O, self._gelu = bias_O, product.gelu
+        self._bias_O, self._gelu = product.bias, product.gelu
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] → [..., O]: one product of bytes."""

@@ -70,7 +70,7 @@ def test_nothing_is_tried_where_it_takes_longer_or_says_nothing(monkeypatch):
     for checkpoint, some, said in (
         (model, (ids, offsets, types), "to try others takes longer than to label 20 texts"),
         (model, none, "to try others takes longer than to label 0 texts"),
-        (model, alike, "of the first 1,200 texts 1 differ, too few to judge others by"),
+        (model, alike, "of 600 texts to judge others by 1 differ, which is too few"),
         (numbers, alike, "a precision is judged by labels, and the model gives numbers"),
     ):
         assert fastest.fastest(checkpoint, EXACT, some) == {"dtype": "float32", "reason": said}

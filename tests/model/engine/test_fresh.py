@@ -85,7 +85,7 @@ def test_what_was_made_int8_stays_so(bigbird):
     quantized = Classifier(resolve(str(bigbird)), ModelOptions(device="cpu", threads=1, dtype="int8"), some)
     found = [quantized.logits(*some) for _ in range(2)]
     products = [type(each) for each in quantized._executor.model.base_model.modules()]
-    assert "put_back" in quantized.facts and products.count(Int8Linear) > 10
+    assert "put_back" in quantized.facts and products.count(Int8Linear) >= 8
     assert (found[0] == found[1]).all()
     assert 0 < np.abs(found[0] - exact).max() < 0.5
     assert quantized.facts["parity"]["mean_delta"] > 0

@@ -16,13 +16,14 @@ from torch.nn import functional
 
 from seqcls_beam.model.engine import choosing
 from seqcls_beam.model.engine.attention import by_equal_lengths
-from seqcls_beam.model.engine.kernels import machine
+from seqcls_beam.model.engine.kernels import machine, trial
 from seqcls_beam.model.engine.linear import Linear
 from tests.model.engine.test_attention import inputs, layout, reference
 
-if not machine.available():
+if not trial.available():
     pytest.skip("a processor with AMX is needed", allow_module_level=True)
 
+from seqcls_beam.model.engine.kernels import sums
 from seqcls_beam.model.engine.kernels.attention import by_kernels
 from seqcls_beam.model.engine.kernels.sums import normed
 
@@ -84,21 +85,29 @@ def test_what_lies_beside_a_sequence_does_not_matter(dtype, window):
 @BOTH
 def test_nothing_behind_the_last_token_is_read(dtype):
     """The page behind it cannot be."""
-    page, bytes_each = mmap.PAGESIZE, torch.empty(0, dtype=dtype).element_size()
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
     child = os.fork()
     if not child:
-        torch.set_num_threads(1)  # the others are not in this process
-        for length in (1, 6, 17, 33):
-            lies_in = mmap.mmap(-1, 9 * page)
-            address = ctypes.addressof(ctypes.c_char.from_buffer(lies_in))
-            assert protect(ctypes.c_void_p(address + 8 * page), page, 0) == 0
-            numbers = 3 * length * 2 * 32
-            qkv = torch.frombuffer(lies_in, dtype=dtype, count=numbers, offset=8 * page - numbers * bytes_each)
-            query, key, value = qkv.view(3, length, 2, 32).fill_(1.0).unbind(0)
-            assert by_kernels(query, key, value, layout([length]), 0.3).eq(1.0).all()
-        os._exit(0)
+        code = 1
+        try:
+            torch.set_num_threads(1)  # the others are not in this process
+            code = _read_to_the_end(dtype)
+        finally:
+            os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def _read_to_the_end(dtype):
+    page, bytes_each = mmap.PAGESIZE, torch.empty(0, dtype=dtype).element_size()
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for length in (1, 6, 17, 33):
+        lies_in = mmap.mmap(-1, 9 * page)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(lies_in))
+        assert protect(ctypes.c_void_p(address + 8 * page), page, 0) == 0
+        numbers = 3 * length * 2 * 32
+        qkv = torch.frombuffer(lies_in, dtype=dtype, count=numbers, offset=8 * page - numbers * bytes_each)
+        query, key, value = qkv.view(3, length, 2, 32).fill_(1.0).unbind(0)
+        assert by_kernels(query, key, value, layout([length]), 0.3).eq(1.0).all()
+    return 0
 
 
 @BOTH
@@ -175,5 +184,15 @@ def test_a_row_without_any_difference_and_what_is_no_number():
 def test_without_llvmlite_the_engine_runs_as_it_does_on_other_processors(monkeypatch):
     assert choosing.on_cpu(32) is choosing.on_cpu(64) is by_kernels and choosing.on_cpu(80) is by_equal_lengths
     monkeypatch.setitem(sys.modules, "llvmlite", None)
-    monkeypatch.setattr(machine, "available", machine.available.__wrapped__)
+    monkeypatch.setattr(choosing, "available", trial.available.__wrapped__)
     assert choosing.on_cpu(32) is by_equal_lengths
+
+
+def test_where_nothing_can_be_compiled_it_runs_so_too(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(machine, "Kernel", None)
+    monkeypatch.setattr(sums, "_kernel", sums._kernel.__wrapped__)
+    monkeypatch.setattr(choosing, "available", trial.available.__wrapped__)
+    assert (
+        choosing.on_cpu(32) is by_equal_lengths and "kernels for AMX do not run: TypeError: 'NoneType'" in caplog.text
+    )

@@ -1,6 +1,7 @@
 """Functions that neither torch nor oneDNN has, written for LLVM and compiled when they are first asked for.
 
-    machine     whether this machine runs them; compiles one, and runs it in torch's own threads
+    trial       whether they run here, found by trying one
+    machine     what a machine must have; compiles a kernel, and runs it in torch's own threads
     writing     what they are written with: loops, vectors of 16 numbers, powers of two, tiles
     attention   attention, by a kernel in which `attending` writes all but its two products, which are left to
     tiles           tiles of AMX, in bfloat16
@@ -8,6 +9,6 @@
     sums        the sum of two tensors and its LayerNorm, in one pass
 
 LLVM comes with llvmlite, which is a library and no program: nothing is needed but what pip installs. Where it is
-missing, or on another processor, the engine runs as it does without. `machine` can be imported without it; the others
-cannot.
+missing, or on another processor, the engine runs as it does without. `trial` and `machine` can be imported without it;
+the others cannot.
 """

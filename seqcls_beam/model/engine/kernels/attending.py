@@ -2,7 +2,7 @@
 
 The scores of some queries with all keys fit into the nearest cache, are turned into weights there, a register at a
 time, and meet the values before they are divided by their sum. How they are multiplied is left to two kinds: `tiles`
-and `floats`.
+and `plain`.
 
 What is not of a sequence is never read: rows that fill up a block are zeros. So a sequence's result depends on nothing
 else, in its last bit, whatever lies beside it and whoever computes it.

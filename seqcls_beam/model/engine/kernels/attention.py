@@ -25,7 +25,7 @@ def by_kernels(
     kind = _KINDS.get(q_QHK.dtype)
     if kind is None:
         return by_equal_lengths(q_QHK, k_THK, v_THK, layout, scale, window)
-    assert q_QHK.dtype == k_THK.dtype == v_THK.dtype
+    assert q_QHK.dtype == k_THK.dtype == v_THK.dtype and q_QHK.shape[2] in machine.HEADS
     q_QHK, k_THK, v_THK = (each if each.stride(2) == 1 else each.contiguous() for each in (q_QHK, k_THK, v_THK))
     mixed_QHK = torch.empty(q_QHK.shape, dtype=q_QHK.dtype)
     heads, size = q_QHK.shape[1:]

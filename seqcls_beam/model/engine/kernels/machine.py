@@ -17,6 +17,7 @@ import torch
 
 _NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "fma", "amx-tile", "amx-bf16")
 """Of a processor, by LLVM's names. Those without AMX could run some kernels; there they have not been measured."""
+AMX = "AMX"
 HEADS = (32, 64)
 """Sizes of a head that attention is written for: one or two rows of a tile."""
 WIDTHS = 32
@@ -61,17 +62,16 @@ class Kernel:
                 run(self._address, ctypes.addressof(arguments), threads, 0)
 
 
-@functools.cache
-def available() -> bool:
-    """Whether kernels run here."""
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.cpu._init_amx() or _openmp() is None:
-        return False
-    try:
-        from llvmlite import binding
-    except (ImportError, OSError):  # not installed, or its library does not load here
-        return False
+def lacking() -> str | None:
+    """What this machine lacks that kernels need; None if nothing. Raises what an llvmlite that is broken does."""
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.cpu._init_amx():
+        return AMX
+    from llvmlite import binding
+
     found = binding.get_host_cpu_features()
-    return all(found.get(name, False) for name in _NEEDED)
+    if missing := [name for name in _NEEDED if not found.get(name, False)]:
+        return ", ".join(missing)
+    return "an OpenMP that is certainly torch's" if _openmp() is None else None
 
 
 def _target() -> Any:
@@ -95,7 +95,7 @@ def _openmp() -> Any:
         return None
     paths = {Path(line.split(maxsplit=5)[-1]) for line in mapped}
     loaded = sorted(path for path in paths if _IS_OPENMP(path.name))
-    brought = [path for path in loaded if path.is_relative_to(Path(torch.__file__).parent)]
+    brought = [path for path in loaded if path.is_relative_to(Path(torch.__file__).resolve().parent)]
     if len(brought or loaded) != 1:  # none, or nobody knows which
         return None
     try:
