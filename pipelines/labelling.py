@@ -88,11 +88,9 @@ def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[
 def _label(config: ClassifyConfig, engine: Engine) -> int:
     """Label what there is, or of a night what is new; the exit code."""
     with planning():
-        job = plan(config)
+        job = plan(config, lambda job: in_one_precision(job, engine.options))
     if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, engine.runner)
-    with planning():
-        job = in_one_precision(job, engine.options)
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
     if not already_published(job.run, show):
         _launch(job, engine, show)

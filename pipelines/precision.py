@@ -16,7 +16,6 @@ from pipelines.workers import threads_per_worker
 from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.importing import IMPORTING
 from seqcls_beam.reading.units import plan_units
-from seqcls_beam.runs import claims
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import first_sequences, in_precision
 from seqcls_beam.runs.publication import unpublishable
@@ -47,14 +46,9 @@ def in_one_precision(job: Job, beam_options: PipelineOptions) -> Job:
     if before := settled(job):
         say(f"--dtype=fastest: {before.config.model.dtype}, in which this run was started first", 0)
         return before
-    try:
-        if reason := unpublishable(job.run):
-            raise RunError(reason)
-        found = _found(job, job.config.model.threads or threads_per_worker(beam_options))
-    except BaseException:
-        if job.config.run.only_new:
-            claims.give_up(job.run)
-        raise
+    if reason := unpublishable(job.run):
+        raise RunError(reason)
+    found = _found(job, job.config.model.threads or threads_per_worker(beam_options))
     say(_told(found), 0)
     return in_precision(job, found["dtype"], found)
 

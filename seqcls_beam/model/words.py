@@ -110,6 +110,7 @@ class Words:
         """`mark` is a space and a word of one token, as `mark_of` finds it."""
         self._encode = encode
         self._mark = mark
+        self._word = mark.strip().lower()
         self._token = encode([mark])[0][0]
         self._known: dict[str, bytes] = {}  # word → ids, int32; only added to, since another thread may look into it
 
@@ -136,7 +137,7 @@ class Words:
         regular: list[str] = []
         alone: list[str] = []
         for word in words:
-            joins = _REGULAR.fullmatch(word) and self._mark.strip() not in word.lower()
+            joins = _REGULAR.fullmatch(word) and self._word not in word.lower()
             (regular if joins else alone).append(word)
         groups = [regular[i : i + _TOGETHER] for i in range(0, len(regular), _TOGETHER)]
         ids, lengths = self._encode([f"{self._mark.join(group)}{self._mark}" for group in groups])

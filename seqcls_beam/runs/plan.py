@@ -46,23 +46,25 @@ def look(config: ClassifyConfig, others: Container[Key] = ()) -> Job:
     return _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, night.said)
 
 
-def plan(config: ClassifyConfig) -> Job:
+def plan(config: ClassifyConfig, settle: Callable[[Job], Job] = lambda job: job) -> Job:
     """Find the model and the files, and name the run; `only_new` may leave no file.
 
-    Finishes a publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for a model or input
-    that cannot be used, and `RunError` for rows that cannot stand in one table with those that are there.
+    `settle` decides what is left open of a job that has any. Finishes a publication that a crash interrupted. Raises
+    `ValueError` or `FileNotFoundError` for a model or input that cannot be used, `RunError` for rows that cannot stand
+    in one table with those that are there, and what `settle` raises.
     """
     checkpoint = _model(config)
     # Before the files are listed: what is published from here on is not followed but refused.
     run = follow(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""))
     listing = _listing(config)
     if not config.run.only_new:
-        return _job(config, checkpoint, run, listing)
+        return settle(_job(config, checkpoint, run, listing))
     night = new_files(run, listing.files, how_read(config.read))
     said = night.said if listing.files.num_rows else (f"--input finds no file of {config.run.run_date}", *night.said)
     try:
-        return _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, said)
-    except Exception:
+        job = _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, said)
+        return settle(job) if job.files.num_rows else job
+    except BaseException:
         if night.claimed:
             claims.give_up(night.run)
         raise

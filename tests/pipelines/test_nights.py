@@ -386,8 +386,8 @@ def test_a_plan_of_a_night_reads_each_version_once(model, inbox, monkeypatch):
         asked[name] += 1
         return read(store, name)
 
-    def planned(config: ClassifyConfig) -> Job:
-        job = plan(config)
+    def planned(config: ClassifyConfig, settle: Callable[[Job], Job]) -> Job:
+        job = plan(config, settle)
         versions = {f"_versions/run_date=2026-11-{day}/00000001.json": 1 for day in (17, 18, 19)}
         assert {name: count for name, count in asked.items() if name.startswith("_versions/")} == versions
         return job
@@ -395,6 +395,19 @@ def test_a_plan_of_a_night_reads_each_version_once(model, inbox, monkeypatch):
     monkeypatch.setattr(Disk, "read", counted)
     monkeypatch.setattr("pipelines.labelling.plan", planned)
     assert night(model, inbox, "2026-11-20") == 0
+
+
+def test_a_night_whose_precision_cannot_be_found_leaves_its_files_to_others(model, inbox, monkeypatch):
+    arrive(inbox, "a", 10, 1)
+
+    def fails(job: Job, _: Any) -> Job:
+        raise RunError("no precision")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.labelling.in_one_precision", fails)
+        assert night(model, inbox, "2026-11-20") == 1
+    assert night(model, inbox, "2026-11-21") == 0
+    assert {date for date, _ in ids(inbox)} == {"2026-11-21"}
 
 
 def test_a_night_that_failed_and_whose_files_went_away_becomes_a_quiet_one(tmp_path, model, inbox, capsys):

@@ -20,7 +20,7 @@ from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.int8 import AGREEMENT, compared
 from seqcls_beam.model.engine.loaded import loaded
 from seqcls_beam.model.engine.loading import weight_bytes
-from seqcls_beam.model.engine.packing import Ints, distinct, take
+from seqcls_beam.model.engine.packing import distinct, of_rows
 from seqcls_beam.model.predictions import FIRST, FIRST_TOKENS
 from seqcls_beam.model.tokens import Sequences, made_up
 
@@ -51,7 +51,7 @@ def fastest(checkpoint: Checkpoint, options: ModelOptions, first: Sequences) -> 
     exact = Classifier(checkpoint, replace(options, dtype="float32"))
     expected_RL = exact.logits(*judged)
     tokens = _PASSES * int(exact.facts["batch_tokens"])
-    timed = _some(judged, np.arange(max(1, int(np.searchsorted(judged[1], tokens, side="right")) - 1)))
+    timed = of_rows(judged, np.arange(max(1, int(np.searchsorted(judged[1], tokens, side="right")) - 1)))
     tried: list[dict[str, Any]] = [{"dtype": "float32", "times": 1.0, "label_agreement": 1.0, "mean_delta": 0.0}]
 
     def tell(dtype: str) -> dict[str, Any]:
@@ -133,14 +133,7 @@ def _others(device: str) -> Iterator[str]:
 
 def _judged(first: Sequences) -> Sequences:
     """Every other one: those that int8 is not fitted to."""
-    return _some(first, np.arange(1, len(first[1]) - 1, 2))
-
-
-def _some(sequences: Sequences, rows_R: Ints) -> Sequences:
-    """Those of these numbers."""
-    ids_T, offsets_N1, types_T = sequences
-    where, offsets_R1 = take(offsets_N1, rows_R)
-    return ids_T[where], offsets_R1, None if types_T is None else types_T[where]
+    return of_rows(first, np.arange(1, len(first[1]) - 1, 2))
 
 
 def _times(exact: Classifier, other: Classifier, sequences: Sequences) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear, multiplies_bfloat16
-from seqcls_beam.model.engine.packing import Ints, take
+from seqcls_beam.model.engine.packing import Ints, of_rows
 from seqcls_beam.model.tokens import Sequences
 
 AGREEMENT = 0.995  # of labels, below which int8 is refused
@@ -50,14 +50,13 @@ def quantize(
         raise EngineError("--dtype=int8: this processor or this build of torch lacks oneDNN's products")
     if checkpoint.problem == "regression":
         raise EngineError(f"--dtype=int8: is judged by labels, and {checkpoint.name} gives numbers; take float32")
-    ids_T, offsets_N1, types_T = first
+    offsets_N1 = first[1]
     rows_N = np.arange(len(offsets_N1) - 1)
     if len(rows_N) < 2:
         raise EngineError("--dtype=int8: there are not two texts to fit it to and to judge it by; take float32")
 
     def logits(rows_R: Ints) -> npt.NDArray[np.float32]:
-        where, offsets_R1 = take(offsets_N1, rows_R)
-        return run(ids_T[where], offsets_R1, None if types_T is None else types_T[where])
+        return run(*of_rows(first, rows_R))
 
     def put(modules: dict[str, nn.Module]) -> None:
         for name, module in modules.items():

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from seqcls_beam.model.tokens import Sequences
+
 Ints = npt.NDArray[Any]
 
 MOST_SEQUENCES = 65_535
@@ -44,6 +46,13 @@ def take(offsets_N1: Ints, rows_R: Ints) -> tuple[Ints, Ints]:
     lengths_R = offsets_N1[rows_R + 1] - offsets_N1[rows_R]
     offsets_R1 = np.concatenate([[0], np.cumsum(lengths_R)])
     return np.repeat(offsets_N1[rows_R] - offsets_R1[:-1], lengths_R) + np.arange(offsets_R1[-1]), offsets_R1
+
+
+def of_rows(sequences: Sequences, rows_R: Ints) -> Sequences:
+    """Those of these numbers."""
+    ids_T, offsets_N1, types_T = sequences
+    where, offsets_R1 = take(offsets_N1, rows_R)
+    return ids_T[where], offsets_R1, None if types_T is None else types_T[where]
 
 
 def packs(

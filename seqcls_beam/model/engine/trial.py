@@ -20,7 +20,7 @@ from torch import Tensor
 from seqcls_beam.model.engine.devices import PASS
 from seqcls_beam.model.engine.faults import end_if_dead
 from seqcls_beam.model.engine.fresh import Fresh, OverwrittenError
-from seqcls_beam.model.engine.packing import Ints, packs, take
+from seqcls_beam.model.engine.packing import Ints, of_rows, packs, take
 from seqcls_beam.model.engine.padded import Alone
 from seqcls_beam.model.tokens import Sequences
 
@@ -196,7 +196,7 @@ def _singles(each: Pass) -> Iterator[Pass]:
 
 def passes(sequences: Sequences, vocabulary: int, longest: int, tokens: int) -> list[Pass]:
     """Sequences, those that the model can read, in passes of at most so many tokens or of one sequence."""
-    ids_T, offsets_N1, types_T = sequences
+    ids_T, offsets_N1, _ = sequences
     lengths_N = np.diff(offsets_N1)
     read = [
         number
@@ -205,8 +205,8 @@ def passes(sequences: Sequences, vocabulary: int, longest: int, tokens: int) -> 
     ]
     made: list[Pass] = []
     for group in packs(lengths_N, np.asarray(read, np.int64), tokens):
-        where, offsets_R1 = take(offsets_N1, group)
-        made.append((ids_T[where], None if types_T is None else types_T[where], np.diff(offsets_R1)))
+        some_T, offsets_R1, types_of_T = of_rows(sequences, group)
+        made.append((some_T, types_of_T, np.diff(offsets_R1)))
     return made
 
 

@@ -115,12 +115,11 @@ class Attending(Writing):
             )
             for name, token in (("q", query), ("k", key), ("v", key), ("o", query))
         )
-        self.pairs = build.sdiv(build.add(self.keys, whole(PAIR - 1)), whole(PAIR))
+        self.pairs = self.parts(self.keys, PAIR)
         self.wide = self.times(self.pairs, PAIR)
         self.lay_out(k, v, own)
         with self.loop(queries, step=self.rows) as block:
-            left = build.sub(queries, block.index)
-            rows = build.select(build.icmp_signed("<", left, whole(self.rows)), left, whole(self.rows))
+            rows = self.least(build.sub(queries, block.index), self.rows)
             low, high = self._seen(block.index)
             self.score(self.at(q, build.mul(block.index, self.steps["q_token"])), rows, low, high)
             with self.loop(rows) as row:
@@ -145,8 +144,7 @@ class Attending(Writing):
         build = self.build
         low, high = build.sub(query, self.window), build.add(build.add(query, whole(self.rows)), self.window)
         low = build.select(build.icmp_signed(">", low, whole(0)), low, whole(0))
-        high = build.select(build.icmp_signed("<", high, self.keys), high, self.keys)
-        return build.sdiv(low, whole(PAIR)), build.sdiv(build.add(high, whole(PAIR - 1)), whole(PAIR))
+        return build.sdiv(low, whole(PAIR)), self.parts(self.least(high, self.keys), PAIR)
 
     def _weigh(self, row: Value, query: Value, low: Value, high: Value) -> None:
         """The scores of a query → powers, the largest of which is 1, and 1 / their sum."""

@@ -42,6 +42,7 @@ class Kernel:
         self._engine = binding.create_mcjit_compiler(self._module, machine)
         self._engine.finalize_object()
         self._address = self._engine.get_function_address(module.name)
+        self._alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)
         self._shown = f"seqcls_beam::{module.name}"
 
     def __call__(self, arguments: Any, needed: int) -> None:
@@ -55,7 +56,7 @@ class Kernel:
         arguments.memory = _memory(arguments.size * threads)
         with torch.profiler.record_function(self._shown):
             if threads == 1:
-                ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)(ctypes.addressof(arguments))
+                self._alone(ctypes.addressof(arguments))
             else:
                 run = _openmp()
                 assert run is not None

@@ -55,8 +55,7 @@ class Plain(Attending):
         """Key by key: the numbers of its value by one weight of each query."""
         build, columns = self.build, self.size // LANES
         weights = [self.at(self.weights, self.times(self._row, row)) for row in range(_ROWS)]
-        end = self.times(high, PAIR)
-        end = build.select(build.icmp_signed("<", end, self.keys), end, self.keys)
+        end = self.least(self.times(high, PAIR), self.keys)
         with self.loop(end, [floats(0.0)] * (columns * _ROWS), start=self.times(low, PAIR)) as key:
             at = self.at(self._v, build.mul(key.index, self.steps["v_token"]))
             met = [self.load(self.at(at, column * _BYTES), FLOATS) for column in range(columns)]

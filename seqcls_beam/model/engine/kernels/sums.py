@@ -77,11 +77,9 @@ class _Written(Writing):
         self._weight, self._bias = (self.argument(name, POINTER) for name in ("weight", "bias"))
         (x, x_row), (y, y_row) = ((self.argument(each, POINTER), self.argument(f"{each}_row")) for each in "xy")
         rows, own = self.argument("rows"), self.own("memory", "size")
-        blocks = self.build.sdiv(self.build.add(rows, whole(_ROWS - 1)), whole(_ROWS))
-        with self.claims(blocks) as block:
+        with self.claims(self.parts(rows, _ROWS)) as block:
             first = self.times(block, _ROWS)
-            end = self.build.add(first, whole(_ROWS))
-            end = self.build.select(self.build.icmp_signed("<", end, rows), end, rows)
+            end = self.least(self.build.add(first, whole(_ROWS)), rows)
             with self.loop(end, start=first) as row:
                 to, other = self.build.mul(row.index, x_row), self.build.mul(row.index, y_row)
                 self._row(self.at(x, to), self.at(y, other), own)

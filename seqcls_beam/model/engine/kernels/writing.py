@@ -96,6 +96,14 @@ class Writing:
         """The product of whole numbers."""
         return self.build.mul(value, whole(factor))
 
+    def least(self, x: Value | int, y: Value | int) -> Value:
+        """The smaller one of two whole numbers."""
+        return self.build.select(self.build.icmp_signed("<", whole(x), whole(y)), whole(x), whole(y))
+
+    def parts(self, number: Value, size: int) -> Value:
+        """How many parts of so many there are, the last of which may have fewer."""
+        return self.build.sdiv(self.build.add(number, whole(size - 1)), whole(size))
+
     def load(self, pointer: Value, kind: Value) -> Value:
         """What lies there, aligned or not."""
         return self.build.load(pointer, typ=kind, align=1)
