@@ -31,22 +31,22 @@ classify.read_unit_again = slow
 PLANNING = """
 import sys, time
 import pipelines.labelling as labelling
-def plan(config):
+def plan(config, settle):
     print("planning", file=sys.stderr, flush=True)
     time.sleep(60)
 labelling.plan = plan
 """
-FAULT = "import pipelines.labelling as labelling; labelling.plan = lambda config: [][{n}]"
+FAULT = "import pipelines.labelling as labelling; labelling.plan = lambda config, settle: [][{n}]"
 DISK = """
 import pipelines.labelling as labelling
-def plan(config):
+def plan(config, settle):
     raise OSError(5, "Input/output error", "/in/file")
 labelling.plan = plan
 """
 LIBRARY = """
 import logging
 import pipelines.labelling as labelling
-def plan(config):
+def plan(config, settle):
     try:
         [][7]
     except IndexError:
