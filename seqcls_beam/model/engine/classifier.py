@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from seqcls_beam.model.engine.devices import PASS, cores, multiplies_bfloat16, r
 from seqcls_beam.model.engine.errors import EngineError
 from seqcls_beam.model.engine.faults import end_if_dead, out_of_memory
 from seqcls_beam.model.engine.int8 import quantize
+from seqcls_beam.model.engine.kernels.trial import available
 from seqcls_beam.model.engine.loading import vocabulary
 from seqcls_beam.model.engine.packed import Packed
 from seqcls_beam.model.engine.packing import Ints, distinct, take
@@ -84,10 +86,12 @@ class Classifier:
             "labels": list(checkpoint.labels),
         }
         if options.dtype == "int8" and first is not None:
+            halve = None
             if isinstance(self._executor, Packed):
                 self._executor.fills = False  # it is fitted to all that a pass reads
+                halve = partial(self._executor.become, torch.bfloat16) if available() else None
             changed = self._executor.changed if isinstance(self._executor, PutBack) else None
-            self.facts |= quantize(self._executor.model, checkpoint, first, self.logits, changed)
+            self.facts |= quantize(self._executor.model, checkpoint, first, self.logits, changed, halve)
         _log.info("the engine that runs: %s", self.facts)
 
     def logits(

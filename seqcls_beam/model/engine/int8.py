@@ -23,7 +23,8 @@ from seqcls_beam.model.engine.packing import Ints, of_rows
 from seqcls_beam.model.tokens import Sequences
 
 AGREEMENT = 0.995  # of labels, below which int8 is refused
-_AGREED = 0.9975  # of the labels it is fitted to, with which no more products stay in float32
+_AGREED = 0.9975  # of the labels it is fitted to, with which no more products stay wide
+_NEAR = 0.002  # of probabilities, on average: likewise, where others are at hand for little time
 _WIDE = 3  # one product in so many may stay in 16 or 32 bits
 _WEIGHED_BY = 1024  # tokens on which it is measured what bytes cost a product, and one product's bytes the logits
 _EXPONENTS = (0.5, 0.65, 0.8)
@@ -33,12 +34,18 @@ Run = Callable[[Ints, Ints, Ints | None], npt.NDArray[np.float32]]
 
 
 def quantize(
-    model: Any, checkpoint: Checkpoint, first: Sequences, run: Run, changed: Callable[[], None] | None = None
+    model: Any,
+    checkpoint: Checkpoint,
+    first: Sequences,
+    run: Run,
+    changed: Callable[[], None] | None = None,
+    halve: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Replace the products below the head of `model` by int8; facts about how well that went.
 
     `run` is the model as it stands: (ids [T], offsets [N + 1], token types [T] or None) → float32 [N, L]; `changed` is
-    called whenever products have become other ones. Raises `EngineError` where fewer than 99.5 % of the labels are
+    called whenever products have become other ones; `halve` has all that is no product in bfloat16, where that is
+    faster. Raises `EngineError` where fewer than 99.5 % of the labels are
     those of float32.
     """
     products = {
@@ -80,15 +87,20 @@ def quantize(
     half = multiplies_bfloat16()
     wide: list[str] = []
     for name in sorted(costs, key=lambda name: -costs[name])[: len(costs) // _WIDE]:
-        # In bfloat16 it takes as long as in bytes, with what turns its inputs into them.
-        if not half and compared(wanted_RL, logits(fitted), checkpoint.problem)[0] >= _AGREED:
+        labels, deltas = compared(wanted_RL, logits(fitted), checkpoint.problem)
+        if labels >= _AGREED and (not half or deltas <= _NEAR):  # bfloat16 costs less time than float32
             break
         put({name: Bfloat16Linear(products[name]) if half else products[name]})
         wide.append(name)
+    rest = "float32"
+    if half and halve is not None:
+        halve()
+        rest = "bfloat16"
     labels, deltas = compared(expected_RL, logits(judged), checkpoint.problem)
     facts = {
         "dtype": "int8",
         "parity": {"sequences": len(judged), "label_agreement": labels, "mean_delta": deltas},
+        "rest": rest,
         "wide": {"dtype": "bfloat16" if half else "float32", "products": wide},
     }
     summary = (

@@ -16,6 +16,8 @@ import platform
 import torch
 from torch import Tensor, nn
 
+from seqcls_beam.model.engine.kernels import machine, trial
+
 _FEW_ROWS = 16
 """With fewer a product of bytes may take another kernel, with other last bits, on processors with AMX: up to 4 did."""
 
@@ -82,7 +84,7 @@ class Linear(nn.Module):
 
 
 class Bfloat16Linear(nn.Module):
-    """A float32 `Linear` computed in bfloat16, for CPUs that have products of those: bfloat16 or float32 → float32."""
+    """A float32 `Linear` computed in bfloat16, for CPUs that have such products; in and out, either."""
 
     def __init__(self, product: Linear) -> None:
         super().__init__()
@@ -93,15 +95,17 @@ class Bfloat16Linear(nn.Module):
         """[..., I] → [..., O]."""
         rows = x.shape[:-1].numel()
         if not has_tiles() or rows == _ROWS:
-            out: Tensor = self._product(x.bfloat16()).float()
+            out: Tensor = self._product(x.bfloat16()).to(x.dtype)
             return out
         filled = torch.nn.functional.pad(x.reshape(rows, -1).bfloat16(), (0, 0, 0, -rows % _ROWS))
         parts = [self._product(each) for each in filled.split(_ROWS)]
-        return torch.cat(parts)[:rows].view(*x.shape[:-1], -1).float()
+        return torch.cat(parts)[:rows].view(*x.shape[:-1], -1).to(x.dtype)
 
 
 class Int8Linear(nn.Module):
-    """A float32 `Linear` with weights in int8, a scale for each output, and inputs in uint8: float32 → float32.
+    """A float32 `Linear` with weights in int8, a scale for each output, and inputs in uint8.
+
+    In and out are float32 or bfloat16, both the same.
 
     `low_I` and `high_I` (float32) are the range of each input; what lies outside is clipped. Scales are fixed: were
     they those of the batch, a text's result would depend on its neighbours. Inputs with a wide range hand a part of
@@ -119,6 +123,7 @@ class Int8Linear(nn.Module):
         self._zero = round(-bottom / self._step)
         self._inverse_I = 1 / (ease_I * self._step)
         self._zero_I = torch.full_like(low_I, self._zero + 0.5)  # half a step more, since the conversion cuts off
+        self._by_kernel = low_I.numel() % machine.WIDTHS == 0 and trial.available()
         weight_OI = weight_OI * ease_I
         # Seven bits cost the weights less, each output having a scale of its own, than they would cost the inputs.
         self._steps_O = weight_OI.abs().amax(1).clamp(min=1e-12) / largest_weight()
@@ -133,15 +138,24 @@ class Int8Linear(nn.Module):
         if rows < _FEW_ROWS:
             repeated = x.reshape(rows, -1).repeat(-(-_FEW_ROWS // rows), 1)
             return self.forward(repeated)[:rows].view(*x.shape[:-1], -1)
-        bytes_ = torch.addcmul(self._zero_I, x, self._inverse_I).clamp_(0, 255.5).to(torch.uint8)
         return _product_of_bytes(
-            bytes_,
+            self._bytes(x),
             (self._step, self._zero),
             self._weight,
             (self._steps_O, self._zeros_O),
             self._bias_O,
             self._gelu,
+            x.dtype,
         )
+
+    def _bytes(self, x: Tensor) -> Tensor:
+        """[..., I] → uint8 [..., I]."""
+        if not self._by_kernel:
+            return torch.addcmul(self._zero_I, x, self._inverse_I).clamp_(0, 255.5).to(torch.uint8)
+        # Of llvmlite, which need not be installed.
+        from seqcls_beam.model.engine.kernels.bytes import in_bytes
+
+        return in_bytes(x.flatten(0, -2), self._inverse_I, self._zero_I).view(x.shape)
 
 
 def _product_of_bytes(
@@ -151,8 +165,9 @@ def _product_of_bytes(
     steps_and_zeros_O: tuple[Tensor, Tensor],
     bias_O: Tensor | None,
     gelu: bool,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """uint8 [..., I] and the int8 weights as `qlinear_prepack` lays them out → float32 [..., O]."""
+    """uint8 [..., I] and the int8 weights as `qlinear_prepack` lays them out → [..., O] in `dtype`."""
     out: Tensor = torch.ops.onednn.qlinear_pointwise(
         x,
         *step_and_zero,
@@ -161,7 +176,7 @@ def _product_of_bytes(
         bias_O,
         1.0,
         0,
-        torch.float32,
+        dtype,
         "gelu" if gelu else "none",
         [],
         "none",

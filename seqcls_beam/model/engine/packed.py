@@ -54,9 +54,7 @@ class Packed:
         AttentionInterface.register(name, Interface(attention))
         family, base, config = model.config.model_type, model.base_model, model.config
         site = base.get_submodule(FAMILIES[family])
-        base.to(dtype)
-        if getattr(base, "pooler", None) is not None:
-            base.pooler.float()
+        self.become(dtype)
         if family in _BERT_SHAPED or family == "distilbert":
             layers = site.layer
             names = DISTILBERT if family == "distilbert" else BERT
@@ -70,6 +68,13 @@ class Packed:
                 base.layers[-1] = LastModernBertLayer(base.layers[-1], attention)
                 self._pick = lambda x_1ND, _: x_1ND[0, :, None]
         site.register_forward_hook(self._to_head)
+
+    def become(self, dtype: torch.dtype) -> None:
+        """Have the layers in a precision."""
+        base = self.model.base_model
+        base.to(dtype)
+        if getattr(base, "pooler", None) is not None:
+            base.pooler.float()
 
     def packs(self, lengths_N: Ints, rows_R: Ints, budget: int) -> Iterator[Ints]:
         """`rows_R` in the groups that run together."""

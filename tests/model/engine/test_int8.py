@@ -21,6 +21,7 @@ from seqcls_beam.config import ModelOptions
 from seqcls_beam.model.checkpoints import resolve
 from seqcls_beam.model.engine import Classifier, int8, linear
 from seqcls_beam.model.engine.int8 import quantize
+from seqcls_beam.model.engine.kernels import trial
 from seqcls_beam.model.engine.linear import Bfloat16Linear, Int8Linear, Linear
 from seqcls_beam.model.tokens import encode
 from tests import tiny
@@ -95,7 +96,11 @@ def test_a_trained_model_keeps_its_labels(trained):
     wide = classifier.facts["wide"]
     assert kinds.count(Int8Linear) + len(wide["products"]) == 9, "all products of two layers"
     half = linear.multiplies_bfloat16()
-    assert wide["dtype"] == ("bfloat16" if half else "float32") and kinds.count(Bfloat16Linear) == 3 * half
+    assert wide["dtype"] == ("bfloat16" if half else "float32")
+    assert kinds.count(Bfloat16Linear) == len(wide["products"]) * half
+    rest = "bfloat16" if trial.available() else "float32"
+    assert classifier.facts["rest"] == rest
+    assert {str(each.dtype) for each in classifier._executor.model.base_model.encoder.parameters()} <= {f"torch.{rest}"}
     assert len(wide["products"]) <= 3, "a third at most"
 
 
@@ -153,6 +158,17 @@ def test_where_wide_products_are_slow_there_are_no_more_than_labels_ask_for(trai
     assert len(Classifier(trained, INT8, first()).facts["wide"]["products"]) == 3
 
 
+@pytest.mark.skipif(not linear.multiplies_bfloat16(), reason="this processor has no products of bfloat16")
+def test_where_they_are_fast_there_are_as_many_as_probabilities_ask_for(trained, monkeypatch):
+    def wide():
+        return Classifier(trained, INT8, first()).facts["wide"]["products"]
+
+    monkeypatch.setattr(int8, "_NEAR", 1.0)
+    assert not wide()
+    monkeypatch.setattr(int8, "_NEAR", 0.0)
+    assert len(wide()) == 3
+
+
 def test_the_figures_are_those_of_a_recomputation(trained, caplog):
     caplog.set_level(logging.INFO)
     classifier = Classifier(trained, INT8, first())
@@ -169,12 +185,12 @@ def test_the_figures_are_those_of_a_recomputation(trained, caplog):
 def test_int8_is_judged_by_other_rows_than_it_is_fitted_to(trained, monkeypatch):
     runs = []
 
-    def listening(model, checkpoint, some, run, changed):
+    def listening(model, checkpoint, some, run, *how):
         def heard(ids, offsets, types):
             runs.append([tuple(ids[a:b].tolist()) for a, b in itertools.pairwise(offsets)])
             return run(ids, offsets, types)
 
-        return quantize(model, checkpoint, some, heard, changed)
+        return quantize(model, checkpoint, some, heard, *how)
 
     monkeypatch.setattr("seqcls_beam.model.engine.classifier.quantize", listening)
     ids, offsets, types = first(40)

@@ -25,6 +25,7 @@ if not trial.available():
 
 from seqcls_beam.model.engine.kernels import sums
 from seqcls_beam.model.engine.kernels.attention import by_kernels
+from seqcls_beam.model.engine.kernels.bytes import in_bytes
 from seqcls_beam.model.engine.kernels.sums import normed
 
 DTYPES = [torch.float32, torch.bfloat16]
@@ -179,6 +180,24 @@ def test_a_row_without_any_difference_and_what_is_no_number():
     x[1, 3], x[2, 5] = torch.nan, torch.inf
     found = normed(x, y, torch.ones(64), torch.zeros(64), 1e-12)
     assert found[[0, 3]].eq(0).all() and found[[1, 2]].isnan().all()
+
+
+@BOTH
+@pytest.mark.parametrize(("rows", "width"), [(1, 32), (17, 384), (2100, 736)])
+def test_numbers_become_bytes(rows, width, dtype):
+    made = torch.Generator().manual_seed(rows)
+    x = (torch.randn(rows, 2 * width, generator=made) * 60).to(dtype)[:, width:]  # a view
+    factor, shift = torch.rand(width, generator=made) * 3, torch.full((width,), 100.5)
+    exact = x.double() * factor.double() + shift.double()
+    found = in_bytes(x, factor, shift)
+    assert found.dtype == torch.uint8 and found.shape == x.shape
+    assert torch.equal(found, exact.float().clamp(0, 255).to(torch.uint8))
+    assert (found == 0).any() and (found == 255).any() and ((found > 0) & (found < 255)).sum() > rows * width / 2
+
+
+def test_what_is_no_number_or_a_huge_one_becomes_a_byte():
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 1e30, -1e30, 254.9, 255.6, -0.4] * 4)[None]
+    assert in_bytes(x, torch.ones(32), torch.zeros(32))[0, :8].tolist() == [0, 255, 0, 255, 0, 254, 255, 0]
 
 
 def test_without_llvmlite_the_engine_runs_as_it_does_on_other_processors(monkeypatch):

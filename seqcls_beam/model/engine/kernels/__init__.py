@@ -6,6 +6,7 @@
     attention   attention, by a kernel in which `attending` writes all but its two products, which are left to
     tiles           tiles of AMX, in bfloat16
     plain           registers of AVX-512, in float32
+    bytes       numbers as bytes, for products of int8
     sums        the sum of two tensors and its LayerNorm, in one pass
 
 LLVM comes with llvmlite, which is a library and no program: nothing is needed but what pip installs. Where it is

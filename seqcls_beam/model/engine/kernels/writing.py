@@ -17,7 +17,7 @@ LANES = 16
 BYTE, SHORT, INT, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 POINTER, NOTHING = ir.PointerType(), ir.VoidType()
 FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
-SHORTS, TWICE_SHORTS = ir.VectorType(SHORT, LANES), ir.VectorType(SHORT, 2 * LANES)
+BYTES, SHORTS, TWICE_SHORTS = ir.VectorType(BYTE, LANES), ir.VectorType(SHORT, LANES), ir.VectorType(SHORT, 2 * LANES)
 Value = Any
 """What LLVM computes: of llvmlite, which has no types for mypy."""
 
