@@ -1,8 +1,8 @@
 """How fast is the engine beside its peers, how far are its answers from plain transformers, how near to the hardware?
 
     python -m benchmarks.checkpoints --to CHECKPOINTS [--shared DATA]
-    python -m benchmarks.engine --checkpoints CHECKPOINTS [--shared DATA] [--device cuda]
-    python -m benchmarks.engine --table benchmarks/results/engine-cpu.json
+    python -m benchmarks.engine --checkpoints CHECKPOINTS --out RESULT [--shared DATA] [--device cuda]
+    python -m benchmarks.engine --table benchmarks/results/engine-cpu-epyc.json
 
 Every peer gets the same distinct texts in the same random order and is timed from texts to answers, tokenising
 included, loading excluded. Each is a process of its own with all threads. In a cell (a model and a corpus) all are
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.hardware import RESULTS, environment
+from benchmarks.hardware import environment
 from benchmarks.peers import PEERS, peer
 from benchmarks.peers.base import Array, Job
 from benchmarks.peers.corpora import NAMES, measured_out
@@ -238,17 +238,17 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=8.0, help="one pass of the slowest sensible peer, roughly")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--infinity-python", help="a Python with infinity-emb[torch], which needs transformers 4")
-    arguments.add_argument("--out", type=Path, help="default: benchmarks/results/engine-DEVICE.json")
+    arguments.add_argument("--out", type=Path, help="a file a processor: benchmarks/results/engine-cpu-epyc.json")
     arguments.add_argument("--table", type=Path, metavar="RESULT", help="print a result as markdown, measure nothing")
     given = arguments.parse_args()
     if given.table:
         print(table(json.loads(given.table.read_text())))
         return
-    if given.checkpoints is None:
-        arguments.error("--checkpoints names the folder that benchmarks.checkpoints made")
+    if given.checkpoints is None or given.out is None:
+        arguments.error("--checkpoints names the folder that benchmarks.checkpoints made, and --out the result")
     given.checkpoints = given.checkpoints.absolute()
     given.threads = len(os.sched_getaffinity(0))
-    out = given.out or RESULTS / f"engine-{given.device}.json"
+    out = given.out
     result: dict[str, Any] = {**environment(), "device": given.device, "threads": given.threads, "peaks": {}}
     result |= {"seconds": given.seconds, "rounds": given.rounds, "cells": []}
     for model in given.models:

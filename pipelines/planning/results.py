@@ -11,7 +11,7 @@ from pipelines.planning.speed import Speed, ensured, remembered, work
 SHAPES = {"minilm": (6, 384, 1536), "distilbert": (6, 768, 3072), "bert-base": (12, 768, 3072)}
 """Layers, width and inner width of the models of the benchmarks."""
 OURS = "seqcls_beam"
-_EXPECTED = "expected what --plan_json wrote, or engine-cpu.json or gpu.json of benchmarks/results"
+_EXPECTED = "expected what --plan_json wrote, or engine-cpu-*.json or gpu.json of benchmarks/results"
 MOST = 2.0
 """By which a model may have more work, or less, than the one that was measured, for its speed to stand for both."""
 _ROWS = 1000
@@ -109,7 +109,7 @@ def _speeds(said: dict[str, Any], file: str) -> Iterator[Speed]:
 
 
 def _of_engine(said: dict[str, Any], file: str) -> Iterator[Speed]:
-    """engine-cpu.json: the engine alone, on ids."""
+    """engine-cpu-*.json: the engine alone, on ids."""
     for cell in said["cells"]:
         for name, peer in cell["peers"].items():
             if not name.startswith(OURS):
