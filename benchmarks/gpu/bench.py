@@ -202,6 +202,8 @@ def _serve(pipe: Connection, bench: Bench) -> None:
     log = os.open(bench.logs / "steps.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    # A step that is killed has said all that it printed.
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
     if bench.small:  # threads that share small products, and cores with others, wait for each other by spinning
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # figures are those of one card
