@@ -72,7 +72,8 @@ class Packed:
     def become(self, dtype: torch.dtype) -> None:
         """Have the layers in a precision."""
         base = self.model.base_model
-        base.to(dtype)
+        for each in base.parameters():  # and not what angles of positions are computed from
+            each.data = each.data.to(dtype)
         if getattr(base, "pooler", None) is not None:
             base.pooler.float()
 

@@ -100,7 +100,8 @@ def test_a_trained_model_keeps_its_labels(trained):
     assert kinds.count(Bfloat16Linear) == len(wide["products"]) * half
     rest = "bfloat16" if trial.available() else "float32"
     assert classifier.facts["rest"] == rest
-    assert {str(each.dtype) for each in classifier._executor.model.base_model.encoder.parameters()} <= {f"torch.{rest}"}
+    embeddings = classifier._executor.model.base_model.embeddings
+    assert {str(each.dtype) for each in embeddings.parameters()} == {f"torch.{rest}"}
     assert len(wide["products"]) <= 3, "a third at most"
 
 
