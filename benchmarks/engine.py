@@ -248,7 +248,6 @@ def main() -> None:
         arguments.error("--checkpoints names the folder that benchmarks.checkpoints made, and --out the result")
     given.checkpoints = given.checkpoints.absolute()
     given.threads = len(os.sched_getaffinity(0))
-    out = given.out
     result: dict[str, Any] = {**environment(), "device": given.device, "threads": given.threads, "peaks": {}}
     result |= {"seconds": given.seconds, "rounds": given.rounds, "cells": []}
     for model in given.models:
@@ -267,8 +266,8 @@ def main() -> None:
                 if name.startswith(OURS) and not name.endswith("int8"):
                     row["share_of_peak"] = row["engine_flops_per_second"] / fastest
             result["cells"].append(cell)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(result, indent=1) + "\n")
+            given.out.parent.mkdir(parents=True, exist_ok=True)
+            given.out.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
 
 

@@ -21,10 +21,7 @@ from seqcls_beam.model.engine.kernels.writing import (
     Value,
     Writing,
     floats,
-    whole,
 )
-
-_ROWS = 16  # that a thread takes at once
 
 
 class _Arguments(ctypes.Structure):
@@ -68,16 +65,13 @@ class _Written(Writing):
     def __init__(self, half: bool) -> None:
         super().__init__("in_bytes", _Arguments)
         self._half = half
-        width, rows = self.argument("width"), self.argument("rows")
+        width = self.argument("width")
         x, x_row, out = self.argument("x", POINTER), self.argument("x_row"), self.argument("out", POINTER)
         self._factor, self._shift = (self.argument(name, POINTER) for name in ("factor", "shift"))
-        with self.claims(self.parts(rows, _ROWS)) as block:
-            first = self.times(block, _ROWS)
-            end = self.least(self.build.add(first, whole(_ROWS)), rows)
-            with self.loop(end, start=first) as row:
-                one, other = self.build.mul(row.index, x_row), self.build.mul(row.index, width)
-                with self.loop(width, step=LANES) as some:
-                    self._some(self.at(x, one), some.index, self.at(out, other))
+        with self.claimed(self.argument("rows")) as row:
+            one, other = self.build.mul(row, x_row), self.build.mul(row, width)
+            with self.loop(width, step=LANES) as some:
+                self._some(self.at(x, one), some.index, self.at(out, other))
         self.build.ret_void()
 
     def _some(self, x: Value, index: Value, out: Value) -> None:

@@ -23,8 +23,6 @@ from seqcls_beam.model.engine.kernels.writing import (
     whole,
 )
 
-_ROWS = 16  # that a thread takes at once
-
 
 class _Arguments(ctypes.Structure):
     """Pointers are addresses; `_row` is how many bytes lie between two rows."""
@@ -77,12 +75,9 @@ class _Written(Writing):
         self._weight, self._bias = (self.argument(name, POINTER) for name in ("weight", "bias"))
         (x, x_row), (y, y_row) = ((self.argument(each, POINTER), self.argument(f"{each}_row")) for each in "xy")
         rows, own = self.argument("rows"), self.own("memory", "size")
-        with self.claims(self.parts(rows, _ROWS)) as block:
-            first = self.times(block, _ROWS)
-            end = self.least(self.build.add(first, whole(_ROWS)), rows)
-            with self.loop(end, start=first) as row:
-                to, other = self.build.mul(row.index, x_row), self.build.mul(row.index, y_row)
-                self._row(self.at(x, to), self.at(y, other), own)
+        with self.claimed(rows) as row:
+            to, other = self.build.mul(row, x_row), self.build.mul(row, y_row)
+            self._row(self.at(x, to), self.at(y, other), own)
         self.build.ret_void()
 
     def _row(self, x: Value, y: Value, own: Value) -> None:

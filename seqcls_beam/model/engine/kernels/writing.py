@@ -21,6 +21,7 @@ BYTES, SHORTS, TWICE_SHORTS = ir.VectorType(BYTE, LANES), ir.VectorType(SHORT, L
 Value = Any
 """What LLVM computes: of llvmlite, which has no types for mypy."""
 
+_AT_ONCE = 16  # rows that a thread takes
 _LEAST = -125.0  # the power of two of the smallest numbers that processors do not take hundreds of cycles for
 
 
@@ -230,6 +231,14 @@ class Writing:
         yield item
         build.branch(head)
         build.position_at_end(behind)
+
+    @contextmanager
+    def claimed(self, rows: Value) -> Iterator[Value]:
+        """Rounds for numbers below `rows`, some after each other in one thread."""
+        with self.claims(self.parts(rows, _AT_ONCE)) as block:
+            first = self.times(block, _AT_ONCE)
+            with self.loop(self.least(self.build.add(first, whole(_AT_ONCE)), rows), start=first) as row:
+                yield row.index
 
     def own(self, memory: str, size: str) -> Value:
         """This thread's part of the memory for all: the fields with its address and with the bytes of one part."""
