@@ -52,6 +52,15 @@ class Running:
         """What stands on its standard error so far."""
         return self.err.read_text(errors="backslashreplace")
 
+    def until(self, told: str, seconds: float = 200) -> None:
+        """Wait for what it tells on its standard error; raise where it ends, or time does, without that."""
+        end = time.monotonic() + seconds
+        while told not in self.told():
+            running = not self._warm.has_ended(self.pid)
+            if time.monotonic() > end or not (running or told in self.told()):
+                raise AssertionError(f"it {'runs' if running else 'ended'} and did not say {told!r}: {self.told()}")
+            time.sleep(0.02)
+
     def wait(self, seconds: float = 60) -> Ended:
         code = self._warm.wait(self.pid, seconds)
         return Ended(code, *(path.read_text(errors="backslashreplace") for path in (self.out, self.err)))
@@ -104,7 +113,7 @@ class Warm:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(how).encode() + b"\n")
         self._process.stdin.flush()
-        said = self._read(60)
+        said = self._read(200)
         return Running(self, said["started"], *files)
 
     def run(self, argv: Sequence[str], **how: Any) -> Ended:
@@ -117,6 +126,13 @@ class Warm:
             said = self._read(until - time.monotonic())
             self._codes[said["ended"]] = said["code"]
         return self._codes.pop(pid)
+
+    def has_ended(self, pid: int) -> bool:
+        assert self._process.stdout
+        while pid not in self._codes and select.select([self._process.stdout], [], [], 0)[0]:
+            said = self._read(0)
+            self._codes[said["ended"]] = said["code"]
+        return pid in self._codes
 
     def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout

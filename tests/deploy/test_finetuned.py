@@ -13,7 +13,7 @@ import pytest
 from pipelines import classify
 from seqcls_beam import open_labels
 from seqcls_beam.runs.table import read_manifest
-from tests import gcs, prepared, tiny
+from tests import gcs, prepared, tiny, training
 from tests.corpora import texts, write_jsonl
 from tests.deploy.scripted import FINETUNE, REAL
 
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_said_before_the_training(made, tmp_path):
 def until(process: subprocess.Popen[str], folder: Path) -> None:
     """Wait for a checkpoint of a training."""
     for _ in range(2400):
-        if list(folder.glob("**/checkpoint-*/trainer_state.json")):
+        if training.steps(folder):
             return
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)

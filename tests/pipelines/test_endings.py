@@ -131,8 +131,7 @@ def test_the_screen_never_decides_the_code_of_what_is_published(warm, published,
 @pytest.mark.parametrize(("setup", "until", "lines"), [(SLOW, "seqcls_beam: run ", 2), (PLANNING, "planning", 2)])
 def test_a_signal_ends_a_command_in_one_sentence(warm, folder, tmp_path, setup, until, lines, number, how):
     command = warm.start(classify(folder, tmp_path / "out"), setup=setup)
-    while until not in command.told():
-        time.sleep(0.05)
+    command.until(until)
     time.sleep(0.5)
     command.signal(number)
     done = command.wait()
@@ -190,8 +189,7 @@ def test_a_signal_while_a_page_is_written_changes_no_code(warm, published, tmp_p
 def test_an_evaluation_that_is_told_to_end_leaves_nothing(warm, folder):
     words = ["evaluate", f"--input={folder}/in.jsonl", f"--model={folder}/model", "--threads=1"]
     command = warm.start(words, setup=SLOW)
-    while "evaluating" not in command.told():
-        time.sleep(0.05)
+    command.until("evaluating")
     time.sleep(0.5)
     command.signal(signal.SIGTERM)
     done = command.wait()
@@ -232,6 +230,7 @@ def test_a_signal_while_what_works_is_imported(number, times, tmp_path):
     words = [sys.executable, "-m", "pipelines.classify", f"--input={tmp_path}/a.txt", f"--output={tmp_path}/out"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=forked.ROOT) as it:
         while "pyarrow" not in Path(f"/proc/{it.pid}/maps").read_text():
+            assert it.poll() is None, it.communicate()
             time.sleep(0.01)
         for _ in range(times):
             it.send_signal(number)

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from pipelines import classify, finetune
 from seqcls_beam.runs.table import read_manifest
-from tests import halt, prepared, tiny
+from tests import halt, prepared, tiny, training
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl
 from tests.finetuning.attention import attend
@@ -276,27 +276,26 @@ def test_packed_training_comes_to_what_padded_training_does(gentle, data, base, 
 LONG = ("--epochs=4", "--eval_steps=10", "--learning_rate=1e-4")
 
 
-def wait_for(runs, folder, pattern):
-    """Wait until a process that `runs` has left a file."""
+def wait_for(runs, come, what):
+    """Wait until a process that `runs` has left something."""
     for _ in range(1200):
-        if list(folder.glob(pattern)):
+        if come():
             return
         assert runs(), "it ended before"
         time.sleep(0.05)
-    raise AssertionError(f"{pattern} did not come")
+    raise AssertionError(f"{what} did not come")
 
 
 def test_a_process_that_is_killed_ends_the_job_and_the_next_start_goes_on(data, base, tmp_path):
     out = tmp_path / "model"
     with torchrun(data, base, out, *LONG) as job:
-        wait_for(lambda: job.poll() is None, out, "_attempts/*/checkpoint-*/trainer_state.json")
+        wait_for(lambda: job.poll() is None, lambda: training.steps(out), "a checkpoint")
         ranks = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True)
         os.kill(int(ranks.stdout.split()[-1]), signal.SIGKILL)
         said = job.communicate(timeout=100)[0]
     assert job.returncode == 1 and "SIGKILL" in said.upper()
     assert not list(out.rglob("_versions/*.json"))
-    whole = out.glob("_attempts/*/checkpoint-*/trainer_state.json")
-    done = max(int(path.parent.name.rpartition("-")[2]) for path in whole)
+    done = max(training.steps(out))
     said = as_ranks(data, base, out, tmp_path, *LONG)
     steps = [step for step, _ in losses(out)]
     assert len(steps) == len(set(steps)) and done > 0 and manifest(out)["steps"] == 192

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqcls_beam.runs.table import read_manifest
-from tests import forked, tiny
+from tests import forked, tiny, training
 from tests.corpora import texts, write_jsonl
 from tests.prepared import labelled
 
@@ -105,8 +105,7 @@ def left(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("number", SAID)
 def test_a_signal_before_the_plan(warm, folder, tmp_path, number):
     command = warm.start(finetune(folder, tmp_path / "out"), setup=PLANNING)
-    while "planning" not in command.told():
-        time.sleep(0.05)
+    command.until("planning")
     command.signal(number)
     done = command.wait()
     assert done.code == 128 + number and is_said(done.err, number, 1)
@@ -118,15 +117,15 @@ def test_a_signal_while_it_trains(warm, folder, tmp_path, number):
     out = tmp_path / "out"
     words = finetune(folder, out, "--epochs=1000", "--eval_steps=2")
     command = warm.start(words)
-    while not list(out.glob("_attempts/*/checkpoint-*/trainer_state.json")):
+    while not training.steps(out):
+        assert not warm.has_ended(command.pid), command.told()
         time.sleep(0.02)
     command.signal(number)
     done = command.wait()
     assert done.code == 128 + number and is_said(done.err, number, 1)
     assert not list(out.rglob("_versions/*.json")) and left(folder) == []
     again = warm.start(words)
-    while "going on from step " not in again.told():
-        time.sleep(0.02)
+    again.until("going on from step ")
     again.signal(signal.SIGKILL)
     assert again.wait().code == -signal.SIGKILL
 
