@@ -6,12 +6,16 @@ import mmap
 import os
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional
 
 from seqcls_beam.model.engine import choosing
@@ -21,19 +25,34 @@ from seqcls_beam.model.engine.linear import Linear
 from tests.model.engine.test_attention import inputs, layout, reference
 
 if not trial.available():
-    pytest.skip("a processor with AMX is needed", allow_module_level=True)
+    pytest.skip("a processor with products of bfloat16 is needed", allow_module_level=True)
 
-from seqcls_beam.model.engine.kernels import sums
+from seqcls_beam.model.engine.kernels import attention, sums
+from seqcls_beam.model.engine.kernels.attending import Attending
 from seqcls_beam.model.engine.kernels.attention import by_kernels
 from seqcls_beam.model.engine.kernels.bytes import in_bytes
+from seqcls_beam.model.engine.kernels.pairs import Pairs
+from seqcls_beam.model.engine.kernels.plain import Plain
 from seqcls_beam.model.engine.kernels.sums import normed
+from seqcls_beam.model.engine.kernels.tiles import Tiles
 
-DTYPES = [torch.float32, torch.bfloat16]
-BOTH = pytest.mark.parametrize("dtype", DTYPES, ids=["plain", "tiles"])
+KINDS = {Plain: torch.float32, Pairs: torch.bfloat16} | ({Tiles: torch.bfloat16} if machine.has_tiles() else {})
+EACH = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 # Weights are rounded before they meet the values, and what comes out is; each to 8 bits, of numbers up to 4.
 FURTHEST = {torch.float32: 1e-5, torch.bfloat16: 3 * 2**-9 * 5}
 # One below and above a block of queries (6, 16) and of keys (32), and so many blocks that loops go round.
 LENGTHS = st.one_of(st.integers(1, 70), st.sampled_from([1, 6, 16, 17, 31, 32, 33, 64, 100]))
+
+
+def by(kind: type[Attending]) -> Callable[..., Tensor]:
+    """Attention by a kernel, whichever the engine takes on this processor."""
+
+    def attend(*arguments: Any) -> Tensor:
+        with mock.patch.object(attention, "kind_of", lambda _: kind):
+            return by_kernels(*arguments)
+
+    return attend
 
 
 @given(
@@ -42,91 +61,94 @@ LENGTHS = st.one_of(st.integers(1, 70), st.sampled_from([1, 6, 16, 17, 31, 32, 3
     size=st.sampled_from(machine.HEADS),
     window=st.one_of(st.none(), st.integers(0, 70)),
     first_only=st.booleans(),
-    dtype=st.sampled_from(DTYPES),
+    kind=st.sampled_from([*KINDS]),
 )
 @settings(max_examples=40)
-def test_attention_is_softmax(lengths, heads, size, window, first_only, dtype):
-    query, key, value = inputs(lengths, heads, size, first_only=first_only, dtype=dtype)
-    found = by_kernels(query, key, value, layout(lengths), 0.3, window)
-    assert found.dtype == dtype and found.shape == query.shape
-    assert np.abs(found.double().numpy() - reference(query, key, value, lengths, 0.3, window)).max() < FURTHEST[dtype]
+def test_attention_is_softmax(lengths, heads, size, window, first_only, kind):
+    query, key, value = inputs(lengths, heads, size, first_only=first_only, dtype=KINDS[kind])
+    found = by(kind)(query, key, value, layout(lengths), 0.3, window)
+    assert found.dtype == KINDS[kind] and found.shape == query.shape
+    assert (
+        np.abs(found.double().numpy() - reference(query, key, value, lengths, 0.3, window)).max()
+        < FURTHEST[KINDS[kind]]
+    )
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("window", [None, 64, 700])
-def test_attention_of_long_texts(dtype, window):
+def test_attention_of_long_texts(kind, window):
     lengths = [1500, 1100, 513]
-    query, key, value = inputs(lengths, 2, 64, dtype=dtype)
-    found = by_kernels(query, key, value, layout(lengths), 0.125, window).double()
+    query, key, value = inputs(lengths, 2, 64, dtype=KINDS[kind])
+    found = by(kind)(query, key, value, layout(lengths), 0.125, window).double()
     query, key, value = (each.float() for each in (query, key, value))
     expected = by_equal_lengths(query, key, value, layout(lengths), 0.125, window).double()
-    assert (found - expected).abs().max() < FURTHEST[dtype]
+    assert (found - expected).abs().max() < FURTHEST[KINDS[kind]]
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("window", [None, 5])
-def test_what_lies_beside_a_sequence_does_not_matter(dtype, window):
+def test_what_lies_beside_a_sequence_does_not_matter(kind, window):
     """Not even where it is no number: it is not read."""
     for length in (1, 5, 6, 7, 15, 16, 17, 31, 32, 33, 50, 64, 65):
         lengths = [length, 3, length, 70, length]
-        query, key, value = inputs(lengths, 3, 32, dtype=dtype)
+        query, key, value = inputs(lengths, 3, 32, dtype=KINDS[kind])
         ends = [0, *itertools.accumulate(lengths)]
         for each in (query, key, value):
             each[ends[2] : ends[3]] = each[: ends[1]]
             each[ends[4] :] = each[: ends[1]]
             each[ends[1] : ends[2]] = torch.nan
             each[ends[3] : ends[4]] = torch.inf
-        found = by_kernels(query, key, value, layout(lengths), 0.3, window)
-        alone = by_kernels(query[:length], key[:length], value[:length], layout([length]), 0.3, window)
+        found = by(kind)(query, key, value, layout(lengths), 0.3, window)
+        alone = by(kind)(query[:length], key[:length], value[:length], layout([length]), 0.3, window)
         assert alone.isfinite().all() and found[ends[1] : ends[2]].isnan().all()
         for first in (0, 2, 4):
             assert torch.equal(found[ends[first] : ends[first + 1]], alone), length
 
 
-@BOTH
-def test_nothing_behind_the_last_token_is_read(dtype):
+@EACH
+def test_nothing_behind_the_last_token_is_read(kind):
     """The page behind it cannot be."""
     child = os.fork()
     if not child:
         code = 1
         try:
             torch.set_num_threads(1)  # the others are not in this process
-            code = _read_to_the_end(dtype)
+            code = _read_to_the_end(kind)
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
 
 
-def _read_to_the_end(dtype):
-    page, bytes_each = mmap.PAGESIZE, torch.empty(0, dtype=dtype).element_size()
+def _read_to_the_end(kind):
+    page, bytes_each = mmap.PAGESIZE, torch.empty(0, dtype=KINDS[kind]).element_size()
     protect = ctypes.CDLL(None, use_errno=True).mprotect
     for length in (1, 6, 17, 33):
         lies_in = mmap.mmap(-1, 9 * page)
         address = ctypes.addressof(ctypes.c_char.from_buffer(lies_in))
         assert protect(ctypes.c_void_p(address + 8 * page), page, 0) == 0
         numbers = 3 * length * 2 * 32
-        qkv = torch.frombuffer(lies_in, dtype=dtype, count=numbers, offset=8 * page - numbers * bytes_each)
+        qkv = torch.frombuffer(lies_in, dtype=KINDS[kind], count=numbers, offset=8 * page - numbers * bytes_each)
         query, key, value = qkv.view(3, length, 2, 32).fill_(1.0).unbind(0)
-        assert by_kernels(query, key, value, layout([length]), 0.3).eq(1.0).all()
+        assert by(kind)(query, key, value, layout([length]), 0.3).eq(1.0).all()
     return 0
 
 
-@BOTH
-def test_whoever_computes_it_the_bits_are_the_same(dtype):
+@EACH
+def test_whoever_computes_it_the_bits_are_the_same(kind):
     lengths = [40, 17, 17, 200, 3] * 5
-    query, key, value = inputs(lengths, 4, 32, dtype=dtype)
+    query, key, value = inputs(lengths, 4, 32, dtype=KINDS[kind])
     before = torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 5, 40):
             torch.set_num_threads(threads)
-            found.append(by_kernels(query, key, value, layout(lengths), 0.3))
+            found.append(by(kind)(query, key, value, layout(lengths), 0.3))
     finally:
         torch.set_num_threads(before)
 
     def beside() -> None:
         for _ in range(20):
-            found.append(by_kernels(query, key, value, layout(lengths), 0.3))
+            found.append(by(kind)(query, key, value, layout(lengths), 0.3))
 
     several = [threading.Thread(target=beside) for _ in range(3)]
     for each in several:
@@ -136,16 +158,16 @@ def test_whoever_computes_it_the_bits_are_the_same(dtype):
     assert len(found) == 64 and all(torch.equal(each, found[0]) for each in found)
 
 
-@BOTH
-def test_scores_of_any_size_and_what_is_no_number(dtype):
+@EACH
+def test_scores_of_any_size_and_what_is_no_number(kind):
     lengths = [20, 20, 20]
-    query, key, value = inputs(lengths, 2, 32, dtype=dtype)
+    query, key, value = inputs(lengths, 2, 32, dtype=KINDS[kind])
     query[:20] *= 1000  # the power of such a score is no float32
     query[20:40] = 0
     key[40, 0, 0], value[41, 1] = torch.nan, torch.inf
-    found = by_kernels(query, key, value, layout(lengths), 0.3).double()
+    found = by(kind)(query, key, value, layout(lengths), 0.3).double()
     expected = torch.from_numpy(reference(query, key, value, lengths, 0.3))
-    assert (found[:40] - expected[:40]).abs().max() < FURTHEST[dtype]
+    assert (found[:40] - expected[:40]).abs().max() < FURTHEST[KINDS[kind]]
     assert torch.equal(found[40:].isfinite(), expected[40:].isfinite()) and not found[40:].isfinite().all()
 
 
@@ -212,6 +234,4 @@ def test_where_nothing_can_be_compiled_it_runs_so_too(monkeypatch, caplog):
     monkeypatch.setattr(machine, "Kernel", None)
     monkeypatch.setattr(sums, "_kernel", sums._kernel.__wrapped__)
     monkeypatch.setattr(choosing, "available", trial.available.__wrapped__)
-    assert (
-        choosing.on_cpu(32) is by_equal_lengths and "kernels for AMX do not run: TypeError: 'NoneType'" in caplog.text
-    )
+    assert choosing.on_cpu(32) is by_equal_lengths and "kernels do not run: TypeError: 'NoneType'" in caplog.text

@@ -13,6 +13,8 @@ Axes in names as in `seqcls_beam.model.engine`.
 import ctypes
 import math
 from collections.abc import Callable
+from functools import reduce
+from itertools import chain
 
 from llvmlite import ir
 
@@ -31,7 +33,7 @@ from seqcls_beam.model.engine.kernels.writing import (
 )
 
 PAIR = 2 * LANES
-"""Keys that are taken at once: two registers of scores, and of weights in bfloat16 one."""
+"""Keys that are laid out and met at once: two registers of scores."""
 
 
 class Arguments(ctypes.Structure):
@@ -52,6 +54,10 @@ class Attending(Writing):
 
     rows: int
     """Queries that are taken at once."""
+    registers = 1
+    """Of scores that become weights at once; with 2, weights of all of a `PAIR` are there, also behind the last key."""
+    together = 1
+    """Queries whose scores become weights at once: `rows`, or a part of them without a rest."""
     bytes_each: int
     """Of a number that is read, and of a weight."""
     degree: int
@@ -95,7 +101,7 @@ class Attending(Writing):
         raise NotImplementedError
 
     def keep_weights(self, made: list[Value], at: Value) -> None:
-        """Two registers of weights → memory."""
+        """`registers` of weights → memory."""
         raise NotImplementedError
 
     def mix(self, rows: Value, low: Value, high: Value, out: Value) -> None:
@@ -122,7 +128,7 @@ class Attending(Writing):
             rows = self.least(build.sub(queries, block.index), self.rows)
             low, high = self._seen(block.index)
             self.score(self.at(q, build.mul(block.index, self.steps["q_token"])), rows, low, high)
-            with self.loop(rows) as row:
+            with self.loop(rows, step=self.together) as row:
                 self._weigh(row.index, build.add(block.index, row.index), low, high)
             self.mix(rows, low, high, self.at(out, build.mul(block.index, self.steps["o_token"])))
 
@@ -146,45 +152,72 @@ class Attending(Writing):
         low = build.select(build.icmp_signed(">", low, whole(0)), low, whole(0))
         return build.sdiv(low, whole(PAIR)), self.parts(self.least(high, self.keys), PAIR)
 
-    def _weigh(self, row: Value, query: Value, low: Value, high: Value) -> None:
-        """The scores of a query → powers, the largest of which is 1, and 1 / their sum."""
+    def by_keys(self, low: Value, high: Value, each: Callable[[Value, int], None]) -> None:
+        """What `each` does for two registers of keys at a time, and for one where the last 32 keys are 16 or fewer."""
         build = self.build
-        scores = self.at(self.scores, build.mul(row, self.times(self.wide, 4)))
-        weights = self.at(self.weights, build.mul(row, self.times(self.wide, self.bytes_each)))
-        nothing, none = floats(-math.inf), floats(0.0)
-        middle = low if self.windowed else build.sdiv(self.keys, whole(PAIR))  # below, all are seen
+        whole_pairs = build.sdiv(self.parts(self.keys, LANES), whole(2))
+        with self.loop(self.least(high, whole_pairs), start=low) as pair:
+            each(pair.index, 2)
+        with build.if_then(build.icmp_signed(">", high, whole_pairs)):
+            each(whole_pairs, 1)
 
-        def of(pair: Value, hidden: bool) -> list[Value]:
-            at = self.at(scores, self.times(pair, 4 * PAIR))
-            found = [self.load(self.at(at, half * 4 * LANES), FLOATS) for half in (0, 1)]
-            if not hidden:
-                return found
-            first = self.times(pair, PAIR)
-            return [
-                build.select(self._is_seen(build.add(first, whole(half * LANES)), query), each, nothing)
-                for half, each in enumerate(found)
-            ]
+    def _weigh(self, first: Value, query: Value, low: Value, high: Value) -> None:
+        """The scores of `together` queries → powers, the largest of which is 1, and 1 / their sum.
 
-        def twice(carried: list[Value], each: Callable[[Value, list[Value], list[Value]], list[Value]]) -> list[Value]:
-            with self.loop(middle, carried, start=low) as plain:
-                plain.carried = each(plain.index, of(plain.index, False), plain.carried)
-            with self.loop(high, plain.out, start=middle) as hidden:
-                hidden.carried = each(hidden.index, of(hidden.index, True), hidden.carried)
+        Each step is written for all of them before the next: one waits for its own result, and not for another's.
+        """
+        build, registers = self.build, range(self.registers)
+        at_once = self.registers * LANES
+        start, end = self.times(low, PAIR // at_once), self.times(high, PAIR // at_once)
+        end = self.least(end, self.parts(self.keys, at_once))
+        middle = start if self.windowed else build.sdiv(self.keys, whole(at_once))  # below, all are seen
+        rows = [build.add(first, whole(row)) for row in range(self.together)]
+        queries = [build.add(query, whole(row)) for row in range(self.together)]
+        scores, weights = (
+            [self.at(of, build.mul(row, self.times(self.wide, size))) for row in rows]
+            for of, size in ((self.scores, 4), (self.weights, self.bytes_each))
+        )
+
+        def found(some: Value, hidden: bool) -> list[list[Value]]:
+            all_rows = []
+            for at, asking in zip(scores, queries, strict=True):
+                row = [
+                    self.load(self.at(at, self.times(some, 4 * at_once), one * 4 * LANES), FLOATS) for one in registers
+                ]
+                if hidden:
+                    keys = [build.add(self.times(some, at_once), whole(one * LANES)) for one in registers]
+                    seen = [self._is_seen(each, asking) for each in keys]
+                    row = [build.select(*each, floats(-math.inf)) for each in zip(seen, row, strict=True)]
+                all_rows.append(row)
+            return all_rows
+
+        def twice(none: float, each: Callable[[Value, list[list[Value]], list[Value]], list[Value]]) -> list[Value]:
+            with self.loop(middle, [floats(none)] * (self.together * self.registers), start=start) as plain:
+                plain.carried = each(plain.index, found(plain.index, False), plain.carried)
+            with self.loop(end, plain.out, start=middle) as hidden:
+                hidden.carried = each(hidden.index, found(hidden.index, True), hidden.carried)
             return hidden.out
 
-        def largest(_: Value, found: list[Value], so_far: list[Value]) -> list[Value]:
-            return [self.larger(x, y) for x, y in zip(found, so_far, strict=True)]
+        def over_rows(values: list[Value], two: Callable[[Value, Value], Value]) -> list[Value]:
+            rows_of = [values[row * self.registers : (row + 1) * self.registers] for row in range(self.together)]
+            return self.over([reduce(two, each) for each in rows_of], two)
 
-        most = build.fmul(self.over(self.larger(*twice([nothing, nothing], largest)), self.larger), self.scale)
-        less = build.fneg(most)
+        def largest(_: Value, read: list[list[Value]], so_far: list[Value]) -> list[Value]:
+            return [self.larger(x, y) for x, y in zip(chain(*read), so_far, strict=True)]
 
-        def powers(pair: Value, found: list[Value], so_far: list[Value]) -> list[Value]:
-            made = [self.power_of_two(self.fma(x, self.scale, less), self.degree) for x in found]
-            self.keep_weights(made, self.at(weights, self.times(pair, PAIR * self.bytes_each)))
-            return [build.fadd(x, y) for x, y in zip(so_far, made, strict=True)]
+        less = [build.fneg(build.fmul(each, self.scale)) for each in over_rows(twice(-math.inf, largest), self.larger)]
 
-        total = self.over(build.fadd(*twice([none, none], powers)), build.fadd)
-        self.store(build.fdiv(floats(1.0), total), self.at(self.factors, self.times(row, 4 * LANES)))
+        def powers(some: Value, read: list[list[Value]], so_far: list[Value]) -> list[Value]:
+            made = [
+                [self.power_of_two(self.fma(x, self.scale, most), self.degree) for x in row]
+                for row, most in zip(read, less, strict=True)
+            ]
+            for row, at in zip(made, weights, strict=True):
+                self.keep_weights(row, self.at(at, self.times(some, at_once * self.bytes_each)))
+            return [build.fadd(x, y) for x, y in zip(so_far, chain(*made), strict=True)]
+
+        for row, total in zip(rows, over_rows(twice(0.0, powers), build.fadd), strict=True):
+            self.store(build.fdiv(floats(1.0), total), self.at(self.factors, self.times(row, 4 * LANES)))
 
     def _is_seen(self, key: Value, query: Value) -> Value:
         """Of 16 keys, which the query sees."""

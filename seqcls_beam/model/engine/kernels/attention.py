@@ -11,18 +11,19 @@ from torch import Tensor
 
 from seqcls_beam.model.engine.attention import Layout, by_equal_lengths
 from seqcls_beam.model.engine.kernels import machine
-from seqcls_beam.model.engine.kernels.attending import PAIR, Arguments
+from seqcls_beam.model.engine.kernels.attending import PAIR, Arguments, Attending
+from seqcls_beam.model.engine.kernels.pairs import Pairs
 from seqcls_beam.model.engine.kernels.plain import Plain
 from seqcls_beam.model.engine.kernels.tiles import Tiles
 
-_KINDS = {torch.float32: Plain, torch.bfloat16: Tiles}
+_KINDS = {each.name: each for each in (Plain, Pairs, Tiles)}
 
 
 def by_kernels(
     q_QHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, scale: float, window: int | None = None
 ) -> Tensor:
     """As `Attention` has it, for heads of `machine.HEADS`; in another precision `by_equal_lengths`."""
-    kind = _KINDS.get(q_QHK.dtype)
+    kind = kind_of(q_QHK.dtype)
     if kind is None:
         return by_equal_lengths(q_QHK, k_THK, v_THK, layout, scale, window)
     assert q_QHK.dtype == k_THK.dtype == v_THK.dtype and q_QHK.shape[2] in machine.HEADS
@@ -43,10 +44,18 @@ def by_kernels(
         setattr(arguments, f"{name}_token", each.stride(0) * each.element_size())
         setattr(arguments, f"{name}_head", each.stride(1) * each.element_size())
     needed = kind.needed(size, -(-layout.longest // PAIR) * PAIR)
-    _kernel(kind, size, window is not None)(arguments, needed)
+    _kernel(kind.name, size, window is not None)(arguments, needed)
     return mixed_QHK
 
 
 @functools.cache
-def _kernel(kind: type[Plain] | type[Tiles], size: int, windowed: bool) -> machine.Kernel:
-    return machine.Kernel(kind(size, windowed).module)
+def kind_of(dtype: torch.dtype) -> type[Attending] | None:
+    """The kernel for numbers of a precision on this processor; None where there is none."""
+    if dtype == torch.bfloat16:
+        return Tiles if machine.has_tiles() else Pairs
+    return Plain if dtype == torch.float32 else None
+
+
+@functools.cache
+def _kernel(name: str, size: int, windowed: bool) -> machine.Kernel:
+    return machine.Kernel(_KINDS[name](size, windowed).module)

@@ -15,9 +15,12 @@ from typing import Any
 
 import torch
 
-_NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "fma", "amx-tile", "amx-bf16")
-"""Of a processor, by LLVM's names. Those without AMX could run some kernels; there they have not been measured."""
-AMX = "AMX"
+_NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "fma")
+"""Of a processor, by LLVM's names. Those with AVX-512 and without products of bfloat16 could run some kernels; there
+they have not been measured."""
+_TILES = ("amx-tile", "amx-bf16")
+"""Likewise, for attention in bfloat16 by tiles."""
+BFLOAT16 = "AVX512-BF16"
 HEADS = (32, 64)
 """Sizes of a head that attention is written for: one or two rows of a tile."""
 WIDTHS = 32
@@ -65,14 +68,23 @@ class Kernel:
 
 def lacking() -> str | None:
     """What this machine lacks that kernels need; None if nothing. Raises what an llvmlite that is broken does."""
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.cpu._init_amx():
-        return AMX
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.cpu._is_avx512_bf16_supported():
+        return BFLOAT16
     from llvmlite import binding
 
     found = binding.get_host_cpu_features()
     if missing := [name for name in _NEEDED if not found.get(name, False)]:
         return ", ".join(missing)
     return "an OpenMP that is certainly torch's" if _openmp() is None else None
+
+
+@functools.cache
+def has_tiles() -> bool:
+    """Whether this process may use tiles of AMX."""
+    from llvmlite import binding
+
+    found = binding.get_host_cpu_features()
+    return torch.cpu._init_amx() and all(found.get(name, False) for name in _TILES)
 
 
 def _target() -> Any:

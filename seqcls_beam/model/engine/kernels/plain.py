@@ -14,7 +14,7 @@ _BYTES = 4 * LANES  # of a register
 class Plain(Attending):
     """The kernel in float32."""
 
-    name, rows, bytes_each, degree = "attention_plain", _ROWS, 4, 5
+    name, rows, together, bytes_each, degree = "attention_plain", _ROWS, _ROWS // 2, 4, 5
 
     @staticmethod
     def needed(size: int, keys: int) -> int:
@@ -26,7 +26,7 @@ class Plain(Attending):
         self.factors, self._k, self._v = own, self.at(own, _ROWS * _BYTES), v
         self._row = self.times(self.wide, 4)
         self.scores = self.weights = self.at(self._k, self.times(self._row, self.size))
-        with self.loop(self.times(self.pairs, 2)) as block:
+        with self.loop(self.parts(self.keys, LANES)) as block:
             tokens = [self.build.add(self.times(block.index, LANES), whole(row)) for row in range(LANES)]
             rows = [self.or_zeros(k, "k", token, self.keys) for token in tokens]
             for chunk in range(self.size // LANES):
@@ -36,20 +36,22 @@ class Plain(Attending):
                     self.store(row, self.at(to, self.times(block.index, _BYTES)))
 
     def score(self, first: Value, rows: Value, low: Value, high: Value) -> None:
-        """Number by number: those of 32 keys by one of each query."""
+        """Number by number: those of 32 keys by one of each query, or of the last 16."""
         queries = [self.or_zeros(first, "q", whole(row), rows) for row in range(_ROWS)]
-        with self.loop(high, start=low) as pair:
-            keys = self.at(self._k, self.times(pair.index, 4 * PAIR))
-            with self.loop(self.size, [floats(0.0)] * (2 * _ROWS)) as number:
+
+        def of_keys(pair: Value, registers: int) -> None:
+            keys = self.at(self._k, self.times(pair, 4 * PAIR))
+            with self.loop(self.size, [floats(0.0)] * (registers * _ROWS)) as number:
                 at = self.at(keys, self.build.mul(self._row, number.index))
-                met = [self.load(self.at(at, half * _BYTES), FLOATS) for half in (0, 1)]
+                met = [self.load(self.at(at, half * _BYTES), FLOATS) for half in range(registers)]
                 number.carried = self._added(queries, self.times(number.index, 4), met, number.carried)
-            self._write(number.out, 2, self.at(self.scores, self.times(pair.index, 4 * PAIR)), self._row)
+            self._write(number.out, registers, self.at(self.scores, self.times(pair, 4 * PAIR)), self._row)
+
+        self.by_keys(low, high, of_keys)
 
     def keep_weights(self, made: list[Value], at: Value) -> None:
         """As they are."""
-        for half, each in enumerate(made):
-            self.store(each, self.at(at, half * _BYTES))
+        self.store(made[0], at)
 
     def mix(self, rows: Value, low: Value, high: Value, out: Value) -> None:
         """Key by key: the numbers of its value by one weight of each query."""

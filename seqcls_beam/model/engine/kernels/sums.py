@@ -90,11 +90,11 @@ class _Written(Writing):
             ]
             self._write_floats(sums, own, some.index)
             some.carried = [build.fadd(a, b) for a, b in zip(some.carried, sums, strict=True)]
-        mean = build.fmul(self.over(build.fadd(*some.out), build.fadd), self._share)
+        mean = build.fmul(*self.over([build.fadd(*some.out)], build.fadd), self._share)
         with self.loop(self._vectors, zeros) as some:
             apart = [build.fsub(each, mean) for each in self._read_floats(own, some.index)]
             some.carried = [self.fma(each, each, sum_) for each, sum_ in zip(apart, some.carried, strict=True)]
-        variance = build.fmul(self.over(build.fadd(*some.out), build.fadd), self._share)
+        variance = build.fmul(*self.over([build.fadd(*some.out)], build.fadd), self._share)
         root = self.call("llvm.sqrt.v16f32", FLOATS, build.fadd(variance, self._epsilon))
         factor = build.fdiv(floats(1.0), root)
         with self.loop(self._vectors) as some:

@@ -50,7 +50,7 @@ class _Bfloat(ir.types.Type):
         return hash(_Bfloat)
 
 
-BFLOATS = ir.VectorType(_Bfloat(), 2 * LANES)
+HALF_BFLOATS, BFLOATS = (ir.VectorType(_Bfloat(), many * LANES) for many in (1, 2))
 
 
 class Loop:
@@ -130,16 +130,20 @@ class Writing:
         """x y + z, rounded once."""
         return self.call("llvm.fma.v16f32", FLOATS, x, y, z)
 
+    def two_products(self, x: Value, y: Value, z: Value) -> Value:
+        """z and, of each two numbers of x and y in bfloat16, both products, added up in float32."""
+        return self.call("llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, z, x, y)
+
     def larger(self, x: Value, y: Value) -> Value:
         """Of each two numbers the larger one; the second where one is none."""
         return self.build.select(self.build.fcmp_ordered(">", x, y), x, y)
 
-    def over(self, x: Value, two: Callable[[Value, Value], Value]) -> Value:
-        """What `two` gives over all 16 numbers, 16 times."""
+    def over(self, several: list[Value], two: Callable[[Value, Value], Value]) -> list[Value]:
+        """What `two` gives over all 16 numbers of each, 16 times."""
         for step in (8, 4, 2, 1):
             turned = ir.Constant(INTS, [lane ^ step for lane in range(LANES)])
-            x = two(x, self.build.shuffle_vector(x, x, turned))
-        return x
+            several = [two(x, self.build.shuffle_vector(x, x, turned)) for x in several]
+        return several
 
     def power_of_two(self, x: Value, degree: int) -> Value:
         """2 to the power of x, as `_powers` has it; 2e-38 for less than -125, and no number for what is none."""
@@ -156,6 +160,10 @@ class Writing:
     def rounded(self, low: Value, high: Value) -> Value:
         """32 numbers in bfloat16, of two times 16."""
         return self.call("llvm.x86.avx512bf16.cvtne2ps2bf16.512", BFLOATS, high, low)
+
+    def rounded_one(self, x: Value) -> Value:
+        """16 numbers in bfloat16."""
+        return self.call("llvm.x86.avx512bf16.cvtneps2bf16.512", HALF_BFLOATS, x)
 
     def widened(self, pointer: Value) -> Value:
         """16 numbers that lie there in bfloat16."""
