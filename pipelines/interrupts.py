@@ -149,9 +149,12 @@ def _while_raising(raises: bool) -> Iterator[None]:
 
 
 def _wake(_: int, __: object) -> None:
-    if _raising and _woken.is_set():
-        _woken.clear()
-        raise KeyboardInterrupt
+    if not _raising or not _woken.is_set():
+        return
+    _woken.clear()
+    if _asked:
+        raise Interrupted(_asked[0])
+    raise KeyboardInterrupt
 
 
 def _raise(number: int, _: object) -> None:
@@ -165,7 +168,7 @@ def _raise(number: int, _: object) -> None:
 def _interrupt(number: int) -> NoReturn:
     _clear()
     logging.disable(logging.CRITICAL)
-    threading.excepthook = sys.unraisablehook = _silent
+    threading.excepthook, sys.unraisablehook = _silent, _once_more
     raise Interrupted(number)
 
 
@@ -183,3 +186,11 @@ def _clear() -> None:
 
 def _silent(_: object) -> None:
     """What a thread says of its end where all ends."""
+
+
+def _once_more(lost: Any) -> None:
+    """Raise what asks the command to end again where Python passed over it: in a destructor, in a callback from C."""
+    if isinstance(lost.exc_value, Interrupted):  # once this has returned: what is raised in here is lost, too
+        again = threading.Timer(0.2, wake)
+        again.daemon = True
+        again.start()

@@ -141,6 +141,17 @@ def test_a_signal_ends_a_command_in_one_sentence(warm, folder, tmp_path, setup, 
     assert list((folder / "tmp").glob("seqcls_beam-*")) == list((folder / "tmp").glob("beam-*")) == []
 
 
+def test_a_signal_in_a_destructor_ends_a_command_too(warm, folder, tmp_path):
+    """Python passes over what is raised there."""
+    setup = SLOW.replace("        time.sleep(60)", "        End()\n        time.sleep(60)")
+    setup += "import signal\nclass End:\n    def __del__(self):\n        signal.raise_signal(signal.SIGTERM)\n"
+    done = warm.start(classify(folder, tmp_path / "out"), setup=setup).wait(40)
+    assert done.code == 143
+    assert done.err.endswith(
+        "seqcls_beam: told to end (SIGTERM): start the run again and it goes on where it stopped\n"
+    )
+
+
 def test_a_signal_while_a_command_begins_or_tells_its_end(warm, folder, tmp_path):
     words = classify(folder, tmp_path / "out")
     send = "import signal, pipelines.{m} as m; was = m.{name}; "
