@@ -17,6 +17,7 @@ from pipelines.interrupts import loading
 from pipelines.options import parse, parser
 from pipelines.usage import UsageError
 from seqcls_beam.config import ModelOptions, ReadOptions, stream
+from seqcls_beam.config.announce import PlatformOptions
 from seqcls_beam.config.classify import ClassifyConfig, LookOptions, RunOptions
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.debug import DebugOptions
@@ -27,6 +28,7 @@ GROUPS: dict[str, type] = {
     "read": ReadOptions,
     "model": ModelOptions,
     "run": RunOptions,
+    "platforms": PlatformOptions,
     **stream.GROUPS,
     "step": StepOptions,
     "dataflow": DataflowOptions,
@@ -60,7 +62,8 @@ def _main(argv: list[str]) -> int:
             texts = LookOptions(**given["look"])
         elif not streamed:
             read, run = ReadOptions(**_demo(given, "input")), RunOptions(**_demo(given, "output"))
-            config = ClassifyConfig(read=read, model=model, run=run)
+            platforms = PlatformOptions(**given["platforms"])
+            config = ClassifyConfig(read=read, model=model, run=run, platforms=platforms)
         elif given["plan"]:
             raise UsageError(
                 "--plan is for files, which have an end: for a stream plan a file of such texts, and see "

@@ -8,6 +8,7 @@ python -m pipelines.clean OUT --before=2026-01-01 --remove
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 from pipelines import outcome
 from pipelines.command import say, warn
@@ -39,6 +40,8 @@ def _main(argv: list[str]) -> int:
         options = CleanOptions(**given["clean"])
     with loading():  # for a second, which --help and wrong usage do without
         from pipelines.terminal import clean as terminal
+        from seqcls_beam import storage
+        from seqcls_beam.announcing import platforms
         from seqcls_beam.runs import cleaning
 
     with planning():
@@ -54,7 +57,8 @@ def _main(argv: list[str]) -> int:
             say("nothing was touched: --remove removes what is not left alone", 0)
         return 0
     stayed = 0
-    for each, why in terminal.watching(cleaning.remove(options.output, found), len(removable)):
+    placed = partial(platforms.placed, storage.absolute(options.output))
+    for each, why in terminal.watching(cleaning.remove(options.output, found, placed), len(removable)):
         if why is not None:
             stayed += 1
             warn(f"{each.name} stays: {why}")

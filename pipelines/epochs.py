@@ -71,7 +71,8 @@ class Epochs:
         begun = time.monotonic()
         quiet_threads()
         config = self._stream.config
-        seals = Sealer(self._flow, self._stream.output, config.windows, bool(config.run.report_texts))
+        texts = bool(config.run.report_texts)
+        seals = Sealer(self._flow, self._stream.output, config.windows, texts, self._stream.platforms)
         # Signals are handled by the main thread, which so must never be long in a forward pass.
         work = threading.Thread(target=self._work, daemon=True)
         sealer = threading.Thread(target=seals.until, args=(self._over,), daemon=True)
@@ -88,6 +89,7 @@ class Epochs:
                 terminal.summary(self._flow, self._acknowledged, time.monotonic() - begun, self._stream.output)
                 outcome.add(stream=_facts(self._flow, self._acknowledged, self._stream.output))
             seals.report()
+            seals.tell()
         if self._failure is not None:
             raise self._failure
         return 0

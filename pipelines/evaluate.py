@@ -15,6 +15,7 @@ from pipelines.interrupts import loading
 from pipelines.options import parse, parser
 from pipelines.usage import UsageError
 from seqcls_beam.config import ModelOptions
+from seqcls_beam.config.announce import TellOptions
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.evaluate import (
@@ -38,6 +39,7 @@ GROUPS: dict[str, type] = {
     "measure": MeasureOptions,
     "gates": GateOptions,
     "report": ReportOptions,
+    "platforms": TellOptions,
     "step": StepOptions,
     "dataflow": DataflowOptions,
     "debug": DebugOptions,
@@ -88,7 +90,11 @@ def configured(given: dict[str, dict[str, Any]]) -> EvaluateConfig:
         measure=MeasureOptions(**given["measure"]),
         gates=GateOptions(**given["gates"]),
         report=ReportOptions(**given["report"]),
+        platforms=TellOptions(**given["platforms"]),
     )
+    if given["platforms"] and config.report.output is None:
+        name = next(iter(given["platforms"]))
+        raise UsageError(f"--{name} needs --output: platforms are told of what is published")
     if config.report.promote:
         from seqcls_beam.evaluation import gates  # brings numpy
 

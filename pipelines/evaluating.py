@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipelines import dataflow, engines, interrupts, outcome, voice
+from pipelines.announcing import published, telling
 from pipelines.command import LOCAL, flags, say, versions, warn
 from pipelines.ending import planning
 from pipelines.failures import explained
@@ -25,6 +26,8 @@ from pipelines.terminal.standard import ensure_shown
 from pipelines.usage import UsageError
 from pipelines.workers import one_worker_per_gpu, threads_per_worker
 from seqcls_beam import storage
+from seqcls_beam.announcing import platforms
+from seqcls_beam.announcing.platforms import Where
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.evaluate import TAKEN, UNIT_BYTES, EvaluateConfig
 from seqcls_beam.config.option import option_fields
@@ -55,7 +58,8 @@ def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: li
         dataflow.refuse_unseen(
             runner, input=config.read.input, labeled=answers.labeled, data=[answers.data], output=[output]
         )
-        engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
+        step_timeout = StepOptions(**given["step"]).step_timeout
+        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms))
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
         engines.configure(beam_options, runner)
         config = replace(config, model=replace(config.model, device=device))
@@ -82,12 +86,27 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     ensure_seen(engine, config.report.output, **read, model=[folder_of(job.checkpoint)])
     output = None if config.report.output is None else storage.absolute(config.report.output)
     run = None if output is None else document.run_of(job, output)
-    if run is not None:
-        if already_published(run, _show):
-            return document.published(run)
-        document.begin(run)
-        voice.speak_of(run.run_id)
     facts = _facts(job, engine.runner)
+    if run is None:
+        return _evaluated(job, engine, output, None, facts)
+    if already_published(run, partial(_show, where=engine.platforms)):
+        return document.published(run)
+    document.begin(run)
+    voice.speak_of(run.run_id)
+    with telling(run, engine.platforms, lambda: {**facts, **_known(job)}) as begins:
+        begins()
+        return _evaluated(job, engine, output, run, facts)
+
+
+def _known(job: Job) -> dict[str, Any]:
+    """What an evaluation is of, as its document has it."""
+    model = None if job.checkpoint is None else {"name": job.checkpoint.name, "digest": job.checkpoint.digest}
+    return {"data": job.data, "inputs": job.data.get("inputs", []), "model": model}
+
+
+def _evaluated(job: Job, engine: Engine, output: str | None, run: Run | None, facts: dict[str, Any]) -> dict[str, Any]:
+    """Run the pipeline, measure, and publish where there is a run; the content of evaluation.json."""
+    config = job.config
     say(terminal.begun(job), 0)
     for remark in job.remarks:
         warn(remark)
@@ -100,17 +119,26 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
     if run is not None:
         from seqcls_beam.reports.evaluate import document as page
 
-        publish(run, partial(document.write, run, found, page))
+        publish(run, partial(document.write, run, found, page, engine.platforms))
         outcome.append("runs", run_id=run.run_id, output=storage.without_password(run.output))
     with noted():
         terminal.summary(found, output)
+        if run is not None:
+            _tell(run, engine.platforms)
         if output is None:
             ensure_shown()
     return found
 
 
-def _show(run: Run, _: dict[str, Any]) -> None:
+def _show(run: Run, _: dict[str, Any], where: Where) -> None:
     terminal.summary(document.published(run), run.output)
+    _tell(run, where)
+
+
+def _tell(run: Run, where: Where) -> None:
+    """Tell platforms of what is published, which is the whole document."""
+    if where and (now := platforms.newest_of(run.output, "")) is not None:
+        published(run, now.manifest, where)
 
 
 def _judged(found: dict[str, Any], wish: promotion.Promotion | None) -> int:

@@ -13,6 +13,7 @@ from pipelines.ending import exit_code, planning
 from pipelines.interrupts import loading
 from pipelines.options import parse_alone, parser
 from pipelines.usage import UsageError
+from seqcls_beam.config.announce import TellOptions
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.finetune import FinetuneConfig, MachineOptions, RecipeOptions, TrainDataOptions, TrainOptions
@@ -25,6 +26,7 @@ GROUPS: dict[str, type] = {
     "machine": MachineOptions,
     "recipe": RecipeOptions,
     "output": OutputOptions,
+    "platforms": TellOptions,
     "debug": DebugOptions,
 }
 
@@ -72,6 +74,7 @@ def configured(given: dict[str, dict[str, Any]]) -> FinetuneConfig:
         train=TrainOptions(**{**(read_recipe(recipe) if recipe else {}), **given["train"]}),
         machine=MachineOptions(**given["machine"]),
         output=OutputOptions(**given["output"]),
+        platforms=TellOptions(**given["platforms"]),
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines import dataflow, engines, interrupts, streaming, submitted
+from pipelines.announcing import facts_of, placing, published, telling, with_platforms
 from pipelines.command import flags, say, versions, warn
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import noted
@@ -28,6 +29,8 @@ from pipelines.terminal.rows import watching
 from pipelines.usage import UsageError
 from pipelines.workers import one_worker_per_gpu, tell_of_idle, threads_per_worker, workers
 from seqcls_beam import storage
+from seqcls_beam.announcing import platforms
+from seqcls_beam.announcing.platforms import Where
 from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.plan import PlanOptions
@@ -40,6 +43,7 @@ from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import made_of
 from seqcls_beam.runs.plan import first_sequences, how_read, plan, plan_again
 from seqcls_beam.runs.run import Run, RunError, begin, finished_units
+from seqcls_beam.runs.table import Published
 from seqcls_beam.schema import classes_of
 from seqcls_beam.transforms import Classify, ReadRecords, Tokenize, WriteLabeled
 
@@ -67,7 +71,8 @@ def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[
         beam_options = of_beam(words)
         runner = name_runner(beam_options)
         run = config.run
-        engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
+        step_timeout = StepOptions(**given["step"]).step_timeout
+        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms))
         refuse_elsewhere(config, runner, beam_options)
         dataflow.refuse_unseen(runner, input=config.read.input, output=[run.output])
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
@@ -90,9 +95,9 @@ def _label(config: ClassifyConfig, engine: Engine) -> int:
     with planning():
         job = plan(config, lambda job: in_one_precision(job, engine.options))
     if config.run.only_new and not job.files.num_rows:
-        return _nothing_new(job, engine.runner)
+        return _nothing_new(job, engine)
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
-    if not already_published(job.run, show):
+    if not already_published(job.run, with_platforms(show, engine.platforms)):
         _launch(job, engine, show)
     return 0
 
@@ -115,33 +120,36 @@ def _nights(nights: list[ClassifyConfig], engine: Engine) -> int:
     return 0
 
 
-def _nothing_new(job: Job, runner: str) -> int:
+def _nothing_new(job: Job, engine: Engine) -> int:
     """Publish a version without rows for a date that has none; the exit code."""
     for remark in job.remarks:
         warn(remark)
     say("nothing new to label: earlier runs under --output cover every file that --input finds", 0)
     # What says that rows were taken away says of which files, and these stay covered.
     if (now := publication.current(job.run)) is not None:
-        return _shown(job.run, now.version.run_id, runner)
+        return _shown(job.run, now, engine.runner, engine.platforms)
     if made_of(job.run):
         return 0
     if claims.at_work(job.run):
         return say(f"another start of {job.run.partition} is at work: nothing is published", 0)
     refuse_unread(job.run.limits, [], 0, "; nothing was published")
+    facts = facts_of(job.run, engine.platforms)
     try:
-        publication.publish_empty(job.run, _facts(job, runner, 0))
+        publication.publish_empty(job.run, {**_facts(job, engine.runner, 0), **facts}, placing(job.run, facts))
     except RunError:
         if publication.current(publication.follow(job.run)) is None:
             raise
         return say(f"another start published {job.run.partition} meanwhile", 0)
     say(f"{job.run.partition} is published without rows", 0)
-    return _shown(job.run, job.run.run_id, runner)
+    now = publication.current(publication.beside(job.run))
+    return _shown(job.run, now, engine.runner, facts.get("platforms", {})) if now is not None else 0
 
 
-def _shown(run: Run, run_id: str, runner: str) -> int:
-    """See to the page of a night without work: that of the run that made it; the exit code."""
+def _shown(run: Run, now: Published, runner: str, where: Where) -> int:
+    """See to the page of a night without work, that of the run that made it, and to platforms; the exit code."""
     with noted():
-        report(replace(run, run_id=run_id), runner)
+        report(replace(run, run_id=now.version.run_id), runner)
+        published(run, now.manifest, where)
     return 0
 
 
@@ -183,7 +191,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
         | ReadRecords(job.config.read, job.run, job.layout, told)
         | Tokenize(job.checkpoint, job.config.model)
         | Classify(job.checkpoint, job.config.model, told, job.first)
-        | WriteLabeled(job.run, told)
+        | WriteLabeled(job.run, told, job.placed)
     )
 
 
@@ -195,9 +203,12 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     one_worker_per_gpu(runner, job.config.model.device, engine.words, beam_options, len(units))
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
+    facts = {**_facts(job, runner, len(units)), **facts_of(job.run, engine.platforms)}
+    where = facts.get("platforms", {})
+    job = replace(job, placed=placing(job.run, facts))
 
     def start() -> None:
-        begin(job.run, units, _facts(job, runner, len(units)))
+        begin(job.run, units, facts)
         publication.ensure_open(job.run)
         for remark in job.remarks:
             warn(remark)
@@ -205,6 +216,8 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
             warn(share)
         tell_of_idle(runner, beam_options, len(units))
         say(terminal.begun(job, len(units), finished_units(job.run, len(units))), 0)
+        if not beam_options.view_as(GoogleCloudOptions).template_location:  # which nobody has started
+            begins()
 
     def work() -> None:
         ready = replace(job, first=first_sequences(job, units))
@@ -215,8 +228,10 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     def tell(run: Run, manifest: dict[str, Any]) -> None:
         show(run, manifest)
         advise(job, manifest, runner, beam_options)
+        published(run, manifest, where)
 
-    finish(job.run, start, work, tell, dataflow.is_dataflow(runner))
+    with telling(job.run, where, lambda: {**facts, "inputs": job.files.to_pylist()}) as begins:
+        finish(job.run, start, work, tell, dataflow.is_dataflow(runner))
 
 
 def _facts(job: Job, runner: str, units: int) -> dict[str, Any]:

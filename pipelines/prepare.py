@@ -13,6 +13,7 @@ from pipelines.ending import exit_code, planning
 from pipelines.interrupts import loading
 from pipelines.options import parse, parser
 from pipelines.usage import UsageError
+from seqcls_beam.config.announce import TellOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.prepare import (
     CleanOptions,
@@ -34,6 +35,7 @@ GROUPS: dict[str, type] = {
     "splits": SplitOptions,
     "shards": ShardOptions,
     "output": PrepareOutputOptions,
+    "platforms": TellOptions,
     "step": StepOptions,
     "debug": DebugOptions,
 }
@@ -74,6 +76,7 @@ def configured(given: dict[str, dict[str, Any]]) -> PrepareConfig:
         splits=SplitOptions(**given["splits"]),
         shards=ShardOptions(**given["shards"]),
         output=PrepareOutputOptions(**given["output"]),
+        platforms=TellOptions(**given["platforms"]),
     )
 
 

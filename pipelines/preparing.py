@@ -7,8 +7,10 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipelines import dataflow, engines, submitted
+from pipelines.announcing import facts_of, telling, with_platforms
 from pipelines.command import flags, say, versions, warn
 from pipelines.ending import planning
 from pipelines.publishing import already_published, finish
@@ -19,6 +21,7 @@ from pipelines.running import Engine, run_pipeline, told_in, unless_service
 from pipelines.sight import ensure_seen, folder_of
 from pipelines.terminal import prepare as terminal
 from pipelines.workers import tell_of_idle, threads_per_worker
+from seqcls_beam.announcing import platforms
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.prepare import PrepareConfig
 from seqcls_beam.config.step import StepOptions
@@ -35,11 +38,12 @@ def prepare(config: PrepareConfig, given: dict[str, dict[str, Any]], words: list
         runner = name_runner(beam_options)
         inputs = {"input": config.read.input, **asdict(config.inputs), "decontaminate": config.clean.decontaminate}
         dataflow.refuse_unseen(runner, **inputs, output=[config.output.output])
-        engine = Engine(runner, beam_options, words, StepOptions(**given["step"]).step_timeout)
+        step_timeout = StepOptions(**given["step"]).step_timeout
+        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms))
         dataflow.configure(beam_options, runner, DataflowOptions())
         engines.configure(beam_options, runner)
         job, units, size = plan(config, threads_per_worker(beam_options))
-    if already_published(job.run, with_page(terminal.summary, runner)):
+    if already_published(job.run, with_platforms(with_page(terminal.summary, runner), engine.platforms)):
         return submitted.nothing(beam_options)
     _launch(job, units, size, engine)
     return 0
@@ -55,18 +59,30 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
     read = [units[each.first]["path"][0].as_py() for each in job.sources]
     ensure_seen(engine, job.run.output, input=read, model=[folder_of(job.tokenizer)])
 
+    facts = {**_facts(job, engine.runner), **facts_of(job.run, engine.platforms)}
+
     def start() -> None:
         for remark in job.remarks:
             warn(remark)
         tell_of_idle(engine.runner, engine.options, len(units))
-        say(terminal.begun(job, size, begin(job, units, _facts(job, engine.runner))), 0)
+        say(terminal.begun(job, size, begin(job, units, facts)), 0)
+        if not engine.options.view_as(GoogleCloudOptions).template_location:  # which nobody has started
+            begins()
 
     def work() -> None:
         name = submitted.name_of("prepare", job.run)
         with told_in(job.run.progress) as reader, unless_service(engine.runner, terminal.watching(job)):
             run_pipeline(engine.options, partial(build, job=job), name, reader, engine.step_timeout)
 
-    finish(job.run, start, work, with_page(terminal.summary, engine.runner), dataflow.is_dataflow(engine.runner))
+    show = with_platforms(with_page(terminal.summary, engine.runner), engine.platforms)
+    with telling(job.run, engine.platforms, lambda: {**facts, "inputs": _inputs(units)}) as begins:
+        finish(job.run, start, work, show, dataflow.is_dataflow(engine.runner))
+
+
+def _inputs(units: list[pa.RecordBatch]) -> list[dict[str, Any]]:
+    """The files of units, each once."""
+    rows = (row for unit in units for row in unit.select(["path", "size", "version"]).to_pylist())
+    return list({row["path"]: row for row in rows}.values())
 
 
 def _facts(job: Job, runner: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,7 @@ class Engine:
     options: PipelineOptions
     words: list[str]  # those of Beam, of a file of options too
     step_timeout: float
+    platforms: Mapping[str, str] = field(default_factory=dict)  # that are told of runs, and where
 
 
 _ENDED = re.compile(r"failed in state (CANCELLED|FAILED): (.*)", re.DOTALL)

@@ -4,6 +4,7 @@ python -m pipelines.seal OUT
 python -m pipelines.seal OUT --until=2026-11-20T10:00:00Z
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,10 +15,11 @@ from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
 from pipelines.interrupts import loading, noted
 from pipelines.options import parse_folder
+from seqcls_beam.config.announce import PlatformOptions
 from seqcls_beam.config.debug import DebugOptions
 from seqcls_beam.config.seal import SealOptions
 
-GROUPS: dict[str, type] = {"seal": SealOptions, "debug": DebugOptions}
+GROUPS: dict[str, type] = {"seal": SealOptions, "platforms": PlatformOptions, "debug": DebugOptions}
 
 EPILOG = """\
 it may run again, several times at once, and beside jobs that label; a row that comes for a window that is sealed is
@@ -35,20 +37,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     with planning():
         given = parse_folder("seal", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
-        options = SealOptions(**given["seal"])
+        options, named = SealOptions(**given["seal"]), PlatformOptions(**given["platforms"])
     with loading():  # for a second, which --help and wrong usage do without
+        from pipelines.announcing import Windows
         from pipelines.reporting import report_days
         from pipelines.terminal import seal as terminal
+        from seqcls_beam.announcing import platforms
         from seqcls_beam.runs.sealing import due, seal
 
     with planning():
+        where = platforms.named(named)
         windows = due(options.output, options.until_microseconds)
-    done = []
+    done, untold = [], Windows(options.output, patience=math.inf)
+    sealing = seal(options.output, options.until_microseconds, platforms=where)
     try:
-        for each in terminal.watching(seal(options.output, options.until_microseconds), len(windows)):
+        for each in terminal.watching(sealing, len(windows)):
             done.append(each)
             outcome.append("windows", **asdict(each))
             terminal.told(each)
+            if each.version is not None:
+                untold.sealed(each.window)
+                untold.tell()
     except OSError as error:
         terminal.summed(done)
         return say(f"{sentence(error)}; what was not sealed waits: seal again", 1)
@@ -58,6 +67,7 @@ def _main(argv: list[str]) -> int:
     sealed = {each.window for each in done if each.version is not None}
     with noted():
         report_days(options.output, sealed, bool(options.report_texts))
+        untold.last()
     faults = [each.fault for each in done if each.fault is not None]
     for fault in faults:
         say(fault, 1)

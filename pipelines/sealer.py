@@ -3,7 +3,9 @@
 import shlex
 import threading
 import time
+from collections.abc import Mapping
 
+from pipelines.announcing import Windows
 from pipelines.command import say, warn
 from pipelines.failures import sentence
 from pipelines.reporting import report_days
@@ -18,6 +20,8 @@ _MANY = 10
 """Windows that are sealed at the end without a word."""
 _NEWS_SECONDS = 5.0
 _PAGES_SECONDS = 600.0
+_LAST_SECONDS = 10.0
+"""For what platforms are told at the end."""
 _DAY = 86_400 * windows.SECOND
 _ALL = "windows that are over"
 
@@ -25,12 +29,21 @@ _ALL = "windows that are over"
 class Sealer:
     """Publishes windows of a stream's folder, and tells its flow."""
 
-    def __init__(self, flow: Flow, output: str, options: WindowOptions, texts: bool = True) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        output: str,
+        options: WindowOptions,
+        texts: bool = True,
+        platforms: Mapping[str, str] | None = None,
+    ) -> None:
         self._flow = flow
         self._output = output
         self._options = options
         self._texts = texts  # whether pages show some
         self._sealed: set[str] = set()  # windows that the page of their day does not know of
+        self._platforms = platforms  # that are told of them, and where
+        self._untold = Windows(output)
         self._pages = 0.0  # when one may be written again
         self._told: dict[str, str] = {}  # window → why it could not be sealed
 
@@ -54,6 +67,12 @@ class Sealer:
         """Write the pages of the days that windows were sealed of, and say where they are."""
         report_days(self._output, self._sealed, self._texts)
 
+    def tell(self) -> None:
+        """Tell platforms of the windows that they were not told of; who ends waits some seconds for that."""
+        until = time.monotonic() + _LAST_SECONDS
+        self._untold.tell(lambda: time.monotonic() >= until)
+        self._untold.last()
+
     def _report_over(self, until: int) -> None:
         """Write the pages of days that are over by `until`; seldom, however fast days go by in messages of long ago."""
         over = {each for each in self._sealed if (windows.bounds(each, 0)[0] // _DAY + 1) * _DAY <= until}
@@ -71,6 +90,7 @@ class Sealer:
                 self._seal(until, over)
                 if over is not None and not over.is_set():
                     self._report_over(until)
+                    self._untold.tell(over.is_set)
             store = store_of(storage.absolute(self._output))
             self._flow.left(pieces.listed(store))
             self._told.pop(_ALL, None)
@@ -85,11 +105,13 @@ class Sealer:
                 f"python -m pipelines.seal {shlex.quote(self._output)} seals the rest",
                 0,
             )
-        for number, each in enumerate(seal(self._output, until, 0.0 if over is None else self._options.window), 1):
+        patience = 0.0 if over is None else self._options.window
+        for number, each in enumerate(seal(self._output, until, patience, self._platforms), 1):
             if each.fault is None:
                 self._flow.published(each)
                 if each.version is not None:
                     self._sealed.add(each.window)
+                    self._untold.sealed(each.window)
                 self._told.pop(each.window, None)
             else:
                 self._tell(each.window, each.fault)

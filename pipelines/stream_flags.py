@@ -78,6 +78,11 @@ def _refuse_remote(given: dict[str, dict[str, Any]], runner: str) -> None:
             f"--report_texts is of a stream that this process labels; with --runner={runner} pipelines.seal writes the "
             "pages, and takes it"
         )
+    for name in given.get("platforms", {}):
+        raise UsageError(
+            f"--{name} is of a stream that this process labels; with --runner={runner} pipelines.seal publishes the "
+            "windows, and takes it"
+        )
     if is_dataflow(runner):
         for name in ("pullers", "max_outstanding"):
             if name in given["source"]:

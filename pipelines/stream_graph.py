@@ -1,6 +1,7 @@
 """A stream as it is known before it starts, and its pipeline."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 import pyarrow as pa
@@ -29,6 +30,7 @@ class Stream:
     layout: MessageLayout
     output: str
     runner: str
+    platforms: Mapping[str, str] = field(default_factory=dict)  # that are told of windows, and where
 
     @property
     def columns(self) -> pa.Schema:

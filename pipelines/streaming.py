@@ -20,7 +20,9 @@ from pipelines.running import run_pipeline
 from pipelines.stream_flags import refuse
 from pipelines.stream_graph import Stream, begin, build
 from seqcls_beam import storage
+from seqcls_beam.announcing import platforms
 from seqcls_beam.config import ModelOptions, ReadOptions
+from seqcls_beam.config.announce import PlatformOptions
 from seqcls_beam.config.classify import RunOptions
 from seqcls_beam.config.dataflow import DataflowOptions
 from seqcls_beam.config.stream import (
@@ -56,7 +58,9 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
         run=RunOptions(**given["run"]),
         topics=TopicOptions(**given["topics"]),
         watch=WatchOptions(**given["watch"]),
+        platforms=PlatformOptions(**given.get("platforms", {})),
     )
+    told = platforms.named(config.platforms)
     watched = config.watch.watch_model
     dataflow.refuse_unseen(runner, output=[config.run.output], watch_model=[watched])
     engines.configure(beam_options, runner, streaming=True)
@@ -73,7 +77,7 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
     )
     check(checkpoint, config.model, pairs=config.read.text_pair_column is not None)
     layout = message_layout(config.read, config.source, attributed=config.topics.dead_letter_topic is not None)
-    stream = Stream(config, checkpoint, layout, storage.absolute(config.run.output), runner)
+    stream = Stream(config, checkpoint, layout, storage.absolute(config.run.output), runner, told)
     check_folder(stream.output, config.windows.window, stream.columns, config.source)
     if checkpoint.remark:
         warn(checkpoint.remark)

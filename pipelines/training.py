@@ -3,7 +3,9 @@
 import time
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+from pipelines.announcing import facts_of, telling, with_platforms
 from pipelines.command import LOCAL, flags, versions
 from pipelines.command import say_once as say
 from pipelines.ending import planning
@@ -11,6 +13,9 @@ from pipelines.failures import explained
 from pipelines.publishing import already_published, finish
 from pipelines.reporting import with_page
 from pipelines.terminal import finetune as terminal
+from seqcls_beam import storage
+from seqcls_beam.announcing import platforms
+from seqcls_beam.announcing.platforms import Where
 from seqcls_beam.config.finetune import FinetuneConfig
 from seqcls_beam.finetuning import transaction
 from seqcls_beam.finetuning.job import Job
@@ -24,27 +29,47 @@ _END = "end"
 def finetune(config: FinetuneConfig) -> int:
     """Fine-tune; the exit code."""
     with planning():
+        where = platforms.named(config.platforms) if processes()[0] == 0 else {}
         job = plan(config)
         if config.machine.only_check:
             return say("the options, the data and the base go together", 0)
-    return _follow(job) if processes()[0] > 0 else _lead(job)
+    return _follow(job) if processes()[0] > 0 else _lead(job, where)
 
 
-def _lead(job: Job) -> int:
+def _lead(job: Job, where: Where) -> int:
     """Train as the first process, which decides, speaks and publishes."""
-    show = with_page(terminal.summary, LOCAL)
+    show = with_platforms(with_page(terminal.summary, LOCAL), where)
+    facts = {
+        "started": time.time(),
+        "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
+        "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
+    }
     with transaction.alone(job):
         if already_published(job.run, show):
             _decide(_END)
             transaction.clear(job)
         else:
-            finish(job.run, partial(transaction.begin, job), partial(_work, job), show)
+            facts |= facts_of(job.run, where)
+
+            def start() -> None:
+                transaction.begin(job)
+                begins()
+
+            with telling(job.run, where, lambda: {**facts, **_base(job)}) as begins:
+                finish(job.run, start, partial(_work, job, facts), show)
     return 0
 
 
-def _work(job: Job) -> None:
+def _base(job: Job) -> dict[str, Any]:
+    """What a training is made of, as its manifest has it."""
+    base = {"name": storage.without_password(job.base.name), "revision": job.base.revision, "digest": job.base.digest}
+    return {"base": base, "data": {"path": storage.without_password(job.config.data.data)}}
+
+
+def _work(job: Job, facts: dict[str, Any]) -> None:
     """Train, unless an earlier start did, and publish."""
-    trained, started = job.trained(), time.time()
+    trained = job.trained()
+    facts = {**facts, "started": time.time()}
     say(terminal.begun(job), 0)
     hint = terminal.hint(job)
     if hint and not trained:
@@ -57,11 +82,6 @@ def _work(job: Job) -> None:
             trained = train(job, tell)
     from seqcls_beam.finetuning import receipt
 
-    facts = {
-        "started": started,
-        "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
-        "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
-    }
     transaction.publish(job, job.work / "model", receipt.write(job, trained, facts, job.work / "model"))
 
 

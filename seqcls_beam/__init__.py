@@ -11,6 +11,7 @@ Read from the top: a room imports only rooms above it.
       dates.py         dates of nights in options and patterns
       classify.py, prepare.py, finetune.py, evaluate.py, clean.py, seal.py, stream.py   those of a command, in groups
       compare.py, approve.py, report.py   likewise
+      announce.py      platforms that are told of what is published
       plan.py          those of what a run would take
       step.py          those of a run that stands still
       debug.py         those of a failure
@@ -191,6 +192,19 @@ Read from the top: a room imports only rooms above it.
       merging.py       windows of a stream → a day
       nights.py        nights beside each other
       writing.py       which pages are written, and where
+
+    announcing/      what was published → platforms that others look at
+      published.py     a published version as platforms are told of it
+      columns.py       which columns it has
+      platforms.py     which platforms there are, and telling each, whatever becomes of the others
+      lineage.py       a version → events of OpenLineage
+      lineage_datasets.py, lineage_facets.py, lineage_sending.py   names, what is said of each, to whom
+      figures.py       a manifest → metrics, once for both …
+      prometheus.py    … as a file that node_exporter reads
+      otlp.py          … to a collector, over HTTP
+      iceberg.py       the versions of a table → an Iceberg table
+      iceberg_table.py, iceberg_files.py, iceberg_columns.py   a version as a snapshot, its parts, their types
+      bigquery.py      a version → the load job of BigQuery
 
     finetuning/      prepared shards + a base → a checkpoint
       shards.py        shards → flat arrays, mapped into memory

@@ -19,7 +19,7 @@ from seqcls_beam.version import __version__
 BESIDE = Path(__file__).parents[1]
 """Where this package lies, and the package of the commands beside it."""
 
-COMMANDS = ("classify", "prepare", "finetune", "evaluate", "seal", "compare", "approve", "report", "clean")
+COMMANDS = ("classify", "prepare", "finetune", "evaluate", "seal", "compare", "approve", "report", "announce", "clean")
 
 _NAME = "seqcls-beam"
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipelines import classify, clean, compare, evaluate, finetune, prepare, report, seal
+from pipelines import announce, classify, clean, compare, evaluate, finetune, prepare, report, seal
 from seqcls_beam import storage
 
 WHERE = {
@@ -22,6 +22,7 @@ WHERE = {
     "seal": (seal.main, ["{}/out"]),
     "compare": (compare.main, ["{}/a", "{}/b"]),
     "report": (report.main, ["{}/out"]),
+    "announce": (announce.main, ["{}/out"]),
 }
 PACKAGES = {
     "s3://bucket": ("s3fs", "'seqcls_beam[s3]'"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.generate.parameters import TYPES, Choice, Parameter, defaults_of, parameters
 from seqcls_beam.config import ReadOptions, stream
+from seqcls_beam.config.announce import PlatformOptions, TellOptions
 from seqcls_beam.config.classify import PRECISIONS, LookOptions, RunOptions
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.config.plan import PlanOptions
@@ -22,6 +23,9 @@ _FILES_A_STREAM_TAKES = ("text_column", "text_pair_column", "id_column", "keep_c
 _LOOK = dict.fromkeys(_names(LookOptions), "a look at some texts on a terminal, without a job")
 _PLAN = dict.fromkeys(_names(PlanOptions), "tells what a job would take, and starts none")
 _STEP = dict.fromkeys(_names(StepOptions), "who waits for a job ends it, and a template's launcher does not wait")
+_TOLD = dict.fromkeys(
+    _names(PlatformOptions), "told by pipelines.announce when the job is done: a template's launcher does not wait"
+)
 _FILES = dict.fromkeys(
     [name for name in _names(ReadOptions, RunOptions) if name not in _FILES_A_STREAM_TAKES],
     "of files, or of a run that ends",
@@ -68,6 +72,7 @@ TEMPLATES = {
                 **_LOOK,
                 **_PLAN,
                 **_STEP,
+                **_TOLD,
                 **_STREAM,
                 "catch_up": "makes several nights, and a launch is one job",
                 "relabel": "labels several partitions, and a launch is one job",
@@ -90,6 +95,7 @@ TEMPLATES = {
                 **_LOOK,
                 **_PLAN,
                 **_STEP,
+                **_TOLD,
                 **_FILES,
                 **_END,
                 "allowed_lateness": "pipelines.seal decides when a window is over",
@@ -119,7 +125,9 @@ TEMPLATES = {
         title="Prepare data for fine-tuning a text classifier",
         description="Labelled records become cleaned, deduplicated, leak-free, split, tokenised shards",
         command="prepare",
-        choice=Choice(left_out=_STEP, optional=("input",)),  # of files that are split already there may be others
+        choice=Choice(
+            left_out={**_STEP, **dict.fromkeys(_names(TellOptions), _TOLD["otlp"])}, optional=("input",)
+        ),  # of files that are split already there may be others
     ),
 }
 

@@ -1,8 +1,9 @@
 """Options of `python -m pipelines.classify`; other commands that read, classify or publish take the same groups."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from seqcls_beam.config.announce import PlatformOptions
 from seqcls_beam.config.dates import check_forms, has_date, parse_dates
 from seqcls_beam.config.option import check, option
 
@@ -286,6 +287,7 @@ class ClassifyConfig:
     read: ReadOptions
     model: ModelOptions
     run: RunOptions
+    platforms: PlatformOptions = field(default_factory=PlatformOptions)
 
     def __post_init__(self) -> None:
         for name, patterns in (("input", self.read.input), ("exclude", self.read.exclude)):

@@ -1,7 +1,8 @@
 """Options of `python -m pipelines.evaluate`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seqcls_beam.config.announce import TellOptions
 from seqcls_beam.config.classify import LossOptions, ModelOptions, ReadOptions
 from seqcls_beam.config.option import check, option
 from seqcls_beam.config.prepare import check_label_columns
@@ -175,6 +176,7 @@ class EvaluateConfig:
     measure: MeasureOptions
     gates: GateOptions
     report: ReportOptions
+    platforms: TellOptions = field(default_factory=TellOptions)
 
     def __post_init__(self) -> None:
         if self.model.dtype == "fastest":

@@ -1,7 +1,8 @@
 """Options of `python -m pipelines.finetune`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seqcls_beam.config.announce import TellOptions
 from seqcls_beam.config.classify import OutputOptions
 from seqcls_beam.config.option import check, option
 
@@ -168,3 +169,4 @@ class FinetuneConfig:
     train: TrainOptions
     machine: MachineOptions
     output: OutputOptions
+    platforms: TellOptions = field(default_factory=TellOptions)

@@ -1,7 +1,8 @@
 """Options of `python -m pipelines.prepare`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seqcls_beam.config.announce import TellOptions
 from seqcls_beam.config.classify import LossOptions, OutputOptions, ReadOptions
 from seqcls_beam.config.option import check, option
 
@@ -249,3 +250,4 @@ class PrepareConfig:
     splits: SplitOptions
     shards: ShardOptions
     output: PrepareOutputOptions
+    platforms: TellOptions = field(default_factory=TellOptions)

@@ -1,8 +1,9 @@
 """Options of `python -m pipelines.classify --subscription=…`: messages as they arrive, instead of files."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seqcls_beam.config.announce import PlatformOptions
 from seqcls_beam.config.classify import ModelOptions, ReadOptions, RunOptions
 from seqcls_beam.config.option import check, option
 
@@ -164,6 +165,7 @@ class StreamConfig:
     run: RunOptions
     topics: TopicOptions = TopicOptions()
     watch: WatchOptions = WatchOptions()
+    platforms: PlatformOptions = field(default_factory=PlatformOptions)
 
 
 GROUPS: dict[str, type] = {

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,8 +24,11 @@ from seqcls_beam.runs.versions import FORMAT_VERSION as VERSION_FORMAT
 from seqcls_beam.schema import UNIT
 from seqcls_beam.version import __version__
 
+_NOT_IN_IT = ("run_id", "parts", "rejects", "platforms.PLATFORM", "commit")
+"""What of the keys stands in the version beside it."""
+
 DOCUMENT = {
-    **{key: told for key, told in KEYS.items() if key.split("[")[0] not in ("run_id", "parts", "rejects", "commit")},
+    **{key: told for key, told in KEYS.items() if key.split("[")[0] not in _NOT_IN_IT},
     "data": (
         "object",
         "what was evaluated: kind is rows, prepared or labeled; the folder and split, or the files",
@@ -204,10 +207,12 @@ def published(run: Run) -> dict[str, Any]:
     return found
 
 
-def write(run: Run, found: dict[str, Any], page: Callable[[dict[str, Any]], str]) -> None:
+def write(
+    run: Run, found: dict[str, Any], page: Callable[[dict[str, Any]], str], platforms: Mapping[str, str] | None = None
+) -> None:
     """Publish both files. Where evaluation.json is, the report beside it is of the same rows, as `page` tells them.
 
-    Raises `RunError` where they cannot be written.
+    `platforms` are told of it, and where. Raises `RunError` where they cannot be written.
     """
     # Both are made before either is written: a page that cannot be made must not take the old one away.
     made = {REPORT: page(found).encode(), NAME: orjson.dumps(found, option=orjson.OPT_INDENT_2)}
@@ -215,6 +220,7 @@ def write(run: Run, found: dict[str, Any], page: Callable[[dict[str, Any]], str]
         {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in made.items()
     ]
     told = {key: found[key] for key in ("started", "finished", "command", "versions")}
+    told |= {"platforms": dict(platforms)} if platforms else {}
     manifest = {"format_version": VERSION_FORMAT, "kind": "evaluate", **told, "parts": parts, "rejects": []}
     own = f"{run.work}/{storage.token()}"  # another process may write this same evaluation, with other times in it
     try:

@@ -49,7 +49,7 @@ MANIFEST = {
 def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the files for people beside the model in `folder`; the manifest, which names all that is there.
 
-    `facts` are the launcher's: command, versions, when it started.
+    `facts` are the launcher's: command, versions, when it started, which platforms are told of it.
     """
     finished = time.time()
     prepared, recipe = job.prepared.manifest, asdict(job.config.train)
@@ -61,6 +61,7 @@ def write(job: Job, trained: Trained, facts: dict[str, Any], folder: Path) -> di
         "finished": iso(finished),
         "command": facts["command"],
         "versions": facts["versions"],
+        **({"platforms": facts["platforms"]} if facts.get("platforms") else {}),
         "problem": job.prepared.problem,
         "labels": list(job.label_names),
         "data": {

@@ -144,8 +144,9 @@ def plan(config: PrepareConfig, threads: int = 0) -> tuple[Job, list[pa.RecordBa
 
 def _without_patterns(config: PrepareConfig) -> dict[str, Any]:
     """The options that make the output, without those that say where files are, which the run knows by name, or who
-    does what."""
+    does what, or who is told."""
     said: dict[str, Any] = {**asdict(config), "inputs": None, "output": None}
+    del said["platforms"]
     return {
         **said,
         "shards": {**said["shards"], "assign": None},

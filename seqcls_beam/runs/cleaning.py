@@ -69,8 +69,13 @@ def look(output: str, before: str | None = None) -> list[Leftover]:
     return sorted(found, key=lambda each: each.name)
 
 
-def remove(output: str, found: list[Leftover]) -> Iterator[tuple[Leftover, str | None]]:
-    """Remove what was found removable; each with None, or the reason why it stays after all."""
+def remove(
+    output: str, found: list[Leftover], placed: commit.Placed | None = None
+) -> Iterator[tuple[Leftover, str | None]]:
+    """Remove what was found removable; each with None, or the reason why it stays after all.
+
+    `placed` is told of partitions that are taken away, as `commit.publish` does.
+    """
     store = store_of(storage.absolute(output))
     done: dict[str, int] = {}
     for each in found:
@@ -81,20 +86,20 @@ def remove(output: str, found: list[Leftover]) -> Iterator[tuple[Leftover, str |
             if at != done.get(each.partition):
                 # Only below a version that was carried out is every attempt a leftover.
                 at = done[each.partition] = commit.recover(store, each.partition)
-            yield each, _remove(store, each, at)
+            yield each, _remove(store, each, at, placed)
         except OSError as error:
             yield each, f"{type(error).__name__}: {error}"
     for folder in [*(f"_attempts/{each}" for each in store.names("_attempts") if "=" in each), "_attempts"]:
         storage.remove_if_empty(store.uri(folder))
 
 
-def _remove(store: Store, each: Leftover, at: int) -> str | None:
+def _remove(store: Store, each: Leftover, at: int, placed: commit.Placed | None) -> str | None:
     """Remove one thing, where version `at` was carried out; or say why not."""
     if each.number > at or each.whole_partition:
         if _is_busy(store, each.partition, at):
             return "a run is at work there, and would be shut out"
         if each.whole_partition:
-            return _take_back(store, each.partition, at)
+            return _take_back(store, each.partition, at, placed)
         if not commit.bar(store, each.partition, at, stage_name(each.partition, at + 1), NOTHING):
             return "another run was published meanwhile: look again"
     if each.name == claims.FOLDER:
@@ -203,15 +208,16 @@ def _old(store: Store, known: list[str], before: str | None) -> Iterator[Leftove
             yield Leftover(name, partition, why, len(files), size, None, True, whole_partition=True)
 
 
-def _take_back(store: Store, partition: str, at: int) -> str | None:
+def _take_back(store: Store, partition: str, at: int, placed: commit.Placed | None) -> str | None:
     """Publish a version of a partition that has no rows; its input stays covered."""
     before = read_version(store, partition, at)[1]
-    kept: dict[str, Any] = {key: before[key] for key in ("inputs", "model", "read", "columns") if key in before}
+    keys = ("inputs", "model", "read", "columns", "platforms")
+    kept: dict[str, Any] = {key: before[key] for key in keys if key in before}
     stage = stage_name(partition, at + 1)
     version = Version(partition, at + 1, "removed", stage, f"{stage}/work", sweeps=label_folders(partition))
     manifest = {**NOTHING, **kept}
     try:
-        commit.publish(store, version, manifest)
+        commit.publish(store, version, manifest, placed)
     except commit.Beaten:
         return "another run was published meanwhile: look again"
     return None

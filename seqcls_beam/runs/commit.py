@@ -4,6 +4,7 @@
 2. The next version is created, only if it is not there. This decides. The version says which file goes where.
 3. What the version before published under names that are used again is put away into the stage, and its folder there
    closed; then every file moves to its name. Between 2 and the end of 3 readers of a version find a file where it lay.
+   Here whoever shows the files to others, as an Iceberg table does, is told to look at the new ones.
 4. Parts of earlier versions are removed, by names that are never used twice; the attempt is put away; the stage is
    closed. Only now may a next version be decided, and only now does a run say that it is published.
 
@@ -12,24 +13,31 @@ any step holds up nobody. One that was halted and wakes finds that its stage is 
 `docs/architecture.md` has the argument, `tests/runs/test_explorer.py` all interleavings.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store
 from seqcls_beam.runs.versions import PART, Version, newest, read_version
-from seqcls_beam.storage import each
+from seqcls_beam.storage import each, without_secrets
+
+Placed = Callable[[Version, dict[str, Any]], None]
+"""Is told of a version and its manifest when all files have their names, and before those that it replaces go."""
+
+_log = logging.getLogger(__name__)
 
 
 class Beaten(Exception):
     """Another version was decided since the run began: (the version, its manifest)."""
 
 
-def publish(store: Store, version: Version, manifest: dict[str, Any]) -> int:
+def publish(store: Store, version: Version, manifest: dict[str, Any], placed: Placed | None = None) -> int:
     """Decide the version that is next after the one its run began with, and carry it out; its number.
 
-    Where this very run decided it already, from another process, that is carried out. Raises `Beaten` where another
-    run did, and `RunError` where files are gone.
+    Where this very run decided it already, from another process, that is carried out. Whatever `placed` raises is
+    warned of, and changes nothing. Raises `Beaten` where another run did, and `RunError` where files are gone.
     """
     store.open(version.stage, sorted({target.rpartition("/")[0] for _, target in version.moves}))
     decided = version
@@ -40,14 +48,14 @@ def publish(store: Store, version: Version, manifest: dict[str, Any]) -> int:
     mine = decided.run_id == version.run_id and not decided.bars
     if not mine:
         raise Beaten(decided, manifest)
-    missing = carry_out(store, decided)
+    missing = carry_out(store, decided, placed)
     store.discard(version.work)  # where another process of this run decided; it was for this number alone
     if missing:
         raise RunError(f"{store.uri(missing[0])} is gone: the run is published, but without it. Make it again")
     return version.number
 
 
-def carry_out(store: Store, version: Version) -> list[str]:
+def carry_out(store: Store, version: Version, placed: Placed | None = None) -> list[str]:
     """Steps 3 and 4 of a version that was decided; the files that it names and that are nowhere."""
     if not store.is_open(version.stage):
         return []
@@ -55,11 +63,22 @@ def carry_out(store: Store, version: Version) -> list[str]:
         store.put_away(version.replaces, version.old)
         store.close(version.old)
     missing = store.place(version.stage, version.moves)
+    if placed is not None and not missing:
+        _tell(placed, store, version)
     for folder in version.sweeps:
         store.remove([f"{folder}/{name}" for name in store.names(folder) if _is_over(f"{folder}/{name}", version)])
     store.discard(version.work)
     store.close(version.stage)
     return missing
+
+
+def _tell(placed: Placed, store: Store, version: Version) -> None:
+    """Say that files have their names; nothing that is published waits for whoever is told."""
+    try:
+        placed(*read_version(store, version.partition, version.number))
+    except Exception as error:
+        said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
+        _log.warning("what looks at %s was not told of version %d: %s", store.uri(""), version.number, said)
 
 
 def recover(store: Store, partition: str) -> int:

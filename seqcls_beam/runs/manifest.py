@@ -32,6 +32,7 @@ KEYS = {
     "rejects[].rows": ("integer", "rows in it"),
     "rejects[].bytes": ("integer", "its size"),
     "rejects[].sha256": ("string", "its digest"),
+    "platforms.PLATFORM": ("string", "a platform that is told of the run, and where, without passwords"),
     "commit": ("object", "how it was published: for the program, not for readers"),
 }
 """What manifests of several commands have, and what each key means: (type, meaning). Capitals stand for any name."""

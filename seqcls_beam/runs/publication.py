@@ -153,8 +153,8 @@ def unpublishable(run: Run) -> str | None:
     return _foreign(run, store, now)
 
 
-def publish(run: Run, records: list[dict[str, Any]]) -> int:
-    """Publish the verified records of all units; the number of the version.
+def publish(run: Run, records: list[dict[str, Any]], placed: commit.Placed | None = None) -> int:
+    """Publish the verified records of all units; the number of the version. `placed` is for `commit.publish`.
 
     Raises `RunError`, with nothing published, where a unit is missing, too many rows were rejected, or another run
     was published there meanwhile.
@@ -178,17 +178,20 @@ def publish(run: Run, records: list[dict[str, Any]]) -> int:
         for of, files, those in (("rejects", manifest["rejects"], rejected), ("labels", manifest["parts"], records))
         for record, file in zip(those, files, strict=True)
     ]
-    return publish_files(run, manifest, moves)
+    return publish_files(run, manifest, moves, placed)
 
 
-def publish_empty(run: Run, facts: dict[str, Any]) -> int:
+def publish_empty(run: Run, facts: dict[str, Any], placed: commit.Placed | None = None) -> int:
     """Publish a version without rows, of a run that has no input; its number. Raises `RunError`."""
     assert run.follows is not None
     with writing(run.output):
-        return publish_files(run, build_manifest(run.run_id, run.partition, run.follows + 1, [], facts), [])
+        made = build_manifest(run.run_id, run.partition, run.follows + 1, [], facts)
+        return publish_files(run, made, [], placed)
 
 
-def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str]]) -> int:
+def publish_files(
+    run: Run, manifest: dict[str, Any], moves: list[tuple[str, str]], placed: commit.Placed | None = None
+) -> int:
     """Publish files of the attempt as the next version; its number.
 
     A move is (where the file lies, its published name), both relative to the output folder; no other attempt may ever
@@ -230,7 +233,7 @@ def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str
         frozenset(each["path"] for each in published_files(manifest)),
     )
     try:
-        number = commit.publish(store, version, {**manifest, "kind": run.kind})
+        number = commit.publish(store, version, {**manifest, "kind": run.kind}, placed)
     except commit.Beaten as beaten:
         _tidy(store, run)
         raise RunError(_beaten(run, *beaten.args)) from None

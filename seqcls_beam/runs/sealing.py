@@ -16,7 +16,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -60,12 +60,15 @@ class Sealed:
     fault: str | None = None  # why it is not sealed: its pieces are all there
 
 
-def seal(output: str, until: int | None = None, patience: float = 0.0) -> Iterator[Sealed]:
+def seal(
+    output: str, until: int | None = None, patience: float = 0.0, platforms: Mapping[str, str] | None = None
+) -> Iterator[Sealed]:
     """Publish the windows that have pieces, by time, each when it is asked for; one that cannot be is told of.
 
     `until`, microseconds since 1970, leaves out windows that end after it; `patience` those whose newest version is
-    younger than so many seconds. Any number of processes may do so at once, while others append. Raises `RunError`
-    where the folder is no stream's, and `OSError` where it cannot be listed.
+    younger than so many seconds; `platforms`, and where they are, stand in the manifests. Any number of processes may
+    do so at once, while others append. Raises `RunError` where the folder is no stream's, and `OSError` where it cannot
+    be listed.
     """
     store = store_of(storage.absolute(output))
     length = pieces.length(store)
@@ -73,7 +76,7 @@ def seal(output: str, until: int | None = None, patience: float = 0.0) -> Iterat
         try:
             if patience and _age(store, name) < patience:
                 continue
-            done = _seal(store, output, name, length)
+            done = _seal(store, output, name, length, platforms or {})
         except Exception as error:  # whatever is in one window, the others are sealed
             done = Sealed(name, fault=_fault(name, f"{type(error).__name__}: {' '.join(str(error).split())}"))
         yield done
@@ -100,7 +103,7 @@ def _fault(name: str, why: object) -> str:
     return f"{name} cannot be sealed: {why}"
 
 
-def _seal(store: Store, output: str, name: str, length: int) -> Sealed:
+def _seal(store: Store, output: str, name: str, length: int, platforms: Mapping[str, str]) -> Sealed:
     error: Exception | None = None
     for _ in range(_TRIES):
         try:
@@ -112,7 +115,7 @@ def _seal(store: Store, output: str, name: str, length: int) -> Sealed:
         except RunError as broken:
             return Sealed(name, fault=_fault(name, broken))
         try:
-            return _published(store, run, names, length)
+            return _published(store, run, names, length, platforms)
         except pieces.Damaged as damaged:
             return Sealed(name, fault=_fault(name, damaged))
         except FileNotFoundError as gone:  # another sealer was faster
@@ -134,7 +137,7 @@ class _Look(NamedTuple):
     mended: int  # labelled rows of messages that the window holds as rejects
 
 
-def _published(store: Store, run: Run, names: list[str], length: int) -> Sealed:
+def _published(store: Store, run: Run, names: list[str], length: int, platforms: Mapping[str, str]) -> Sealed:
     """Publish what the pieces have that the window has not, and remove them."""
     before = current(run)
     look = _look(store, run.partition, length, names, before)
@@ -143,6 +146,8 @@ def _published(store: Store, run: Run, names: list[str], length: int) -> Sealed:
     if len(look.rows):
         run = replace(run, run_id=_identity(run, look))
         manifest, moves = _made(store, run, look, before, length)
+        if told := {**_platforms(before.manifest if before else {}), **platforms}:
+            manifest["platforms"] = told
         try:
             number = publish_files(run, manifest, moves)
         except RunError:
@@ -292,6 +297,12 @@ def _manifest(
 def _now() -> float:
     """Seconds since 1970."""
     return time.time()
+
+
+def _platforms(manifest: dict[str, Any]) -> dict[str, str]:
+    """Who was told of the version before, where that can be read."""
+    said = manifest.get("platforms")
+    return said if isinstance(said, dict) else {}
 
 
 def _amended(manifest: dict[str, Any] | None) -> int:

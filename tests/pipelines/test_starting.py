@@ -24,6 +24,7 @@ WRONG = {
     "compare": [["a"], ["--nothing"], ["a", "b", "--max_label_shift=2"]],
     "approve": [[], ["--nothing"], ["out", "--max_label_shift=2"]],
     "report": [[], ["--nothing"], ["out", "--report_texts=-1"]],
+    "announce": [[], ["--nothing"], ["out", "--otlp="]],
     "clean": [[], ["--nothing"], ["out", "--before=noon"]],
 }
 ASK = """

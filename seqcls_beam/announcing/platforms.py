@@ -1,0 +1,196 @@
+"""Which platforms there are, and telling each of a version, whatever becomes of the others.
+
+Where a run tells stands in its manifest, under `platforms`, so that it can be told again by whoever has the folder. A
+manifest is input like any other: what is read of it is looked at before anything is done.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import orjson
+
+from seqcls_beam import storage
+from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.config.announce import PlatformOptions, TellOptions
+from seqcls_beam.config.option import flag, option_fields
+from seqcls_beam.runs.commit import recover
+from seqcls_beam.runs.manifest import iso
+from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.store import Store, store_of
+from seqcls_beam.runs.versions import Version, newest, read_version
+from seqcls_beam.signs import shown
+
+KEY = "platforms"
+NAMES = tuple(flag(each) for each in option_fields(PlatformOptions))
+"""All that there are, in the order in which they are told."""
+
+Where = Mapping[str, str]
+"""Platform → where it is, as its flag has it, or a manifest."""
+
+_ON_DISK = ("openlineage", "prometheus")
+"""Of these a place may be a folder or a file."""
+_OF_TABLES = ("iceberg", "bigquery")
+EVALUATION = "evaluation.json"
+_LONGEST = 4096  # signs of a place that a manifest names
+
+
+def named(options: TellOptions) -> dict[str, str]:
+    """Platform → where, of those that were named, as a manifest has them: places on a disk are absolute.
+
+    Raises `ValueError` where one is misspelled, holds a secret, or needs a package that is not here.
+    """
+    found = {
+        flag(each): _absolute(flag(each), value)
+        for each in option_fields(type(options))
+        if (value := getattr(options, each.name)) is not None
+    }
+    for name, where in found.items():
+        if storage.without_password(where) != where:
+            raise ValueError(
+                f"--{name}={storage.without_password(where)} holds a password or a key, which would be published with "
+                "the run: leave it out of the flag (docs/platforms.md says where it belongs)"
+            )
+        try:
+            _module(name).ensure(where)
+        except PlatformError as error:
+            said = str(error)
+            raise ValueError(said if f"--{name}" in said else f"--{name}={where}: {said}") from error
+    return found
+
+
+def _absolute(name: str, where: str) -> str:
+    if name not in _ON_DISK or where == "env" or not storage.is_local(where):
+        return where
+    return storage.absolute(where)
+
+
+def kept(named: Where, before: Mapping[str, Any] | None) -> dict[str, str]:
+    """What the manifest of a run says that replaces a version, of which `before` is the manifest.
+
+    An Iceberg table that has the rows which are replaced goes on with those that replace them, whoever says so.
+    """
+    try:
+        there = remembered(before or {})
+    except PlatformError:
+        there = {}
+    return {name: where for name in NAMES if (where := named.get(name, there.get(name) if name == "iceberg" else None))}
+
+
+def remembered(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Where the manifest of a version says that it is told. Raises `PlatformError` for what no command wrote."""
+    said = manifest.get(KEY, {})
+    if not isinstance(said, dict):
+        raise PlatformError(f"`{KEY}` of the manifest is {said!r:.80}, which no command wrote")
+    for name, where in said.items():
+        if name not in NAMES or not isinstance(where, str) or not where or len(where) > _LONGEST:
+            raise PlatformError(
+                f"`{KEY}` of the manifest has {shown(f'{name}: {where!r:.80}', name=True)}, which no command wrote"
+            )
+    return {name: said[name] for name in NAMES if name in said}
+
+
+def tell(where: Where, announced: Announced) -> Iterator[tuple[str, str | None]]:
+    """Tell each platform of a version; (its name, None or the sentence why it could not be told), as it comes."""
+    for name in NAMES:
+        if name in where and applies(name, announced.manifest):
+            yield name, _told(partial(_call, name, where[name], announced))
+
+
+def applies(name: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether a platform has a use for a version: tables are of labelled rows, and a night taken away is theirs."""
+    kind = manifest.get("kind")
+    if name in _OF_TABLES:
+        return kind == "classify" or (kind == "nothing" and name == "iceberg")
+    return kind != "nothing"
+
+
+def tell_of(
+    where: str, output: str, partition: str, facts: Mapping[str, Any], failure: str | None = None
+) -> str | None:
+    """Tell OpenLineage that a run begins, or with a sentence that it failed; None, or why it could not be told.
+
+    `facts` are what is known before a run has a manifest, as that will have them, `started` in seconds since 1970.
+    """
+    known = {name: facts[name] for name in ("run_id", "kind", "command", "versions", "inputs") if name in facts}
+    known |= {"output": output, "partition": partition, "model": facts.get("model") or facts.get("base")}
+    lineage = _module("openlineage")
+    if failure is None:
+        return _told(partial(lineage.tell_start, where, **known, started=iso(facts["started"])))
+    return _told(partial(lineage.tell_fail, where, **known, sentence=failure))
+
+
+def _told(tell: Callable[[], object]) -> str | None:
+    """Tell a platform; the sentence why it could not be. Nothing is raised: a run is published, and stays so."""
+    try:
+        tell()
+    except PlatformError as error:
+        return str(error)
+    except Exception as error:  # of a library's own, or of a manifest that no command wrote
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return storage.without_secrets(said)[:600]
+    return None
+
+
+def placed(output: str, version: Version, manifest: dict[str, Any]) -> None:
+    """Have the Iceberg table that a version names let go of what it replaces, before that is removed.
+
+    For `commit.publish`, when all files of the version have their names; a first version replaces nothing, and is told
+    when it is published. Raises `PlatformError`.
+    """
+    where = remembered(manifest).get("iceberg")
+    if where is not None and version.number > 1:
+        _module("iceberg").tell(where, announced(output, version, manifest))
+
+
+def announced(output: str, version: Version, manifest: Mapping[str, Any]) -> Announced:
+    """A version as platforms are told of it."""
+    return Announced(
+        output=storage.without_password(output), partition=version.partition, version=version.number, manifest=manifest
+    )
+
+
+def newest_of(output: str, partition: str) -> Announced | None:
+    """The newest version of a partition, after that was carried out; None where there is none.
+
+    Raises `RunError` for a file that is no version.
+    """
+    store = store_of(storage.absolute(output))
+    with suppress(OSError):  # of a folder that can only be read
+        recover(store, partition)
+    number = newest(store, partition)
+    if not number:
+        return None
+    version, manifest = read_version(store, partition, number)
+    return announced(storage.absolute(output), version, told_of(store, manifest))
+
+
+def told_of(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with what stands of its figures in a file of their own: those of an evaluation do.
+
+    Raises `RunError` where that file is no such thing.
+    """
+    if manifest["kind"] != "evaluate":
+        return manifest
+    data = store.read(EVALUATION)
+    try:
+        found = orjson.loads(data or b"null")
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise RunError(f"{store.uri(EVALUATION)} is no evaluation of this project: make it again, with --overwrite")
+    return {**found, **manifest}
+
+
+def _call(name: str, where: str, announced: Announced) -> None:
+    _module(name).tell(where, announced)
+
+
+def _module(name: str) -> Any:
+    """What tells a platform. None is imported above: each brings a package of its own, which most machines have not."""
+    return import_module(f"seqcls_beam.announcing.{_MODULES.get(name, name)}")
+
+
+_MODULES = {"openlineage": "lineage"}
