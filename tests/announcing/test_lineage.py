@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -210,7 +211,8 @@ def test_a_failure_has_its_sentence_and_no_secret(tmp_path):
     sentence = "cannot read gs://me:" + secret + "@bucket/a " + "x" * 1950 + f" --api_key={secret} password={secret}"
     lineage.tell_fail(
         str(file), output="gs://b/out", partition="", run_id="r", kind="prepare", sentence=sentence,
-        command=f"python -m pipelines.prepare --input=https://me:{secret}@host/a", inputs=[{"path": f"s3://me:{secret}@b/a", "size": 1}],
+        command=f"python -m pipelines.prepare --input=https://me:{secret}@host/a",
+        inputs=[{"path": f"s3://me:{secret}@b/a", "size": 1}],
     )  # fmt: skip
     assert secret[:4] not in file.read_text()
     event = json.loads(file.read_text())
@@ -271,7 +273,7 @@ def test_what_one_command_writes_the_next_one_reads(tmp_path):
             ("classify", tmp_path / "out", night(tmp_path / "out", model=model).manifest),
         )
     ]
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in pairwise(events):
         assert names(before["outputs"])[0] in names(after["inputs"])
     assert ("https://huggingface.co", "org/base") in names(events[1]["inputs"])
     assert bare(events[1]["inputs"][0]["inputFacets"]["inputStatistics"]) == {"rowCount": 120}
@@ -296,7 +298,7 @@ def test_the_environment_names_namespace_and_parent(tmp_path, monkeypatch):
 @pytest.mark.parametrize("said", ["dag.task", "ns/dag/no-uuid", "/x/"])
 def test_a_parent_that_is_none_is_told_before_the_run(tmp_path, monkeypatch, said):
     monkeypatch.setenv("OPENLINEAGE_PARENT_ID", said)
-    with pytest.raises(PlatformError, match="OPENLINEAGE_PARENT_ID=.*expected NAMESPACE/JOB/RUN"):
+    with pytest.raises(PlatformError, match=r"OPENLINEAGE_PARENT_ID=.*expected NAMESPACE/JOB/RUN"):
         lineage.ensure(str(tmp_path / "e"))
 
 

@@ -1,0 +1,296 @@
+"""A server of OpenLineage on loopback that answers well, badly, late, or without an end."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from seqcls_beam.announcing import lineage, lineage_sending
+from seqcls_beam.announcing.published import PlatformError
+from tests.announcing.test_lineage import night
+from tests.web import serving
+
+KEY = "k3y-0f-s0me0ne-4712"
+
+
+class Server(ThreadingHTTPServer):
+    """Records events, and answers as it is told."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.events = []
+        self.asked = []  # (path, headers)
+        self.answers = []  # statuses to come; then 201
+        self.headers = {}
+        self.how = ""
+        self.over = threading.Event()
+
+    def handle_error(self, request, client_address):
+        """Of a client that went away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self):
+        server = self.server
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server.asked.append((self.path, dict(self.headers)))
+        server.events.append(json.loads(body))
+        if server.how == "hangs":
+            server.over.wait(60)
+            return
+        if server.how == "drips":
+            while not server.over.wait(0.05):
+                self.wfile.write(b"X")
+                self.wfile.flush()
+            return
+        status = server.answers.pop(0) if server.answers else 201
+        self.send_response(status)
+        for name, value in server.headers.items():
+            self.send_header(name, value)
+        if server.how == "has no end":
+            self.end_headers()
+            while not server.over.is_set():
+                self.wfile.write(b"x" * 65536)
+            return
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        """Nothing."""
+
+
+@pytest.fixture
+def server():
+    made = Server()
+    with serving(made):
+        yield made
+        made.over.set()
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("OPENLINEAGE")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lineage_sending, "SECONDS", 3.0)
+    monkeypatch.setattr(lineage_sending, "_ANSWER", 0.5)
+    monkeypatch.setattr(lineage_sending, "_PAUSE", 0.05)
+    monkeypatch.setattr(lineage_sending, "_begun", set())
+
+
+def url(server):
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def start(where, run_id="r"):
+    lineage.tell_start(where, output="gs://b/out", partition="", run_id=run_id, kind="classify")
+
+
+def refused(where):
+    """What is said of a server that takes nothing, which must come in time."""
+    began = time.monotonic()
+    with pytest.raises(PlatformError) as error:
+        start(where)
+    assert time.monotonic() - began < lineage_sending.SECONDS + 1
+    assert "\n" not in str(error.value) and KEY not in str(error.value)
+    return str(error.value)
+
+
+def test_an_event_arrives_with_the_key_of_the_environment(server, monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", f"{KEY}\n")
+    lineage.ensure(url(server))
+    assert not server.asked  # nobody is asked before there is something to say
+    start(url(server))
+    ((path, headers),) = server.asked
+    assert path == "/api/v1/lineage"
+    assert headers["Authorization"] == f"Bearer {KEY}" and headers["Content-Type"] == "application/json"
+    assert [event["eventType"] for event in server.events] == ["START"]
+    assert KEY not in json.dumps(server.events)
+    assert not [name for name in os.environ if name.startswith("OPENLINEAGE__")]
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint", "asked"),
+    [("", None, "/api/v1/lineage"), ("/ol", None, "/ol/api/v1/lineage"), ("", "in/here", "/in/here")],
+)
+def test_a_server_may_lie_behind_a_path(server, monkeypatch, path, endpoint, asked):
+    if endpoint:
+        monkeypatch.setenv("OPENLINEAGE_ENDPOINT", endpoint)
+    start(url(server) + path)
+    assert server.asked[0][0] == asked
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_fails_once_is_asked_again(server, status):
+    server.answers = [status]
+    server.headers = {"Retry-After": "3600"}
+    start(url(server))
+    assert len(server.asked) == 2 and server.events[0] == server.events[1]
+
+
+def test_a_server_that_fails_is_asked_twice_at_most(server, capfd):
+    server.answers = [500] * 9
+    server.headers = {"Retry-After": "3600"}
+    said = refused(url(server))
+    assert said == f"{url(server)} took no events: it answered 500 (Internal Server Error); look into its log"
+    assert len(server.asked) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("status", "cure"), [(401, "set OPENLINEAGE_API_KEY"), (404, "look at the URL"), (422, "")])
+def test_a_server_that_says_no_is_asked_once(server, monkeypatch, status, cure):
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", KEY)
+    server.answers = [status]
+    said = refused(url(server))
+    assert f"it answered {status}" in said and cure in said and len(server.asked) == 1
+
+
+def test_a_redirect_is_not_followed(server, monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", KEY)
+    other = Server()
+    with serving(other):
+        server.answers = [307]
+        server.headers = {"Location": f"{url(other)}/api/v1/lineage"}
+        assert "it answered 307" in refused(url(server))
+    assert not other.asked
+
+
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+def test_a_server_that_does_not_answer_is_not_waited_for(server, how):
+    server.how = how
+    assert url(server) in refused(url(server))
+    assert len(server.asked) <= 2
+
+
+def test_an_answer_without_an_end_is_not_read(server):
+    server.how = "has no end"
+    began = time.monotonic()
+    start(url(server))
+    assert time.monotonic() - began < 2
+
+
+def test_nobody_listens(server):
+    port = server.server_port
+    server.server_close()
+    assert refused(f"http://127.0.0.1:{port}") == (
+        f"http://127.0.0.1:{port} cannot be reached (Connection refused): look whether it runs"
+    )
+
+
+def test_no_such_host():
+    assert "cannot be reached" in refused("http://nowhere.invalid:5000")
+
+
+def test_the_end_of_a_run_tells_its_start_once(server, tmp_path):
+    announced = night(tmp_path / "out")
+    lineage.tell(url(server), announced)
+    assert [event["eventType"] for event in server.events] == ["START", "COMPLETE"]
+    lineage.tell(url(server), announced)
+    assert [event["eventType"] for event in server.events] == ["START", "COMPLETE", "COMPLETE"]
+    assert server.events[1] == server.events[2]
+    lineage_sending._begun.clear()  # as another process
+    lineage.tell(url(server), announced)
+    assert server.events[3:] == server.events[:2]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("http://", "expected http://HOST:PORT"),
+        ("http://host:x", "expected http://HOST:PORT"),
+        ("http://me:hunter2@host:5000", "a URL has no user and no key here"),
+        ("http://host:5000?api_key=hunter2", "a URL has no user and no key here"),
+        ("gs://bucket/events", "events go to a server"),
+        ("/nowhere/at/all/events", "there is no folder /nowhere/at/all"),
+        (".", "is a folder"),
+    ],
+)
+def test_what_is_misspelled_is_told_before_the_run(where, said):
+    with pytest.raises(PlatformError) as error:
+        lineage.ensure(where)
+    assert said in str(error.value) and "hunter2" not in str(error.value)
+
+
+def test_a_key_with_an_end_of_a_line_in_it(monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", f"{KEY}\nX-Other: 1")
+    with pytest.raises(PlatformError, match="OPENLINEAGE_API_KEY has signs that no key has") as error:
+        lineage.ensure("http://host:5000")
+    assert KEY not in str(error.value)
+
+
+def test_a_file_is_told_of_by_its_uri(tmp_path):
+    where = f"file://{tmp_path}/events.jsonl"
+    lineage.ensure(where)
+    start(where)
+    assert json.loads((tmp_path / "events.jsonl").read_text())["eventType"] == "START"
+
+
+def test_a_disk_that_takes_nothing():
+    assert refused("/dev/full").startswith("/dev/full ")
+
+
+def test_many_processes_append_whole_lines_each_once(tmp_path):
+    code = (
+        "import sys; from seqcls_beam.announcing import lineage\n"
+        "for i in range(5): lineage.tell_start(sys.argv[1], output='gs://b/out', partition='', run_id=str(i), "
+        "kind='classify', started='2026-01-01T00:00:00Z', command='x' * 1900)"
+    )
+    file = tmp_path / "events.jsonl"
+    all_ = [subprocess.Popen([sys.executable, "-c", code, str(file)]) for _ in range(3)]
+    assert [each.wait(100) for each in all_] == [0, 0, 0]
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(events) == 5 == len({event["run"]["runId"] for event in events})
+
+
+def test_the_environment_says_where(server, monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_URL", url(server))
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", KEY)
+    lineage.ensure("env")
+    server.answers = [503]
+    start("env")
+    assert [headers["Authorization"] for _, headers in server.asked] == [f"Bearer {KEY}"] * 2
+    assert not [name for name in os.environ if name.startswith("OPENLINEAGE__")]
+
+
+def test_a_file_of_configuration_says_where(server, tmp_path):
+    (tmp_path / "openlineage.yml").write_text(
+        f"transport:\n  type: http\n  url: {url(server)}\n  endpoint: mine\ntags:\n  job:\n    team: reviews\n"
+    )
+    start("env")
+    assert server.asked[0][0] == "/mine"
+    assert server.events[0]["job"]["facets"]["tags"]["tags"][0]["value"] == "reviews"
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        (None, "neither OPENLINEAGE_URL nor an openlineage.yml says"),
+        ("transport: [", "neither OPENLINEAGE_URL nor an openlineage.yml says"),
+        ("transport:\n  type: carrier.Pigeon\n", "configuration cannot be used"),
+        ("transport:\n  type: http\n", "configuration cannot be used"),
+    ],
+)
+def test_configuration_that_says_nothing(tmp_path, yaml, said, capfd):
+    if yaml:
+        (tmp_path / "openlineage.yml").write_text(yaml)
+    with pytest.raises(PlatformError, match=said):
+        lineage.ensure("env")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_lineage_can_be_turned_off_by_its_own_switch(server, monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
+    start(url(server))
+    assert not server.asked and logging.getLogger("openlineage").level == logging.NOTSET
