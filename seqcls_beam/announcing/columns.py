@@ -1,4 +1,4 @@
-"""The columns of a version, out of the footer of one of its parts: all parts of a labelling have the same."""
+"""The columns of a version, out of the footers of its parts: one of each shape, of which all but windows have one."""
 
 from typing import Any
 
@@ -7,22 +7,29 @@ import pyarrow.parquet as pq
 
 from seqcls_beam import storage
 from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.runs.columns import File, unified
+from seqcls_beam.runs.run import RunError
 
 
-def part_of(announced: Announced) -> dict[str, Any] | None:
-    """The part whose columns are those of the version: the last that has rows, else the last; None where none is.
-
-    The last, since what a window was amended by is behind what it had, and may have columns more.
-    """
+def parts_of(announced: Announced) -> list[dict[str, Any]]:
+    """Parts that have all columns of the version among them; none where none is a table."""
     parts = [part for part in announced.manifest.get("parts", []) if part["path"].endswith(".parquet")]
-    return next((part for part in reversed(parts) if part.get("rows")), parts[-1] if parts else None)
+    with_rows = [part for part in parts if part.get("rows")]
+    return list({part.get("shape"): part for part in with_rows or parts}.values())
 
 
 def schema_of(announced: Announced) -> pa.Schema | None:
-    """What the part says its columns are; None where there is no part. Raises `PlatformError`."""
-    part = part_of(announced)
-    if part is None:
-        return None
+    """What parts say that columns are; None where there is no part. Raises `PlatformError`."""
+    found = [File(part["path"], None, _schema(announced, part)) for part in parts_of(announced)]
+    if len(found) < 2:
+        return found[0].schema if found else None
+    try:
+        return unified(announced.output, found)
+    except RunError as error:
+        raise PlatformError(str(error)) from error
+
+
+def _schema(announced: Announced, part: dict[str, Any]) -> pa.Schema:
     uri = storage.join(storage.absolute(announced.output), part["path"])
     try:
         fs, path = storage.connect(uri)

@@ -14,7 +14,7 @@ from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, R
 from seqcls_beam import storage
 from seqcls_beam.announcing import lineage_datasets as datasets
 from seqcls_beam.announcing import lineage_facets as facets
-from seqcls_beam.announcing.columns import part_of, schema_of
+from seqcls_beam.announcing.columns import parts_of, schema_of
 from seqcls_beam.announcing.published import Announced
 from seqcls_beam.runs import remembered
 from seqcls_beam.runs.run import RunError
@@ -182,7 +182,7 @@ def _written(announced: Announced, folder: str, parts: Sequence[Mapping[str, Any
 def _columns(announced: Announced) -> list[tuple[str, str]]:
     """What columns the output has: its manifest says it, or a part does; none of what is no table."""
     said = announced.manifest.get("columns")
-    if said and part_of(announced) is not None:
+    if said and parts_of(announced):
         return [(each["name"], each["type"]) for each in said]
     found = schema_of(announced)
     return facets.fields_of(found) if found is not None else []
