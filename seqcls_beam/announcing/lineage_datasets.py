@@ -11,6 +11,7 @@ Where that makes too many, folders are taken together from the deepest up.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from seqcls_beam import storage
@@ -22,6 +23,8 @@ MOST = 100
 HUB = "https://huggingface.co"
 _BUCKETS = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "s3n": "s3"}
 _CONTAINERS = {"abfs": "abfss", "abfss": "abfss", "wasb": "wasbs", "wasbs": "wasbs", "az": "az", "adl": "adl"}
+_ASKED = re.compile(r"[?#@]|::")
+_LABELS = re.compile(r"(.*?/|)labels(?:/\w+=[^/]+)?")
 _TOPIC = re.compile(r"projects/([^/]+)/(topic|subscription)s/([^/]+)")
 
 
@@ -87,11 +90,21 @@ def of_files(files: Iterable[Mapping[str, Any]], most: int = MOST) -> tuple[list
 
 def _folder(path: str) -> Name:
     """The folder of a file, or the table of a part that this project published."""
-    whole = of_uri(path)
-    folder, _, name = whole.name.rpartition("/")
-    if PART.fullmatch(name) and (found := re.fullmatch(r"(.*?/|)labels(/[\w]+=[^/]+)?", folder)):
-        return whole._replace(name=found[1].rstrip("/") or "/")
-    return whole._replace(name=folder or "/")
+    before, _, name = path.rpartition("/")
+    if _ASKED.search(path):  # a slash may be one of a query
+        whole = of_uri(path)
+        before, _, name = whole.name.rpartition("/")
+        folder = whole._replace(name=before or "/")
+    else:
+        folder = _folder_of(before)
+    if PART.fullmatch(name) and (found := _LABELS.fullmatch(folder.name)):
+        return folder._replace(name=found[1].rstrip("/") or "/")
+    return folder
+
+
+@lru_cache(65_536)
+def _folder_of(uri: str) -> Name:
+    return of_uri(uri or "/")  # of a million files most have the same
 
 
 def _whole(name: Name, found: list[Mapping[str, Any]]) -> Name:

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -39,6 +40,11 @@ class Told:
     model: Mapping[str, Any] | None = None  # `name`, `revision`, `digest`
     versions: Mapping[str, str] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)  # of what is published
+
+    @cached_property
+    def sources(self) -> tuple[list[datasets.Source], int]:
+        """The files as datasets, and how many are in none."""
+        return datasets.of_files(self.inputs)
 
     @property
     def where(self) -> str:
@@ -94,7 +100,7 @@ def published(announced: Announced) -> list[RunEvent]:
     manifest = told.manifest
     found, left = _inputs(told)
     columns = _columns(announced)
-    sources = [source.name for source in datasets.of_files(told.inputs)[0]]
+    sources = [source.name for source in told.sources[0]]
     traced, untraced = facets.lineage([name for name, _ in columns], sources, manifest.get("read") or {})
     output = _written(announced, told.where, manifest.get("parts", []))
     output.facets = {
@@ -144,7 +150,7 @@ def _event(
 
 def _inputs(told: Told) -> tuple[list[InputDataset], int]:
     """What the run reads as datasets, and how many of its files are in none of them."""
-    sources, left = datasets.of_files(told.inputs)
+    sources, left = told.sources
     found = [InputDataset(*source.name, inputFacets=dict(facets.read(source))) for source in [*sources, *_others(told)]]
     if told.model and isinstance(told.model.get("name"), str):
         name = datasets.of_model(told.model["name"], told.model.get("revision"))

@@ -34,7 +34,7 @@ _KEY = "OPENLINEAGE_API_KEY"
 _LONGEST_ANSWER = 300  # signs of what another library says
 
 _begun: set[tuple[str, str]] = set()
-"""(where, run) of which this process said that they started: who tells of the end need not say it again."""
+"""(where, run) of which this process said that they began, and not yet how they ended."""
 
 
 class _Answered(Exception):
@@ -111,7 +111,8 @@ def send(where: str, events: Sequence[RunEvent]) -> None:
         raise PlatformError(f"{_shown(where)} took no events in {SECONDS:.0f} seconds: look whether it is well")
     if failure:
         raise _told(where, failure[0]) from failure[0]
-    _begun.update((where, event.run.runId) for event in events if event.eventType == RunState.START)
+    run = where, events[-1].run.runId
+    _begun.add(run) if events[-1].eventType == RunState.START else _begun.discard(run)
 
 
 def _twice(do: Callable[[], object], over: threading.Event) -> None:
@@ -132,7 +133,7 @@ def _append(client: OpenLineageClient, path: str, events: Sequence[RunEvent]) ->
         with suppress(OSError):  # of a disk that knows no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         said = _said(path, events[0].run.runId)
-        if file.tell() and not _ends(path):  # a process died while it wrote
+        if os.fstat(file.fileno()).st_size and not _ends(path):  # a process died while it wrote
             file.write(b"\n")
             file.flush()
         for event in events:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.gcp.internal.clients import bigquery as messages
-from apitools.base.py import encoding
+from apitools.base.py import encoding  # type: ignore[import-untyped]
 from google.cloud.bigquery import LoadJobConfig, SchemaField
 from google.cloud.bigquery_storage_v1.types import TableFieldSchema, TableSchema
 

@@ -197,12 +197,14 @@ def test_the_end_of_a_run_tells_its_start_once(server, tmp_path):
     announced = night(tmp_path / "out")
     lineage.tell(url(server), announced)
     assert [event["eventType"] for event in server.events] == ["START", "COMPLETE"]
+    lineage.tell(url(server), announced)  # as another process, which cannot know
+    assert server.events[2:] == server.events[:2]
+    facts = {"output": announced.output, "partition": announced.partition, "run_id": announced.manifest["run_id"]}
+    lineage.tell_start(url(server), **facts, kind="classify")
     lineage.tell(url(server), announced)
-    assert [event["eventType"] for event in server.events] == ["START", "COMPLETE", "COMPLETE"]
-    assert server.events[1] == server.events[2]
-    lineage_sending._begun.clear()  # as another process
-    lineage.tell(url(server), announced)
-    assert server.events[3:] == server.events[:2]
+    assert [event["eventType"] for event in server.events[4:]] == ["START", "COMPLETE"]
+    assert {event["run"]["runId"] for event in server.events} == {server.events[0]["run"]["runId"]}
+    assert not lineage_sending._begun
 
 
 @pytest.mark.parametrize(
