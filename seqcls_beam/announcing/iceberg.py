@@ -1,0 +1,165 @@
+"""The versions of an output's table → an Iceberg table that has exactly the published parts.
+
+    --iceberg=NAMESPACE.TABLE    --iceberg=CATALOG:NAMESPACE.TABLE
+
+A catalog is configured as pyiceberg has it: in `.pyiceberg.yaml`, or by variables, PYICEBERG_CATALOG__NIGHTS__URI and
+the like, so no password stands in a flag. Without a name it is the one that pyiceberg calls the default. A namespace
+may have several levels, with dots between them; it and the table are made with the first version that has rows.
+
+    iceberg_table.py     each version as one snapshot
+    iceberg_files.py     parts as files of a table
+    iceberg_columns.py   columns and their types
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from seqcls_beam import storage
+from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.versions import newest
+
+PATIENCE = 25.0
+"""Seconds that a catalog is waited for in all; reading the footers of parts takes its own time."""
+
+_SPELLED = re.compile(r"(?:([\w-]+):)?([\w-]+(?:\.[\w-]+)+)")
+_MISSING = "the package pyiceberg is not installed (pip install 'seqcls_beam[iceberg]')"
+_UNNAMEABLE = re.compile(r"[?#\x00-\x1f]|://.*@|^bytes:")
+"""What of an output's name a reader of Iceberg takes for something else."""
+
+Answer = TypeVar("Answer")
+
+
+class Place(NamedTuple):
+    """A table, as a flag names it."""
+
+    catalog: str
+    config: dict[str, Any]  # as pyiceberg has it; may hold secrets
+    name: tuple[str, ...]  # namespace …, table
+
+
+def ensure(where: str) -> None:
+    """Raise `PlatformError` where a table is misspelled, its catalog not configured, or pyiceberg not installed.
+
+    The catalog itself is not asked: whether it is there is of no matter to a run.
+    """
+    _place(where)
+
+
+def tell(where: str, announced: Announced) -> None:
+    """Let the table have exactly the parts of this version in its partition, by one snapshot that says its run.
+
+    To be called when every part has its name, and before parts of the version that it replaces are removed, or any time
+    later. Nothing is done where the table has this version already, or a newer one is published. Raises
+    `PlatformError`, and the table is as it was.
+    """
+    shown = f"--iceberg={where}"
+    manifest = announced.manifest
+    if manifest.get("kind") not in ("classify", "nothing"):
+        raise PlatformError(f"{shown}: a table has labelled rows, and this is the output of {manifest.get('kind')}")
+    place = _place(where)
+    output = storage.absolute(announced.output)
+    if found := _UNNAMEABLE.search(output):
+        raise PlatformError(f"{shown}: {output} has {found[0]!r} in it, which readers of Iceberg cannot open")
+    # Here and not above: most runs have no such table, and most machines not the package.
+    from seqcls_beam.announcing import iceberg_files, iceberg_table
+
+    patience = _Patience(shown)
+    store = store_of(output)
+    telling = iceberg_table.Telling(
+        shown,
+        place.catalog,
+        place.config,
+        place.name,
+        announced,
+        iceberg_files.absolute(output),
+        lambda: newest(store, announced.partition),
+        patience.is_over,
+    )
+    if patience.waits(telling.is_told):
+        return
+    try:
+        parts = iceberg_files.parts(output, manifest["parts"])
+    except (iceberg_files.Damaged, OSError) as error:
+        if newest(store, announced.partition) != announced.version:
+            return  # replaced meanwhile
+        raise PlatformError(f"{shown}: {error}; put the file back, or label its rows again") from error
+    patience.waits(lambda: telling.tell(parts))
+
+
+def _place(where: str) -> Place:
+    spelled = _SPELLED.fullmatch(where)
+    if spelled is None:
+        raise PlatformError(f"--iceberg={where} is no table: expected NAMESPACE.TABLE or CATALOG:NAMESPACE.TABLE")
+    try:
+        from pyiceberg.utils.config import Config
+    except ImportError as error:
+        raise PlatformError(f"--iceberg={where}: {_MISSING}") from error
+    try:
+        known = Config()
+        catalog = spelled[1] or known.get_default_catalog_name()
+        config = known.get_catalog_config(catalog)
+    except Exception as error:  # of a file that somebody wrote
+        said = f"the configuration of pyiceberg cannot be read ({_told(error)})"
+        raise PlatformError(f"--iceberg={where}: {said}; see .pyiceberg.yaml") from error
+    if not config:
+        variable = f"PYICEBERG_CATALOG__{catalog.upper()}__URI"
+        raise PlatformError(
+            f"--iceberg={where}: no catalog {catalog!r} is configured; say where it is in .pyiceberg.yaml or {variable}"
+        )
+    return Place(catalog, dict(config), tuple(spelled[2].split(".")))
+
+
+class _Patience:
+    """How long a catalog is waited for, over several questions.
+
+    Each is asked by a thread that is left behind when the time is over: what asks a catalog may hang anywhere, and has
+    no limit of its own. What such a thread still does is what was to be done.
+    """
+
+    def __init__(self, shown: str) -> None:
+        self._shown, self._left = shown, PATIENCE
+        self._given_up = threading.Event()
+
+    def is_over(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._given_up.is_set()
+
+    def waits(self, do: Callable[[], Answer]) -> Answer:
+        """What a question is answered. Raises `PlatformError` where it is not, or not in time."""
+        answers: list[Answer] = []
+        errors: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                answers.append(do())
+            except Exception as error:
+                errors.append(error)
+
+        began = time.monotonic()
+        asking = threading.Thread(target=ask, name="iceberg", daemon=True)
+        asking.start()
+        asking.join(self._left)
+        self._left -= time.monotonic() - began
+        if answers:
+            return answers[0]
+        if not errors:
+            self._given_up.set()
+            raise PlatformError(
+                f"{self._shown}: the catalog gave no answer in {PATIENCE:.0f} seconds; announce the run again later"
+            )
+        error = errors[0]
+        if isinstance(error, PlatformError):
+            raise error
+        said = f"the table could not be told ({_told(error)})"
+        raise PlatformError(f"{self._shown}: {said}; announce the run again") from error
+
+
+def _told(error: Exception) -> str:
+    """The first line of what a library says."""
+    lines = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return said if len(said) <= 300 else f"{said[:299]}…"
