@@ -20,6 +20,7 @@ from seqcls_beam.runs.versions import PART
 MOST = 100
 """Datasets of one event; what is left is counted."""
 
+OURS = "seqcls_beam"
 HUB = "https://huggingface.co"
 _BUCKETS = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "s3n": "s3"}
 _CONTAINERS = {"abfs": "abfss", "abfss": "abfss", "wasb": "wasbs", "wasbs": "wasbs", "az": "az", "adl": "adl"}
@@ -59,8 +60,14 @@ def of_uri(uri: str) -> Name:
 
 
 def of_model(name: str, revision: str | None) -> Name:
-    """A checkpoint as a manifest names it: a Hub id where it has a revision, else a folder."""
-    return Name(HUB, name) if revision is not None else of_uri(name)
+    """A checkpoint as a manifest names it: a Hub id where it has a revision, else a folder.
+
+    The bundled one has a name alone, and so has a folder that was named from a working folder nobody knows any more:
+    neither is a path.
+    """
+    if revision is not None:
+        return Name(HUB, name)
+    return of_uri(name) if name.startswith("/") or "://" in name else Name(OURS, storage.without_password(name))
 
 
 def of_topic(resource: str) -> Name | None:

@@ -88,7 +88,7 @@ def test_a_night(tmp_path):
             "truncatedRows": 0,
         },
     }
-    assert names(complete["inputs"]) == [("gs://corpus", "in"), ("file", "m")]
+    assert names(complete["inputs"]) == [("gs://corpus", "in"), ("seqcls_beam", "m")]
     assert bare(complete["inputs"][0]["inputFacets"]["inputStatistics"]) == {"fileCount": 3, "rowCount": 21, "size": 33}
     assert complete["inputs"][1]["facets"]["version"]["datasetVersion"] == "d" * 64
     labels, rejects = complete["outputs"]

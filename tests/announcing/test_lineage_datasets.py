@@ -34,6 +34,8 @@ def test_names(uri, namespace, name):
 def test_a_model_is_a_folder_or_of_the_hub():
     assert of_model("org/name", "0" * 40) == ("https://huggingface.co", "org/name")
     assert of_model("gs://bucket/models/1", None) == ("gs://bucket", "models/1")
+    assert of_model("/models/1", None) == ("file", "/models/1")
+    assert of_model("sentiment", None) == ("seqcls_beam", "sentiment")
 
 
 def test_topics():
