@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ pytest.importorskip("opentelemetry.proto")
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
 
 from seqcls_beam.announcing import otlp, posting
+from seqcls_beam.announcing.figures import figures
 from seqcls_beam.announcing.published import PlatformError
 from tests.announcing.collector import collecting, ok
 from tests.announcing.told import COMMON, values, version
@@ -90,6 +93,23 @@ def test_a_collector_gets_all_figures(monkeypatch, packing):
     assert found == values(version())
     units = {metric.name: metric.unit for metric in scope.metrics}
     assert units["seqcls_beam_stage_seconds"] == "s" and units["seqcls_beam_input_bytes"] == "By"
+
+
+def test_the_sdk_would_say_it_so():
+    encoder = pytest.importorskip("opentelemetry.exporter.otlp.proto.common.metrics_encoder")
+    sdk = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    of = pytest.importorskip("opentelemetry.sdk.util.instrumentation")
+    resources = pytest.importorskip("opentelemetry.sdk.resources")
+    metrics = []
+    for name, same in groupby(figures(version()), lambda figure: figure.name):
+        told = list(same)
+        points = [sdk.NumberDataPoint({k: v for k, v in each.labels if v}, None, FINISHED, each.value) for each in told]
+        metrics.append(sdk.Metric(name, told[0].help, told[0].unit, sdk.Gauge(points)))
+    scope = sdk.ScopeMetrics(of.InstrumentationScope("seqcls_beam", "0.1.0"), metrics, "")
+    ours = ExportMetricsServiceRequest.FromString(otlp.message(version()))
+    resource = resources.Resource(attributes(ours.resource_metrics[0].resource.attributes))
+    theirs = encoder.encode_metrics(sdk.MetricsData([sdk.ResourceMetrics(resource, [scope], "")]))
+    assert theirs == ours
 
 
 def test_told_again_it_is_the_same(monkeypatch):
@@ -186,7 +206,7 @@ def test_what_comes_late_is_not_waited_for():
         began = time.monotonic()
         with collecting(ok(b"", "503 Unavailable", f"Retry-After: {said}")) as collector:
             assert "announce again later" in error_of(collector.url)
-        assert len(collector.sent) == 1 and time.monotonic() - began < 5
+        assert len(collector.sent) == 1 and time.monotonic() - began < 25
     past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
     with collecting(ok(b"", "503 Unavailable", f"Retry-After: {past}"), OK) as collector:
         otlp.tell(collector.url, version())
@@ -201,7 +221,7 @@ def test_what_does_not_answer_is_left(hurried, answer):
     assert said == (
         f"{collector.url}/v1/metrics: it does not answer in time; see that a collector runs there, and announce again"
     )
-    assert 0.9 < took < 5 and len(collector.sent) == 1
+    assert 0.9 < took < 25 and len(collector.sent) == 1
 
 
 @pytest.mark.parametrize("answer", ["drip", "endless"])
@@ -209,7 +229,7 @@ def test_a_yes_without_an_end_is_a_yes(hurried, answer):
     began = time.monotonic()
     with collecting(answer) as collector:
         otlp.tell(collector.url, version())
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25
 
 
 def test_nobody_there():
