@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each on cores of its own; a file's tests stay together, for what they share is made once.
 TWO := -n 2 --dist loadfile
-# What only the tests of Spark need; Java 17 or newer comes from the system.
-SPARK := pyspark==4.3.0 py4j==0.10.9.9
+# What only the tests of Spark, and of Iceberg's other readers, need; Java 17 or newer and Maven come from the system.
+# Iceberg's runtime knows Spark up to 4.1, and DuckDB's extensions are of one version of it.
+SPARK := pyspark==4.1.3 py4j==0.10.9.9
+READERS := duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 pytz==2025.2
+ICEBERG := org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0
 # What drives Chromium, which comes from the system, and what judges whether pages are for everybody.
 BROWSING := playwright-core@1.65.1 axe-core@4.14.1
 # The oldest that pyproject.toml allows; what they stand on comes with them.
@@ -18,7 +21,7 @@ help:
 	@echo "make quick      the tests that run no pipeline (under 90 seconds)"
 	@echo "make check      ruff, mypy and hadolint"
 	@echo "make generate   write anew what is made from the code: templates, Terraform's variables, pages of reference"
-	@echo "make test-services  the tests that need Spark, and so Java"
+	@echo "make test-services  the tests that need Spark, and so Java and Maven, and DuckDB's part of Iceberg"
 	@echo "make test-streams  the tests that need a Pub/Sub broker, and so Go"
 	@echo "make test-dataflow  jobs for Dataflow, sent to a double of it that runs them (under 5 minutes)"
 	@echo "make test-cluster  Prism, and a Flink cluster of two TaskManagers (needs Java, Maven, Go, iproute2 and a root user; under 15 minutes)"
@@ -114,5 +117,8 @@ clean:
 .venv-spark/.test: .venv/bin/python Makefile
 	@echo "creating an environment with $(SPARK) in .venv-spark ..."
 	@$(PYTHON) -m venv .venv-spark
-	@.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check $(SPARK)
+	@.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check $(SPARK) $(READERS)
+	@command -v mvn >/dev/null || { echo "Maven is not installed, by which Spark's part of Iceberg is fetched (Debian: apt-get install maven)" >&2; exit 1; }
+	@rm -rf .venv-spark/jars
+	@mvn -q -B -Dstyle.color=never dependency:copy -Dartifact=$(ICEBERG) -DoutputDirectory=$(CURDIR)/.venv-spark/jars >&2
 	@touch $@

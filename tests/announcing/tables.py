@@ -1,5 +1,6 @@
 """Versions of labelled tables that are really published, and an Iceberg catalog in a file."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def rows_of(
             writer.write(batch)
         made = writer.close()
         path = part_name(folder, at, len(tables), (run.follows or 0) + 1, run.run_id)
-        parts.append({"path": path, **{key: made[key] for key in ("rows", "bytes", "sha256")}})
+        shape = hashlib.sha256(table.schema.serialize()).hexdigest()
+        parts.append({"path": path, "shape": shape, **{key: made[key] for key in ("rows", "bytes", "sha256")}})
         moves.append((place, path))
     manifest = {"format_version": FORMAT_VERSION, "kind": "classify", "parts": [*keep, *parts], "rejects": []}
     publish_files(run, manifest, moves, placed)
