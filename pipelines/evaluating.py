@@ -59,7 +59,9 @@ def evaluate(config: EvaluateConfig, given: dict[str, dict[str, Any]], words: li
             runner, input=config.read.input, labeled=answers.labeled, data=[answers.data], output=[output]
         )
         step_timeout = StepOptions(**given["step"]).step_timeout
-        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms))
+        engine = Engine(
+            runner, beam_options, words, step_timeout, platforms.named(config.platforms, config.report.output or ".")
+        )
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)
         engines.configure(beam_options, runner)
         config = replace(config, model=replace(config.model, device=device))

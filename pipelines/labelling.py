@@ -72,7 +72,7 @@ def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[
         runner = name_runner(beam_options)
         run = config.run
         step_timeout = StepOptions(**given["step"]).step_timeout
-        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms))
+        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms, run.output))
         refuse_elsewhere(config, runner, beam_options)
         dataflow.refuse_unseen(runner, input=config.read.input, output=[run.output])
         device = dataflow.configure(beam_options, runner, DataflowOptions(**given["dataflow"]), config.model.device)

@@ -39,7 +39,9 @@ def prepare(config: PrepareConfig, given: dict[str, dict[str, Any]], words: list
         inputs = {"input": config.read.input, **asdict(config.inputs), "decontaminate": config.clean.decontaminate}
         dataflow.refuse_unseen(runner, **inputs, output=[config.output.output])
         step_timeout = StepOptions(**given["step"]).step_timeout
-        engine = Engine(runner, beam_options, words, step_timeout, platforms.named(config.platforms))
+        engine = Engine(
+            runner, beam_options, words, step_timeout, platforms.named(config.platforms, config.output.output)
+        )
         dataflow.configure(beam_options, runner, DataflowOptions())
         engines.configure(beam_options, runner)
         job, units, size = plan(config, threads_per_worker(beam_options))

@@ -46,7 +46,7 @@ def _main(argv: list[str]) -> int:
         from seqcls_beam.runs.sealing import due, seal
 
     with planning():
-        where = platforms.named(named)
+        where = platforms.named(named, options.output)
         windows = due(options.output, options.until_microseconds)
     done, untold = [], Windows(options.output, patience=math.inf)
     sealing = seal(options.output, options.until_microseconds, platforms=where)

@@ -60,7 +60,7 @@ def plan(given: dict[str, dict[str, Any]], runner: str, beam_options: PipelineOp
         watch=WatchOptions(**given["watch"]),
         platforms=PlatformOptions(**given.get("platforms", {})),
     )
-    told = platforms.named(config.platforms)
+    told = platforms.named(config.platforms, config.run.output)
     watched = config.watch.watch_model
     dataflow.refuse_unseen(runner, output=[config.run.output], watch_model=[watched])
     engines.configure(beam_options, runner, streaming=True)

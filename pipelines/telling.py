@@ -23,7 +23,7 @@ _ENOUGH = 2
 
 def look(options: AnnounceOptions, named: PlatformOptions) -> tuple[list[str], dict[str, str]]:
     """The partitions to tell of, and the platforms that were named. Raises `RunError` where nothing is published."""
-    where = platforms.named(named)
+    where = platforms.named(named, options.output)
     store = store_of(storage.absolute(options.output))
     found = partitions(store)
     if not found:

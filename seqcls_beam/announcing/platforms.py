@@ -32,21 +32,28 @@ Where = Mapping[str, str]
 
 _ON_DISK = ("openlineage", "prometheus")
 """Of these a place may be a folder or a file."""
+_BUCKETS = ("gs://", "gcs://")
 _OF_TABLES = ("iceberg", "bigquery")
 EVALUATION = "evaluation.json"
 _LONGEST = 4096  # signs of a place that a manifest names
 
 
-def named(options: TellOptions) -> dict[str, str]:
+def named(options: TellOptions, output: str) -> dict[str, str]:
     """Platform → where, of those that were named, as a manifest has them: places on a disk are absolute.
 
-    Raises `ValueError` where one is misspelled, holds a secret, or needs a package that is not here.
+    Raises `ValueError` where one is misspelled, holds a secret, has no use for what is in `output`, or needs a package
+    that is not here.
     """
     found = {
         flag(each): _absolute(flag(each), value)
         for each in option_fields(type(options))
         if (value := getattr(options, each.name)) is not None
     }
+    if "bigquery" in found and not storage.absolute(output).startswith(_BUCKETS):
+        raise ValueError(
+            f"--bigquery={found['bigquery']}: BigQuery loads from gs:// alone, and --output="
+            f"{storage.without_password(output)} is not there: name a folder in a bucket"
+        )
     for name, where in found.items():
         if storage.without_password(where) != where:
             raise ValueError(

@@ -77,8 +77,9 @@ def _tell(placed: Placed, store: Store, version: Version) -> None:
     try:
         placed(*read_version(store, version.partition, version.number))
     except Exception as error:
-        said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
-        _log.warning("what looks at %s was not told of version %d: %s", store.uri(""), version.number, said)
+        said = without_secrets(" ".join((str(error) or type(error).__name__).split()))
+        where = "/".join(filter(None, [store.uri("").rstrip("/"), version.partition]))
+        _log.warning("%s is published, and who looks at its files was not told: %s", where, said)
 
 
 def recover(store: Store, partition: str) -> int:

@@ -1,0 +1,295 @@
+"""Platforms as flags and manifests name them, and telling each, whatever becomes of the others."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from seqcls_beam.announcing import platforms
+from seqcls_beam.announcing.published import PlatformError
+from seqcls_beam.config.announce import PlatformOptions, TellOptions
+from seqcls_beam.runs import cleaning
+from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.table import open_labels
+from tests.announcing import tables
+from tests.announcing.told import version
+
+
+@pytest.fixture
+def closed() -> str:
+    """A URL of this machine where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def named(output: str = "out", **flags: str) -> dict[str, str]:
+    return platforms.named(PlatformOptions(**flags), output)
+
+
+def test_none_is_named_by_default():
+    assert platforms.named(PlatformOptions(), "out") == platforms.named(TellOptions(), "out") == {}
+    assert platforms.NAMES == ("openlineage", "prometheus", "otlp", "iceberg", "bigquery")
+
+
+def test_places_on_a_disk_are_the_same_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "figures").mkdir()
+    found = named(prometheus="figures", openlineage="events.jsonl", otlp="http://host:4318")
+    assert found == {
+        "openlineage": f"{tmp_path}/events.jsonl",
+        "prometheus": f"{tmp_path}/figures",
+        "otlp": "http://host:4318",
+    }
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://host:5000")
+    assert named(openlineage="env") == {"openlineage": "env"}, "what the environment says is not remembered"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"openlineage": "http://me:secret@host:5000"}, "--openlineage=http://host:5000 holds a password or a key"),
+        ({"otlp": "http://host:4318?api_key=secret"}, "--otlp=http://host:4318?api_key=... holds a password or a key"),
+        ({"openlineage": "gs://bucket/events"}, "--openlineage=gs://bucket/events: "),
+        ({"prometheus": "gs://bucket/figures"}, "--prometheus=gs://bucket/figures: "),
+        ({"prometheus": "nowhere/figures"}, "nowhere/figures: "),
+        ({"otlp": "host:4318"}, "--otlp=host:4318"),
+        ({"iceberg": "labels"}, "--iceberg=labels is no table"),
+        ({"bigquery": "labels", "output": "gs://bucket/out"}, "--bigquery=labels: expected PROJECT.DATASET.TABLE"),
+        ({"bigquery": "a-project.some.labels"}, "BigQuery loads from gs:// alone, and --output=out is not there"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(flags, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as error:
+        named(**flags)
+    assert said in str(error.value) and "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "module", "extra"),
+    [
+        ({"openlineage": "http://host:5000"}, "openlineage", "openlineage"),
+        ({"prometheus": "."}, "prometheus_client", "prometheus"),
+        ({"otlp": "http://host:4318"}, "opentelemetry", "otlp"),
+        ({"iceberg": "lake:a.labels"}, "pyiceberg", "iceberg"),
+    ],
+)
+def test_an_extra_that_is_missing_is_named(flags, module, extra):
+    """In a process of its own: what is imported stays so."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {module!r}: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from seqcls_beam.announcing import platforms\n"
+        "from seqcls_beam.config.announce import PlatformOptions\n"
+        "try:\n"
+        f"    platforms.named(PlatformOptions(**{flags!r}), 'out')\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert f"(pip install 'seqcls_beam[{extra}]')" in done.stdout and done.stdout.count("\n") == 1, done
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, [], "openlineage", 5, {"nobody": "x"}, {"otlp": 4318}, {"otlp": ""}, {"otlp": None}, {"otlp": "x" * 5000},
+     {"\x1b[2J": "http://host"}, {"otlp": {"url": "http://host"}}],
+)  # fmt: skip
+def test_a_manifest_that_no_command_wrote_is_said(said):
+    with pytest.raises(PlatformError) as error:
+        platforms.remembered({"platforms": said})
+    assert "which no command wrote" in str(error.value) and "\x1b" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_a_manifest_remembers_in_one_order():
+    assert platforms.remembered({}) == {}
+    said = {"iceberg": "a.b", "openlineage": "http://host"}
+    assert list(platforms.remembered({"platforms": said}).items()) == [*reversed(said.items())]
+
+
+def test_an_iceberg_table_goes_on_with_what_replaces_its_rows():
+    before = {"platforms": {"iceberg": "a.labels", "otlp": "http://host:4318"}}
+    assert platforms.kept({}, before) == {"iceberg": "a.labels"}
+    assert platforms.kept({"iceberg": "a.others", "prometheus": "/p"}, before) == {
+        "prometheus": "/p",
+        "iceberg": "a.others",
+    }
+    assert platforms.kept({"prometheus": "/p"}, None) == {"prometheus": "/p"}
+    assert platforms.kept({}, {"platforms": 5}) == {}
+
+
+def test_one_that_fails_keeps_nothing_from_the_others(tmp_path, closed):
+    (tmp_path / "figures").mkdir()
+    where = {
+        "openlineage": closed,
+        "prometheus": f"{tmp_path}/figures",
+        "otlp": closed,
+        "iceberg": "no table",
+        "bigquery": "none",
+    }
+    became = dict(platforms.tell(where, version(output=str(tmp_path / "out"))))
+    assert list(became) == list(where) and became["prometheus"] is None
+    for name, why in became.items():
+        assert name == "prometheus" or (why and "\n" not in why), (name, why)
+    (figures,) = (tmp_path / "figures").iterdir()
+    assert "seqcls_beam_run_info" in figures.read_text()
+
+
+def test_a_fault_of_a_platform_is_a_sentence_too(tmp_path, monkeypatch):
+    from seqcls_beam.announcing import prometheus
+
+    def tell(where: str, announced: object) -> None:
+        raise KeyError("http://me:secret@host/\nand more")
+
+    monkeypatch.setattr(prometheus, "tell", tell)
+    ((_, why),) = platforms.tell({"prometheus": str(tmp_path)}, version())
+    assert why and why.startswith("KeyError: ") and "secret" not in why and "\n" not in why
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("classify", set(platforms.NAMES)),
+        ("prepare", {"openlineage", "prometheus", "otlp"}),
+        ("finetune", {"openlineage", "prometheus", "otlp"}),
+        ("evaluate", {"openlineage", "prometheus", "otlp"}),
+        ("nothing", {"iceberg"}),
+        (["classify"], {"openlineage", "prometheus", "otlp"}),
+    ],
+)
+def test_tables_are_of_labelled_rows(kind, told):
+    assert {name for name in platforms.NAMES if platforms.applies(name, {"kind": kind})} == told
+
+
+def remembering(monkeypatch, **where: str) -> None:
+    """Have what is published from now on remember platforms."""
+    from seqcls_beam.runs import commit
+
+    was = commit.publish
+    monkeypatch.setattr(
+        commit, "publish", lambda store, version, manifest, *more: was(store, version, {**manifest, "platforms": where}, *more)
+    )  # fmt: skip
+
+
+def rows(catalog) -> dict[str | None, int]:
+    """Rows of the Iceberg table by partition, as its files are read, not as it counts them."""
+    table = catalog.load_table(tables.WHERE.partition(":")[2])
+    found = table.scan().to_arrow().to_pylist()
+    return {each: sum(row.get("run_date") == each for row in found) for each in {row.get("run_date") for row in found}}
+
+
+@pytest.fixture
+def catalog(tmp_path, monkeypatch):
+    from pyiceberg.catalog import load_catalog
+
+    return load_catalog("nights", **tables.catalog(monkeypatch, tmp_path / "catalog"))
+
+
+def test_the_table_lets_go_of_files_before_they_are_removed(tmp_path, monkeypatch, catalog):
+    """At the moment at which a sweep begins, the table names the new files and no other."""
+    out = tmp_path / "out"
+    remembering(monkeypatch, iceberg=tables.WHERE)
+    first = tables.night(out, "a", "run_date=2026-01-31")
+    assert [why for _, why in platforms.tell({"iceberg": tables.WHERE}, first)] == [None]
+    seen = []
+
+    def placed(version, manifest):
+        platforms.placed(str(out), version, manifest)
+        files = {each.file.file_path for each in catalog.load_table("sentiment.reviews").scan().plan_files()}
+        old = sorted((out / "labels" / "run_date=2026-01-31").glob("*-v1-*"))
+        seen.append((files, old))
+
+    second = tables.night(out, "b", "run_date=2026-01-31", 3, placed)
+    ((files, old),) = seen
+    assert files == {f"file://{out}/{part['path']}" for part in second.manifest["parts"]}
+    assert len(old) == 2, "what was replaced was still there"
+    assert not list((out / "labels" / "run_date=2026-01-31").glob("*-v1-*"))
+    assert rows(catalog) == {"2026-01-31": open_labels(str(out)).count_rows()}
+
+
+def test_a_table_that_cannot_be_told_keeps_nothing_from_being_published(tmp_path, monkeypatch, catalog, caplog):
+    out = tmp_path / "out"
+    remembering(monkeypatch, iceberg=tables.WHERE)
+    first = tables.night(out, "a")
+    assert [why for _, why in platforms.tell({"iceberg": tables.WHERE}, first)] == [None]
+    monkeypatch.setenv("PYICEBERG_CATALOG__NIGHTS__URI", f"sqlite:///{tmp_path}/no/catalog.db")
+    with caplog.at_level(logging.WARNING):
+        second = tables.night(out, "b", placed=partial(platforms.placed, str(out)))
+    assert second.version == 2 and open_labels(str(out)).count_rows() == 19
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "seqcls_beam.runs.commit"]
+    assert said.startswith(f"{out} is published, and who looks at its files was not told: --iceberg={tables.WHERE}: ")
+    tables.catalog(monkeypatch, tmp_path / "catalog")
+    told = platforms.newest_of(str(out), "")
+    assert told is not None and dict(platforms.tell(platforms.remembered(told.manifest), told)) == {"iceberg": None}
+    assert rows(catalog) == {None: 19}
+
+
+def test_a_first_version_is_told_when_it_is_published(tmp_path, monkeypatch, catalog):
+    remembering(monkeypatch, iceberg=tables.WHERE)
+    tables.night(tmp_path / "out", "a", placed=partial(platforms.placed, str(tmp_path / "out")))
+    assert catalog.list_namespaces() == []
+
+
+def test_a_night_that_is_taken_away_leaves_the_table(tmp_path, monkeypatch, catalog):
+    out = tmp_path / "out"
+    remembering(monkeypatch, iceberg=tables.WHERE)
+    for letter, date in (("a", "2026-01-30"), ("b", "2026-01-31")):
+        night = tables.night(out, letter, f"run_date={date}")
+        assert [why for _, why in platforms.tell({"iceberg": tables.WHERE}, night)] == [None]
+    monkeypatch.undo()
+    tables.catalog(monkeypatch, tmp_path / "catalog")
+    found = cleaning.look(str(out), "2026-01-31")
+    assert [why for _, why in cleaning.remove(str(out), found, partial(platforms.placed, str(out)))] == [None]
+    assert rows(catalog) == {"2026-01-31": 19}
+    gone = platforms.newest_of(str(out), "run_date=2026-01-30")
+    assert gone is not None and gone.manifest["kind"] == "nothing"
+    assert platforms.remembered(gone.manifest) == {"iceberg": tables.WHERE}
+
+
+def test_what_a_dead_process_left_is_carried_out_before_it_is_told(tmp_path):
+    out = tmp_path / "out"
+    pid = os.fork()
+    if pid == 0:
+        try:
+            tables.night(out, "a", placed=lambda *_: os._exit(7))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert list((out / "_attempts").glob("publish-*")), "it was killed in the middle"
+    found = platforms.newest_of(str(out), "")
+    assert found is not None and found.version == 1 and not list((out / "_attempts").glob("publish-*"))
+    assert platforms.newest_of(str(out), "run_date=2026-01-31") is None
+
+
+def test_an_evaluation_brings_its_document(tmp_path):
+    store = platforms.store_of(str(tmp_path))
+    assert platforms.told_of(store, {"kind": "classify"}) == {"kind": "classify"}
+    (tmp_path / "evaluation.json").write_text(json.dumps({"kind": "evaluate", "format_version": 1, "rows": {"in": 3}}))
+    told = platforms.told_of(store, {"kind": "evaluate", "format_version": 2, "run_id": "a"})
+    assert told == {"kind": "evaluate", "format_version": 2, "run_id": "a", "rows": {"in": 3}}
+    for bad in ("", "[]", "{", "null"):
+        (tmp_path / "evaluation.json").write_text(bad)
+        with pytest.raises(RunError, match="evaluation.json is no evaluation of this project"):
+            platforms.told_of(store, {"kind": "evaluate"})
+
+
+def test_telling_again_is_as_telling_once(tmp_path, catalog):
+    announced = tables.night(tmp_path / "out", "a")
+    (tmp_path / "figures").mkdir()
+    where = {"prometheus": f"{tmp_path}/figures", "iceberg": tables.WHERE}
+    assert set(dict(platforms.tell(where, announced)).values()) == {None}
+    (figures,) = (tmp_path / "figures").iterdir()
+    snapshots, once = catalog.load_table("sentiment.reviews").snapshots(), figures.read_bytes()
+    assert set(dict(platforms.tell(where, announced)).values()) == {None}
+    assert catalog.load_table("sentiment.reviews").snapshots() == snapshots
+    assert figures.read_bytes() == once
