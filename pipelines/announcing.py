@@ -19,7 +19,7 @@ from pipelines.reporting import Show
 from seqcls_beam import storage
 from seqcls_beam.announcing import platforms
 from seqcls_beam.announcing.platforms import Where
-from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.announcing.published import Announced
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.commit import Placed
 from seqcls_beam.runs.run import Run, RunError
@@ -176,12 +176,12 @@ class Windows:
     What it was not told waits, and is told together with what comes.
     """
 
-    def __init__(self, output: str, patience: float = 60.0) -> None:
-        self._output = storage.absolute(output)
+    def __init__(self, output: str, named: Where, patience: float = 60.0) -> None:
+        self._output, self._named = storage.absolute(output), named
         self._patience = patience
         self._waiting: dict[str, frozenset[str]] = {}  # window → who was told of it
         self._down: dict[str, tuple[float, str]] = {}  # platform → until when it is left alone, and why
-        self._said: dict[str, str] = {}
+        self._said: dict[str, str | None] = {}
 
     def sealed(self, window: str) -> None:
         """One was published."""
@@ -193,11 +193,16 @@ class Windows:
             if over():
                 return
             try:
-                where, announced = _remembering(self._output, window)
-            except (RunError, PlatformError, OSError) as error:
+                announced = platforms.newest_of(self._output, window)
+            except (RunError, OSError) as error:
                 self._warn(window, sentence(error))
+                announced = None
+            if announced is None:
                 del self._waiting[window]
                 continue
+            where, doubts = platforms.believed(announced.manifest, self._named)
+            for doubt in doubts:
+                self._warn(f"{window}: {doubt}", None)
             told = self._waiting[window]
             now = time.monotonic()
             asked = {
@@ -221,15 +226,7 @@ class Windows:
             what = f"{many:,} windows" if many > 1 else "a window"
             warn(f"warning: platforms were not told of {what}; {again(self._output)} tells it again")
 
-    def _warn(self, what: str, why: str) -> None:
-        if self._said.get(what) != why:
+    def _warn(self, what: str, why: str | None) -> None:
+        if self._said.get(what, "") != why:
             self._said[what] = why
-            warn(f"warning: {what} was not told: {why}")
-
-
-def _remembering(output: str, partition: str) -> tuple[dict[str, str], Announced]:
-    """Where the newest version of a partition says that it is told, and the version."""
-    announced = platforms.newest_of(output, partition)
-    if announced is None:
-        raise RunError(f"{partition or output} has no version")
-    return platforms.remembered(announced.manifest), announced
+            warn(f"warning: {what}" if why is None else f"warning: {what} was not told: {why}")

@@ -48,7 +48,7 @@ def _main(argv: list[str]) -> int:
     with planning():
         where = platforms.named(named, options.output)
         windows = due(options.output, options.until_microseconds)
-    done, untold = [], Windows(options.output, patience=math.inf)
+    done, untold = [], Windows(options.output, where, patience=math.inf)
     sealing = seal(options.output, options.until_microseconds, platforms=where)
     try:
         for each in terminal.watching(sealing, len(windows)):

@@ -42,8 +42,8 @@ class Sealer:
         self._options = options
         self._texts = texts  # whether pages show some
         self._sealed: set[str] = set()  # windows that the page of their day does not know of
-        self._platforms = platforms  # that are told of them, and where
-        self._untold = Windows(output)
+        self._platforms = platforms or {}  # that are told of them, and where
+        self._untold = Windows(output, self._platforms)
         self._pages = 0.0  # when one may be written again
         self._told: dict[str, str] = {}  # window → why it could not be sealed
 

@@ -9,7 +9,6 @@ from pipelines.terminal import announce as terminal
 from seqcls_beam import storage
 from seqcls_beam.announcing import platforms
 from seqcls_beam.announcing.platforms import Where
-from seqcls_beam.announcing.published import Announced, PlatformError
 from seqcls_beam.config.announce import AnnounceOptions, PlatformOptions
 from seqcls_beam.config.dates import parse_date
 from seqcls_beam.runs.run import RunError
@@ -51,7 +50,7 @@ def tell(output: str, found: list[str], named: Where) -> int:
             failed += 1
             warn(f"{called(partition)} is told nobody: {sentence(error)}")
             continue
-        where, fault = _where(announced, named)
+        where, doubts = platforms.believed(announced.manifest, named)
         down = {name: why for (name, why), count in wrong.items() if count >= _ENOUGH}
         due = {name: place for name, place in where.items() if platforms.applies(name, announced.manifest)}
         not_told = announcing.tell({name: place for name, place in due.items() if name not in down}, announced)
@@ -62,7 +61,7 @@ def tell(output: str, found: list[str], named: Where) -> int:
                 wrong[name, not_told[name]] += 1
         left = {name: f"left out, as it said before: {why}" for name, why in down.items() if name in due}
         became = {name: {**left, **not_told}.get(name, announcing.TOLD) for name in due}
-        failed += bool(fault or left or not_told)
+        failed += bool(doubts or left or not_told)
         told += bool(due)
         outcome.append(
             "versions",
@@ -72,8 +71,10 @@ def tell(output: str, found: list[str], named: Where) -> int:
             platforms=became,
         )
         terminal.told(called(partition), announced.version, [name for name in due if became[name] == announcing.TOLD])
-        for name, why in {**({platforms.KEY: fault} if fault else {}), **not_told}.items():
-            warn(f"{called(partition)}: {name} was not told: {why}" if name in due else f"{called(partition)}: {why}")
+        for doubt in doubts:
+            warn(f"{called(partition)}: {doubt}")
+        for name, why in not_told.items():
+            warn(f"{called(partition)}: {name} was not told: {why}")
         for name in left:
             warn(f"{called(partition)}: {name} was left out, which said the same of {_ENOUGH} versions")
     if failed:
@@ -85,11 +86,3 @@ def tell(output: str, found: list[str], named: Where) -> int:
             2,
         )
     return 0
-
-
-def _where(announced: Announced, named: Where) -> tuple[dict[str, str], str | None]:
-    """Who is told of a version: those that it remembers and those that are named; what is wrong with the former."""
-    try:
-        return {**platforms.remembered(announced.manifest), **named}, None
-    except PlatformError as error:
-        return dict(named), str(error)

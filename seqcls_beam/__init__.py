@@ -198,13 +198,14 @@ Read from the top: a room imports only rooms above it.
       columns.py       which columns it has
       platforms.py     which platforms there are, and telling each, whatever becomes of the others
       lineage.py       a version → events of OpenLineage
+      lineage_events.py   what each of them says
       lineage_datasets.py, lineage_facets.py, lineage_sending.py   names, what is said of each, to whom
       figures.py       a manifest → metrics, once for both …
       prometheus.py    … as a file that node_exporter reads
-      otlp.py          … to a collector, over HTTP
+      otlp.py, posting.py   … to a collector, over HTTP
       iceberg.py       the versions of a table → an Iceberg table
       iceberg_table.py, iceberg_files.py, iceberg_columns.py   a version as a snapshot, its parts, their types
-      bigquery.py      a version → the load job of BigQuery
+      bigquery.py, bigquery_schema.py   a version → the load job of BigQuery
 
     finetuning/      prepared shards + a base → a checkpoint
       shards.py        shards → flat arrays, mapped into memory

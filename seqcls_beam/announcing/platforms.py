@@ -4,6 +4,7 @@ Where a run tells stands in its manifest, under `platforms`, so that it can be t
 manifest is input like any other: what is read of it is looked at before anything is done.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -33,6 +34,12 @@ Where = Mapping[str, str]
 _ON_DISK = ("openlineage", "prometheus")
 """Of these a place may be a folder or a file."""
 _BUCKETS = ("gs://", "gcs://")
+_KEYS = {
+    "openlineage": ("OPENLINEAGE_API_KEY",),
+    "otlp": ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
+}
+"""Variables of the environment with keys that go to whom a platform is."""
+_EVENT = b'{"event'
 _OF_TABLES = ("iceberg", "bigquery")
 EVALUATION = "evaluation.json"
 _LONGEST = 4096  # signs of a place that a manifest names
@@ -97,6 +104,47 @@ def remembered(manifest: Mapping[str, Any]) -> dict[str, str]:
                 f"`{KEY}` of the manifest has {shown(f'{name}: {where!r:.80}', name=True)}, which no command wrote"
             )
     return {name: said[name] for name in NAMES if name in said}
+
+
+def believed(manifest: Mapping[str, Any], named: Where) -> tuple[dict[str, str], list[str]]:
+    """Who is told of a version, those it remembers and those named by a flag, which win; why others are not.
+
+    Who wrote a manifest is not known: a key is sent, and a file of another kind is added to, only where a flag says so.
+    """
+    try:
+        there = {name: where for name, where in remembered(manifest).items() if name not in named}
+    except PlatformError as error:
+        return dict(named), [str(error)]
+    doubts = {name: doubt for name, where in there.items() if (doubt := _doubt(name, where))}
+    found = {**{name: where for name, where in there.items() if name not in doubts}, **named}
+    return {name: found[name] for name in NAMES if name in found}, list(doubts.values())
+
+
+def _doubt(name: str, where: str) -> str | None:
+    place = shown(storage.without_password(where), name=True)[:200]
+    keys = [each for each in _KEYS.get(name, ()) if os.environ.get(each)]
+    if where == "env" or name not in _KEYS:
+        return None
+    if name == "openlineage" and storage.is_local(where):
+        if not _has_others(storage.local_path(where)):
+            return None
+        why = "that file has lines that are no events"
+    elif keys:
+        why = f"{keys[0]} would be sent there"
+    else:
+        return None
+    return f"its manifest names --{name}={place}, and {why}: if that is meant, give the flag"
+
+
+def _has_others(path: str) -> bool:
+    """Whether a file that is there does not begin as one of events does."""
+    try:
+        with open(path, "rb") as file:
+            return os.path.getsize(path) > 0 and file.read(len(_EVENT)) != _EVENT
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def tell(where: Where, announced: Announced) -> Iterator[tuple[str, str | None]]:

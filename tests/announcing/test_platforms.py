@@ -15,6 +15,7 @@ from seqcls_beam.announcing.published import PlatformError
 from seqcls_beam.config.announce import PlatformOptions, TellOptions
 from seqcls_beam.runs import cleaning
 from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import open_labels
 from tests.announcing import tables
 from tests.announcing.told import version
@@ -171,14 +172,47 @@ def test_tables_are_of_labelled_rows(kind, told):
     assert {name for name in platforms.NAMES if platforms.applies(name, {"kind": kind})} == told
 
 
+def test_no_key_goes_where_a_manifest_alone_says(tmp_path, monkeypatch):
+    """Who may write OUT before a command reads it is not trusted."""
+    there = {"openlineage": "http://host:5000", "otlp": "http://host:4318", "iceberg": "a.labels"}
+    manifest = {"platforms": there}
+    assert platforms.believed(manifest, {}) == (there, [])
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", "the-key")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=the-key")
+    found, doubts = platforms.believed(manifest, {})
+    assert found == {"iceberg": "a.labels"} and "the-key" not in str(doubts)
+    assert doubts == [
+        f"its manifest names --{name}={there[name]}, and {key} would be sent there: if that is meant, give the flag"
+        for name, key in (("openlineage", "OPENLINEAGE_API_KEY"), ("otlp", "OTEL_EXPORTER_OTLP_HEADERS"))
+    ]
+    assert platforms.believed(manifest, there) == (there, [])
+    assert platforms.believed({"platforms": {"openlineage": "env"}}, {}) == ({"openlineage": "env"}, [])
+
+
+@pytest.mark.parametrize("line", ["alias a=b\n", "\n", "{}"])
+def test_no_file_of_another_kind_is_added_to(tmp_path, line):
+    file = tmp_path / "events"
+    manifest = {"platforms": {"openlineage": str(file)}}
+    assert platforms.believed(manifest, {})[0] == manifest["platforms"], "it is made"
+    announced = version(output=str(tmp_path / "out"))
+    assert dict(platforms.tell(manifest["platforms"], announced)) == {"openlineage": None}
+    assert platforms.believed(manifest, {})[0] == manifest["platforms"], "it is one of events"
+    file.write_text(line)
+    found, (doubt,) = platforms.believed(manifest, {})
+    assert not found and f"--openlineage={file}, and that file has lines that are no events" in doubt
+    assert platforms.believed(manifest, manifest["platforms"]) == (manifest["platforms"], [])
+
+
 def remembering(monkeypatch, **where: str) -> None:
     """Have what is published from now on remember platforms."""
     from seqcls_beam.runs import commit
 
     was = commit.publish
-    monkeypatch.setattr(
-        commit, "publish", lambda store, version, manifest, *more: was(store, version, {**manifest, "platforms": where}, *more)
-    )  # fmt: skip
+
+    def publish(store, version, manifest, *more):
+        return was(store, version, {**manifest, "platforms": where}, *more)
+
+    monkeypatch.setattr(commit, "publish", publish)
 
 
 def rows(catalog) -> dict[str | None, int]:
@@ -272,14 +306,14 @@ def test_what_a_dead_process_left_is_carried_out_before_it_is_told(tmp_path):
 
 
 def test_an_evaluation_brings_its_document(tmp_path):
-    store = platforms.store_of(str(tmp_path))
+    store = store_of(str(tmp_path))
     assert platforms.told_of(store, {"kind": "classify"}) == {"kind": "classify"}
     (tmp_path / "evaluation.json").write_text(json.dumps({"kind": "evaluate", "format_version": 1, "rows": {"in": 3}}))
     told = platforms.told_of(store, {"kind": "evaluate", "format_version": 2, "run_id": "a"})
     assert told == {"kind": "evaluate", "format_version": 2, "run_id": "a", "rows": {"in": 3}}
     for bad in ("", "[]", "{", "null"):
         (tmp_path / "evaluation.json").write_text(bad)
-        with pytest.raises(RunError, match="evaluation.json is no evaluation of this project"):
+        with pytest.raises(RunError, match=r"evaluation\.json is no evaluation of this project"):
             platforms.told_of(store, {"kind": "evaluate"})
 
 

@@ -50,7 +50,19 @@ def test_it_says_what_it_is(metadata):
     assert metadata.get_all("Project-URL") is None and metadata["Home-page"] is None
     versions = [each.rpartition(" ")[2] for each in metadata.get_all("Classifier") if "Python :: 3." in each]
     assert versions == ["3.11", "3.12", "3.13", "3.14"]
-    assert set(metadata.get_all("Provides-Extra")) == {"gcp", "s3", "language", "train", "yaml", "test", "bench"}
+    assert set(metadata.get_all("Provides-Extra")) == {
+        "gcp",
+        "s3",
+        "language",
+        "train",
+        "yaml",
+        "openlineage",
+        "prometheus",
+        "otlp",
+        "iceberg",
+        "test",
+        "bench",
+    }
 
 
 def test_it_installs_from_a_repository(tmp_path, sources):
