@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -15,7 +16,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 
 from pipelines import announce, classify, evaluate, finetune, prepare, seal
 from seqcls_beam.runs.table import open_labels, read_manifest
-from tests import forked, tiny
+from tests import forked, shown, tiny
 from tests.announcing.listening import Listener, listening
 from tests.corpora import texts, write_jsonl
 from tests.messages import Message
@@ -116,6 +117,19 @@ def nowhere() -> str:
 
 
 IDS = ["--id_column=id", "--keep_columns="]
+
+
+def test_the_page_runs_as_it_stands(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inbox").mkdir()
+    write_jsonl(tmp_path / "inbox" / "a.jsonl", [{"text": text} for text in texts(12)])
+    (block,) = [each for each in shown.blocks(forked.ROOT / "docs" / "platforms.md") if each.language == "sh"]
+    said = shown.run(block.body, shown.environment(tmp_path))
+    assert "warning" not in said and said.count("run_date=2026-11-20  version 1: openlineage, prometheus, iceberg") == 1
+    counts = {name: int(number) for name, number in re.findall(r"^(negative|positive) +(\d+)$", said, re.MULTILINE)}
+    table = open_labels("labelled").to_table()["label"].to_pylist()
+    assert counts == {name: table.count(name) for name in set(table)} and len(table) == 12
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 2
 
 
 def test_every_platform_is_told_and_told_again(folder, tmp_path, monkeypatch, server, catalog, capsys):
