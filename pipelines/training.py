@@ -29,7 +29,7 @@ _END = "end"
 def finetune(config: FinetuneConfig) -> int:
     """Fine-tune; the exit code."""
     with planning():
-        where = platforms.named(config.platforms, config.output.output) if processes()[0] == 0 else {}
+        where = platforms.named(config.platforms, config.output.output)
         job = plan(config)
         if config.machine.only_check:
             return say("the options, the data and the base go together", 0)
