@@ -202,7 +202,8 @@ Read from the top: a room imports only rooms above it.
       lineage_datasets.py, lineage_facets.py, lineage_sending.py   names, what is said of each, to whom
       figures.py       a manifest → metrics, once for both …
       prometheus.py    … as a file that node_exporter reads
-      otlp.py, posting.py   … to a collector, over HTTP
+      otlp.py          … to a collector
+      posting.py, patience.py   what is sent over HTTP, and how long anything is waited for
       iceberg.py       the versions of a table → an Iceberg table
       iceberg_table.py, iceberg_files.py, iceberg_columns.py   a version as a snapshot, its parts, their types
       bigquery.py, bigquery_schema.py   a version → the load job of BigQuery

@@ -1,56 +1,109 @@
 """Events of OpenLineage → a server, a file, or wherever OpenLineage's own configuration says.
 
-A server is given ten seconds for all that is to be said at once, however it answers; it is asked twice at most, follows
-no redirect, and of what it answers nothing but the status is read. Events name their run, and saying them again changes
-nothing: a file that has one does not get it again.
+Servers are asked by `posting`, for ten seconds for all that is to be said at once, whoever names them; what else its
+configuration may say (Kafka, several of them) is the client library's, with the same ten seconds. Events name their
+run, and saying them again changes nothing: a file that has one does not get it again.
 """
 
 import fcntl
+import gzip
 import json
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import ssl
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from http.client import responses
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-import requests
 from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import RunEvent, RunState
+from openlineage.client.serde import Serde
 from openlineage.client.transport.file import FileConfig, FileTransport
-from openlineage.client.transport.http import HttpConfig, HttpTransport, TokenProvider, create_token_provider
+from openlineage.client.transport.http import (
+    HttpCompression,
+    HttpConfig,
+    HttpTransport,
+    TokenProvider,
+    create_token_provider,
+)
+from openlineage.client.transport.noop import NoopTransport
 from openlineage.client.transport.transport import Transport
 
 from seqcls_beam import storage
-from seqcls_beam.announcing.published import PlatformError
+from seqcls_beam.announcing import posting
+from seqcls_beam.announcing.patience import Late, within
+from seqcls_beam.announcing.published import PlatformError, brief
 
 ENVIRONMENT = "env"
-SECONDS = 10.0
+SECONDS = posting.SECONDS
 """For all that is said at once."""
-_ANSWER = 4.0  # seconds for one answer, of which two fit in
-_PAUSE = 0.5
+_PASSING = (500, *posting.PASSING)
 _KEY = "OPENLINEAGE_API_KEY"
-_LONGEST_ANSWER = 300  # signs of what another library says
+_TAIL = 2**25
+"""Bytes at the end of a file in which an event is looked for: ten thousand events."""
 
 _begun: set[tuple[str, str]] = set()
 """(where, run) of which this process said that they began, and not yet how they ended."""
 
 
-class _Answered(Exception):
-    """A server said no: (status, its word for that)."""
+class _Server(Transport):
+    """What the client library is configured to ask, asked as everything else is."""
+
+    kind = HttpTransport.kind
+
+    def __init__(self, shown: str, configured: HttpTransport) -> None:
+        self._shown, self._to = shown, configured
+        self._over = time.monotonic() + SECONDS
+
+    def emit(self, event: Any) -> None:
+        """Send one. Raises `PlatformError`."""
+        to = self._to
+        body, headers = Serde.to_json(event).encode(), {"Content-Type": "application/json"}
+        if to.compression == HttpCompression.GZIP:
+            body, headers["Content-Encoding"] = gzip.compress(body, mtime=0), "gzip"
+        if bearer := to.config.auth.get_bearer():
+            headers["Authorization"] = bearer
+        headers |= to.config.custom_headers
+        url = urljoin(to.url, to.endpoint)
+        try:
+            tls = _tls(to) if url.lower().startswith("https:") else None
+        except (OSError, ValueError) as error:
+            raise PlatformError(f"{self._shown}: its certificates cannot be read; mend openlineage.yml") from error
+        try:
+            answer = posting.post(url, body, headers, tls, _PASSING, self._over - time.monotonic())
+        except posting.Unanswered as error:
+            raise PlatformError(f"{self._shown} cannot be reached ({error}): look whether it runs") from error
+        if not 200 <= answer.status < 300:
+            said = f"{answer.status} {responses.get(answer.status, '')}".rstrip()
+            raise PlatformError(f"{self._shown} took no events: it answered {said}; {_cure(answer.status)}")
+
+    def close(self, timeout: float = -1) -> bool:
+        """Nothing is kept."""
+        return True
 
 
-class _Session(requests.Session):
-    """Requests that read nothing of an answer but its head, and follow no redirect."""
+def _tls(to: HttpTransport) -> Any:
+    certificate, key = (to.cert, None) if isinstance(to.cert, str) else to.cert or (None, None)
+    made = posting.identity(to.verify if isinstance(to.verify, str) else None, certificate, key)
+    if to.verify is False:
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
 
-    def request(self, *args: Any, **options: Any) -> requests.Response:
-        """As the library has it; raises `_Answered` for whatever is no success."""
-        response = super().request(*args, **{**options, "stream": True, "allow_redirects": False})
-        if not 200 <= response.status_code < 300:
-            response.close()
-            raise _Answered(response.status_code, response.reason)
-        return response
+
+def _cure(status: int) -> str:
+    return _CURES.get(status, "look into its log" if status >= 500 else "look whether it is a server of OpenLineage")
+
+
+_CURES = {
+    401: f"set {_KEY}",
+    403: f"set {_KEY} to a key that may write",
+    404: "look at the URL, and whether OPENLINEAGE_ENDPOINT is its path",
+    413: "have it take larger requests",
+}
 
 
 def is_url(where: str) -> bool:
@@ -75,6 +128,7 @@ def check(where: str) -> None:
         raise PlatformError(f"--openlineage={where}: {what}; name a file that gets a line for each event")
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise PlatformError(f"--openlineage={where} cannot be written by this user; name another file")
+    _client(where).close()
 
 
 def send(where: str, events: Sequence[RunEvent]) -> None:
@@ -82,49 +136,34 @@ def send(where: str, events: Sequence[RunEvent]) -> None:
 
     Raises `PlatformError`, within `SECONDS`; then some of them may have been said.
     """
-    client = _client(where)
-    over = threading.Event()
-    failure: list[Exception] = []
-
-    def work() -> None:
-        try:
-            if isinstance(client.transport, FileTransport) and client.transport.config.append:
-                _append(client, client.transport.config.log_file_path, events)
-            else:
-                for event in events[len(events) > 1 and (where, events[0].run.runId) in _begun :]:
-                    _twice(lambda event=event: client.emit(event), over)  # type: ignore[misc]
-                if not client.close(SECONDS):
-                    raise PlatformError(
-                        f"{_shown(where)} took no events in {SECONDS:.0f} seconds: look whether it is well"
-                    )
-        except Exception as error:
-            failure.append(error)
-        finally:
-            with suppress(Exception):
-                client.close(0.0)
-
-    thread = threading.Thread(target=work, name="openlineage", daemon=True)  # nobody waits for a server that hangs
-    thread.start()
-    thread.join(SECONDS)
-    over.set()
-    if thread.is_alive():
-        raise PlatformError(f"{_shown(where)} took no events in {SECONDS:.0f} seconds: look whether it is well")
-    if failure:
-        raise _told(where, failure[0]) from failure[0]
+    shown = _shown(where)
+    try:
+        within(SECONDS, partial(_say, _client(where), where, events))
+    except PlatformError:
+        raise
+    except Late:
+        raise PlatformError(f"{shown} took no events in {SECONDS:.0f} seconds: look whether it is well") from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise PlatformError(f"{shown} cannot be written ({why}): mend that") from error
+    except Exception as error:  # of whatever openlineage.yml names
+        raise PlatformError(f"{shown} took no events ({brief(f'{type(error).__name__}: {error}')})") from error
     run = where, events[-1].run.runId
     _begun.add(run) if events[-1].eventType == RunState.START else _begun.discard(run)
 
 
-def _twice(do: Callable[[], object], over: threading.Event) -> None:
-    """Do it, and once more where another answer is likely then, unless it is too late."""
+def _say(client: OpenLineageClient, where: str, events: Sequence[RunEvent]) -> None:
     try:
-        do()
-    except (_Answered, requests.ConnectionError, requests.Timeout) as error:
-        if isinstance(error, _Answered) and error.args[0] < 500:
-            raise
-        if over.wait(_PAUSE):
+        if isinstance(client.transport, FileTransport) and client.transport.config.append:
+            _append(client, client.transport.config.log_file_path, events)
             return
-        do()
+        for event in events[len(events) > 1 and (where, events[0].run.runId) in _begun :]:
+            client.emit(event)
+        if not client.close(SECONDS):
+            raise Late
+    finally:
+        with suppress(Exception):
+            client.close(0.0)
 
 
 def _append(client: OpenLineageClient, path: str, events: Sequence[RunEvent]) -> None:
@@ -145,10 +184,11 @@ def _append(client: OpenLineageClient, path: str, events: Sequence[RunEvent]) ->
 
 
 def _said(path: str, run: str) -> set[tuple[str, str]]:
-    """(type, time) of the events of a run that a file has."""
+    """(type, time) of the events of a run that the end of a file has."""
     found, mark = set[tuple[str, str]](), run.encode()
-    with open(path, "rb") as lines:
-        for line in lines:
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - _TAIL))
+        for line in file:
             if mark not in line:
                 continue
             with suppress(ValueError, KeyError, TypeError):  # half a line, or no event
@@ -172,10 +212,9 @@ def _client(where: str) -> OpenLineageClient:
         except PlatformError:
             raise
         except Exception as error:  # of whatever openlineage.yml names
-            said = storage.without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
             raise PlatformError(
-                f"--openlineage={where}: OpenLineage's configuration cannot be used ({said[:_LONGEST_ANSWER]}): mend "
-                "OPENLINEAGE_URL, or openlineage.yml"
+                f"--openlineage={where}: OpenLineage's configuration cannot be used "
+                f"({brief(f'{type(error).__name__}: {error}')}): mend OPENLINEAGE_URL, or openlineage.yml"
             ) from error
         named = (client.config.transport or {}).get("type")
     if where == ENVIRONMENT and client.transport.kind == "console" and not named:
@@ -183,9 +222,13 @@ def _client(where: str) -> OpenLineageClient:
             "--openlineage=env: neither OPENLINEAGE_URL nor an openlineage.yml says where events go: set one of them, "
             "or name a URL or a file"
         )
+    if isinstance(client.transport, NoopTransport):
+        raise PlatformError(
+            f"--openlineage={where}: OPENLINEAGE_DISABLED, or openlineage.yml, turns OpenLineage off, and nobody would "
+            "be told: leave out the flag, or turn it on"
+        )
     if isinstance(client.transport, HttpTransport):
-        client.transport.config.retry = {"total": 0}  # asked again here, and by nobody else
-        client.transport.session = _Session()
+        client.transport = _Server(_shown(where), client.transport)
     return client
 
 
@@ -211,7 +254,7 @@ def _transport(where: str) -> Transport | None:
         raise PlatformError(f"{_KEY} has signs that no key has, such as an end of a line: set it anew")
     auth = create_token_provider({"type": "api_key", "apiKey": key}) if key else TokenProvider({})
     endpoint = os.environ.get("OPENLINEAGE_ENDPOINT", "api/v1/lineage")
-    return HttpTransport(HttpConfig(where.rstrip("/") + "/", endpoint, _ANSWER, auth=auth))
+    return HttpTransport(HttpConfig(where.rstrip("/") + "/", endpoint, auth=auth))
 
 
 @contextmanager
@@ -229,49 +272,7 @@ def _undisturbed() -> Iterator[None]:
                 del os.environ[name]
 
 
-def _told(where: str, error: Exception) -> PlatformError:
-    """What went wrong, as a sentence; of what a library says only what is known to hold no key."""
-    shown = _shown(where)
-    if isinstance(error, PlatformError):
-        return error
-    if isinstance(error, _Answered):
-        status, word = error.args
-        cure = _CURES.get(
-            status, "look into its log" if status >= 500 else "look whether it is a server of OpenLineage"
-        )
-        return PlatformError(f"{shown} took no events: it answered {status} ({str(word)[:80]}); {cure}")
-    if isinstance(error, requests.Timeout):
-        return PlatformError(f"{shown} did not answer in {_ANSWER:.0f} seconds: look whether it is well")
-    if isinstance(error, requests.RequestException):
-        return PlatformError(f"{shown} cannot be reached ({_reason(error)}): look whether it runs")
-    if isinstance(error, OSError):
-        return PlatformError(f"{shown} cannot be written ({error.strerror or type(error).__name__}): mend that")
-    said = storage.without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
-    return PlatformError(f"{shown} took no events ({said[:_LONGEST_ANSWER]})")
-
-
-_CURES = {
-    401: f"set {_KEY}",
-    403: f"set {_KEY} to a key that may write",
-    404: "look at the URL, and whether OPENLINEAGE_ENDPOINT is its path",
-    413: "have it take larger requests",
-}
-
-
 def _shown(where: str) -> str:
     if where == ENVIRONMENT:
         return "what OpenLineage is configured for"
     return storage.without_password(where)
-
-
-def _reason(error: BaseException) -> str:
-    """What the system says at the bottom of an error of a connection."""
-    seen: BaseException | None = error
-    for _ in range(10):
-        if isinstance(seen, OSError) and seen.strerror:
-            return seen.strerror
-        inner = next((each for each in seen.args if isinstance(each, BaseException)), None) if seen else None
-        seen = getattr(seen, "reason", None) or inner or (seen.__cause__ or seen.__context__ if seen else None)
-        if not isinstance(seen, BaseException):
-            break
-    return type(error).__name__

@@ -11,11 +11,8 @@ import gzip
 import os
 import re
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.client import responses
 from itertools import groupby
 from typing import Any
@@ -23,20 +20,12 @@ from urllib.parse import unquote, urlsplit
 
 from seqcls_beam import storage
 from seqcls_beam.announcing.figures import common_labels, figures, moment, package_version
-from seqcls_beam.announcing.posting import Answer, Unanswered, post
-from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.announcing.posting import PASSING, Answer, Unanswered, identity, post
+from seqcls_beam.announcing.published import Announced, PlatformError, brief
 from seqcls_beam.signs import one_line, shown
 
 _PATH = "/v1/metrics"
 _BASE = "http://localhost:4318"
-_PASSING = (429, 502, 503, 504)
-"""Answers after which the standard lets one ask again."""
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
-"""What may stand in a header."""
-
-PAUSE, LONGEST_PAUSE = 1.0, 5.0
-"""Seconds before that, and at most, where the answer says how many."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ def tell(where: str, announced: Announced) -> None:
     if way.packed:
         body, headers["Content-Encoding"] = gzip.compress(body, mtime=0), "gzip"
     try:
-        answer = _sent(way, body, headers)
+        answer = post(way.url, body, headers, way.tls)
     except Unanswered as error:
         raise PlatformError(f"{way.url}: {error}; see that a collector runs there, and announce again") from error
     if 200 <= answer.status < 300:
@@ -122,38 +111,6 @@ def _put(attributes: Any, values: Mapping[str, str]) -> None:
             attributes.add(key=key).value.string_value = value
 
 
-def _sent(way: _Way, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """The answer; once more where the first was none, or asks for it soon. Raises `Unanswered`."""
-    try:
-        answer = post(way.url, body, headers, way.tls)
-    except Unanswered as error:
-        if not error.lost:
-            raise
-        pause = PAUSE
-    else:
-        asked = _pause(answer.headers.get("Retry-After")) if answer.status in _PASSING else None
-        if asked is None:
-            return answer
-        pause = asked
-    time.sleep(pause)
-    return post(way.url, body, headers, way.tls)
-
-
-def _pause(said: str | None) -> float | None:
-    """Seconds until one may ask again; None where that is longer than anybody waits."""
-    if said is None:
-        return PAUSE
-    if re.fullmatch(r"\s*\d{1,9}\s*", said):
-        seconds = float(said)
-    else:
-        try:
-            when = parsedate_to_datetime(said)
-            seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return max(0.0, seconds) if seconds <= LONGEST_PAUSE else None
-
-
 def _ensure_all_taken(way: _Way, answer: Answer) -> None:
     """Raise `PlatformError` where the collector says that it took not all."""
     from google.protobuf.message import DecodeError
@@ -163,7 +120,7 @@ def _ensure_all_taken(way: _Way, answer: Answer) -> None:
     except DecodeError:  # an answer that is none of OTLP: its status is what counts
         return
     if said.rejected_data_points > 0:
-        why = one_line(said.error_message)[:200] or "it does not say why"
+        why = one_line(brief(said.error_message, 200)) or "it does not say why"
         raise PlatformError(f"{way.url} did not take {said.rejected_data_points:,} of the figures: {why}")
 
 
@@ -174,7 +131,7 @@ def _cure(status: int) -> str:
         return "name the address that it leads to, where no key is sent otherwise"
     if status in (404, 405):
         return f"name the collector's address for OTLP over HTTP, without {_PATH}"
-    if status in _PASSING or status >= 500:
+    if status in PASSING or status >= 500:
         return "it cannot take figures now; announce again later"
     return "it does not take figures as they are sent: see what it logs"
 
@@ -251,9 +208,7 @@ def _no_pairs(variable: str) -> PlatformError:
 def _tls() -> ssl.SSLContext:
     authority, certificate, key = _said("CERTIFICATE"), _said("CLIENT_CERTIFICATE"), _said("CLIENT_KEY")
     try:
-        context = ssl.create_default_context(cafile=authority or None)
-        if certificate:
-            context.load_cert_chain(certificate, key or None, password=_no_password)
+        return identity(authority, certificate, key)
     except (OSError, ValueError) as error:
         named = ", ".join(filter(None, [authority, certificate, key]))
         why = getattr(error, "strerror", None) or "not what they must be"
@@ -261,12 +216,6 @@ def _tls() -> ssl.SSLContext:
             f"{named}, which OTEL_EXPORTER_OTLP_…CERTIFICATE and …CLIENT_KEY name, cannot be read ({why}): name files "
             "of PEM, without a password"
         ) from error
-    return context
-
-
-def _no_password() -> str:
-    """Asked for where a key has one; the terminal would be, otherwise."""
-    return ""
 
 
 def _messages() -> Any:

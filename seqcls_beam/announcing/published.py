@@ -14,6 +14,12 @@ class PlatformError(Exception):
         super().__init__(storage.without_secrets(said))
 
 
+def brief(said: object, most: int = 300) -> str:
+    """What somebody else says, as one line without a secret: of one that is cut, the rest would show."""
+    line = storage.without_secrets(" ".join(str(said).split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Announced:
     """One version of an output, and what was written of it."""

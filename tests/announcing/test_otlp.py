@@ -41,7 +41,7 @@ def bare(monkeypatch):
     for name in ("OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(otlp, "PAUSE", 0.01)
+    monkeypatch.setattr(posting, "PAUSE", 0.01)
 
 
 @pytest.fixture
