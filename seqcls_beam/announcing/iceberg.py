@@ -12,13 +12,13 @@ may have several levels, with dots between them; it and the table are made with 
 """
 
 import re
-import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from seqcls_beam import storage
-from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.announcing.patience import Answer, Late, within
+from seqcls_beam.announcing.published import Announced, PlatformError, brief
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.versions import newest
 
@@ -29,8 +29,6 @@ _SPELLED = re.compile(r"(?:([\w-]+):)?([\w-]+(?:\.[\w-]+)+)")
 _MISSING = "the package pyiceberg is not installed (pip install 'seqcls_beam[iceberg]')"
 _UNNAMEABLE = re.compile(r"[?#\x00-\x1f]|://.*@|^bytes:")
 """What of an output's name a reader of Iceberg takes for something else."""
-
-Answer = TypeVar("Answer")
 
 
 class Place(NamedTuple):
@@ -116,50 +114,36 @@ def _place(where: str) -> Place:
 class _Patience:
     """How long a catalog is waited for, over several questions.
 
-    Each is asked by a thread that is left behind when the time is over: what asks a catalog may hang anywhere, and has
-    no limit of its own. What such a thread still does is what was to be done.
+    What asks a catalog may hang anywhere, and is left behind when the time is over. What it still does is what was to
+    be done.
     """
 
     def __init__(self, shown: str) -> None:
         self._shown, self._left = shown, PATIENCE
-        self._given_up = threading.Event()
+        self._given_up = False
 
     def is_over(self) -> bool:
         """Whether nobody waits any more."""
-        return self._given_up.is_set()
+        return self._given_up
 
     def waits(self, do: Callable[[], Answer]) -> Answer:
         """What a question is answered. Raises `PlatformError` where it is not, or not in time."""
-        answers: list[Answer] = []
-        errors: list[Exception] = []
-
-        def ask() -> None:
-            try:
-                answers.append(do())
-            except Exception as error:
-                errors.append(error)
-
         began = time.monotonic()
-        asking = threading.Thread(target=ask, name="iceberg", daemon=True)
-        asking.start()
-        asking.join(self._left)
-        self._left -= time.monotonic() - began
-        if answers:
-            return answers[0]
-        if not errors:
-            self._given_up.set()
-            raise PlatformError(
-                f"{self._shown}: the catalog gave no answer in {PATIENCE:.0f} seconds; announce the run again later"
-            )
-        error = errors[0]
-        if isinstance(error, PlatformError):
-            raise error
-        said = f"the table could not be told ({_told(error)})"
-        raise PlatformError(f"{self._shown}: {said}; announce the run again") from error
+        try:
+            return within(self._left, do)
+        except PlatformError:
+            raise
+        except Late:
+            self._given_up = True
+            said = f"the catalog gave no answer in {PATIENCE:.0f} seconds; announce the run again later"
+            raise PlatformError(f"{self._shown}: {said}") from None
+        except Exception as error:
+            said = f"the table could not be told ({_told(error)})"
+            raise PlatformError(f"{self._shown}: {said}; announce the run again") from error
+        finally:
+            self._left -= time.monotonic() - began
 
 
 def _told(error: Exception) -> str:
     """The first line of what a library says."""
-    lines = str(error).strip().splitlines()
-    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return said if len(said) <= 300 else f"{said[:299]}…"
+    return brief(": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]))

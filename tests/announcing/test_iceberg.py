@@ -357,6 +357,23 @@ def test_a_catalog_that_is_down(out, catalog, monkeypatch):
     assert time.monotonic() - began < iceberg.PATIENCE
 
 
+def test_a_secret_that_would_be_cut_is_not_shown(out, catalog, monkeypatch):
+    """At any place of what a library says: what is left of a password is one, too."""
+    from seqcls_beam.announcing import iceberg_table
+
+    told = night(out, "a", MONDAY)
+    for before in range(240, 300, 3):
+        message = "x" * before + " postgresql://me:hunter2-of-the-catalog@db.example/lake"
+
+        def load(name, message=message, **config):
+            raise RuntimeError(message)
+
+        monkeypatch.setattr(iceberg_table, "load_catalog", load)
+        with pytest.raises(PlatformError) as error:
+            iceberg.tell(WHERE, told)
+        assert "hunter" not in str(error.value) and "xxx" in str(error.value)
+
+
 def test_a_catalog_that_answers_nothing(out, catalog, monkeypatch):
     told = night(out, "a", MONDAY)
     assert iceberg.PATIENCE <= 30
@@ -371,7 +388,7 @@ def test_a_catalog_that_answers_nothing(out, catalog, monkeypatch):
             f"--iceberg={WHERE}: the catalog gave no answer in 2 seconds; announce the run again later"
         )
         assert 1.9 < spent < 10
-        waiting = [each for each in threading.enumerate() if each.name == "iceberg"]
+        waiting = [each for each in threading.enumerate() if each.name == "platform"]
         assert waiting and all(each.daemon for each in waiting)
     for each in waiting:
         each.join(20)
@@ -389,7 +406,7 @@ def test_a_catalog_whose_file_is_locked(out, catalog, tmp_path, monkeypatch):
     holder.rollback()
     holder.close()
     for each in threading.enumerate():
-        if each.name == "iceberg":
+        if each.name == "platform":
             each.join(20)
     iceberg.tell(WHERE, told)
     assert table(catalog).scan().to_arrow().num_rows == 19 and len(table(catalog).snapshots()) == 1
