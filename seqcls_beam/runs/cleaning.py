@@ -74,7 +74,7 @@ def remove(
 ) -> Iterator[tuple[Leftover, str | None]]:
     """Remove what was found removable; each with None, or the reason why it stays after all.
 
-    `placed` is told of partitions that are taken away, as `commit.publish` does.
+    `placed` is told of partitions that are taken away, or that others left half published, as by `commit.publish`.
     """
     store = store_of(storage.absolute(output))
     done: dict[str, int] = {}
@@ -85,7 +85,7 @@ def remove(
             at = newest(store, each.partition)
             if at != done.get(each.partition):
                 # Only below a version that was carried out is every attempt a leftover.
-                at = done[each.partition] = commit.recover(store, each.partition)
+                at = done[each.partition] = commit.recover(store, each.partition, placed)
             yield each, _remove(store, each, at, placed)
         except OSError as error:
             yield each, f"{type(error).__name__}: {error}"

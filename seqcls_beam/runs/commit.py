@@ -36,8 +36,8 @@ class Beaten(Exception):
 def publish(store: Store, version: Version, manifest: dict[str, Any], placed: Placed | None = None) -> int:
     """Decide the version that is next after the one its run began with, and carry it out; its number.
 
-    Where this very run decided it already, from another process, that is carried out. Whatever `placed` raises is
-    warned of, and changes nothing. Raises `Beaten` where another run did, and `RunError` where files are gone.
+    Where this very run decided it already, from another process, that is carried out. An error that `placed` raises
+    is warned of, and changes nothing. Raises `Beaten` where another run did, and `RunError` where files are gone.
     """
     store.open(version.stage, sorted({target.rpartition("/")[0] for _, target in version.moves}))
     decided = version
@@ -63,12 +63,14 @@ def carry_out(store: Store, version: Version, placed: Placed | None = None) -> l
         store.put_away(version.replaces, version.old)
         store.close(version.old)
     missing = store.place(version.stage, version.moves)
-    if placed is not None and not missing:
-        _tell(placed, store, version)
-    for folder in version.sweeps:
-        store.remove([f"{folder}/{name}" for name in store.names(folder) if _is_over(f"{folder}/{name}", version)])
-    store.discard(version.work)
-    store.close(version.stage)
+    try:
+        if placed is not None and not missing:
+            _tell(placed, store, version)
+    finally:  # whoever is told may be ended by a signal, and the version is decided
+        for folder in version.sweeps:
+            store.remove([f"{folder}/{name}" for name in store.names(folder) if _is_over(f"{folder}/{name}", version)])
+        store.discard(version.work)
+        store.close(version.stage)
     return missing
 
 
@@ -79,22 +81,22 @@ def _tell(placed: Placed, store: Store, version: Version) -> None:
     except Exception as error:
         said = without_secrets(" ".join((str(error) or type(error).__name__).split()))
         where = "/".join(filter(None, [store.uri("").rstrip("/"), version.partition]))
-        _log.warning("%s is published, and who looks at its files was not told: %s", where, said)
+        _log.warning("%s is published, but %s", where, said)
 
 
-def recover(store: Store, partition: str) -> int:
+def recover(store: Store, partition: str, placed: Placed | None = None) -> int:
     """Carry out the newest version of a partition, unless that was done; its number, 0 where there is none."""
-    found = recovered(store, partition)
+    found = recovered(store, partition, placed)
     return found[0].number if found else 0
 
 
-def recovered(store: Store, partition: str) -> tuple[Version, dict[str, Any]] | None:
+def recovered(store: Store, partition: str, placed: Placed | None = None) -> tuple[Version, dict[str, Any]] | None:
     """The same; what `read_version` says of it, None where there is none."""
     number = newest(store, partition)
     if not number:
         return None
     version, manifest = read_version(store, partition, number)
-    carry_out(store, version)
+    carry_out(store, version, placed)
     return version, manifest
 
 

@@ -46,16 +46,18 @@ def look(config: ClassifyConfig, others: Container[Key] = ()) -> Job:
     return _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, night.said)
 
 
-def plan(config: ClassifyConfig, settle: Callable[[Job], Job] = lambda job: job) -> Job:
+def plan(
+    config: ClassifyConfig, settle: Callable[[Job], Job] = lambda job: job, following: Callable[[Run], Run] = follow
+) -> Job:
     """Find the model and the files, and name the run; `only_new` may leave no file.
 
-    `settle` decides what is left open of a job that has any. Finishes a publication that a crash interrupted. Raises
-    `ValueError` or `FileNotFoundError` for a model or input that cannot be used, `RunError` for rows that cannot stand
-    in one table with those that are there, and what `settle` raises.
+    `settle` decides what is left open of a job that has any, and `following` (`publication.follow`) finishes a
+    publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for a model or input that cannot be
+    used, `RunError` for rows that cannot stand in one table with those that are there, and what `settle` raises.
     """
     checkpoint = _model(config)
     # Before the files are listed: what is published from here on is not followed but refused.
-    run = follow(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""))
+    run = following(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""))
     listing = _listing(config)
     if not config.run.only_new:
         return settle(_job(config, checkpoint, run, listing))

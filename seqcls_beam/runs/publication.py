@@ -62,14 +62,14 @@ _CURES = {
 """What to do about what a disk says, as the end of a sentence."""
 
 
-def follow(run: Run) -> Run:
-    """The run as one that follows the newest version, after that was carried out.
+def follow(run: Run, placed: commit.Placed | None = None) -> Run:
+    """The run as one that follows the newest version, after that was carried out; `placed` as for `commit.publish`.
 
     Raises `RunError` where that is no version, or cannot be carried out.
     """
     store = store_of(run.output)
     with writing(run.output):
-        run = replace(run, follows=commit.recover(store, run.partition))
+        run = replace(run, follows=commit.recover(store, run.partition, placed))
     if not run.follows:
         read_newest(store, run.partition)  # refuses an output of an earlier layout
     _tidy(store, run)

@@ -94,6 +94,30 @@ def test_a_published_run_is_its_parts_and_a_version(tmp_path):
     assert ids == [i for i in range(30) if i not in (4, 25)]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no such luck"), KeyboardInterrupt(), SystemExit(3)])
+def test_whatever_becomes_of_who_is_told_what_is_decided_is_carried_out(tmp_path, caplog, error):
+    """Between the names of the new files and the end of those before stands somebody else's code, and a signal."""
+    publish(begun(tmp_path, "a" * 32, 2), 2)
+    run, seen = begun(tmp_path, "b" * 32, 1, overwrite=True), []
+
+    def placed(version, manifest):
+        seen.append((version.number, manifest["run_id"], len(files(tmp_path / "labels"))))
+        raise error
+
+    if isinstance(error, Exception):
+        assert publication.publish(run, records_of(run, 1), placed) == 2
+        assert [each.getMessage() for each in caplog.records] == [f"{tmp_path} is published, but no such luck"]
+    else:
+        with pytest.raises(type(error)) as raised:
+            publication.publish(run, records_of(run, 1), placed)
+        assert raised.value is error, "somebody asked for the end, and gets it"
+    assert seen == [(2, "b" * 32, 3)]
+    assert files(tmp_path / "labels") == ["part-00000-of-00001-v2-bbbbbbbb.parquet"]
+    assert newest(tmp_path).version.run_id == "b" * 32 and not files(tmp_path / "_attempts")
+    recover(store_of(str(tmp_path)), "", placed)
+    assert len(seen) == 1, "all is done"
+
+
 def test_partitions_are_versions_of_their_own_and_one_table(tmp_path):
     nights = [begun(tmp_path, letter * 32, 1, partition=f"run_date=2026-11-2{n}") for n, letter in enumerate("ab")]
     assert [publish(night, 1) for night in nights] == [1, 1]
