@@ -47,8 +47,10 @@ def ensure(where: str) -> None:
     _place(where)
 
 
-def tell(where: str, announced: Announced) -> None:
+def tell(where: str, announced: Announced, makes: bool = True) -> None:
     """Let the table have exactly the parts of this version in its partition, by one snapshot that says its run.
+
+    Where there is none it is made, unless it `makes` none: then that is said.
 
     To be called when every part has its name, and before parts of the version that it replaces are removed, or any time
     later. Nothing is done where the table has this version already, or a newer one is published. Raises
@@ -76,6 +78,7 @@ def tell(where: str, announced: Announced) -> None:
         iceberg_files.absolute(output),
         lambda: newest(store, announced.partition),
         patience.is_over,
+        makes,
     )
     if patience.waits(telling.is_told):
         return

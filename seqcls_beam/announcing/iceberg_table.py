@@ -40,7 +40,7 @@ from pyiceberg.typedef import Record
 
 from seqcls_beam.announcing import iceberg_columns, iceberg_files
 from seqcls_beam.announcing.iceberg_files import Part
-from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.announcing.published import Announced, NotThere, PlatformError
 
 OUTPUT = "seqcls_beam.output"
 VERSION = "seqcls_beam.version."
@@ -74,6 +74,7 @@ class Telling:
     output: str  # absolute, with a protocol
     newest: Callable[[], int]  # the number of the partition's newest version
     over: Callable[[], bool]  # nobody waits any more
+    makes: bool = True  # a table where there is none
 
     def is_told(self) -> bool:
         """Whether nothing is to be done: the table has this version, or there is a newer one."""
@@ -90,6 +91,11 @@ class Telling:
                     return
                 if table is None and not parts:
                     return  # it begins with the first rows, which say what columns it has
+                if table is None and not self.makes:
+                    raise NotThere(
+                        f"{self.shown}: a manifest alone names this table, and it is not there: if it is to be made, "
+                        "give the flag"
+                    )
                 try:
                     self._commit(table or self._created(catalog, parts), parts)
                     return

@@ -34,7 +34,7 @@ from openlineage.client.facet_v2 import (
 
 from seqcls_beam import storage
 from seqcls_beam.announcing.lineage_datasets import Name, Source
-from seqcls_beam.announcing.published import PlatformError
+from seqcls_beam.announcing.published import PlatformError, brief
 from seqcls_beam.schema import MODEL, PARTITION, PREDICTION, PREDICTION_MULTI_LABEL, TOKENS, WINDOW
 from seqcls_beam.version import __version__
 
@@ -155,7 +155,7 @@ def _run_of(name: str, said: str) -> tuple[str, str, str]:
             return found[1], found[2], str(uuid.UUID(found[3]))
     except ValueError:
         pass
-    raise PlatformError(f"{name}={said:.200}: expected NAMESPACE/JOB/RUN with the UUID of a run, or unset it")
+    raise PlatformError(f"{name}={brief(said, 200)}: expected NAMESPACE/JOB/RUN with the UUID of a run, or unset it")
 
 
 def of_job(kind: str, partition: str, command: str) -> dict[str, JobFacet]:

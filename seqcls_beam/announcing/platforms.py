@@ -5,6 +5,7 @@ manifest is input like any other: what is read of it is looked at before anythin
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
-from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.announcing.published import Announced, NotThere, PlatformError, brief
 from seqcls_beam.config.announce import PlatformOptions, TellOptions
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.runs.commit import recover
@@ -29,16 +30,27 @@ NAMES = tuple(flag(each) for each in option_fields(PlatformOptions))
 """All that there are, in the order in which they are told."""
 
 Where = Mapping[str, str]
-"""Platform → where it is, as its flag has it, or a manifest."""
+"""Platform → where it is, as its flag has it, or, as a `Remembered`, a manifest."""
+
+
+class Remembered(str):
+    """A place that a manifest alone names, whoever wrote that: nothing of value is sent there, and no table is made."""
+
+    __slots__ = ()
+
 
 _ON_DISK = ("openlineage", "prometheus")
 """Of these a place may be a folder or a file."""
 _BUCKETS = ("gs://", "gcs://")
 _KEYS = {
     "openlineage": ("OPENLINEAGE_API_KEY",),
-    "otlp": ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
+    "otlp": tuple(
+        f"OTEL_EXPORTER_OTLP_{of}{what}"
+        for what in ("HEADERS", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+        for of in ("METRICS_", "")
+    ),
 }
-"""Variables of the environment with keys that go to whom a platform is."""
+"""Variables of the environment with keys that are for whom a flag names."""
 _EVENT = b'{"event'
 _OF_TABLES = ("iceberg", "bigquery")
 EVALUATION = "evaluation.json"
@@ -97,13 +109,12 @@ def remembered(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Where the manifest of a version says that it is told. Raises `PlatformError` for what no command wrote."""
     said = manifest.get(KEY, {})
     if not isinstance(said, dict):
-        raise PlatformError(f"`{KEY}` of the manifest is {said!r:.80}, which no command wrote")
+        raise PlatformError(f"`{KEY}` of the manifest is {brief(repr(said), 80)}, which no command wrote")
     for name, where in said.items():
         if name not in NAMES or not isinstance(where, str) or not where or len(where) > _LONGEST:
-            raise PlatformError(
-                f"`{KEY}` of the manifest has {shown(f'{name}: {where!r:.80}', name=True)}, which no command wrote"
-            )
-    return {name: said[name] for name in NAMES if name in said}
+            has = shown(brief(f"{name}: {where!r}", 120), name=True)
+            raise PlatformError(f"`{KEY}` of the manifest has {has}, which no command wrote")
+    return {name: Remembered(said[name]) for name in NAMES if name in said}
 
 
 def believed(manifest: Mapping[str, Any], named: Where) -> tuple[dict[str, str], list[str]]:
@@ -128,17 +139,19 @@ def _doubt(name: str, where: str) -> str | None:
     if name == "openlineage" and storage.is_local(where):
         if not _has_others(storage.local_path(where)):
             return None
-        why = "that file has lines that are no events"
+        why = "what is there is no file of events"
     elif keys:
-        why = f"{keys[0]} would be sent there"
+        why = f"{keys[0]} would be used there"
     else:
         return None
     return f"its manifest names --{name}={place}, and {why}: if that is meant, give the flag"
 
 
 def _has_others(path: str) -> bool:
-    """Whether a file that is there does not begin as one of events does."""
+    """Whether what is there is no file, such as a pipe that nobody reads, or does not begin as one of events does."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return True
         with open(path, "rb") as file:
             return os.path.getsize(path) > 0 and file.read(len(_EVENT)) != _EVENT
     except FileNotFoundError:
@@ -149,17 +162,24 @@ def _has_others(path: str) -> bool:
 
 def tell(where: Where, announced: Announced) -> Iterator[tuple[str, str | None]]:
     """Tell each platform of a version; (its name, None or the sentence why it could not be told), as it comes."""
-    for name in NAMES:
-        if name in where and applies(name, announced.manifest):
-            yield name, _told(partial(_call, name, where[name], announced))
+    for name, place in due(where, announced.manifest).items():
+        yield name, _told(partial(_call, name, place, announced))
 
 
-def applies(name: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether a platform has a use for a version: tables are of labelled rows, and a night taken away is theirs."""
-    kind = manifest.get("kind")
-    if name in _OF_TABLES:
-        return kind == "classify" or (kind == "nothing" and name == "iceberg")
-    return kind != "nothing"
+def due(where: Where, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Those platforms that have a use for a version, in order.
+
+    Tables are of labelled rows, and a night taken away is theirs; a job that loads nothing cannot be.
+    """
+    uses = {
+        "classify": NAMES if manifest.get("parts") else [name for name in NAMES if name != "bigquery"],
+        "nothing": ["iceberg"],
+    }
+    names = uses.get(str(manifest.get("kind")), [name for name in NAMES if name not in _OF_TABLES])
+    return {name: where[name] for name in names if name in where}
+
+
+_KNOWN = ("run_id", "kind", "command", "versions", "inputs", "data")
 
 
 def tell_of(
@@ -169,12 +189,17 @@ def tell_of(
 
     `facts` are what is known before a run has a manifest, as that will have them, `started` in seconds since 1970.
     """
-    known = {name: facts[name] for name in ("run_id", "kind", "command", "versions", "inputs") if name in facts}
-    known |= {"output": output, "partition": partition, "model": facts.get("model") or facts.get("base")}
-    lineage = _module("openlineage")
-    if failure is None:
-        return _told(partial(lineage.tell_start, where, **known, started=iso(facts["started"])))
-    return _told(partial(lineage.tell_fail, where, **known, sentence=failure))
+
+    def tell() -> None:
+        known = {name: facts[name] for name in _KNOWN if name in facts}
+        known |= {"output": output, "partition": partition, "model": facts.get("model") or facts.get("base")}
+        lineage = _module("openlineage")
+        if failure is None:
+            lineage.tell_start(where, **known, started=iso(facts["started"]))
+        else:
+            lineage.tell_fail(where, **known, sentence=failure)
+
+    return _told(tell)
 
 
 def _told(tell: Callable[[], object]) -> str | None:
@@ -184,8 +209,7 @@ def _told(tell: Callable[[], object]) -> str | None:
     except PlatformError as error:
         return str(error)
     except Exception as error:  # of a library's own, or of a manifest that no command wrote
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        return storage.without_secrets(said)[:600]
+        return brief(f"{type(error).__name__}: {error}", 600)
     return None
 
 
@@ -196,15 +220,27 @@ def placed(output: str, version: Version, manifest: dict[str, Any]) -> None:
     when it is published. Raises `PlatformError`.
     """
     where = remembered(manifest).get("iceberg")
-    if where is not None and version.number > 1:
-        _module("iceberg").tell(where, announced(output, version, manifest))
+    if where is None or version.number == 1:
+        return
+    told = announced(output, version.partition, version.number, manifest)
+
+    def tell() -> None:
+        with suppress(NotThere):  # who is not there names no file
+            _call("iceberg", where, told)
+
+    if why := _told(tell):
+        raise PlatformError(f"iceberg was not told of its files: {why}")
 
 
-def announced(output: str, version: Version, manifest: Mapping[str, Any]) -> Announced:
+def placed_or_later(output: str, version: Version, manifest: dict[str, Any]) -> None:
+    """The same in a worker of a command that tells again when its job is done, and then says what keeps that away."""
+    with suppress(PlatformError):
+        placed(output, version, manifest)
+
+
+def announced(output: str, partition: str, number: int, manifest: Mapping[str, Any]) -> Announced:
     """A version as platforms are told of it."""
-    return Announced(
-        output=storage.without_password(output), partition=version.partition, version=version.number, manifest=manifest
-    )
+    return Announced(output=storage.without_password(output), partition=partition, version=number, manifest=manifest)
 
 
 def newest_of(output: str, partition: str) -> Announced | None:
@@ -218,8 +254,8 @@ def newest_of(output: str, partition: str) -> Announced | None:
     number = newest(store, partition)
     if not number:
         return None
-    version, manifest = read_version(store, partition, number)
-    return announced(storage.absolute(output), version, told_of(store, manifest))
+    _, manifest = read_version(store, partition, number)
+    return announced(storage.absolute(output), partition, number, told_of(store, manifest))
 
 
 def told_of(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +276,10 @@ def told_of(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _call(name: str, where: str, announced: Announced) -> None:
-    _module(name).tell(where, announced)
+    if name == "iceberg":
+        _module(name).tell(where, announced, makes=not isinstance(where, Remembered))
+    else:
+        _module(name).tell(where, announced)
 
 
 def _module(name: str) -> Any:

@@ -14,6 +14,10 @@ class PlatformError(Exception):
         super().__init__(storage.without_secrets(said))
 
 
+class NotThere(PlatformError):
+    """What would be told has to be made first, and is not to be."""
+
+
 def brief(said: object, most: int = 300) -> str:
     """What somebody else says, as one line without a secret: of one that is cut, the rest would show."""
     line = storage.without_secrets(" ".join(str(said).split()))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -158,18 +159,21 @@ def test_a_fault_of_a_platform_is_a_sentence_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("manifest", "told"),
     [
-        ("classify", set(platforms.NAMES)),
-        ("prepare", {"openlineage", "prometheus", "otlp"}),
-        ("finetune", {"openlineage", "prometheus", "otlp"}),
-        ("evaluate", {"openlineage", "prometheus", "otlp"}),
-        ("nothing", {"iceberg"}),
-        (["classify"], {"openlineage", "prometheus", "otlp"}),
+        ({"kind": "classify", "parts": [{}]}, [*platforms.NAMES]),
+        ({"kind": "classify", "parts": []}, ["openlineage", "prometheus", "otlp", "iceberg"]),
+        ({"kind": "prepare", "parts": [{}]}, ["openlineage", "prometheus", "otlp"]),
+        ({"kind": "finetune", "parts": [{}]}, ["openlineage", "prometheus", "otlp"]),
+        ({"kind": "evaluate", "parts": [{}]}, ["openlineage", "prometheus", "otlp"]),
+        ({"kind": "nothing", "parts": []}, ["iceberg"]),
+        ({"kind": ["classify"]}, ["openlineage", "prometheus", "otlp"]),
     ],
 )
-def test_tables_are_of_labelled_rows(kind, told):
-    assert {name for name in platforms.NAMES if platforms.applies(name, {"kind": kind})} == told
+def test_tables_are_of_labelled_rows(manifest, told):
+    where = {name: name.upper() for name in reversed(platforms.NAMES)}
+    assert list(platforms.due(where, manifest).items()) == [(name, name.upper()) for name in told]
+    assert platforms.due({}, manifest) == {}
 
 
 def test_no_key_goes_where_a_manifest_alone_says(tmp_path, monkeypatch):
@@ -182,7 +186,7 @@ def test_no_key_goes_where_a_manifest_alone_says(tmp_path, monkeypatch):
     found, doubts = platforms.believed(manifest, {})
     assert found == {"iceberg": "a.labels"} and "the-key" not in str(doubts)
     assert doubts == [
-        f"its manifest names --{name}={there[name]}, and {key} would be sent there: if that is meant, give the flag"
+        f"its manifest names --{name}={there[name]}, and {key} would be used there: if that is meant, give the flag"
         for name, key in (("openlineage", "OPENLINEAGE_API_KEY"), ("otlp", "OTEL_EXPORTER_OTLP_HEADERS"))
     ]
     assert platforms.believed(manifest, there) == (there, [])
@@ -199,8 +203,33 @@ def test_no_file_of_another_kind_is_added_to(tmp_path, line):
     assert platforms.believed(manifest, {})[0] == manifest["platforms"], "it is one of events"
     file.write_text(line)
     found, (doubt,) = platforms.believed(manifest, {})
-    assert not found and f"--openlineage={file}, and that file has lines that are no events" in doubt
+    assert not found and f"--openlineage={file}, and what is there is no file of events" in doubt
     assert platforms.believed(manifest, manifest["platforms"]) == (manifest["platforms"], [])
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / "events")
+    manifest = {"platforms": {"openlineage": f"{tmp_path}/events"}}
+    found, (doubt,) = platforms.believed(manifest, {})
+    assert not found and "what is there is no file of events" in doubt
+
+
+@pytest.mark.parametrize("of", ["", "METRICS_"])
+@pytest.mark.parametrize("what", ["CLIENT_CERTIFICATE", "CLIENT_KEY"])
+def test_nobody_shows_who_he_is_where_a_manifest_alone_says(monkeypatch, of, what):
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{of}{what}", "/own.pem")
+    found, (doubt,) = platforms.believed({"platforms": {"otlp": "https://host:4318"}}, {})
+    assert not found and f"OTEL_EXPORTER_OTLP_{of}{what} would be used there" in doubt
+    assert platforms.believed({}, {"otlp": "https://host:4318"}) == ({"otlp": "https://host:4318"}, [])
+
+
+@pytest.mark.parametrize("before", [0, 30, 40, 50, 55, 60, 65, 70])
+def test_what_is_cut_of_a_manifest_shows_no_secret(before):
+    said = "x" * before + " http://me:hunter2-and-so-on-for-some-signs@host/"
+    for manifest in ({"platforms": [said]}, {"platforms": {"nobody": said}}, {"platforms": {said: "x"}}):
+        with pytest.raises(PlatformError) as error:
+            platforms.remembered(manifest)
+        assert "hunter" not in str(error.value)
 
 
 def remembering(monkeypatch, **where: str) -> None:
@@ -261,11 +290,62 @@ def test_a_table_that_cannot_be_told_keeps_nothing_from_being_published(tmp_path
         second = tables.night(out, "b", placed=partial(platforms.placed, str(out)))
     assert second.version == 2 and open_labels(str(out)).count_rows() == 19
     (said,) = [each.getMessage() for each in caplog.records if each.name == "seqcls_beam.runs.commit"]
-    assert said.startswith(f"{out} is published, and who looks at its files was not told: --iceberg={tables.WHERE}: ")
+    assert said.startswith(f"{out} is published, but iceberg was not told of its files: --iceberg={tables.WHERE}: ")
     tables.catalog(monkeypatch, tmp_path / "catalog")
     told = platforms.newest_of(str(out), "")
     assert told is not None and dict(platforms.tell(platforms.remembered(told.manifest), told)) == {"iceberg": None}
     assert rows(catalog) == {None: 19}
+
+
+def test_a_worker_without_the_package_publishes_all_the_same(tmp_path, monkeypatch, catalog):
+    """The hook comes as bytes into a process that lacks what it needs: the commit goes on, with one warning."""
+    out = tmp_path / "out"
+    remembering(monkeypatch, iceberg=tables.WHERE)
+    tables.night(out, "a")
+    code = (
+        "import logging, pickle, sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'pyiceberg': raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "logging.basicConfig(format='%(message)s')\n"
+        "from pathlib import Path\n"
+        "import pytest\n"
+        "from tests.announcing import tables, test_platforms\n"
+        f"test_platforms.remembering(pytest.MonkeyPatch(), iceberg={tables.WHERE!r})\n"
+        f"hook = pickle.loads({pickle.dumps(partial(platforms.placed, str(out)))!r})\n"
+        f"print(tables.night(Path({str(out)!r}), 'b', placed=hook).version)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{out} is published, but iceberg was not told of its files: ")
+    assert "the package pyiceberg is not installed (pip install 'seqcls_beam[iceberg]')" in line
+    assert done.stdout == "2\n" and not list((out / "labels").glob("*-v1-*"))
+    assert open_labels(str(out)).count_rows() == 19
+
+
+def test_no_table_is_made_on_the_word_of_a_manifest(tmp_path, monkeypatch, catalog):
+    """Who wrote a manifest is not known; the catalog is asked with this user's keys."""
+    out = tmp_path / "out"
+    remembering(monkeypatch, iceberg=tables.WHERE)
+    placed = partial(platforms.placed, str(out))
+    first = tables.night(out, "a")
+    alone, doubts = platforms.believed(first.manifest, {})
+    assert alone == {"iceberg": tables.WHERE} and not doubts
+    ((_, why),) = platforms.tell(alone, first)
+    assert why == (
+        f"--iceberg={tables.WHERE}: a manifest alone names this table, and it is not there: if it is to be made, give "
+        "the flag"
+    )
+    second = tables.night(out, "b", placed=placed)  # who is not there need not let go of anything
+    assert platforms.kept({}, second.manifest) == alone and catalog.list_namespaces() == []
+    ((_, why),) = platforms.tell(platforms.kept({}, second.manifest), second)
+    assert why and catalog.list_namespaces() == []
+    by_flag, _ = platforms.believed(second.manifest, alone | {"iceberg": tables.WHERE})
+    assert dict(platforms.tell(by_flag, second)) == {"iceberg": None}
+    third = tables.night(out, "a", placed=placed)
+    assert dict(platforms.tell(platforms.kept({}, third.manifest), third)) == {"iceberg": None}
+    assert rows(catalog) == {None: open_labels(str(out)).count_rows()}
 
 
 def test_a_first_version_is_told_when_it_is_published(tmp_path, monkeypatch, catalog):
