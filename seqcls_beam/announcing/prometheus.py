@@ -18,8 +18,11 @@ from typing import Any, NamedTuple
 
 from seqcls_beam import storage
 from seqcls_beam.announcing.figures import Figure, figures
+from seqcls_beam.announcing.patience import Late, within
 from seqcls_beam.announcing.published import Announced, PlatformError
 
+SECONDS = 10.0
+"""For a file that another process may hold."""
 _READABLE = 0o644
 """node_exporter is another user."""
 
@@ -49,9 +52,17 @@ def tell(where: str, announced: Announced) -> None:
         there = None if old is None else _told(old)
         return None if there and mine and there.is_newer(mine) else made
 
-    try:
+    def write() -> None:
         storage.update(uri, change)
         os.chmod(storage.local_path(uri), _READABLE)
+
+    try:
+        within(SECONDS, write)
+    except Late:
+        raise PlatformError(
+            f"{uri} was not written in {SECONDS:.0f} seconds: its disk does not answer, or another process holds it; "
+            "announce again later"
+        ) from None
     except OSError as error:
         raise _unwritable(folder, error) from error
 

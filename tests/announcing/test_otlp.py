@@ -224,6 +224,25 @@ def test_what_does_not_answer_is_left(hurried, answer):
     assert 0.9 < took < 25 and len(collector.sent) == 1
 
 
+def test_all_tries_and_connections_have_one_limit(hurried, monkeypatch):
+    """A name that is looked up without an end, addresses that answer nothing, a server that asks for a pause."""
+    monkeypatch.setattr(posting, "PAUSE", 0.5)
+    with collecting(ok(b"", "503 Unavailable"), "hang") as collector:
+        began = time.monotonic()
+        error_of(collector.url)
+        assert time.monotonic() - began < 1.5 and len(collector.sent) == 2
+    with collecting(ok(b"", "503 Unavailable", "Retry-After: 2"), OK) as collector:
+        began = time.monotonic()
+        assert "announce again later" in error_of(collector.url)
+        assert time.monotonic() - began < 1 and len(collector.sent) == 1, "there is no time for that pause"
+    looking = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: looking.wait(20) or [])
+    began = time.monotonic()
+    assert "does not answer in time" in error_of("http://collector.invalid:4318")
+    assert time.monotonic() - began < 1.5
+    looking.set()
+
+
 @pytest.mark.parametrize("answer", ["drip", "endless"])
 def test_a_yes_without_an_end_is_a_yes(hurried, answer):
     began = time.monotonic()

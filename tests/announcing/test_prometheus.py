@@ -1,5 +1,6 @@
 """Figures in the folder of node_exporter, read by Prometheus' own parser, its linter, and node_exporter."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -158,6 +159,27 @@ def test_a_folder_in_the_place_of_the_file(tmp_path):
     (tmp_path / prometheus.file_name(version())).mkdir()
     with pytest.raises(PlatformError, match="is a folder, where a file is due: move it away"):
         prometheus.tell(str(tmp_path), version())
+
+
+def test_a_file_that_another_process_holds_is_not_waited_for(tmp_path, monkeypatch):
+    assert prometheus.SECONDS <= 10
+    monkeypatch.setattr(prometheus, "SECONDS", 0.5)
+    prometheus.tell(str(tmp_path), version())
+    before = told(tmp_path)
+    (path,) = tmp_path.iterdir()
+    with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        began = time.monotonic()
+        with pytest.raises(
+            PlatformError, match="was not written in 0 seconds: .* another process holds it"
+        ) as error:
+            prometheus.tell(str(tmp_path), version(number=2))
+        assert time.monotonic() - began < 5 and str(path) in str(error.value)
+        assert told(tmp_path) == before
+    for each in threading.enumerate():
+        if each.name == "platform":
+            each.join(20)
+    assert told(tmp_path) != before, "what was left behind did what was to be done"
 
 
 def test_looking_leaves_nothing(tmp_path):
