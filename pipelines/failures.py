@@ -13,10 +13,8 @@ from seqcls_beam import storage
 
 _STEP = r"(?: \[while running '.*'\])?$"  # what Beam adds at the end
 
-_EXPECTED = re.compile(
-    r"^(?:[\w.]*\.)?(?:RunError|CheckpointError|EngineError|InputChanged|InputFailed|StoreError): (.*?)" + _STEP,
-    re.MULTILINE,
-)
+_OURS = {"RunError", "CheckpointError", "EngineError", "InputChanged", "InputFailed", "StoreError"}
+_EXPECTED = re.compile(rf"^(?:[\w.]*\.)?(?:{'|'.join(sorted(_OURS))}): (.*?)" + _STEP, re.MULTILINE)
 """The last line of a worker's traceback, where it ends in an error that speaks to the user."""
 
 _OF_THE_SYSTEM = re.compile(r"^(?:RuntimeError: )?\w+Error: \[Errno (\d+)\] ([^:]*?)(?:: ('.*'|\".*\"))?" + _STEP)
@@ -150,6 +148,19 @@ def sentence(error: Exception) -> str:
     # Beam wraps what it cannot make again in a RuntimeError.
     wrapped = type(error) is RuntimeError and re.match(r"[\w.]+(?:Error|Exception): ", last)
     return last if wrapped else f"{type(error).__name__}: {last}".removesuffix(": ")
+
+
+def own(error: Exception) -> str:
+    """What may leave the machine of an error: a sentence of this program or the system, else its kind alone.
+
+    What another library says may have a text in it that it could not read.
+    """
+    told = _told(error)
+    if told is None and {*_OURS, "UsageError"}.intersection(each.__name__ for each in type(error).__mro__):
+        told = str(error)
+    if told is None:
+        return f"{type(error).__name__}, of which the command says more"
+    return storage.without_secrets(told)
 
 
 def fault(error: Exception) -> str:
