@@ -228,6 +228,12 @@ def _client(where: str) -> OpenLineageClient:
             "be told: leave out the flag, or turn it on"
         )
     if isinstance(client.transport, HttpTransport):
+        url = urlsplit(client.transport.url)
+        if url.scheme.lower() not in ("http", "https") or url.username is not None:
+            raise PlatformError(
+                f"--openlineage={where}: the URL that OpenLineage is configured with has a user in it, or is none of "
+                f"HTTP: write http://HOST:PORT, and set {_KEY}, which is sent as a bearer's token"
+            )
         client.transport = _Server(_shown(where), client.transport)
     return client
 

@@ -284,6 +284,8 @@ def test_a_file_of_configuration_says_where(server, tmp_path):
         ("transport: [", "neither OPENLINEAGE_URL nor an openlineage.yml says"),
         ("transport:\n  type: carrier.Pigeon\n", "configuration cannot be used"),
         ("transport:\n  type: http\n", "configuration cannot be used"),
+        ("transport:\n  type: http\n  url: http://me:hunter2@host\n", "is configured with has a user in it"),
+        ("transport:\n  type: http\n  url: file://host/etc/passwd\n", "or is none of HTTP: write"),
     ],
 )
 def test_configuration_that_says_nothing(tmp_path, yaml, said, capfd):

@@ -170,9 +170,7 @@ def test_a_file_that_another_process_holds_is_not_waited_for(tmp_path, monkeypat
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         began = time.monotonic()
-        with pytest.raises(
-            PlatformError, match="was not written in 0 seconds: .* another process holds it"
-        ) as error:
+        with pytest.raises(PlatformError, match=r"was not written in 0 seconds: .* another process holds it") as error:
             prometheus.tell(str(tmp_path), version(number=2))
         assert time.monotonic() - began < 5 and str(path) in str(error.value)
         assert told(tmp_path) == before
