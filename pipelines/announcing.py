@@ -7,22 +7,27 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from pipelines import interrupts, outcome
 from pipelines.command import GoesOn, warn
-from pipelines.failures import sentence
+from pipelines.failures import own, sentence
+from pipelines.publishing import MayGoOn
 from pipelines.reporting import Show
 from seqcls_beam import storage
 from seqcls_beam.announcing import platforms
-from seqcls_beam.announcing.platforms import Where
-from seqcls_beam.announcing.published import Announced
+from seqcls_beam.announcing.platforms import NAMES, Where
+from seqcls_beam.announcing.published import Announced, PlatformError
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.commit import Placed
+from seqcls_beam.runs.lease import is_elsewhere
 from seqcls_beam.runs.run import Run, RunError
+from seqcls_beam.runs.table import called
+from seqcls_beam.runs.versions import Version
+from seqcls_beam.schema import PARTITION
 
 _SECONDS = 180.0
 """For all platforms together; each has a limit of its own that is far less."""
@@ -40,30 +45,49 @@ def facts_of(run: Run, named: Where) -> dict[str, Any]:
 
 def placing(run: Run, facts: Mapping[str, Any]) -> Placed | None:
     """What `commit.publish` tells of a run in a worker; None where no Iceberg table has its rows."""
-    return partial(platforms.placed, run.output) if "iceberg" in facts.get("platforms", {}) else None
+    return partial(platforms.placed_or_later, run.output) if "iceberg" in facts.get("platforms", {}) else None
+
+
+def placing_here(output: str) -> Placed:
+    """The same for what this process publishes and shows nobody; a warning says what was not told."""
+
+    def placed(version: Version, manifest: dict[str, Any]) -> None:
+        try:
+            platforms.placed(storage.absolute(output), version, manifest)
+        except PlatformError as error:
+            how = again(output, platforms.kept({}, manifest), version.partition)
+            warn(f"warning: {called(version.partition)}: {error}; {how} tells it again")
+
+    return placed
+
+
+def following(output: str) -> Callable[[Run], Run]:
+    """What finishes a publication that a crash interrupted, as `publication.follow`: a table is told of it, too."""
+    return partial(publication.follow, placed=placing_here(output))
 
 
 @contextmanager
-def telling(run: Run, where: Where, known: Callable[[], dict[str, Any]]) -> Iterator[Callable[[], None]]:
+def witnessed(run: Run, where: Where, known: Callable[[], dict[str, Any]]) -> Iterator[Callable[[], None]]:
     """Yields what tells that the run begins; whatever ends the block after that, with nothing published, is told too.
 
-    `known` is asked once, when it begins: command, model, inputs, as a manifest has them. What goes on without this
-    command has not failed.
+    `known` is asked at either: command, model, inputs, as a manifest has them. What goes on without this command, or
+    may, has not failed.
     """
-    facts: dict[str, Any] = {}
+    begun = False
 
     def begins() -> None:
+        nonlocal begun
         if "openlineage" in where:
-            facts.update(kind=run.kind, run_id=run.run_id, **known())
-            _of_run(run, where, facts, None)
+            begun = True
+            _of_run(run, where, known(), None)
 
     try:
         yield begins
-    except GoesOn:
+    except (GoesOn, MayGoOn):
         raise
     except BaseException as error:
-        if facts and not _is_published(run):
-            _of_run(run, where, facts, _why(error))
+        if begun and not is_elsewhere(run.attempt) and not _is_published(run):
+            _of_run(run, where, known(), _why(error))
         raise
 
 
@@ -71,7 +95,7 @@ def _why(error: BaseException) -> str:
     number = interrupts.asked()
     if number is not None or not isinstance(error, Exception):
         return f"told to end ({signal.Signals(number or signal.SIGINT).name})"
-    return sentence(error)
+    return own(error)
 
 
 def _is_published(run: Run) -> bool:
@@ -81,19 +105,18 @@ def _is_published(run: Run) -> bool:
     return False
 
 
-def _of_run(run: Run, where: Where, facts: dict[str, Any], failure: str | None) -> None:
+def _of_run(run: Run, where: Where, known: dict[str, Any], failure: str | None) -> None:
     """Say that a run begins, or that it failed; what keeps that away is warned of, and no more."""
-    found: list[str] = []  # why not, "" where it was told
+    facts = {**known, "kind": run.kind, "run_id": run.run_id}
+    found: list[str | None] = []
 
     def say() -> None:
-        said = platforms.tell_of(where["openlineage"], run.output, run.partition, facts, failure)
-        found.append(said or "")
+        found.append(platforms.tell_of(where["openlineage"], run.output, run.partition, facts, failure))
 
-    if not _within(say):
-        found.append(_unanswered())
-    if found[0]:
+    _within(say)
+    if why := next(iter(found), _unanswered()):
         what = "begins" if failure is None else "failed"
-        warn(f"warning: openlineage was not told that the run {what}: {found[0]}")
+        warn(f"warning: openlineage was not told that the run {what}: {why}")
 
 
 def with_platforms(show: Show, where: Where) -> Show:
@@ -107,22 +130,39 @@ def with_platforms(show: Show, where: Where) -> Show:
 
 
 def published(run: Run, manifest: Mapping[str, Any], where: Where) -> None:
-    """Tell platforms of what a run published; a warning names those that could not be told."""
+    """Tell platforms of what a run published; a warning names those that could not be told.
+
+    The Iceberg table that the manifest names is told, whoever is named: a start that was killed may have left it.
+    """
+    due = platforms.due(platforms.kept(where, manifest), manifest)
+    if not due:
+        return
+    failed = tell(due, platforms.announced(run.output, run.partition, manifest["commit"]["version"], manifest))
+    outcome.last("runs", platforms={name: failed.get(name, TOLD) for name in due})
+    if failed:
+        said = "; ".join(f"{name} was not told: {why}" for name, why in failed.items())
+        there = {name: due[name] for name in failed}
+        warn(f"warning: {said}; {again(run.output, there, run.partition)} tells it again")
+
+
+def document_published(run: Run, where: Where) -> None:
+    """The same of an evaluation, of which platforms are told the whole document."""
     if not where:
         return
-    announced = Announced(
-        output=run.output, partition=run.partition, version=manifest["commit"]["version"], manifest=manifest
-    )
-    failed = tell(where, announced)
-    outcome.last("runs", platforms={name: failed.get(name, TOLD) for name in where})
-    warn_of(failed, run.output)
+    try:
+        now = platforms.newest_of(run.output, "")
+    except (RunError, OSError) as error:
+        warn(f"warning: platforms were not told: {sentence(error)}; {again(run.output, where)} tells it again")
+        return
+    if now is not None:
+        published(run, now.manifest, where)
 
 
 def _never() -> bool:
     return False
 
 
-def tell(where: Where, announced: Announced, over: Callable[[], bool] = _never) -> dict[str, str]:
+def tell(due: Where, announced: Announced, over: Callable[[], bool] = _never) -> dict[str, str]:
     """Tell platforms of a version; why not, by platform.
 
     Who asks the command to end waits some seconds at most, and so does who says that all is `over`.
@@ -130,26 +170,23 @@ def tell(where: Where, announced: Announced, over: Callable[[], bool] = _never) 
     found: dict[str, str | None] = {}
 
     def each() -> None:
-        for name, why in platforms.tell(where, announced):
+        for name, why in platforms.tell(due, announced):
             found[name] = why
 
-    done_in_time = _within(each, over)
-    due = [name for name in platforms.NAMES if name in where and platforms.applies(name, announced.manifest)]
-    if not done_in_time:
-        found = {name: found.get(name, _unanswered()) for name in due}
-    return {name: why for name, why in found.items() if why is not None}
+    done = _within(each, over)
+    became = found if done else {name: found.get(name, _unanswered()) for name in due}
+    return {name: why for name, why in became.items() if why is not None}
 
 
-def warn_of(failed: Mapping[str, str], output: str) -> None:
-    """One line for all that were not told, with how to tell them."""
-    if failed:
-        said = "; ".join(f"{name} was not told: {why}" for name, why in failed.items())
-        warn(f"warning: {said}; {again(output)} tells it again")
+def again(output: str, where: Where, partition: str = "") -> str:
+    """The command that tells platforms of what a folder holds, of a night where it is one.
 
-
-def again(output: str) -> str:
-    """The command that tells platforms of what a folder holds."""
-    return f"python -m pipelines.announce {shlex.quote(storage.without_password(output))}"
+    It names them, since a manifest may not: a run that was published before has none, and not all of it is believed.
+    """
+    key, _, date = partition.partition("=")
+    words = [storage.without_password(output), *([f"--run_date={date}"] if key == PARTITION else [])]
+    words += [f"--{name}={place}" for name, place in where.items()]
+    return " ".join(["python -m pipelines.announce", *map(shlex.quote, words)])
 
 
 def _within(do: Callable[[], None], over: Callable[[], bool] = _never) -> bool:
@@ -173,60 +210,87 @@ def _unanswered() -> str:
 class Windows:
     """Platforms, told of windows as these are sealed. One that does not answer is left alone for a while.
 
-    What it was not told waits, and is told together with what comes.
+    What it was not told waits, and is told together with what comes; of too much the oldest is left to `announce`.
     """
 
-    def __init__(self, output: str, named: Where, patience: float = 60.0) -> None:
+    def __init__(self, output: str, named: Where, patience: float = 60.0, most: int = 1000) -> None:
         self._output, self._named = storage.absolute(output), named
-        self._patience = patience
-        self._waiting: dict[str, frozenset[str]] = {}  # window → who was told of it
-        self._down: dict[str, tuple[float, str]] = {}  # platform → until when it is left alone, and why
-        self._said: dict[str, str | None] = {}
+        self._patience, self._most = patience, most
+        self._waiting: dict[str, dict[str, str]] = {}  # window → who is to be told of it, and where
+        self._left: set[tuple[str, str]] = set()  # who was not told of windows that wait no more, and where
+        self._gone = 0  # windows that wait no more
+        self._down: dict[str, float] = {}  # platform, or window → until when it is left alone
+        self._said: set[str] = set()
 
-    def sealed(self, window: str) -> None:
-        """One was published."""
-        self._waiting[window] = frozenset()
+    def sealed(self, window: str, told: Where) -> None:
+        """One was published; what its manifest says of who is told."""
+        if not told:
+            return
+        where, doubts = platforms.believed({platforms.KEY: told}, self._named)
+        for doubt in doubts:
+            self._warn(doubt, f"{window}: ")
+        if where:
+            self._waiting.pop(window, None)  # the newest one waits last
+            self._waiting[window] = where
+        if len(self._waiting) > self._most:
+            self._warn(f"more than {self._most:,} windows wait for platforms: the oldest are told by {self._again()}")
+            oldest = next(iter(self._waiting))
+            self._left.update(self._waiting.pop(oldest).items())
+            self._gone += 1
 
     def tell(self, over: Callable[[], bool] = _never) -> None:
         """Tell of all that wait, until it is `over`; a platform that fails is warned of, once for each reason."""
-        for window in list(self._waiting):
+        for window, left in list(self._waiting.items()):
             if over():
                 return
-            try:
-                announced = platforms.newest_of(self._output, window)
-            except (RunError, OSError) as error:
-                self._warn(window, sentence(error))
-                announced = None
-            if announced is None:
-                del self._waiting[window]
-                continue
-            where, doubts = platforms.believed(announced.manifest, self._named)
-            for doubt in doubts:
-                self._warn(f"{window}: {doubt}", None)
-            told = self._waiting[window]
-            now = time.monotonic()
-            asked = {
-                name: place
-                for name, place in where.items()
-                if name not in told and self._down.get(name, (0.0, ""))[0] <= now
-            }
-            failed = tell(asked, announced, over)
-            for name, why in failed.items():
-                self._down[name] = time.monotonic() + self._patience, why
-                self._warn(name, why)
-            told |= asked.keys() - failed.keys()
-            self._waiting[window] = told
-            if told >= where.keys():
-                del self._waiting[window]
+            asked = {name: place for name, place in left.items() if self._is_up(name)}
+            if asked and self._is_up(window):
+                told = self._told(window, asked, over)
+                self._waiting[window] = {name: place for name, place in left.items() if name not in told}
+                if not self._waiting[window]:
+                    del self._waiting[window]
+
+    def _told(self, window: str, asked: Where, over: Callable[[], bool]) -> Collection[str]:
+        """Tell of one window; who waits for it no more."""
+        try:
+            announced = platforms.newest_of(self._output, window)
+        except OSError as error:  # of a store that is away for a while
+            self._down[window] = time.monotonic() + self._patience
+            self._warn(f"{window} is told nobody yet: {sentence(error)}")
+            return ()
+        except Exception as error:  # of what no command wrote: a stream goes on
+            self._warn(f"{window} is told nobody: {sentence(error)}")
+            return NAMES
+        if announced is None:
+            return NAMES
+        failed = tell(platforms.due(asked, announced.manifest), announced, over)
+        for name, why in failed.items():
+            self._down[name] = time.monotonic() + self._patience
+            self._warn(f"{name} was not told: {why}")
+        return asked.keys() - failed.keys()
 
     def last(self) -> None:
         """Say how the rest is told."""
-        if self._waiting:
-            many = len(self._waiting)
+        if many := len(self._waiting) + self._gone:
             what = f"{many:,} windows" if many > 1 else "a window"
-            warn(f"warning: platforms were not told of {what}; {again(self._output)} tells it again")
+            warn(f"warning: platforms were not told of {what}; {self._again()} tells it again")
 
-    def _warn(self, what: str, why: str | None) -> None:
-        if self._said.get(what, "") != why:
-            self._said[what] = why
-            warn(f"warning: {what}" if why is None else f"warning: {what} was not told: {why}")
+    def _is_up(self, what: str) -> bool:
+        return self._down.get(what, 0.0) <= time.monotonic()
+
+    def _again(self) -> str:
+        left = self._left.union(*(where.items() for where in self._waiting.values()))
+        return again(self._output, alike(left))
+
+    def _warn(self, said: str, of: str = "") -> None:
+        if said not in self._said:
+            self._said.add(said)
+            warn(f"warning: {of}{said}")
+
+
+def alike(places: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Platforms of which all that is named is one place: a command that names it is of use for all."""
+    found: dict[str, set[str]] = {}
+    for name, place in places:
+        found.setdefault(name, set()).add(place)
+    return {name: min(found[name]) for name in NAMES if len(found.get(name, ())) == 1}

@@ -8,7 +8,6 @@ python -m pipelines.clean OUT --before=2026-01-01 --remove
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 
 from pipelines import outcome
 from pipelines.command import say, warn
@@ -39,9 +38,8 @@ def _main(argv: list[str]) -> int:
         given = parse_folder("clean", (__doc__ or "").strip(), EPILOG, argv, GROUPS)
         options = CleanOptions(**given["clean"])
     with loading():  # for a second, which --help and wrong usage do without
+        from pipelines.announcing import placing_here
         from pipelines.terminal import clean as terminal
-        from seqcls_beam import storage
-        from seqcls_beam.announcing import platforms
         from seqcls_beam.runs import cleaning
 
     with planning():
@@ -57,7 +55,7 @@ def _main(argv: list[str]) -> int:
             say("nothing was touched: --remove removes what is not left alone", 0)
         return 0
     stayed = 0
-    placed = partial(platforms.placed, storage.absolute(options.output))
+    placed = placing_here(options.output)
     for each, why in terminal.watching(cleaning.remove(options.output, found, placed), len(removable)):
         if why is not None:
             stayed += 1

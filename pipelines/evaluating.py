@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipelines import dataflow, engines, interrupts, outcome, voice
-from pipelines.announcing import published, telling
+from pipelines.announcing import document_published, witnessed
 from pipelines.command import LOCAL, flags, say, versions, warn
 from pipelines.ending import planning
 from pipelines.failures import explained
@@ -95,7 +95,7 @@ def _launch(job: Job, engine: Engine) -> dict[str, Any]:
         return document.published(run)
     document.begin(run)
     voice.speak_of(run.run_id)
-    with telling(run, engine.platforms, lambda: {**facts, **_known(job)}) as begins:
+    with witnessed(run, engine.platforms, lambda: {**facts, **_known(job)}) as begins:
         begins()
         return _evaluated(job, engine, output, run, facts)
 
@@ -126,7 +126,7 @@ def _evaluated(job: Job, engine: Engine, output: str | None, run: Run | None, fa
     with noted():
         terminal.summary(found, output)
         if run is not None:
-            _tell(run, engine.platforms)
+            document_published(run, engine.platforms)
         if output is None:
             ensure_shown()
     return found
@@ -134,13 +134,7 @@ def _evaluated(job: Job, engine: Engine, output: str | None, run: Run | None, fa
 
 def _show(run: Run, _: dict[str, Any], where: Where) -> None:
     terminal.summary(document.published(run), run.output)
-    _tell(run, where)
-
-
-def _tell(run: Run, where: Where) -> None:
-    """Tell platforms of what is published, which is the whole document."""
-    if where and (now := platforms.newest_of(run.output, "")) is not None:
-        published(run, now.manifest, where)
+    document_published(run, where)
 
 
 def _judged(found: dict[str, Any], wish: promotion.Promotion | None) -> int:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines import dataflow, engines, interrupts, streaming, submitted
-from pipelines.announcing import facts_of, placing, published, telling, with_platforms
+from pipelines.announcing import facts_of, following, placing, published, with_platforms, witnessed
 from pipelines.command import flags, say, versions, warn
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import noted
@@ -93,7 +93,7 @@ def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[
 def _label(config: ClassifyConfig, engine: Engine) -> int:
     """Label what there is, or of a night what is new; the exit code."""
     with planning():
-        job = plan(config, lambda job: in_one_precision(job, engine.options))
+        job = plan(config, lambda job: in_one_precision(job, engine.options), following(config.run.output))
     if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, engine)
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
@@ -142,7 +142,7 @@ def _nothing_new(job: Job, engine: Engine) -> int:
         return say(f"another start published {job.run.partition} meanwhile", 0)
     say(f"{job.run.partition} is published without rows", 0)
     now = publication.current(publication.beside(job.run))
-    return _shown(job.run, now, engine.runner, facts.get("platforms", {})) if now is not None else 0
+    return _shown(job.run, now, engine.runner, engine.platforms) if now is not None else 0
 
 
 def _shown(run: Run, now: Published, runner: str, where: Where) -> int:
@@ -158,7 +158,7 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
 
     Raises `RunError` where nothing is there that this command labelled.
     """
-    again = plan_again(config)  # each when its turn comes, which may be hours later
+    again = plan_again(config, following(config.run.output))  # each when its turn comes, which may be hours later
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
     failed = found = 0
     while True:
@@ -204,7 +204,6 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
     facts = {**_facts(job, runner, len(units)), **facts_of(job.run, engine.platforms)}
-    where = facts.get("platforms", {})
     job = replace(job, placed=placing(job.run, facts))
 
     def start() -> None:
@@ -228,9 +227,9 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     def tell(run: Run, manifest: dict[str, Any]) -> None:
         show(run, manifest)
         advise(job, manifest, runner, beam_options)
-        published(run, manifest, where)
+        published(run, manifest, engine.platforms)
 
-    with telling(job.run, where, lambda: {**facts, "inputs": job.files.to_pylist()}) as begins:
+    with witnessed(job.run, engine.platforms, lambda: {**facts, "inputs": job.files.to_pylist()}) as begins:
         finish(job.run, start, work, tell, dataflow.is_dataflow(runner))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipelines import dataflow, engines, submitted
-from pipelines.announcing import facts_of, telling, with_platforms
+from pipelines.announcing import facts_of, with_platforms, witnessed
 from pipelines.command import flags, say, versions, warn
 from pipelines.ending import planning
 from pipelines.publishing import already_published, finish
@@ -77,7 +77,7 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
             run_pipeline(engine.options, partial(build, job=job), name, reader, engine.step_timeout)
 
     show = with_platforms(with_page(terminal.summary, engine.runner), engine.platforms)
-    with telling(job.run, engine.platforms, lambda: {**facts, "inputs": _inputs(units)}) as begins:
+    with witnessed(job.run, engine.platforms, lambda: {**facts, "inputs": _inputs(units)}) as begins:
         finish(job.run, start, work, show, dataflow.is_dataflow(engine.runner))
 
 

@@ -21,6 +21,10 @@ class NoJob(RunError):
     """No job of a run is at work any more: the one that there was has ended."""
 
 
+class MayGoOn(RunError):
+    """The job of a run may go on, or be over: who has it does not answer any more."""
+
+
 class NotTaken(RunError):
     """The job of a run was refused; an earlier one of it may be at work."""
 

@@ -33,7 +33,7 @@ from pipelines.engines import is_flink_cluster
 from pipelines.flink_jobs import FlinkJobs
 from pipelines.hanging import watched
 from pipelines.prism import PrismEnded, prism_of_its_own
-from pipelines.publishing import NoJob
+from pipelines.publishing import MayGoOn, NoJob
 from pipelines.quiet import quiet_threads
 from pipelines.runners import is_prism
 from seqcls_beam import storage
@@ -194,7 +194,7 @@ def _sentences(endpoint: str | None) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise RunError(
+        raise MayGoOn(
             f"the job server{f' at {endpoint}' if endpoint else ''} does not answer any more ({error.code().name}): "
             "the job may go on or be over; start it again, which goes on from what is done"
         ) from error

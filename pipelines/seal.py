@@ -13,7 +13,7 @@ from pipelines import outcome
 from pipelines.command import say
 from pipelines.ending import exit_code, planning
 from pipelines.failures import sentence
-from pipelines.interrupts import loading, noted
+from pipelines.interrupts import check, loading, noted
 from pipelines.options import parse_folder
 from seqcls_beam.config.announce import PlatformOptions
 from seqcls_beam.config.debug import DebugOptions
@@ -53,21 +53,24 @@ def _main(argv: list[str]) -> int:
     try:
         for each in terminal.watching(sealing, len(windows)):
             done.append(each)
-            outcome.append("windows", **asdict(each))
+            outcome.append("windows", **{name: fact for name, fact in asdict(each).items() if name != "platforms"})
             terminal.told(each)
-            if each.version is not None:
-                untold.sealed(each.window)
+            untold.sealed(each.window, each.platforms)
+            with noted():
                 untold.tell()
+            check()
     except OSError as error:
         terminal.summed(done)
         return say(f"{sentence(error)}; what was not sealed waits: seal again", 1)
+    finally:
+        with noted():
+            untold.last()
     if not done:
         return say("nothing to seal: no window has rows that wait", 0)
     terminal.summed(done)
     sealed = {each.window for each in done if each.version is not None}
     with noted():
         report_days(options.output, sealed, bool(options.report_texts))
-        untold.last()
     faults = [each.fault for each in done if each.fault is not None]
     for fault in faults:
         say(fault, 1)

@@ -90,12 +90,13 @@ class Sealer:
                 self._seal(until, over)
                 if over is not None and not over.is_set():
                     self._report_over(until)
-                    self._untold.tell(over.is_set)
             store = store_of(storage.absolute(self._output))
             self._flow.left(pieces.listed(store))
             self._told.pop(_ALL, None)
         except Exception as error:
             self._tell(_ALL, sentence(error))
+        if over is not None:
+            self._untold.tell(over.is_set)
 
     def _seal(self, until: int, over: threading.Event | None) -> None:
         whole, news = 0, time.monotonic() + _NEWS_SECONDS
@@ -111,7 +112,7 @@ class Sealer:
                 self._flow.published(each)
                 if each.version is not None:
                     self._sealed.add(each.window)
-                    self._untold.sealed(each.window)
+                    self._untold.sealed(each.window, each.platforms)
                 self._told.pop(each.window, None)
             else:
                 self._tell(each.window, each.fault)

@@ -1,6 +1,7 @@
 """The work of `pipelines.announce`: the newest version of every partition, told to platforms that are remembered."""
 
 from collections import Counter
+from contextlib import suppress
 
 from pipelines import announcing, interrupts, outcome
 from pipelines.command import say, warn
@@ -9,6 +10,7 @@ from pipelines.terminal import announce as terminal
 from seqcls_beam import storage
 from seqcls_beam.announcing import platforms
 from seqcls_beam.announcing.platforms import Where
+from seqcls_beam.announcing.published import PlatformError
 from seqcls_beam.config.announce import AnnounceOptions, PlatformOptions
 from seqcls_beam.config.dates import parse_date
 from seqcls_beam.runs.run import RunError
@@ -39,6 +41,7 @@ def look(options: AnnounceOptions, named: PlatformOptions) -> tuple[list[str], d
 def tell(output: str, found: list[str], named: Where) -> int:
     """Tell of each partition, whatever becomes of the others; the exit code."""
     failed = told = 0
+    unsaid: set[tuple[str, str]] = set()
     wrong: Counter[tuple[str, str]] = Counter()  # (platform, what it said), as long as it says nothing else
     for partition in found:
         interrupts.check()
@@ -52,7 +55,7 @@ def tell(output: str, found: list[str], named: Where) -> int:
             continue
         where, doubts = platforms.believed(announced.manifest, named)
         down = {name: why for (name, why), count in wrong.items() if count >= _ENOUGH}
-        due = {name: place for name, place in where.items() if platforms.applies(name, announced.manifest)}
+        due = platforms.due(where, announced.manifest)
         not_told = announcing.tell({name: place for name, place in due.items() if name not in down}, announced)
         for name in due.keys() - down.keys():
             for key in [each for each in wrong if each != (name, not_told.get(name)) and each[0] == name]:
@@ -62,6 +65,10 @@ def tell(output: str, found: list[str], named: Where) -> int:
         left = {name: f"left out, as it said before: {why}" for name, why in down.items() if name in due}
         became = {name: {**left, **not_told}.get(name, announcing.TOLD) for name in due}
         failed += bool(doubts or left or not_told)
+        unsaid.update((name, due[name]) for name in {**left, **not_told})
+        with suppress(PlatformError):
+            there = platforms.remembered(announced.manifest)
+            unsaid.update((name, place) for name, place in there.items() if name not in where)
         told += bool(due)
         outcome.append(
             "versions",
@@ -78,7 +85,8 @@ def tell(output: str, found: list[str], named: Where) -> int:
         for name in left:
             warn(f"{called(partition)}: {name} was left out, which said the same of {_ENOUGH} versions")
     if failed:
-        return say(f"not all could be told: {announcing.again(output)} tells it again", 1)
+        how = announcing.again(output, announcing.alike(unsaid), found[0] if len(found) == 1 else "")
+        return say(f"not all could be told: {how} tells it again", 1)
     if not told:
         return say(
             f"no platform is named, and none is remembered in {storage.without_password(output)}: give one, such as "

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pipelines.announcing import facts_of, telling, with_platforms
+from pipelines.announcing import facts_of, with_platforms, witnessed
 from pipelines.command import LOCAL, flags, versions
 from pipelines.command import say_once as say
 from pipelines.ending import planning
@@ -39,23 +39,23 @@ def finetune(config: FinetuneConfig) -> int:
 def _lead(job: Job, where: Where) -> int:
     """Train as the first process, which decides, speaks and publishes."""
     show = with_platforms(with_page(terminal.summary, LOCAL), where)
-    facts = {
-        "started": time.time(),
-        "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
-        "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
-    }
     with transaction.alone(job):
         if already_published(job.run, show):
             _decide(_END)
             transaction.clear(job)
         else:
-            facts |= facts_of(job.run, where)
+            facts = {
+                "started": time.time(),
+                "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
+                "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
+                **facts_of(job.run, where),
+            }
 
             def start() -> None:
                 transaction.begin(job)
                 begins()
 
-            with telling(job.run, where, lambda: {**facts, **_base(job)}) as begins:
+            with witnessed(job.run, where, lambda: {**facts, **_base(job)}) as begins:
                 finish(job.run, start, partial(_work, job, facts), show)
     return 0
 
@@ -69,7 +69,6 @@ def _base(job: Job) -> dict[str, Any]:
 def _work(job: Job, facts: dict[str, Any]) -> None:
     """Train, unless an earlier start did, and publish."""
     trained = job.trained()
-    facts = {**facts, "started": time.time()}
     say(terminal.begun(job), 0)
     hint = terminal.hint(job)
     if hint and not trained:

@@ -44,9 +44,10 @@ def tell_start(
     inputs: Iterable[Mapping[str, Any]] = (),
     model: Mapping[str, Any] | None = None,
     versions: Mapping[str, str] | None = None,
+    data: Mapping[str, Any] | None = None,
     started: str | None = None,
 ) -> None:
-    """Tell that a run begins. `inputs`, `model` and `versions` are as a manifest has them, of files `path` and `size`.
+    """Tell that a run begins. `inputs`, `model`, `versions` and `data` are as a manifest has them.
 
     `started` is as its manifest will have it; now, where that is not known. Raises `PlatformError`.
     """
@@ -60,6 +61,7 @@ def tell_start(
         inputs=[*inputs],
         model=model,
         versions=versions or {},
+        data=data or {},
     )
     sending.send(where, [events.start(told, started or _now())])
 
@@ -76,6 +78,7 @@ def tell_fail(
     inputs: Iterable[Mapping[str, Any]] = (),
     model: Mapping[str, Any] | None = None,
     versions: Mapping[str, str] | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """Tell that a run failed, and why: a sentence, of which no secret is shown. Raises `PlatformError`."""
     events, sending = _modules()
@@ -88,6 +91,7 @@ def tell_fail(
         inputs=[*inputs],
         model=model,
         versions=versions or {},
+        data=data or {},
     )
     sending.send(where, [events.fail(told, _now(), sentence)])
 

@@ -39,6 +39,7 @@ class Told:
     inputs: Sequence[Mapping[str, Any]] = ()  # files, with `path` and `size`
     model: Mapping[str, Any] | None = None  # `name`, `revision`, `digest`
     versions: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # what is read that is no list of files: `path`, or `folder`
     manifest: Mapping[str, Any] = field(default_factory=dict)  # of what is published
 
     @cached_property
@@ -64,6 +65,7 @@ def of_version(announced: Announced) -> Told:
         inputs=manifest.get("inputs") or (manifest.get("data") or {}).get("inputs") or (),
         model=manifest.get("model") or manifest.get("base"),
         versions=manifest.get("versions") or {},
+        data=manifest.get("data") or {},
         manifest=manifest,
     )
 
@@ -161,9 +163,8 @@ def _inputs(told: Told) -> tuple[list[InputDataset], int]:
 
 def _others(told: Told) -> list[datasets.Source]:
     """What is read that is no list of files: prepared data, and the topic of a stream, which its folder remembers."""
-    data = told.manifest.get("data") or {}
-    if folder := data.get("path") or data.get("folder"):
-        rows = data.get("rows")
+    if folder := told.data.get("path") or told.data.get("folder"):
+        rows = told.data.get("rows")
         return [datasets.Source(datasets.of_uri(folder), rows=sum(rows.values()) if rows else None)]
     if told.partition.startswith(f"{WINDOW}="):
         try:

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -58,6 +58,7 @@ class Sealed:
     amended: int = 0  # how often the window was published after the first time
     pieces: int = 0  # that are gone now
     fault: str | None = None  # why it is not sealed: its pieces are all there
+    platforms: Mapping[str, str] = field(default_factory=dict)  # that its manifest says are told of it, and where
 
 
 def seal(
@@ -146,7 +147,8 @@ def _published(store: Store, run: Run, names: list[str], length: int, platforms:
     if len(look.rows):
         run = replace(run, run_id=_identity(run, look))
         manifest, moves = _made(store, run, look, before, length)
-        if told := {**_platforms(before.manifest if before else {}), **platforms}:
+        told = {**_platforms(before.manifest if before else {}), **platforms}
+        if told:
             manifest["platforms"] = told
         try:
             number = publish_files(run, manifest, moves)
@@ -155,7 +157,12 @@ def _published(store: Store, run: Run, names: list[str], length: int, platforms:
             raise
         counts = (len(look.rows) - int(look.rows.rejected.sum()), int(look.rows.rejected.sum()))
         done = replace(
-            done, version=number, labeled=counts[0], rejected=counts[1], amended=manifest["window"].get("amended", 0)
+            done,
+            version=number,
+            labeled=counts[0],
+            rejected=counts[1],
+            amended=manifest["window"].get("amended", 0),
+            platforms=told,
         )
     store.remove(names)
     storage.remove_if_empty(store.uri(f"{pieces.FOLDER}/{run.partition}"))

@@ -14,8 +14,8 @@ class Listener(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, hangs: bool = False) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, hangs: bool = False, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.got: list[tuple[str, bytes]] = []
         self.hangs, self.over = hangs, threading.Event()
 
@@ -53,9 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def listening(hangs: bool = False) -> Iterator[Listener]:
+def listening(hangs: bool = False, port: int = 0) -> Iterator[Listener]:
     """One that listens until the block ends."""
-    server = Listener(hangs)
+    server = Listener(hangs, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

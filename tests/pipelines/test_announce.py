@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import time
@@ -14,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.catalog import Catalog, load_catalog
 
-from pipelines import announce, classify, evaluate, finetune, prepare, seal
+from pipelines import announce, classify, clean, evaluate, finetune, prepare, seal
 from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import forked, shown, tiny
 from tests.announcing.listening import Listener, listening
@@ -109,6 +110,12 @@ def figure(place: Path, name: str) -> float:
     return float(value)
 
 
+def commanded(said: str) -> list[str]:
+    """The words behind `announce` in a sentence that says how to tell platforms again."""
+    (found,) = re.findall(r"python -m pipelines\.announce (.*?) tells it again", said)
+    return shlex.split(found)
+
+
 def nowhere() -> str:
     """A URL where nobody listens."""
     with socket.socket() as taken:
@@ -170,9 +177,12 @@ def test_every_platform_is_told_and_told_again(folder, tmp_path, monkeypatch, se
     assert catalog.load_table("reviews.labels").snapshots() == snapshots
 
     count = len(server.got)
-    assert "platforms" not in run(folder, out, *IDS)["runs"][0] and len(server.got) == count, "nobody asked for it"
-    assert run(folder, out, *IDS, f"--otlp={server.url}")["runs"][0]["platforms"] == {"otlp": "told"}
+    assert run(folder, out, *IDS)["runs"][0]["platforms"] == {"iceberg": "told"}, "a table that has its rows"
+    assert len(server.got) == count, "nobody asked for the others"
+    again = run(folder, out, *IDS, f"--otlp={server.url}")["runs"][0]
+    assert again["platforms"] == {"otlp": "told", "iceberg": "told"} and again["already_published"]
     assert len(server.got) == count + 1
+    assert catalog.load_table("reviews.labels").snapshots() == snapshots
 
 
 @pytest.mark.parametrize(
@@ -207,7 +217,7 @@ def test_a_platform_that_is_down_is_told_later(folder, tmp_path, monkeypatch, ca
     )
     (warning,) = said["warnings"]
     assert "otlp was not told: " in warning and "; iceberg was not told: " in warning
-    assert warning.endswith(f"; python -m pipelines.announce {out} tells it again")
+    assert commanded(warning) == [str(out), f"--otlp={flags[-2].partition('=')[2]}", f"--iceberg={TABLE}"]
     assert capsys.readouterr().err.count("warning: ") == 1
     assert len(published(out)) == 60
     assert announce.main([str(out), f"--json={tmp_path}/again.json"]) == 1
@@ -215,29 +225,25 @@ def test_a_platform_that_is_down_is_told_later(folder, tmp_path, monkeypatch, ca
     assert again["versions"][0]["platforms"].keys() == became.keys() and len(again["warnings"]) == 2
     monkeypatch.setenv("PYICEBERG_CATALOG__LAKE__URI", uri)
     with listening() as server:
-        assert announce.main([str(out), f"--otlp={server.url}"]) == 0, "a flag in the place of what is remembered"
+        assert announce.main([str(out), f"--otlp={server.url}", f"--iceberg={TABLE}"]) == 0, "a flag in its place"
         assert len(server.got) == 1
     assert rows(catalog) == published(out)
 
 
-def test_a_run_that_is_killed_before_it_tells_is_told_by_announce(folder, tmp_path, warm, server, catalog):
+def test_a_run_that_is_killed_before_it_tells_is_told_by_announce(folder, tmp_path, warm, server, catalog, capsys):
     out, flags = tmp_path / "out", [*IDS, f"--openlineage={server.url}", f"--iceberg={TABLE}"]
     setup = "import os; from pipelines import labelling; labelling.published = lambda *_: os._exit(9)"
-    lake = {name: value for name, value in os.environ.items() if name.startswith("PYICEBERG_")}
-    assert warm.run(["classify", *words(folder, out, *flags)], setup=setup, **lake).code == 9
+    assert warm.run(["classify", *words(folder, out, *flags)], setup=setup, **lake()).code == 9
     assert server.kinds == ["START"] and len(published(out)) == 60 and catalog.list_namespaces() == []
-    assert announce.main([str(out)]) == 0
+    assert announce.main([str(out)]) == 1, "a manifest alone makes no table"
+    assert announce.main(commanded(capsys.readouterr().err)) == 0
     assert server.kinds[-1] == "COMPLETE" and rows(catalog) == published(out)
     assert {each["run"]["runId"] for each in server.events} == {server.events[0]["run"]["runId"]}
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_is_killed_as_it_replaces_another(folder, tmp_path, warm, catalog, when):
-    """Before and after the table is told, while old files are still there: announce leaves the one right state."""
-    out = tmp_path / "out"
-    run(folder, out, *IDS, f"--iceberg={TABLE}")
-    before = rows(catalog)
-    setup = f"""
+def dying(when: str) -> str:
+    """Before or after the table is told, while old files are still there."""
+    return f"""
 import os, signal
 from seqcls_beam.announcing import platforms
 was = platforms.placed
@@ -245,20 +251,88 @@ def placed(output, version, manifest):
     if "{when}" == "after":
         was(output, version, manifest)
     os.kill(os.getpid(), signal.SIGKILL)
-placed.__module__, placed.__qualname__ = was.__module__, was.__qualname__
 platforms.placed = placed
 """
-    lake = {name: value for name, value in os.environ.items() if name.startswith("PYICEBERG_")}
+
+
+def lake() -> dict[str, str]:
+    """The catalog, for another process."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PYICEBERG_")}
+
+
+@pytest.mark.parametrize("then", ["announce", "again", "relabel", "clean", "other"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_that_is_killed_as_it_replaces_another(folder, tmp_path, warm, catalog, when, then):
+    """Whatever is started next leaves the one right state, though it names no table."""
+    out = tmp_path / "out"
+    run(folder, out, *IDS, f"--iceberg={TABLE}")
+    before = rows(catalog)
     again = words(folder, out, *IDS, "--overwrite", model="other")
-    assert warm.run(["classify", *again], setup=setup, **lake).code == -signal.SIGKILL
+    assert warm.run(["classify", *again], setup=dying(when), **lake()).code == -signal.SIGKILL
     assert list((out / "labels").glob("*-v1-*")), "nothing was swept"
     seen = rows(catalog)
     assert seen == (before if when == "before" else published(out)), "one or the other, whole"
-    assert announce.main([str(out)]) == 0
+    match then:
+        case "announce":
+            assert announce.main([str(out)]) == 0
+        case "again":
+            assert run(folder, out, *IDS, "--overwrite", model="other")["runs"][0]["already_published"]
+        case "relabel":
+            assert "runs" not in run(folder, out, *IDS, "--relabel", model="other"), "there is nothing to label"
+        case "clean":
+            assert clean.main([str(out), "--remove"]) == 0
+        case "other":  # a run that fails: what was published before it is whole
+            run(folder, out, *IDS, "--overwrite", "--max_rejected=0", code=1)
     assert rows(catalog) == published(out) != before
     assert not list((out / "labels").glob("*-v1-*"))
     numbers = [each.summary["seqcls_beam.version"] for each in catalog.load_table("reviews.labels").snapshots()]
     assert numbers == ["1", "2"], "one snapshot each"
+
+
+def test_a_night_that_is_taken_away_by_a_process_that_is_killed(folder, tmp_path, warm, catalog):
+    out = tmp_path / "out"
+    for date in ("2026-01-30", "2026-01-31"):
+        run(folder, out, *IDS, f"--iceberg={TABLE}", f"--run_date={date}")
+    remove = [str(out), "--before=2026-01-31", "--remove"]
+    assert warm.run(["clean", *remove], setup=dying("before"), **lake()).code == -signal.SIGKILL
+    assert len(rows(catalog)) == 120
+    assert clean.main(remove) == 0
+    assert rows(catalog) == published(out) and len(rows(catalog)) == 60
+
+
+@pytest.mark.parametrize("night", ["", "2026-01-31"])
+def test_what_is_said_of_a_table_is_said_once_and_leads_there(folder, tmp_path, catalog, monkeypatch, capsys, night):
+    out, flags = tmp_path / "out", [*IDS, *([f"--run_date={night}"] if night else [])]
+    run(folder, out, *flags, f"--iceberg={TABLE}")
+    with monkeypatch.context() as away:
+        away.setenv("PYICEBERG_CATALOG__LAKE__URI", f"sqlite:///{tmp_path}/away/catalog.db")
+        (warning,) = run(folder, out, *flags, "--overwrite", model="other")["warnings"]
+    assert warning.startswith("iceberg was not told: ") and capsys.readouterr().err.count("iceberg was not told") == 1
+    assert commanded(warning) == [str(out), *([f"--run_date={night}"] if night else []), f"--iceberg={TABLE}"]
+    assert announce.main(commanded(warning)) == 0
+    assert rows(catalog) == published(out)
+    if night:
+        with monkeypatch.context() as away:
+            away.setenv("PYICEBERG_CATALOG__LAKE__URI", f"sqlite:///{tmp_path}/away/catalog.db")
+            assert clean.main([str(out), "--before=2026-02-01", "--remove"]) == 0
+        said = capsys.readouterr().err
+        assert said.count("iceberg was not told") == 1 and f"warning: run_date={night}: iceberg was not told" in said
+        assert announce.main(commanded(said)) == 0
+        assert rows(catalog) == []
+
+
+def test_the_command_that_is_printed_tells_what_a_key_keeps_away(folder, tmp_path, monkeypatch, capsys):
+    """A server that was down, and gets a key: of a manifest alone it is not told."""
+    out, url = tmp_path / "out", nowhere()
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", "the-key")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=the-key")
+    said = run(folder, out, *IDS, f"--openlineage={url}", f"--otlp={url}")["warnings"][-1]
+    assert announce.main([str(out)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert commanded(said) == commanded(last) == [str(out), f"--openlineage={url}", f"--otlp={url}"]
+    with listening(port=int(url.rpartition(":")[2])) as server:
+        assert announce.main(commanded(last)) == 0
+        assert server.kinds == ["START", "COMPLETE"] and len(server.got) == 3
 
 
 def test_what_replaces_rows_of_a_table_goes_there_too(folder, tmp_path, catalog):
@@ -381,7 +455,7 @@ def test_a_signal_while_a_server_hangs_over_what_is_published(folder, tmp_path, 
         it.signal(signal.SIGTERM)
         done = it.wait()
         assert done.code == 0 and time.monotonic() - began < 10, done.err
-    assert f"python -m pipelines.announce {out} tells it again" in done.err and "otlp was not told: " in done.err
+    assert commanded(done.err) == [str(out), f"--otlp={server.url}"] and "otlp was not told: " in done.err
     assert open_labels(str(out)).count_rows() == 60
 
 
@@ -417,6 +491,38 @@ def _values(place: Path) -> list[float]:
     return [each.value for family in families for each in family.samples]
 
 
+def inputs(event: dict[str, Any]) -> set[str]:
+    return {each["name"] for each in event["inputs"]}
+
+
+def test_an_evaluation_of_labels_says_from_the_beginning_what_it_reads(folder, tmp_path, server):
+    write_jsonl(tmp_path / "in.jsonl", [{"text": row["text"], "truth": "positive"} for row in labelled(texts(20))])
+    given = [f"--input={tmp_path}/in.jsonl", f"--model={folder}/model", "--threads=1", "--keep_columns=truth"]
+    assert classify.main([*given, f"--output={tmp_path}/labels"]) == 0
+    given = [f"--labeled={tmp_path}/labels", "--label_column=truth", "--bootstrap=0", f"--output={tmp_path}/out"]
+    assert evaluate.main([*given, f"--openlineage={server.url}"]) == 0
+    start, complete = server.events
+    assert inputs(start) == inputs(complete) and f"{tmp_path}/labels" in inputs(start)
+    assert start["eventTime"] == json.loads((tmp_path / "out" / "evaluation.json").read_text())["started"]
+
+
+def test_an_evaluation_is_published_whoever_can_be_told(folder, tmp_path, monkeypatch, capsys):
+    from seqcls_beam.announcing import platforms
+
+    def newest_of(output: str, partition: str) -> None:
+        raise OSError(5, "Input/output error", f"{output}/evaluation.json")
+
+    monkeypatch.setattr(platforms, "newest_of", newest_of)
+    (tmp_path / "figures").mkdir()
+    given = [f"--input={folder}/in.jsonl", f"--model={folder}/model", "--bootstrap=0", "--threads=1"]
+    assert evaluate.main([*given, f"--output={tmp_path}/out", f"--prometheus={tmp_path}/figures"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: platforms were not told: " in said and (tmp_path / "out" / "evaluation.json").exists()
+    assert commanded(said) == [f"{tmp_path}/out", f"--prometheus={tmp_path}/figures"]
+    monkeypatch.undo()
+    assert announce.main(commanded(said)) == 0
+
+
 def test_preparing_and_training_are_told(folder, tmp_path, server, monkeypatch):
     monkeypatch.chdir(tmp_path)
     where = [f"--openlineage={server.url}", f"--otlp={server.url}"]
@@ -426,9 +532,12 @@ def test_preparing_and_training_are_told(folder, tmp_path, server, monkeypatch):
     assert server.kinds == ["START", "COMPLETE"] and manifest(tmp_path / "prepared")["platforms"]["otlp"] == server.url
     assert prepare.main([*given, "--output=plain"]) == 0
     assert manifest(tmp_path / "plain")["run_id"] == manifest(tmp_path / "prepared")["run_id"]
-    data = ["--data=prepared", f"--model={folder}/model", "--epochs=0.2", "--device=cpu", "--threads=1"]
+    data = [f"--data={tmp_path}/prepared", f"--model={folder}/model", "--epochs=0.2", "--device=cpu", "--threads=1"]
     assert finetune.main([*data, "--output=model", *where]) == 0
     assert server.kinds == ["START", "COMPLETE"] * 2
+    start, complete = server.events[2:]
+    assert start["eventTime"] == manifest(tmp_path / "model")["started"] and inputs(start) == inputs(complete)
+    assert {f"{tmp_path}/prepared", f"{folder}/model"} <= inputs(start)
     assert manifest(tmp_path / "model")["platforms"] == {"openlineage": server.url, "otlp": server.url}
     assert [each["job"]["name"].partition(":")[0] for each in server.events] == ["prepare"] * 2 + ["finetune"] * 2
     assert [path for path, _ in server.got].count("/v1/metrics") == 2
@@ -447,7 +556,8 @@ def test_windows_are_told_as_they_are_sealed(tmp_path, server, catalog, capsys):
     assert sorted(table.refresh().scan().to_arrow()["message_id"].to_pylist()) == ["a", "b", "c"]
     append(out, Message("d", 2, text="d"), Message("e", 400_000_001, text="e"), Message("f", 800_000_000, text="f"))
     capsys.readouterr()
-    assert seal.main([out, f"--otlp={nowhere()}"]) == 0
+    url = nowhere()
+    assert seal.main([out, f"--otlp={url}"]) == 0
     said = capsys.readouterr().err
     assert said.count("warning: otlp was not told: ") == 1
-    assert f"platforms were not told of 3 windows; python -m pipelines.announce {out} tells it again" in said
+    assert "platforms were not told of 3 windows; " in said and commanded(said) == [out, f"--otlp={url}"]
