@@ -3,6 +3,7 @@
 import gzip
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -80,6 +81,15 @@ def ok(body: bytes = b"", status: str = "200 OK", *headers: str) -> bytes:
     """An answer with its length."""
     told = "".join(f"{each}\r\n" for each in (f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", ""))
     return told.encode() + body
+
+
+def certificate(folder: str) -> list[str]:
+    """A certificate for 127.0.0.1 that nobody trusts yet, and its key, as files."""
+    files = [f"{folder}/own.pem", f"{folder}/own.key"]
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=own"
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0], "-keyout", files[1]]
+    subprocess.run([*command.split(), *more], check=True, capture_output=True)
+    return files
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from seqcls_beam.announcing import lineage, lineage_sending, posting
 from seqcls_beam.announcing.published import PlatformError
+from tests.announcing.collector import certificate, collecting, ok
 from tests.announcing.test_lineage import night
 from tests.web import serving
 
@@ -333,6 +335,22 @@ def test_what_a_file_of_configuration_says_of_a_server_holds(server, tmp_path):
         "gzip",
     )
     assert server.events[0]["eventType"] == "START"
+
+
+def test_certificates_are_those_that_are_configured(tmp_path):
+    files = certificate(str(tmp_path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with collecting(ok(), tls=context) as there:
+        configured = f"transport:\n  type: http\n  url: {there.url}\n"
+        (tmp_path / "openlineage.yml").write_text(configured)
+        assert "its certificate is not trusted: self-signed certificate" in refused("env")
+        for more in ("  verify: false\n", f"  sslContext:\n    caCertPath: {files[0]}\n"):
+            (tmp_path / "openlineage.yml").write_text(configured + more)
+            start("env")
+        (tmp_path / "openlineage.yml").write_text(f"{configured}  sslContext:\n    caCertPath: /nowhere.pem\n")
+        assert "certificates cannot be read; mend openlineage.yml" in refused("env")
+    assert [each.path for each in there.sent] == ["/api/v1/lineage"] * 2
 
 
 def test_a_header_that_is_none_is_not_shown(tmp_path):

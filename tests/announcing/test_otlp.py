@@ -3,7 +3,6 @@
 import logging
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from seqcls_beam.announcing import otlp, posting
 from seqcls_beam.announcing.figures import figures
 from seqcls_beam.announcing.published import PlatformError
-from tests.announcing.collector import collecting, ok
+from tests.announcing.collector import certificate, collecting, ok
 from tests.announcing.told import COMMON, values, version
 
 OK = ok(ExportMetricsServiceResponse().SerializeToString())
@@ -338,14 +337,7 @@ def test_a_proxy_of_the_environment_is_asked(monkeypatch):
 @pytest.fixture
 def certified(tmp_path):
     """A certificate for 127.0.0.1, and its key."""
-    files = [str(tmp_path / "own.pem"), str(tmp_path / "own.key")]
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=own"
-    subprocess.run(
-        [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0], "-keyout", files[1]],
-        check=True,
-        capture_output=True,
-    )
-    return files
+    return certificate(str(tmp_path))
 
 
 def test_tls_with_an_authority_of_ones_own(monkeypatch, certified):
