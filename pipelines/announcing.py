@@ -253,7 +253,9 @@ class Windows:
     def _told(self, window: str, asked: Where, over: Callable[[], bool]) -> Collection[str]:
         """Tell of one window; who waits for it no more."""
         try:
-            announced = platforms.newest_of(self._output, window)
+            if (announced := platforms.newest_of(self._output, window)) is None:
+                return NAMES
+            failed = tell(platforms.due(asked, announced.manifest), announced, over)
         except OSError as error:  # of a store that is away for a while
             self._down[window] = time.monotonic() + self._patience
             self._warn(f"{window} is told nobody yet: {sentence(error)}")
@@ -261,9 +263,6 @@ class Windows:
         except Exception as error:  # of what no command wrote: a stream goes on
             self._warn(f"{window} is told nobody: {sentence(error)}")
             return NAMES
-        if announced is None:
-            return NAMES
-        failed = tell(platforms.due(asked, announced.manifest), announced, over)
         for name, why in failed.items():
             self._down[name] = time.monotonic() + self._patience
             self._warn(f"{name} was not told: {why}")

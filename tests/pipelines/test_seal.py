@@ -11,8 +11,10 @@ import pytest
 
 from pipelines import classify, clean, evaluate, seal
 from pipelines.terminal import live
+from seqcls_beam.announcing import prometheus
+from seqcls_beam.announcing.published import PlatformError
 from seqcls_beam.config.seal import SealOptions
-from seqcls_beam.runs import pieces
+from seqcls_beam.runs import pieces, sealing
 from tests.messages import Message, predictions
 from tests.reports.reading import parsed
 from tests.runs.streams import FIRST, LENGTH, SECOND, S, append, ids, left, prepared, several
@@ -139,6 +141,40 @@ def test_a_sealing_that_is_interrupted_goes_on_the_next_time(out, monkeypatch):
         signal.signal(signal.SIGINT, before)
     assert seal.main([out]) == 0
     assert ids(out) == ["a", "c", "d"] and left(out) == []
+
+
+@pytest.mark.parametrize("ends", ["signal", "signal while it tells"])
+def test_windows_that_nobody_was_told_of_are_said_whatever_ends_a_sealing(out, tmp_path, monkeypatch, capsys, ends):
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    publish, done = sealing.publish_files, []
+
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def second(*what: object) -> int:
+        done.append(what)
+        if len(done) == 2 and ends == "signal":
+            interrupt()
+        return publish(*what)
+
+    def away(*_: object) -> None:
+        if ends == "signal while it tells":
+            interrupt()
+        raise PlatformError("it is away")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sealing, "publish_files", second)
+            patch.setattr(prometheus, "tell", away)
+            code = seal.main([out, f"--prometheus={figures}"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    said = capsys.readouterr().err
+    assert code == 130, said
+    how = f"python -m pipelines.announce {out} --prometheus={figures} tells it again"
+    assert f"warning: platforms were not told of a window; {how}" in said
 
 
 def test_other_commands_leave_what_a_stream_wrote_alone(out, capsys):

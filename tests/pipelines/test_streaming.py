@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipelines import classify
+from pipelines import announcing, classify
 from pipelines.failures import explained, sentence
 from pipelines.sealer import Sealer
 from seqcls_beam.config.stream import WindowOptions
@@ -149,6 +149,20 @@ def test_a_stop_ends_a_look_and_leaves_the_rest_to_the_last_one(out):
     over.set()
     Sealer(flow, out, WindowOptions(window=LENGTH, allowed_lateness=0)).until(over)
     assert (flow.sealed, len(flow.open)) == (1, 19)
+
+
+def test_what_telling_raises_is_no_fault_of_sealing(out, tmp_path, monkeypatch, capsys):
+    def tell(*_: object) -> None:
+        over.set()
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(announcing, "tell", tell)
+    flow, over = reached(LENGTH), threading.Event()
+    options, where = WindowOptions(window=LENGTH, allowed_lateness=0), {"prometheus": str(tmp_path)}
+    Sealer(flow, out, options, platforms=where).until(over)
+    assert (flow.sealed, len(flow.open)) == (1, 19)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "window=19700101T000000Z is told nobody: KeyError: 'no such thing'" in line
 
 
 def test_a_day_has_its_page_when_it_is_over_and_the_last_one_when_the_stream_ends(tmp_path, capsys):
