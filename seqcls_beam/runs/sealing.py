@@ -147,22 +147,16 @@ def _published(store: Store, run: Run, names: list[str], length: int, platforms:
     if len(look.rows):
         run = replace(run, run_id=_identity(run, look))
         manifest, moves = _made(store, run, look, before, length)
-        told = {**_platforms(before.manifest if before else {}), **platforms}
-        if told:
+        if told := {**_platforms(before.manifest if before else {}), **platforms}:
             manifest["platforms"] = told
         try:
             number = publish_files(run, manifest, moves)
         except RunError:
             _give_way(store, run)
             raise
-        counts = (len(look.rows) - int(look.rows.rejected.sum()), int(look.rows.rejected.sum()))
+        bad, amended = int(look.rows.rejected.sum()), manifest["window"].get("amended", 0)
         done = replace(
-            done,
-            version=number,
-            labeled=counts[0],
-            rejected=counts[1],
-            amended=manifest["window"].get("amended", 0),
-            platforms=told,
+            done, version=number, labeled=len(look.rows) - bad, rejected=bad, amended=amended, platforms=told
         )
     store.remove(names)
     storage.remove_if_empty(store.uri(f"{pieces.FOLDER}/{run.partition}"))

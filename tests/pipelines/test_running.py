@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import interrupts, prism, running
 from pipelines.hanging import Watch
-from pipelines.publishing import NoJob
+from pipelines.publishing import MayGoOn, NoJob
 from pipelines.quiet import quiet_threads
 from pipelines.running import _sentences, _wait, run_pipeline, told_in
 from seqcls_beam.runs.run import RunError
@@ -35,7 +35,7 @@ WORKER = "Traceback (most recent call last):\n  File ...\nRunError: too many rej
 @pytest.mark.parametrize(
     ("raised", "kind", "said"),
     [
-        (Unavailable(), RunError, "the job server at h:1 does not answer any more (UNAVAILABLE): the job may go on"),
+        (Unavailable(), MayGoOn, "the job server at h:1 does not answer any more (UNAVAILABLE): the job may go on"),
         (
             RuntimeError("Pipeline j failed in state CANCELLED: unknown error"),
             NoJob,
