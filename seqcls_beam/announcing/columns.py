@@ -30,7 +30,7 @@ def schema_of(announced: Announced) -> pa.Schema | None:
 
 
 def _schema(announced: Announced, part: dict[str, Any]) -> pa.Schema:
-    uri = storage.join(storage.absolute(announced.output), part["path"])
+    uri = storage.join(announced.opened, part["path"])
     try:
         fs, path = storage.connect(uri)
         with fs.open(path, "rb") as file:

@@ -240,7 +240,8 @@ def placed_or_later(output: str, version: Version, manifest: dict[str, Any]) -> 
 
 def announced(output: str, partition: str, number: int, manifest: Mapping[str, Any]) -> Announced:
     """A version as platforms are told of it."""
-    return Announced(output=storage.without_password(output), partition=partition, version=number, manifest=manifest)
+    shown = storage.without_password(output)
+    return Announced(output=shown, partition=partition, version=number, manifest=manifest, place=storage.absolute(output))
 
 
 def newest_of(output: str, partition: str) -> Announced | None:

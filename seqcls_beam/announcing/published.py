@@ -1,7 +1,7 @@
 """A published version as platforms are told of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seqcls_beam import storage
@@ -15,7 +15,7 @@ class PlatformError(Exception):
 
 
 class NotThere(PlatformError):
-    """What would be told has to be made first, and is not to be."""
+    """What would be told has no rows of the output: it has others', or has to be made first, and is not to be."""
 
 
 def brief(said: object, most: int = 300) -> str:
@@ -32,3 +32,9 @@ class Announced:
     partition: str  # run_date=2026-01-31, window=…, or "" of a table without partitions
     version: int
     manifest: Mapping[str, Any]  # as read from the version
+    place: str = field(default="", repr=False)  # the folder as it is opened, with a password; nobody is told of it
+
+    @property
+    def opened(self) -> str:
+        """The output folder as files of it are read."""
+        return self.place or storage.absolute(self.output)
