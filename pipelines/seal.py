@@ -55,7 +55,8 @@ def _main(argv: list[str]) -> int:
             done.append(each)
             outcome.append("windows", **{name: fact for name, fact in asdict(each).items() if name != "platforms"})
             terminal.told(each)
-            untold.sealed(each.window, each.platforms)
+            if each.version is not None:
+                untold.sealed(each.window, each.platforms)
             with noted():
                 untold.tell()
             check()
