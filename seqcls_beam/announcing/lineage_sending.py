@@ -188,7 +188,7 @@ def _said(path: str, run: str) -> set[tuple[str, str]]:
     found, mark = set[tuple[str, str]](), run.encode()
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - _TAIL))
-        for line in file:
+        for line in file.read(_TAIL).splitlines():  # a device has no end
             if mark not in line:
                 continue
             with suppress(ValueError, KeyError, TypeError):  # half a line, or no event

@@ -244,7 +244,11 @@ def test_a_file_is_told_of_by_its_uri(tmp_path):
 
 
 def test_a_disk_that_takes_nothing():
-    assert refused("/dev/full").startswith("/dev/full ")
+    """Nor does it end where it is read."""
+    before = set(threading.enumerate())
+    said = refused("/dev/full")
+    assert said.startswith("/dev/full took no events (") and "No space left on device" in said
+    assert set(threading.enumerate()) == before
 
 
 def test_many_processes_append_whole_lines_each_once(tmp_path):
