@@ -67,7 +67,12 @@ def test_nothing_is_read_for_who_is_left_alone(three, monkeypatch, tmp_path):
     out, names, _ = three
     asked = []
     newest_of = platforms.newest_of
-    monkeypatch.setattr(platforms, "newest_of", lambda *of: asked.append(of[1]) or newest_of(*of))
+
+    def counted(output, window):
+        asked.append(window)
+        return newest_of(output, window)
+
+    monkeypatch.setattr(platforms, "newest_of", counted)
     where = {"prometheus": f"{tmp_path}/away"}
     windows = announcing.Windows(out, where)
     for name in names:
@@ -83,10 +88,9 @@ def test_nothing_is_read_for_who_is_left_alone(three, monkeypatch, tmp_path):
 
 def test_a_window_waits_for_a_store_that_is_away(three, monkeypatch, capsys):
     out, names, server = three
-    away = OSError(110, "Connection timed out", out)
 
     def newest_of(output, window):
-        raise away
+        raise OSError(110, "Connection timed out", out)
 
     windows = announcing.Windows(out, {}, patience=0.2)
     with monkeypatch.context() as patch:
@@ -95,7 +99,6 @@ def test_a_window_waits_for_a_store_that_is_away(three, monkeypatch, capsys):
             windows.sealed(name, {"openlineage": server.url})
         windows.tell()
         windows.tell()
-        away = KeyError("no version")
         time.sleep(0.25)
         windows.sealed("window=of-no-command", {"openlineage": server.url})
     windows.tell()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_windows_that_nobody_was_told_of_are_said_whatever_ends_a_sealing(out, t
     def interrupt(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    def second(*what: object) -> int:
+    def second(*what: Any) -> int:
         done.append(what)
         if len(done) == 2 and ends == "signal":
             interrupt()
