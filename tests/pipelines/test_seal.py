@@ -15,7 +15,7 @@ from pipelines.terminal import live
 from seqcls_beam.announcing import prometheus
 from seqcls_beam.announcing.published import PlatformError
 from seqcls_beam.config.seal import SealOptions
-from seqcls_beam.runs import pieces, sealing
+from seqcls_beam.runs import pieces, publication, sealing
 from tests.messages import Message, predictions
 from tests.reports.reading import parsed
 from tests.runs.streams import FIRST, LENGTH, SECOND, S, append, ids, left, prepared, several
@@ -148,7 +148,7 @@ def test_a_sealing_that_is_interrupted_goes_on_the_next_time(out, monkeypatch):
 def test_windows_that_nobody_was_told_of_are_said_whatever_ends_a_sealing(out, tmp_path, monkeypatch, capsys, ends):
     figures = tmp_path / "figures"
     figures.mkdir()
-    publish, done = sealing.publish_files, []
+    publish, done = publication.publish_files, []
 
     def interrupt(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
