@@ -36,16 +36,14 @@ _ENDING = 5.0
 TOLD = "told"
 
 
-def facts_of(run: Run, named: Where) -> dict[str, Any]:
-    """What the manifest of a run says of platforms, those among them that go on with what it replaces."""
-    before = publication.current(run)
-    told = platforms.kept(named, before.manifest if before else None)
-    return {"platforms": told} if told else {}
+def facts_of(named: Where) -> dict[str, Any]:
+    """What the manifest of a run says of platforms."""
+    return {platforms.KEY: dict(named)} if named else {}
 
 
-def placing(run: Run, facts: Mapping[str, Any]) -> Placed | None:
-    """What `commit.publish` tells of a run in a worker; None where no Iceberg table has its rows."""
-    return partial(platforms.placed_or_later, run.output) if "iceberg" in facts.get("platforms", {}) else None
+def placing(run: Run) -> Placed:
+    """What `commit.publish` tells of a run in a worker."""
+    return partial(platforms.placed_or_later, run.output)
 
 
 def placing_here(output: str) -> Placed:
@@ -55,7 +53,7 @@ def placing_here(output: str) -> Placed:
         try:
             platforms.placed(storage.absolute(output), version, manifest)
         except PlatformError as error:
-            how = again(output, platforms.kept({}, manifest), version.partition)
+            how = again(output, platforms.with_tables(output, {}, manifest), version.partition)
             warn(f"warning: {called(version.partition)}: {error}; {how} tells it again")
 
     return placed
@@ -132,9 +130,9 @@ def with_platforms(show: Show, where: Where) -> Show:
 def published(run: Run, manifest: Mapping[str, Any], where: Where) -> None:
     """Tell platforms of what a run published; a warning names those that could not be told.
 
-    The Iceberg table that the manifest names is told, whoever is named: a start that was killed may have left it.
+    Iceberg tables that have rows of the output are told, whoever is named: a start that was killed may have left them.
     """
-    due = platforms.due(platforms.kept(where, manifest), manifest)
+    due = platforms.due(platforms.with_tables(run.output, where, manifest), manifest)
     if not due:
         return
     failed = tell(due, platforms.announced(run.output, run.partition, manifest["commit"]["version"], manifest))
@@ -185,7 +183,7 @@ def again(output: str, where: Where, partition: str = "") -> str:
     """
     key, _, date = partition.partition("=")
     words = [storage.without_password(output), *([f"--run_date={date}"] if key == PARTITION else [])]
-    words += [f"--{name}={place}" for name, place in where.items()]
+    words += [f"--{name}={place}" for name, place in where.items() if place]  # tables that OUT lists need no flag
     return " ".join(["python -m pipelines.announce", *map(shlex.quote, words)])
 
 
@@ -224,9 +222,8 @@ class Windows:
 
     def sealed(self, window: str, told: Where) -> None:
         """One was published; what its manifest says of who is told."""
-        if not told:
-            return
-        where, doubts = platforms.believed({platforms.KEY: told}, self._named)
+        manifest = {"kind": "classify", platforms.KEY: told}
+        where, doubts = platforms.believed(self._output, manifest, self._named)
         for doubt in doubts:
             self._warn(doubt, f"{window}: ")
         if where:

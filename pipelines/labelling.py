@@ -133,9 +133,9 @@ def _nothing_new(job: Job, engine: Engine) -> int:
     if claims.at_work(job.run):
         return say(f"another start of {job.run.partition} is at work: nothing is published", 0)
     refuse_unread(job.run.limits, [], 0, "; nothing was published")
-    facts = facts_of(job.run, engine.platforms)
+    facts = facts_of(engine.platforms)
     try:
-        publication.publish_empty(job.run, {**_facts(job, engine.runner, 0), **facts}, placing(job.run, facts))
+        publication.publish_empty(job.run, {**_facts(job, engine.runner, 0), **facts}, placing(job.run))
     except RunError:
         if publication.current(publication.follow(job.run)) is None:
             raise
@@ -203,8 +203,8 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     one_worker_per_gpu(runner, job.config.model.device, engine.words, beam_options, len(units))
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
-    facts = {**_facts(job, runner, len(units)), **facts_of(job.run, engine.platforms)}
-    job = replace(job, placed=placing(job.run, facts))
+    facts = {**_facts(job, runner, len(units)), **facts_of(engine.platforms)}
+    job = replace(job, placed=placing(job.run))
 
     def start() -> None:
         begin(job.run, units, facts)

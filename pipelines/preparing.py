@@ -61,7 +61,7 @@ def _launch(job: Job, units: list[pa.RecordBatch], size: int, engine: Engine) ->
     read = [units[each.first]["path"][0].as_py() for each in job.sources]
     ensure_seen(engine, job.run.output, input=read, model=[folder_of(job.tokenizer)])
 
-    facts = {**_facts(job, engine.runner), **facts_of(job.run, engine.platforms)}
+    facts = {**_facts(job, engine.runner), **facts_of(engine.platforms)}
 
     def start() -> None:
         for remark in job.remarks:

@@ -53,7 +53,7 @@ def tell(output: str, found: list[str], named: Where) -> int:
             failed += 1
             warn(f"{called(partition)} is told nobody: {sentence(error)}")
             continue
-        where, doubts = platforms.believed(announced.manifest, named)
+        where, doubts = platforms.believed(output, announced.manifest, named)
         down = {name: why for (name, why), count in wrong.items() if count >= _ENOUGH}
         due = platforms.due(where, announced.manifest)
         not_told = announcing.tell({name: place for name, place in due.items() if name not in down}, announced)

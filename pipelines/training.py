@@ -48,7 +48,7 @@ def _lead(job: Job, where: Where) -> int:
                 "started": time.time(),
                 "command": " ".join(["python -m pipelines.finetune", *flags(job.config)]),
                 "versions": versions("torch", "transformers", "accelerate", "tokenizers", "pyarrow", "numpy"),
-                **facts_of(job.run, where),
+                **facts_of(where),
             }
 
             def start() -> None:

@@ -197,6 +197,7 @@ Read from the top: a room imports only rooms above it.
       published.py     a published version as platforms are told of it
       columns.py       which columns it has
       platforms.py     which platforms there are, and telling each, whatever becomes of the others
+      tables.py        which Iceberg tables were told of an output
       lineage.py       a version → events of OpenLineage
       lineage_events.py   what each of them says
       lineage_datasets.py, lineage_facets.py, lineage_sending.py   names, what is said of each, to whom

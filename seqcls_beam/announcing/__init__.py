@@ -2,6 +2,7 @@
 
     published.py   a published version as platforms are told of it
     platforms.py   which platforms there are, and telling each, whatever becomes of the others
+    tables.py      which Iceberg tables were told of an output
     lineage.py     a version → events of OpenLineage
     figures.py     a manifest → metrics, once for both …
     prometheus.py  … as a file that node_exporter reads

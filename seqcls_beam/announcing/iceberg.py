@@ -11,10 +11,13 @@ may have several levels, with dots between them; it and the table are made with 
     iceberg_columns.py   columns and their types
 """
 
+import os
 import re
 import time
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus, unquote
 
 from seqcls_beam import storage
 from seqcls_beam.announcing.patience import Answer, Late, within
@@ -23,10 +26,16 @@ from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.versions import newest
 
 PATIENCE = 25.0
-"""Seconds that a catalog is waited for in all; reading the footers of parts takes its own time."""
+"""Seconds that a catalog is waited for in all."""
+FOOTERS = 100.0
+"""Seconds beside them, for the footers of all parts."""
 
-_SPELLED = re.compile(r"(?:([\w-]+):)?([\w-]+(?:\.[\w-]+)+)")
+SPELLED = re.compile(r"(?:([\w-]+):)?([\w-]+(?:\.[\w-]+)+)")
 _MISSING = "the package pyiceberg is not installed (pip install 'seqcls_beam[iceberg]')"
+_SECRET = re.compile("(?i)token|credential|secret|pass|key|auth|sas|signature|cookie")
+_PASSWORD = re.compile("://[^/?#]*?:([^/?#]*)@")
+_SHORTEST = 4  # signs of a secret: fewer are in any word
+_NO_WAREHOUSE = "No default path is set"  # as pyiceberg has it
 _UNNAMEABLE = re.compile(r"[?#\x00-\x1f]|://.*@|^bytes:")
 """What of an output's name a reader of Iceberg takes for something else."""
 
@@ -47,28 +56,30 @@ def ensure(where: str) -> None:
     _place(where)
 
 
-def tell(where: str, announced: Announced, makes: bool = True) -> None:
+def tell(where: str, announced: Announced, makes: bool = True, seconds: float | None = None) -> None:
     """Let the table have exactly the parts of this version in its partition, by one snapshot that says its run.
 
-    Where there is none it is made, unless it `makes` none: then that is said.
+    Where there is none it is made, unless it `makes` none: then that is said. `seconds` are for the catalog, `PATIENCE`
+    where there is no other. A local output is known by its real path, however it was named.
 
     To be called when every part has its name, and before parts of the version that it replaces are removed, or any time
     later. Nothing is done where the table has this version already, or a newer one is published. Raises
-    `PlatformError`, and the table is as it was.
+    `PlatformError`, a `NotThere` for a table without rows of this output, and the table is as it was.
     """
     shown = f"--iceberg={where}"
     manifest = announced.manifest
     if manifest.get("kind") not in ("classify", "nothing"):
         raise PlatformError(f"{shown}: a table has labelled rows, and this is the output of {manifest.get('kind')}")
     place = _place(where)
-    output = storage.absolute(announced.output)
+    output = _real(storage.absolute(announced.output))
     if found := _UNNAMEABLE.search(output):
         raise PlatformError(f"{shown}: {output} has {found[0]!r} in it, which readers of Iceberg cannot open")
     # Here and not above: most runs have no such table, and most machines not the package.
     from seqcls_beam.announcing import iceberg_files, iceberg_table
 
-    patience = _Patience(shown)
-    store = store_of(output)
+    patience = _Patience(shown, place, PATIENCE if seconds is None else seconds)
+    opened = _real(announced.opened)
+    store = store_of(opened)
     telling = iceberg_table.Telling(
         shown,
         place.catalog,
@@ -83,7 +94,12 @@ def tell(where: str, announced: Announced, makes: bool = True) -> None:
     if patience.waits(telling.is_told):
         return
     try:
-        parts = iceberg_files.parts(output, manifest["parts"])
+        parts = within(FOOTERS, lambda: iceberg_files.parts(opened, output, manifest["parts"]))
+    except Late:
+        raise PlatformError(
+            f"{shown}: the parts of {output} were not read in {FOOTERS:.0f} seconds; look whether its disk or store is "
+            "well, and announce the run again"
+        ) from None
     except (iceberg_files.Damaged, OSError) as error:
         if newest(store, announced.partition) != announced.version:
             return  # replaced meanwhile
@@ -92,7 +108,7 @@ def tell(where: str, announced: Announced, makes: bool = True) -> None:
 
 
 def _place(where: str) -> Place:
-    spelled = _SPELLED.fullmatch(where)
+    spelled = SPELLED.fullmatch(where)
     if spelled is None:
         raise PlatformError(f"--iceberg={where} is no table: expected NAMESPACE.TABLE or CATALOG:NAMESPACE.TABLE")
     try:
@@ -106,11 +122,13 @@ def _place(where: str) -> Place:
     except Exception as error:  # of a file that somebody wrote
         said = f"the configuration of pyiceberg cannot be read ({_told(error)})"
         raise PlatformError(f"--iceberg={where}: {said}; see .pyiceberg.yaml") from error
+    variable = f"PYICEBERG_CATALOG__{catalog.upper()}__URI"
     if not config:
-        variable = f"PYICEBERG_CATALOG__{catalog.upper()}__URI"
         raise PlatformError(
             f"--iceberg={where}: no catalog {catalog!r} is configured; say where it is in .pyiceberg.yaml or {variable}"
         )
+    if not str(config.get("uri", "no")).strip():
+        raise PlatformError(f"--iceberg={where}: the catalog {catalog!r} has an empty uri; set it, as {variable}")
     return Place(catalog, dict(config), tuple(spelled[2].split(".")))
 
 
@@ -121,8 +139,8 @@ class _Patience:
     be done.
     """
 
-    def __init__(self, shown: str) -> None:
-        self._shown, self._left = shown, PATIENCE
+    def __init__(self, shown: str, place: Place, seconds: float) -> None:
+        self._shown, self._place, self._seconds, self._left = shown, place, seconds, seconds
         self._given_up = False
 
     def is_over(self) -> bool:
@@ -138,15 +156,43 @@ class _Patience:
             raise
         except Late:
             self._given_up = True
-            said = f"the catalog gave no answer in {PATIENCE:.0f} seconds; announce the run again later"
+            said = f"the catalog gave no answer in {self._seconds:.0f} seconds; announce the run again later"
             raise PlatformError(f"{self._shown}: {said}") from None
         except Exception as error:
-            said = f"the table could not be told ({_told(error)})"
+            if _NO_WAREHOUSE in str(error):
+                name = self._place.catalog
+                raise PlatformError(
+                    f"{self._shown}: the catalog {name!r} does not say where tables lie: set its warehouse, "
+                    f"PYICEBERG_CATALOG__{name.upper()}__WAREHOUSE"
+                ) from error
+            said = f"the table could not be told ({_told(error, _secrets(self._place.config))})"
             raise PlatformError(f"{self._shown}: {said}; announce the run again") from error
         finally:
             self._left -= time.monotonic() - began
 
 
-def _told(error: Exception) -> str:
-    """The first line of what a library says."""
-    return brief(": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]))
+def _real(output: str) -> str:
+    return os.path.realpath(storage.local_path(output)) if storage.is_local(output) else output
+
+
+def _told(error: Exception, secrets: Iterable[str] = ()) -> str:
+    """The first line of what a library says, without secrets: a catalog may say what it was sent."""
+    said = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+    for each in secrets:
+        said = said.replace(each, "...")
+    return brief(said)
+
+
+def _secrets(config: Mapping[str, Any], of: str = "") -> list[str]:
+    """What of a catalog's properties is secret, in each form in which it is sent, longest first."""
+    found: set[str] = set()
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found.update(_secrets(value, f"{of}{name}."))
+            continue
+        found_in = _PASSWORD.search(str(value))
+        secret = found_in[1] if found_in else str(value) if _SECRET.search(f"{of}{name}") else ""
+        for each in (secret, unquote(secret)):
+            basic = b64encode(each.encode(errors="surrogatepass")).decode()
+            found |= {each, basic, quote(each, safe=""), quote_plus(each), *each.split(), each.partition(":")[2]}
+    return sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True)

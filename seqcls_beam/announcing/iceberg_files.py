@@ -38,18 +38,23 @@ class Damaged(Exception):
     """A part is not what was published, as a sentence without its end."""
 
 
-def parts(output: str, files: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """Those that have rows of the parts a manifest names, in order. Raises `Damaged`, or `OSError` of the store's."""
-    return list(storage.each(lambda file: _part(output, file), [each for each in files if each["rows"]]))
+def parts(opened: str, output: str, files: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """Those that have rows of the parts a manifest names, in order. Raises `Damaged`, or `OSError` of the store's.
+
+    Their folder is `opened` by a name that may hold a password, and a table has them as files of `output`.
+    """
+    return list(storage.each(lambda file: _part(opened, output, file), [each for each in files if each["rows"]]))
 
 
-def _part(output: str, file: Mapping[str, Any]) -> Part:
-    uri = storage.join(output, file["path"])
+def _part(opened: str, output: str, file: Mapping[str, Any]) -> Part:
+    uri = storage.join(opened, file["path"])
     fs, path = storage.connect(uri)
     try:
-        with fs.open(path, "rb") as opened:
-            size = opened.seek(0, 2)
-            footer = pq.ParquetFile(opened).metadata
+        if storage.is_local(uri):
+            _ensure_file(uri)
+        with fs.open(path, "rb") as stream:
+            size = stream.seek(0, 2)
+            footer = pq.ParquetFile(stream).metadata
     except FileNotFoundError as error:
         raise Damaged(f"{storage.without_password(uri)} is gone") from error
     except pa.ArrowInvalid as error:
@@ -59,7 +64,14 @@ def _part(output: str, file: Mapping[str, Any]) -> Part:
             f"{storage.without_password(uri)} has {footer.num_rows:,} rows in {size:,} bytes, and {file['rows']:,} in "
             f"{file['bytes']:,} were published"
         )
-    return Part(absolute(uri), size, footer)
+    return Part(absolute(storage.join(output, file["path"])), size, footer)
+
+
+def _ensure_file(uri: str) -> None:
+    try:
+        storage.ensure_file(uri)  # a pipe would be waited for
+    except storage.StoreError as error:
+        raise Damaged(f"{uri} is no file") from error
 
 
 def absolute(uri: str) -> str:

@@ -97,7 +97,14 @@ class Telling:
                         "give the flag"
                     )
                 try:
-                    self._commit(table or self._created(catalog, parts), parts)
+                    if table is None:
+                        # What was published before the table was there did not find it: who makes it asks once more.
+                        table = self._created(catalog, parts)
+                        if self.newest() != self.announced.version:
+                            raise PlatformError(
+                                f"{self.shown}: another version was published meanwhile; announce the run again"
+                            )
+                    self._commit(table, parts)
                     return
                 except (CommitFailedException, CommitStateUnknownException, TableAlreadyExistsError):
                     time.sleep(min(_PAUSE[1], _PAUSE[0] * 2**attempt) * random.uniform(0.5, 1))
@@ -119,7 +126,7 @@ class Telling:
         whose = table.properties.get(OUTPUT)
         if whose != self.output:
             has = f"has the rows of {whose}" if whose else "was not made by this program"
-            raise PlatformError(f"{self.shown}: the table is there, and {has}; name another one for {self.output}")
+            raise NotThere(f"{self.shown}: the table is there, and {has}; name another one for {self.output}")
         fields = [(table.schema().find_column_name(each.source_id), each.transform) for each in table.spec().fields]
         if fields != ([(self._key, IdentityTransform())] if self._key else []):
             by = self._key or "no column"

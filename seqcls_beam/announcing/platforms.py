@@ -6,6 +6,7 @@ manifest is input like any other: what is read of it is looked at before anythin
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from seqcls_beam import storage
+from seqcls_beam.announcing import tables
 from seqcls_beam.announcing.published import Announced, NotThere, PlatformError, brief
 from seqcls_beam.config.announce import PlatformOptions, TellOptions
 from seqcls_beam.config.option import flag, option_fields
@@ -39,6 +41,9 @@ class Remembered(str):
     __slots__ = ()
 
 
+LISTED = Remembered()
+"""The Iceberg tables that were told of an output, where no other is named."""
+
 _ON_DISK = ("openlineage", "prometheus")
 """Of these a place may be a folder or a file."""
 _BUCKETS = ("gs://", "gcs://")
@@ -53,8 +58,11 @@ _KEYS = {
 """Variables of the environment with keys that are for whom a flag names."""
 _EVENT = b'{"event'
 _OF_TABLES = ("iceberg", "bigquery")
+_LABELLED = ("classify", "nothing")
+"""Kinds of versions that are a table's, the second one of a partition that was taken away."""
 EVALUATION = "evaluation.json"
 _LONGEST = 4096  # signs of a place that a manifest names
+_LEAST = 5.0  # seconds for an Iceberg table after others that took theirs
 
 
 def named(options: TellOptions, output: str) -> dict[str, str]:
@@ -93,16 +101,25 @@ def _absolute(name: str, where: str) -> str:
     return storage.absolute(where)
 
 
-def kept(named: Where, before: Mapping[str, Any] | None) -> dict[str, str]:
-    """What the manifest of a run says that replaces a version, of which `before` is the manifest.
+def with_tables(output: str, named: Where, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Who is told of a version: those that are named, and Iceberg tables.
 
-    An Iceberg table that has the rows which are replaced goes on with those that replace them, whoever says so.
+    One that has rows which were replaced is told of what replaced them, whoever says so.
     """
+    found = dict(named)
+    if "iceberg" not in found:
+        with suppress(PlatformError):
+            found |= {name: where for name, where in remembered(manifest).items() if name == "iceberg"}
+    if "iceberg" not in found and manifest.get("kind") in _LABELLED and _has_tables(output):
+        found["iceberg"] = LISTED
+    return found
+
+
+def _has_tables(output: str) -> bool:
     try:
-        there = remembered(before or {})
-    except PlatformError:
-        there = {}
-    return {name: where for name in NAMES if (where := named.get(name, there.get(name) if name == "iceberg" else None))}
+        return bool(tables.known(output))
+    except PlatformError:  # which is said when they are told
+        return True
 
 
 def remembered(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -117,7 +134,7 @@ def remembered(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {name: Remembered(said[name]) for name in NAMES if name in said}
 
 
-def believed(manifest: Mapping[str, Any], named: Where) -> tuple[dict[str, str], list[str]]:
+def believed(output: str, manifest: Mapping[str, Any], named: Where) -> tuple[dict[str, str], list[str]]:
     """Who is told of a version, those it remembers and those named by a flag, which win; why others are not.
 
     Who wrote a manifest is not known: a key is sent, and a file of another kind is added to, only where a flag says so.
@@ -125,9 +142,10 @@ def believed(manifest: Mapping[str, Any], named: Where) -> tuple[dict[str, str],
     try:
         there = {name: where for name, where in remembered(manifest).items() if name not in named}
     except PlatformError as error:
-        return dict(named), [str(error)]
+        return with_tables(output, named, manifest), [str(error)]
     doubts = {name: doubt for name, where in there.items() if (doubt := _doubt(name, where))}
     found = {**{name: where for name, where in there.items() if name not in doubts}, **named}
+    found = with_tables(output, found, manifest)
     return {name: found[name] for name in NAMES if name in found}, list(doubts.values())
 
 
@@ -214,21 +232,19 @@ def _told(tell: Callable[[], object]) -> str | None:
 
 
 def placed(output: str, version: Version, manifest: dict[str, Any]) -> None:
-    """Have the Iceberg table that a version names let go of what it replaces, before that is removed.
+    """Have the Iceberg tables of an output let go of what a version replaces, before that is removed.
 
     For `commit.publish`, when all files of the version have their names; a first version replaces nothing, and is told
     when it is published. Raises `PlatformError`.
     """
-    where = remembered(manifest).get("iceberg")
-    if where is None or version.number == 1:
+    if version.number == 1:
+        return
+    where = due(with_tables(output, {}, manifest), manifest).get("iceberg")
+    if where is None:
         return
     told = announced(output, version.partition, version.number, manifest)
-
-    def tell() -> None:
-        with suppress(NotThere):  # who is not there names no file
-            _call("iceberg", where, told)
-
-    if why := _told(tell):
+    # Who is not there names no file.
+    if why := _told(lambda: _tell_tables(where, told, leaves=True)):
         raise PlatformError(f"iceberg was not told of its files: {why}")
 
 
@@ -241,7 +257,9 @@ def placed_or_later(output: str, version: Version, manifest: dict[str, Any]) -> 
 def announced(output: str, partition: str, number: int, manifest: Mapping[str, Any]) -> Announced:
     """A version as platforms are told of it."""
     shown = storage.without_password(output)
-    return Announced(output=shown, partition=partition, version=number, manifest=manifest, place=storage.absolute(output))
+    return Announced(
+        output=shown, partition=partition, version=number, manifest=manifest, place=storage.absolute(output)
+    )
 
 
 def newest_of(output: str, partition: str) -> Announced | None:
@@ -278,9 +296,36 @@ def told_of(store: Store, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _call(name: str, where: str, announced: Announced) -> None:
     if name == "iceberg":
-        _module(name).tell(where, announced, makes=not isinstance(where, Remembered))
+        _tell_tables(where, announced)
     else:
         _module(name).tell(where, announced)
+
+
+def _tell_tables(where: str, announced: Announced, leaves: bool = False) -> None:
+    """Tell the table that is named, if one is, and those that were told of the output before.
+
+    Of these one without rows of the output is left alone; it `leaves` the one that is named, too.
+    """
+    made, output = not isinstance(where, Remembered), announced.opened
+    if where:
+        try:
+            tables.remember(output, where)
+        except PlatformError:
+            if made:
+                raise
+    iceberg, failed = _module("iceberg"), []
+    until = time.monotonic() + iceberg.PATIENCE
+    for each in dict.fromkeys([*filter(None, [where]), *tables.known(output)]):
+        is_named = each == where
+        try:
+            left = max(_LEAST, until - time.monotonic())
+            iceberg.tell(str(each), announced, makes=is_named and made, seconds=left)
+        except NotThere as error:
+            failed += [str(error)] * (is_named and not leaves)
+        except PlatformError as error:
+            failed.append(str(error))
+    if failed:
+        raise PlatformError("; ".join(failed))
 
 
 def _module(name: str) -> Any:

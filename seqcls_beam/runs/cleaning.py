@@ -211,7 +211,7 @@ def _old(store: Store, known: list[str], before: str | None) -> Iterator[Leftove
 def _take_back(store: Store, partition: str, at: int, placed: commit.Placed | None) -> str | None:
     """Publish a version of a partition that has no rows; its input stays covered."""
     before = read_version(store, partition, at)[1]
-    keys = ("inputs", "model", "read", "columns", "platforms")
+    keys = ("inputs", "model", "read", "columns")
     kept: dict[str, Any] = {key: before[key] for key in keys if key in before}
     stage = stage_name(partition, at + 1)
     version = Version(partition, at + 1, "removed", stage, f"{stage}/work", sweeps=label_folders(partition))

@@ -1,5 +1,8 @@
 """An Iceberg table has exactly the rows that are published: told once or twice, early, late, or after a crash."""
 
+import http.server
+import json
+import os
 import shutil
 import socket
 import sys
@@ -414,5 +417,81 @@ def test_a_catalog_whose_file_is_locked(out, catalog, tmp_path, monkeypatch):
 
 def test_a_catalog_without_a_warehouse(out, tmp_path, monkeypatch):
     monkeypatch.setenv("PYICEBERG_CATALOG__BARE__URI", f"sqlite:///{tmp_path}/bare.db")
-    with pytest.raises(PlatformError, match="ValueError: No default path is set, please specify a location"):
+    with pytest.raises(PlatformError, match="'bare' does not say where tables lie: set its warehouse") as error:
         iceberg.tell("bare:a.b", night(out, "a"))
+    assert "PYICEBERG_CATALOG__BARE__WAREHOUSE" in str(error.value)
+    monkeypatch.setenv("PYICEBERG_CATALOG__BARE__URI", " ")
+    with pytest.raises(PlatformError, match="the catalog 'bare' has an empty uri; set it, as PYICEBERG_CATALOG__BARE"):
+        iceberg.ensure("bare:a.b")
+
+
+def test_a_part_that_is_a_pipe_is_not_waited_for(out, catalog):
+    told = night(out, "a", MONDAY)
+    part = out / told.manifest["parts"][1]["path"]
+    part.unlink()
+    os.mkfifo(part)
+    began = time.monotonic()
+    with pytest.raises(PlatformError) as error:
+        iceberg.tell(WHERE, told)
+    assert time.monotonic() - began < 5
+    assert str(error.value).startswith(f"--iceberg={WHERE}: {part} is no file; put the file back")
+
+
+def test_footers_that_are_not_read_in_time(out, catalog, monkeypatch):
+    from seqcls_beam.announcing import iceberg_files
+
+    told, over = night(out, "a", MONDAY), threading.Event()
+    monkeypatch.setattr(iceberg_files, "_part", lambda *_: over.wait(20))
+    monkeypatch.setattr(iceberg, "FOOTERS", 0.5)
+    with pytest.raises(PlatformError, match=r"the parts of .*/out were not read in 0 seconds; look whether its disk"):
+        iceberg.tell(WHERE, told)
+    over.set()
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """A catalog that says what it was sent."""
+
+    def do_GET(self) -> None:
+        sent = f"{self.headers['Authorization']} / {self.headers['X-Own']}"
+        said = {"error": {"message": f"no such key: {sent}", "type": "NotAuthorizedException", "code": 401}}
+        body = json.dumps(said).encode()
+        self.send_response(401, f"no {sent}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_catalog_that_says_what_it_was_sent(out, catalog, monkeypatch):
+    told = night(out, "a", MONDAY)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PYICEBERG_CATALOG__ECHO__URI", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("PYICEBERG_CATALOG__ECHO__TYPE", "rest")
+        monkeypatch.setenv("PYICEBERG_CATALOG__ECHO__TOKEN", "short-tok")
+        monkeypatch.setenv("PYICEBERG_CATALOG__ECHO__HEADER__X_OWN", "plain")
+        with pytest.raises(PlatformError) as error:
+            iceberg.tell("echo:a.b", told)
+        server.shutdown()
+    assert "no such key: Bearer ... /" in str(error.value) and "short-tok" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said", "shown"),
+    [
+        ({"token": "sesame-1"}, "bad sesame-1", "bad ..."),
+        ({"credential": "me:open%20sesame"}, "me:open%20sesame or open%20sesame or open sesame", "... or ... or ..."),
+        ({"uri": "postgresql://me:sesame@h/l"}, "for me the word sesame", "for me the word ..."),
+        ({"header.Authorization": "Basic bWU6c2U="}, "got bWU6c2U=", "got ..."),
+        ({"auth": {"type": "basic", "basic": {"username": "mine", "password": "sesame"}}}, "not sesame", "not ..."),
+        ({"s3.secret-access-key": "abc+/def=="}, "no abc%2B%2Fdef%3D%3D", "no ..."),
+        ({"warehouse": "s3://lake", "uri": "http://host"}, "no lake at host", "no lake at host"),
+        ({"token": ""}, "nothing", "nothing"),
+    ],
+)  # fmt: skip
+def test_secrets_of_a_catalog_are_not_shown_in_any_form(config, said, shown):
+    assert iceberg._told(ValueError(said), iceberg._secrets(config)) == f"ValueError: {shown}"

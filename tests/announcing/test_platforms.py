@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 
 from seqcls_beam.announcing import platforms
+from seqcls_beam.announcing import tables as listed
 from seqcls_beam.announcing.published import PlatformError
 from seqcls_beam.config.announce import PlatformOptions, TellOptions
 from seqcls_beam.runs import cleaning
@@ -20,6 +21,8 @@ from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import open_labels
 from tests.announcing import tables
 from tests.announcing.told import version
+
+OUT = "/there/is/no/such/output"
 
 
 @pytest.fixture
@@ -119,15 +122,18 @@ def test_a_manifest_remembers_in_one_order():
     assert list(platforms.remembered({"platforms": said}).items()) == [*reversed(said.items())]
 
 
-def test_an_iceberg_table_goes_on_with_what_replaces_its_rows():
-    before = {"platforms": {"iceberg": "a.labels", "otlp": "http://host:4318"}}
-    assert platforms.kept({}, before) == {"iceberg": "a.labels"}
-    assert platforms.kept({"iceberg": "a.others", "prometheus": "/p"}, before) == {
-        "prometheus": "/p",
-        "iceberg": "a.others",
-    }
-    assert platforms.kept({"prometheus": "/p"}, None) == {"prometheus": "/p"}
-    assert platforms.kept({}, {"platforms": 5}) == {}
+def test_iceberg_tables_are_told_whoever_is_named(tmp_path):
+    out = str(tmp_path / "out")
+    before = {"kind": "classify", "platforms": {"iceberg": "a.labels", "otlp": "http://host:4318"}}
+    assert platforms.with_tables(out, {}, before) == {"iceberg": "a.labels"}
+    both = {"iceberg": "a.others", "prometheus": "/p"}
+    assert platforms.with_tables(out, both, before) == both
+    assert platforms.with_tables(out, {"prometheus": "/p"}, {"kind": "classify"}) == {"prometheus": "/p"}
+    assert platforms.with_tables(out, {}, {"kind": "classify", "platforms": 5}) == {}
+    listed.remember(out, "a.labels")
+    for kind, told in {"classify": {"iceberg": ""}, "nothing": {"iceberg": ""}, "prepare": {}}.items():
+        assert platforms.with_tables(out, {}, {"kind": kind}) == told
+        assert platforms.believed(out, {"kind": kind}, {}) == (told, [])
 
 
 def test_one_that_fails_keeps_nothing_from_the_others(tmp_path, closed):
@@ -180,37 +186,37 @@ def test_no_key_goes_where_a_manifest_alone_says(tmp_path, monkeypatch):
     """Who may write OUT before a command reads it is not trusted."""
     there = {"openlineage": "http://host:5000", "otlp": "http://host:4318", "iceberg": "a.labels"}
     manifest = {"platforms": there}
-    assert platforms.believed(manifest, {}) == (there, [])
+    assert platforms.believed(OUT, manifest, {}) == (there, [])
     monkeypatch.setenv("OPENLINEAGE_API_KEY", "the-key")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=the-key")
-    found, doubts = platforms.believed(manifest, {})
+    found, doubts = platforms.believed(OUT, manifest, {})
     assert found == {"iceberg": "a.labels"} and "the-key" not in str(doubts)
     assert doubts == [
         f"its manifest names --{name}={there[name]}, and {key} would be used there: if that is meant, give the flag"
         for name, key in (("openlineage", "OPENLINEAGE_API_KEY"), ("otlp", "OTEL_EXPORTER_OTLP_HEADERS"))
     ]
-    assert platforms.believed(manifest, there) == (there, [])
-    assert platforms.believed({"platforms": {"openlineage": "env"}}, {}) == ({"openlineage": "env"}, [])
+    assert platforms.believed(OUT, manifest, there) == (there, [])
+    assert platforms.believed(OUT, {"platforms": {"openlineage": "env"}}, {}) == ({"openlineage": "env"}, [])
 
 
 @pytest.mark.parametrize("line", ["alias a=b\n", "\n", "{}"])
 def test_no_file_of_another_kind_is_added_to(tmp_path, line):
     file = tmp_path / "events"
     manifest = {"platforms": {"openlineage": str(file)}}
-    assert platforms.believed(manifest, {})[0] == manifest["platforms"], "it is made"
+    assert platforms.believed(OUT, manifest, {})[0] == manifest["platforms"], "it is made"
     announced = version(output=str(tmp_path / "out"))
     assert dict(platforms.tell(manifest["platforms"], announced)) == {"openlineage": None}
-    assert platforms.believed(manifest, {})[0] == manifest["platforms"], "it is one of events"
+    assert platforms.believed(OUT, manifest, {})[0] == manifest["platforms"], "it is one of events"
     file.write_text(line)
-    found, (doubt,) = platforms.believed(manifest, {})
+    found, (doubt,) = platforms.believed(OUT, manifest, {})
     assert not found and f"--openlineage={file}, and what is there is no file of events" in doubt
-    assert platforms.believed(manifest, manifest["platforms"]) == (manifest["platforms"], [])
+    assert platforms.believed(OUT, manifest, manifest["platforms"]) == (manifest["platforms"], [])
 
 
 def test_a_pipe_that_nobody_reads_holds_nobody_up(tmp_path):
     os.mkfifo(tmp_path / "events")
     manifest = {"platforms": {"openlineage": f"{tmp_path}/events"}}
-    found, (doubt,) = platforms.believed(manifest, {})
+    found, (doubt,) = platforms.believed(OUT, manifest, {})
     assert not found and "what is there is no file of events" in doubt
 
 
@@ -218,9 +224,9 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up(tmp_path):
 @pytest.mark.parametrize("what", ["CLIENT_CERTIFICATE", "CLIENT_KEY"])
 def test_nobody_shows_who_he_is_where_a_manifest_alone_says(monkeypatch, of, what):
     monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{of}{what}", "/own.pem")
-    found, (doubt,) = platforms.believed({"platforms": {"otlp": "https://host:4318"}}, {})
+    found, (doubt,) = platforms.believed(OUT, {"platforms": {"otlp": "https://host:4318"}}, {})
     assert not found and f"OTEL_EXPORTER_OTLP_{of}{what} would be used there" in doubt
-    assert platforms.believed({}, {"otlp": "https://host:4318"}) == ({"otlp": "https://host:4318"}, [])
+    assert platforms.believed(OUT, {}, {"otlp": "https://host:4318"}) == ({"otlp": "https://host:4318"}, [])
 
 
 @pytest.mark.parametrize("before", [0, 30, 40, 50, 55, 60, 65, 70])
@@ -330,7 +336,7 @@ def test_no_table_is_made_on_the_word_of_a_manifest(tmp_path, monkeypatch, catal
     remembering(monkeypatch, iceberg=tables.WHERE)
     placed = partial(platforms.placed, str(out))
     first = tables.night(out, "a")
-    alone, doubts = platforms.believed(first.manifest, {})
+    alone, doubts = platforms.believed(OUT, first.manifest, {})
     assert alone == {"iceberg": tables.WHERE} and not doubts
     ((_, why),) = platforms.tell(alone, first)
     assert why == (
@@ -338,13 +344,13 @@ def test_no_table_is_made_on_the_word_of_a_manifest(tmp_path, monkeypatch, catal
         "the flag"
     )
     second = tables.night(out, "b", placed=placed)  # who is not there need not let go of anything
-    assert platforms.kept({}, second.manifest) == alone and catalog.list_namespaces() == []
-    ((_, why),) = platforms.tell(platforms.kept({}, second.manifest), second)
+    assert platforms.with_tables(str(out), {}, second.manifest) == alone and catalog.list_namespaces() == []
+    ((_, why),) = platforms.tell(platforms.with_tables(str(out), {}, second.manifest), second)
     assert why and catalog.list_namespaces() == []
-    by_flag, _ = platforms.believed(second.manifest, alone | {"iceberg": tables.WHERE})
+    by_flag, _ = platforms.believed(OUT, second.manifest, alone | {"iceberg": tables.WHERE})
     assert dict(platforms.tell(by_flag, second)) == {"iceberg": None}
     third = tables.night(out, "a", placed=placed)
-    assert dict(platforms.tell(platforms.kept({}, third.manifest), third)) == {"iceberg": None}
+    assert dict(platforms.tell(platforms.with_tables(str(out), {}, third.manifest), third)) == {"iceberg": None}
     assert rows(catalog) == {None: open_labels(str(out)).count_rows()}
 
 
@@ -367,7 +373,7 @@ def test_a_night_that_is_taken_away_leaves_the_table(tmp_path, monkeypatch, cata
     assert rows(catalog) == {"2026-01-31": 19}
     gone = platforms.newest_of(str(out), "run_date=2026-01-30")
     assert gone is not None and gone.manifest["kind"] == "nothing"
-    assert platforms.remembered(gone.manifest) == {"iceberg": tables.WHERE}
+    assert platforms.remembered(gone.manifest) == {} and listed.known(str(out)) == [tables.WHERE]
 
 
 def test_what_a_dead_process_left_is_carried_out_before_it_is_told(tmp_path):
