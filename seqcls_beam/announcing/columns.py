@@ -32,6 +32,8 @@ def schema_of(announced: Announced) -> pa.Schema | None:
 def _schema(announced: Announced, part: dict[str, Any]) -> pa.Schema:
     uri = storage.join(announced.opened, part["path"])
     try:
+        if storage.is_local(uri):
+            storage.ensure_file(uri)  # a pipe would be waited for
         fs, path = storage.connect(uri)
         with fs.open(path, "rb") as file:
             return pq.read_schema(file)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -23,6 +24,12 @@ from seqcls_beam.runs.store import store_of
 from seqcls_beam.schema import REJECT, WINDOW
 
 NAMESPACE = "OPENLINEAGE_NAMESPACE"
+_LONGEST = 4096
+"""Signs of what stands in a manifest, and is said."""
+_MOST = {"columns": 2**14}
+"""Of what a list or an object of a manifest has at most in an event; of others a thousand."""
+_FILES = ("inputs", "parts", "rejects")
+"""Lists of a manifest of which sums are said, and of `inputs` names of few folders."""
 _OURS = uuid.uuid5(uuid.NAMESPACE_URL, "pkg:pypi/seqcls-beam")
 """What the UUIDs of runs are made in."""
 
@@ -45,7 +52,7 @@ class Told:
     @cached_property
     def sources(self) -> tuple[list[datasets.Source], int]:
         """The files as datasets, and how many are in none."""
-        return datasets.of_files(self.inputs)
+        return datasets.of_files({**each, "path": _short(each["path"])} for each in self.inputs)
 
     @property
     def where(self) -> str:
@@ -55,19 +62,33 @@ class Told:
 
 def of_version(announced: Announced) -> Told:
     """What a manifest says of its run. Raises as one does who reads what no command wrote."""
-    manifest = announced.manifest
+    whole = announced.manifest
+    manifest = {
+        name: value if name in _FILES else _short(value, _MOST.get(name, 1000)) for name, value in whole.items()
+    }
     return Told(
         output=announced.output,
         partition=announced.partition,
         run_id=manifest["run_id"],
         kind=manifest["kind"],
         command=manifest.get("command") or "",
-        inputs=manifest.get("inputs") or (manifest.get("data") or {}).get("inputs") or (),
+        inputs=whole.get("inputs") or (whole.get("data") or {}).get("inputs") or (),
         model=manifest.get("model") or manifest.get("base"),
         versions=manifest.get("versions") or {},
         data=manifest.get("data") or {},
         manifest=manifest,
     )
+
+
+def _short(value: Any, most: int = 1000) -> Any:
+    """What a manifest says, as much of it as an event may have."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
+    if isinstance(value, list):
+        return [_short(each) for each in value[:most]]
+    if isinstance(value, dict):
+        return {_short(name): _short(each) for name, each in islice(value.items(), most)}
+    return value
 
 
 def run_uuid(output: str, partition: str, run_id: str) -> uuid.UUID:
@@ -101,7 +122,7 @@ def published(announced: Announced) -> list[RunEvent]:
     told = of_version(announced)
     manifest = told.manifest
     found, left = _inputs(told)
-    columns = _columns(announced)
+    columns = _columns(announced, manifest)
     sources = [source.name for source in told.sources[0]]
     traced, untraced = facets.lineage([name for name, _ in columns], sources, manifest.get("read") or {})
     output = _written(announced, told.where, manifest.get("parts", []))
@@ -186,9 +207,9 @@ def _written(announced: Announced, folder: str, parts: Sequence[Mapping[str, Any
     )
 
 
-def _columns(announced: Announced) -> list[tuple[str, str]]:
+def _columns(announced: Announced, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What columns the output has: its manifest says it, or a part does; none of what is no table."""
-    said = announced.manifest.get("columns")
+    said = manifest.get("columns")
     if said and parts_of(announced):
         return [(each["name"], each["type"]) for each in said]
     found = schema_of(announced)

@@ -123,9 +123,11 @@ def check(where: str) -> None:
         )
     path = storage.local_path(where)
     folder = os.path.dirname(path)
-    if os.path.isdir(path) or not os.path.isdir(folder):
-        what = f"{path} is a folder" if os.path.isdir(path) else f"there is no folder {folder}"
-        raise PlatformError(f"--openlineage={where}: {what}; name a file that gets a line for each event")
+    _ensure_file(path)
+    if not os.path.isdir(folder):
+        raise PlatformError(
+            f"--openlineage={where}: there is no folder {folder}; name a file that gets a line for each event"
+        )
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise PlatformError(f"--openlineage={where} cannot be written by this user; name another file")
     _client(where).close()
@@ -168,6 +170,7 @@ def _say(client: OpenLineageClient, where: str, events: Sequence[RunEvent]) -> N
 
 def _append(client: OpenLineageClient, path: str, events: Sequence[RunEvent]) -> None:
     """Add events that a file has not, each as a line; one process after the other."""
+    _ensure_file(path)
     with open(path, "ab+") as file:
         with suppress(OSError):  # of a disk that knows no locks
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -181,6 +184,16 @@ def _append(client: OpenLineageClient, path: str, events: Sequence[RunEvent]) ->
             started = len(events) > 1 and kind == "START" and any(each == kind for each, _ in said)
             if not again and not started:
                 client.emit(event)
+
+
+def _ensure_file(path: str) -> None:
+    """Raise `PlatformError` for what has no end, or keeps nothing, where a file is to be."""
+    try:
+        with suppress(FileNotFoundError):
+            storage.ensure_file(path)
+    except storage.StoreError as error:
+        what = str(error).partition(", where")[0]
+        raise PlatformError(f"--openlineage={what}; name a file that gets a line for each event") from error
 
 
 def _said(path: str, run: str) -> set[tuple[str, str]]:

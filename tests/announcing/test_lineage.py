@@ -1,8 +1,10 @@
 """Events of OpenLineage of what is published, beside what is written here by hand, and of real outputs."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 import uuid
 from itertools import pairwise
 
@@ -23,6 +25,7 @@ COLUMNS = [
     {"name": "scores", "type": "list<element: float>"},
     {"name": "model", "type": "string"},
 ]
+COUNTS = {"in": 21, "labeled": 20, "rejected": 1}
 VARIABLES = ("URL", "API_KEY", "NAMESPACE", "PARENT_ID", "ROOT_PARENT_ID", "CONFIG", "DISABLED", "ENDPOINT")
 
 
@@ -308,12 +311,43 @@ def test_a_manifest_that_no_command_wrote(tmp_path):
         lineage.tell(str(tmp_path / "e"), announced)
 
 
+def test_a_manifest_with_much_in_it_makes_no_large_event(tmp_path):
+    long, many = "x" * 3_000_000, {f"reason{i}": 1 for i in range(50_000)}
+    announced = night(
+        tmp_path / "out",
+        inputs=[{**INPUTS[0], "path": f"gs://bucket/{long}"}],
+        columns=[{"name": long, "type": long}, *COLUMNS],
+        command=long,
+        versions={"seqcls_beam": "0.1.0", "apache-beam": long},
+        read={"text_column": long},
+        model={"name": long, "digest": long, "revision": long},
+        models={long: {}, **{f"{i}": {} for i in range(50_000)}},
+        rows={**COUNTS, "rejected_by_reason": many, "lost_weight": long, **many},
+    )
+    began = time.monotonic()
+    start, complete = said(tmp_path / "e", announced)
+    assert time.monotonic() - began < 5 and len(json.dumps([start, complete])) < 400_000
+    own = complete["run"]["facets"]["seqcls_beam_publication"]
+    assert len(own["rejectedByReason"]) == 1000 and own["rows"]["in"] == 21
+
+
 def test_parts_that_are_gone(tmp_path):
     announced = night(tmp_path / "out", columns=None)
     for part in (tmp_path / "out/labels").rglob("*.parquet"):
         part.unlink()
     with pytest.raises(PlatformError, match=r"part-00000-of-00001.* cannot be read"):
         lineage.tell(str(tmp_path / "e"), announced)
+
+
+def test_a_part_that_is_a_pipe_is_not_waited_for(tmp_path):
+    announced = night(tmp_path / "out", columns=None)
+    for part in (tmp_path / "out/labels").rglob("*.parquet"):
+        part.unlink()
+        os.mkfifo(part)
+    began = time.monotonic()
+    with pytest.raises(PlatformError, match="is a pipe, a socket or a device"):
+        lineage.tell(str(tmp_path / "e"), announced)
+    assert time.monotonic() - began < 5
 
 
 def test_nothing_is_told_of_a_version_that_took_all_away(tmp_path):

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+import resource
 import ssl
 import subprocess
 import sys
@@ -243,12 +244,26 @@ def test_a_file_is_told_of_by_its_uri(tmp_path):
     assert json.loads((tmp_path / "events.jsonl").read_text())["eventType"] == "START"
 
 
-def test_a_disk_that_takes_nothing():
-    """Nor does it end where it is read."""
-    before = set(threading.enumerate())
-    said = refused("/dev/full")
-    assert said.startswith("/dev/full took no events (") and "No space left on device" in said
+def test_a_disk_that_takes_nothing(tmp_path):
+    before, soft = set(threading.enumerate()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, soft[1]))
+    try:
+        said = refused(f"{tmp_path}/events")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
+    assert said.startswith(f"{tmp_path}/events took no events (") and "File too large" in said
     assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("where", ["/dev/zero", "/dev/null", "/dev/full", "pipe", "link", "file:///dev/zero"])
+def test_what_has_no_end_or_keeps_nothing_is_no_file(tmp_path, where):
+    os.mkfifo("pipe")
+    os.symlink("/dev/zero", "link")
+    began = time.monotonic()
+    for ask in (lineage.ensure, start):
+        with pytest.raises(PlatformError, match=r"--openlineage=\S+ is a pipe, a socket or a device; name a file"):
+            ask(where)
+    assert time.monotonic() - began < 5
 
 
 def test_many_processes_append_whole_lines_each_once(tmp_path):
