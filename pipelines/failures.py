@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import traceback
+import warnings
 
 from pipelines import voice
 from pipelines.terminal import discreet
@@ -52,6 +53,9 @@ _WORKER = re.compile(_OF_WORKER.pattern + r'.*log_location: "[^"]*/(?:seqcls_bea
 """One of this program's."""
 
 
+_CATALOGS = ("pyiceberg", "sqlalchemy")
+
+
 def show(error: BaseException) -> None:
     """Show where an error came from, where somebody wants to know."""
     if voice.now.debug:
@@ -68,6 +72,8 @@ def log_to_stderr() -> None:
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it raises, too
     for each in logging.getLogger().handlers:
         each.addFilter(_is_of_use)
+    for module in _CATALOGS:  # what is of use of it is said of the table
+        warnings.filterwarnings("ignore", module=rf"{module}\b", append=True)
 
 
 class _Ours(logging.Formatter):
@@ -105,6 +111,8 @@ def _is_of_use(record: logging.LogRecord) -> bool:
         return False
     if voice.now.debug or voice.now.log_level in ("DEBUG", "INFO"):
         return True
+    if record.name.partition(".")[0] in _CATALOGS:
+        return False
     if not record.name.startswith("apache_beam."):
         return True
     text = logging.Formatter().format(record)

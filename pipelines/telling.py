@@ -42,6 +42,7 @@ def tell(output: str, found: list[str], named: Where) -> int:
     """Tell of each partition, whatever becomes of the others; the exit code."""
     failed = told = 0
     unsaid: set[tuple[str, str]] = set()
+    asked = set(named)
     wrong: Counter[tuple[str, str]] = Counter()  # (platform, what it said), as long as it says nothing else
     for partition in found:
         interrupts.check()
@@ -70,6 +71,7 @@ def tell(output: str, found: list[str], named: Where) -> int:
             there = platforms.remembered(announced.manifest)
             unsaid.update((name, place) for name, place in there.items() if name not in where)
         told += bool(due)
+        asked.update(where)
         outcome.append(
             "versions",
             partition=partition,
@@ -87,6 +89,8 @@ def tell(output: str, found: list[str], named: Where) -> int:
     if failed:
         how = announcing.again(output, announcing.alike(unsaid), found[0] if len(found) == 1 else "")
         return say(f"not all could be told: {how} tells it again", 1)
+    if not told and asked:
+        return say(f"nothing in {storage.without_password(output)} is for {', '.join(sorted(asked))}", 0)
     if not told:
         return say(
             f"no platform is named, and none is remembered in {storage.without_password(output)}: give one, such as "

@@ -92,10 +92,10 @@ def manifest(out: Path, partition: str = "") -> dict[str, Any]:
     return found
 
 
-def rows(catalog: Catalog) -> list[tuple[str, str]]:
-    """Of the Iceberg table, by reading its files."""
-    table = catalog.load_table(TABLE.partition(":")[2]).scan().to_arrow()
-    return sorted(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+def rows(catalog: Catalog, table: str = TABLE) -> list[tuple[str, str]]:
+    """Of an Iceberg table, by reading its files."""
+    found = catalog.load_table(table.partition(":")[2]).scan().to_arrow()
+    return sorted(zip(found["id"].to_pylist(), found["label"].to_pylist(), strict=True))
 
 
 def published(out: Path) -> list[tuple[str, str]]:
@@ -413,6 +413,58 @@ def test_who_names_nobody_tells_nobody(folder, tmp_path, capsys):
     run(folder, out, *IDS)
     assert announce.main([str(out)]) == 2
     assert f"no platform is named, and none is remembered in {out}" in capsys.readouterr().err
+
+
+def test_a_table_that_came_after_a_run_goes_on_with_what_replaces_it(folder, tmp_path, catalog):
+    """By a run that was published already, and by `announce`; no manifest names either."""
+    out, other = tmp_path / "out", f"{TABLE}2"
+    days = [f"--run_date=2026-01-{day}" for day in (30, 31)]
+    for day in days:
+        run(folder, out, *IDS, day)
+        assert run(folder, out, *IDS, day, f"--iceberg={TABLE}")["runs"][0]["already_published"]
+    assert announce.main([str(out), f"--iceberg={other}"]) == 0
+    assert "platforms" not in manifest(out, "run_date=2026-01-31")
+    assert run(folder, out, *IDS, days[1], "--overwrite", model="other")["warnings"] == []
+    assert rows(catalog) == published(out) == rows(catalog, other) and len(published(out)) == 120
+    assert clean.main([str(out), "--before=2026-01-31", "--remove"]) == 0
+    assert rows(catalog) == published(out) == rows(catalog, other) and len(published(out)) == 60
+    assert "platforms" in run(folder, out, *IDS, days[0], model="other")["runs"][0]
+    assert rows(catalog) == published(out) == rows(catalog, other) and len(published(out)) == 120
+
+
+def test_nothing_that_a_platform_is_told_of_is_no_mistake(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    run(folder, out, *IDS, "--run_date=2026-01-30")
+    assert clean.main([str(out), "--before=2026-01-31", "--remove"]) == 0
+    capsys.readouterr()
+    assert announce.main([str(out), f"--openlineage={tmp_path}/events", f"--otlp={nowhere()}"]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"seqcls_beam: nothing in {out} is for openlineage, otlp"]
+    assert announce.main([str(out)]) == 2
+
+
+ODD = """
+import warnings
+from pyiceberg.catalog import Catalog
+from seqcls_beam.announcing import iceberg
+warnings.resetwarnings()
+was = iceberg.tell
+def tell(*args, **more):
+    for module in ("pyiceberg.io", "sqlalchemy.sql"):
+        warnings.warn_explicit("odd", UserWarning, "a.py", 1, module)
+    was(*args, **more)
+iceberg.tell = tell
+"""
+
+
+def test_a_catalog_s_own_warnings_are_not_shown(folder, tmp_path, monkeypatch, warm):
+    """Its reason is: once, and with what it was to do."""
+    out = tmp_path / "out"
+    run(folder, out, *IDS)
+    bad = {"PYICEBERG_CATALOG__BAD__PY_CATALOG_IMPL": "nowhere.Catalog"}
+    for more, logged in (([], False), (["--log_level=INFO"], True)):
+        done = warm.run(["announce", str(out), "--iceberg=bad:a.b", *more], setup=ODD, **bad)
+        assert done.code == 1 and "iceberg was not told: --iceberg=bad:a.b: " in done.err
+        assert ("pyiceberg.catalog: Could not initialize" in done.err) == logged and "odd" not in done.err
 
 
 def test_a_signal_is_told_as_a_failure(folder, tmp_path, warm, server):
