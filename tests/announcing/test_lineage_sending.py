@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -382,10 +383,11 @@ def test_a_header_that_is_none_is_not_shown(tmp_path):
 def test_a_long_file_is_not_read_again_for_each_event(tmp_path, monkeypatch):
     """Its end is: what stands there is not said again."""
     monkeypatch.setattr(lineage_sending, "_TAIL", 5000)
-    file, at = tmp_path / "events.jsonl", {"started": "2026-01-01T00:00:00Z"}
+    file, at = tmp_path / "events.jsonl", "2026-01-01T00:00:00Z"
     for run in "abcdefgh":
-        facts = {"output": "gs://b/out", "partition": "", "run_id": run, "kind": "classify", "command": "x" * 1000}
+        facts: dict[str, Any] = {"output": "gs://b/out", "partition": "", "run_id": run, "kind": "classify"}
+        facts["command"] = "x" * 1000
         for _ in range(2):
-            lineage.tell_start(str(file), **facts, **at)
+            lineage.tell_start(str(file), started=at, **facts)
     assert len(file.read_text().splitlines()) == 8
     assert file.stat().st_size > 8000

@@ -614,3 +614,18 @@ def test_windows_are_told_as_they_are_sealed(tmp_path, server, catalog, capsys):
     said = capsys.readouterr().err
     assert said.count("warning: otlp was not told: ") == 1
     assert "platforms were not told of 3 windows; " in said and commanded(said) == [out, f"--otlp={url}"]
+
+
+def test_a_table_that_came_after_windows_goes_on_with_those_that_are_sealed(tmp_path, catalog, capsys):
+    out = stream(tmp_path / "out")
+    append(out, Message("a", 0, text="a"))
+    assert seal.main([out]) == 0 and announce.main([out, f"--iceberg={TABLE}"]) == 0
+    append(out, Message("late", 1_000_000, text="b"), Message("b", 400_000_000, text="c"))
+    assert seal.main([out]) == 0
+    assert "warning" not in capsys.readouterr().err
+    found = catalog.load_table("reviews.labels").scan().to_arrow()
+    assert (
+        sorted(found["message_id"].to_pylist())
+        == ["a", "b", "late"]
+        == sorted(open_labels(out).to_table()["message_id"].to_pylist())
+    )
