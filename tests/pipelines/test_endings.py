@@ -31,22 +31,22 @@ classify.read_unit_again = slow
 PLANNING = """
 import sys, time
 import pipelines.labelling as labelling
-def plan(config, settle):
+def plan(*_):
     print("planning", file=sys.stderr, flush=True)
     time.sleep(60)
 labelling.plan = plan
 """
-FAULT = "import pipelines.labelling as labelling; labelling.plan = lambda config, settle: [][{n}]"
+FAULT = "import pipelines.labelling as labelling; labelling.plan = lambda *_: [][{n}]"
 DISK = """
 import pipelines.labelling as labelling
-def plan(config, settle):
+def plan(*_):
     raise OSError(5, "Input/output error", "/in/file")
 labelling.plan = plan
 """
 LIBRARY = """
 import logging
 import pipelines.labelling as labelling
-def plan(config, settle):
+def plan(*_):
     try:
         [][7]
     except IndexError:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from pipelines import classify, clean, labelling, prepare
-from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.runs import lease
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.plan import plan
@@ -386,8 +385,8 @@ def test_a_plan_of_a_night_reads_each_version_once(model, inbox, monkeypatch):
         asked[name] += 1
         return read(store, name)
 
-    def planned(config: ClassifyConfig, settle: Callable[[Job], Job]) -> Job:
-        job = plan(config, settle)
+    def planned(*given: Any) -> Job:
+        job = plan(*given)
         versions = {f"_versions/run_date=2026-11-{day}/00000001.json": 1 for day in (17, 18, 19)}
         assert {name: count for name, count in asked.items() if name.startswith("_versions/")} == versions
         return job
