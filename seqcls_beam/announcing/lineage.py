@@ -16,7 +16,7 @@ id, so a run that is killed and started again is one.
 import datetime
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from seqcls_beam.announcing.published import Announced, PlatformError
 from seqcls_beam.runs.run import RunError
@@ -33,67 +33,38 @@ def ensure(where: str) -> None:
     sending.check(where)
 
 
-def tell_start(
-    where: str,
-    *,
-    output: str,
-    partition: str,
-    run_id: str,
-    kind: str,
-    command: str = "",
-    inputs: Iterable[Mapping[str, Any]] = (),
-    model: Mapping[str, Any] | None = None,
-    versions: Mapping[str, str] | None = None,
-    data: Mapping[str, Any] | None = None,
-    started: str | None = None,
-) -> None:
-    """Tell that a run begins. `inputs`, `model`, `versions` and `data` are as a manifest has them.
+class Known(TypedDict, total=False):
+    """What is known of a run when it begins; the last five are as a manifest has them."""
+
+    output: Required[str]
+    partition: Required[str]
+    run_id: Required[str]
+    kind: Required[str]
+    command: str
+    inputs: Iterable[Mapping[str, Any]]
+    model: Mapping[str, Any] | None
+    versions: Mapping[str, str] | None
+    data: Mapping[str, Any] | None
+
+
+def tell_start(where: str, *, started: str | None = None, **known: Unpack[Known]) -> None:
+    """Tell that a run begins.
 
     `started` is as its manifest will have it; now, where that is not known. Raises `PlatformError`.
     """
     events, sending = _modules()
-    told = events.Told(
-        output=output,
-        partition=partition,
-        run_id=run_id,
-        kind=kind,
-        command=command,
-        inputs=[*inputs],
-        model=model,
-        versions=versions or {},
-        data=data or {},
-    )
-    sending.send(where, [events.start(told, started or _now())])
+    sending.send(where, [events.start(_run(events, known), started or _now())])
 
 
-def tell_fail(
-    where: str,
-    *,
-    output: str,
-    partition: str,
-    run_id: str,
-    kind: str,
-    sentence: str,
-    command: str = "",
-    inputs: Iterable[Mapping[str, Any]] = (),
-    model: Mapping[str, Any] | None = None,
-    versions: Mapping[str, str] | None = None,
-    data: Mapping[str, Any] | None = None,
-) -> None:
+def tell_fail(where: str, *, sentence: str, **known: Unpack[Known]) -> None:
     """Tell that a run failed, and why: a sentence, of which no secret is shown. Raises `PlatformError`."""
     events, sending = _modules()
-    told = events.Told(
-        output=output,
-        partition=partition,
-        run_id=run_id,
-        kind=kind,
-        command=command,
-        inputs=[*inputs],
-        model=model,
-        versions=versions or {},
-        data=data or {},
-    )
-    sending.send(where, [events.fail(told, _now(), sentence)])
+    sending.send(where, [events.fail(_run(events, known), _now(), sentence)])
+
+
+def _run(events: ModuleType, known: Known) -> Any:
+    said = {name: value for name, value in known.items() if value is not None}
+    return events.Told(**{**said, "inputs": [*known.get("inputs", ())]})
 
 
 def tell(where: str, announced: Announced) -> None:

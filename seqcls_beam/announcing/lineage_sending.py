@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from http.client import responses
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -77,9 +76,8 @@ class _Server(Transport):
             answer = posting.post(url, body, headers, tls, _PASSING, self._over - time.monotonic())
         except posting.Unanswered as error:
             raise PlatformError(f"{self._shown} cannot be reached ({error}): look whether it runs") from error
-        if not 200 <= answer.status < 300:
-            said = f"{answer.status} {responses.get(answer.status, '')}".rstrip()
-            raise PlatformError(f"{self._shown} took no events: it answered {said}; {_cure(answer.status)}")
+        if not answer.is_taken:
+            raise PlatformError(f"{self._shown} took no events: it answered {answer.line}; {_cure(answer.status)}")
 
     def close(self, timeout: float = -1) -> bool:
         """Nothing is kept."""

@@ -13,7 +13,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import responses
 from itertools import groupby
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -58,11 +57,10 @@ def tell(where: str, announced: Announced) -> None:
         answer = post(way.url, body, headers, way.tls)
     except Unanswered as error:
         raise PlatformError(f"{way.url}: {error}; see that a collector runs there, and announce again") from error
-    if 200 <= answer.status < 300:
+    if answer.is_taken:
         _ensure_all_taken(way, answer)
         return
-    answered = f"{answer.status} {responses.get(answer.status, '')}".rstrip()
-    raise PlatformError(f"{way.url} answers {answered}: {_cure(answer.status)}")
+    raise PlatformError(f"{way.url} answers {answer.line}: {_cure(answer.status)}")
 
 
 def message(announced: Announced) -> bytes:

@@ -40,6 +40,16 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes  # its beginning; b"" where that did not come in time
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether what was sent was."""
+        return 200 <= self.status < 300
+
+    @property
+    def line(self) -> str:
+        """Its status, and what HTTP calls that; not what the server does, which may hold anything."""
+        return f"{self.status} {http.client.responses.get(self.status, '')}".rstrip()
+
 
 class Unanswered(Exception):
     """Why nothing came back, in some words; `lost` where the connection was there, and broke."""
