@@ -22,11 +22,9 @@ from seqcls_beam.announcing import platforms
 from seqcls_beam.announcing.platforms import NAMES, Where
 from seqcls_beam.announcing.published import Announced, PlatformError
 from seqcls_beam.runs import publication
-from seqcls_beam.runs.commit import Placed
 from seqcls_beam.runs.lease import is_elsewhere
-from seqcls_beam.runs.run import Run, RunError
+from seqcls_beam.runs.run import Placed, Run, RunError
 from seqcls_beam.runs.table import called
-from seqcls_beam.runs.versions import Version
 from seqcls_beam.schema import PARTITION
 
 _SECONDS = 180.0
@@ -41,27 +39,22 @@ def facts_of(named: Where) -> dict[str, Any]:
     return {platforms.KEY: dict(named)} if named else {}
 
 
-def placing(run: Run) -> Placed:
-    """What `commit.publish` tells of a run in a worker."""
-    return partial(platforms.placed_or_later, run.output)
+def placing(output: str) -> Placed:
+    """Who is told when the files of a version have their names, and again, with a warning, when it is published."""
+    return partial(platforms.placed_or_later, storage.absolute(output))
 
 
 def placing_here(output: str) -> Placed:
     """The same for what this process publishes and shows nobody; a warning says what was not told."""
 
-    def placed(version: Version, manifest: dict[str, Any]) -> None:
+    def placed(partition: str, number: int, manifest: dict[str, Any]) -> None:
         try:
-            platforms.placed(storage.absolute(output), version, manifest)
+            platforms.placed(storage.absolute(output), partition, number, manifest)
         except PlatformError as error:
-            how = again(output, platforms.with_tables(output, {}, manifest), version.partition)
-            warn(f"warning: {called(version.partition)}: {error}; {how} tells it again")
+            how = again(output, platforms.with_tables(output, {}, manifest), partition)
+            warn(f"warning: {called(partition)}: {error}; {how} tells it again")
 
     return placed
-
-
-def following(output: str) -> Callable[[Run], Run]:
-    """What finishes a publication that a crash interrupted, as `publication.follow`: a table is told of it, too."""
-    return partial(publication.follow, placed=placing_here(output))
 
 
 @contextmanager

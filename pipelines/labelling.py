@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines import dataflow, engines, interrupts, streaming, submitted
-from pipelines.announcing import facts_of, following, placing, published, with_platforms, witnessed
+from pipelines.announcing import facts_of, placing, placing_here, published, with_platforms, witnessed
 from pipelines.command import flags, say, versions, warn
 from pipelines.ending import exit_code, planning
 from pipelines.interrupts import noted
@@ -93,7 +93,7 @@ def label(config: ClassifyConfig, given: dict[str, dict[str, Any]], words: list[
 def _label(config: ClassifyConfig, engine: Engine) -> int:
     """Label what there is, or of a night what is new; the exit code."""
     with planning():
-        job = plan(config, lambda job: in_one_precision(job, engine.options), following(config.run.output))
+        job = plan(config, lambda job: in_one_precision(job, engine.options), placing_here(config.run.output))
     if config.run.only_new and not job.files.num_rows:
         return _nothing_new(job, engine)
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
@@ -135,7 +135,8 @@ def _nothing_new(job: Job, engine: Engine) -> int:
     refuse_unread(job.run.limits, [], 0, "; nothing was published")
     facts = facts_of(engine.platforms)
     try:
-        publication.publish_empty(job.run, {**_facts(job, engine.runner, 0), **facts}, placing(job.run))
+        run = replace(job.run, placed=placing(job.run.output))
+        publication.publish_empty(run, {**_facts(job, engine.runner, 0), **facts})
     except RunError:
         if publication.current(publication.follow(job.run)) is None:
             raise
@@ -158,7 +159,9 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
 
     Raises `RunError` where nothing is there that this command labelled.
     """
-    again = plan_again(config, following(config.run.output))  # each when its turn comes, which may be hours later
+    again = plan_again(
+        config, placed=placing_here(config.run.output)
+    )  # each when its turn comes, which may be hours later
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
     failed = found = 0
     while True:
@@ -191,7 +194,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
         | ReadRecords(job.config.read, job.run, job.layout, told)
         | Tokenize(job.checkpoint, job.config.model)
         | Classify(job.checkpoint, job.config.model, told, job.first)
-        | WriteLabeled(job.run, told, job.placed)
+        | WriteLabeled(job.run, told)
     )
 
 
@@ -204,7 +207,7 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
     facts = {**_facts(job, runner, len(units)), **facts_of(engine.platforms)}
-    job = replace(job, placed=placing(job.run))
+    job = replace(job, run=replace(job.run, placed=placing(job.run.output)))
 
     def start() -> None:
         begin(job.run, units, facts)

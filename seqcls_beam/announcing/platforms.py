@@ -24,7 +24,7 @@ from seqcls_beam.runs.commit import recover
 from seqcls_beam.runs.manifest import iso
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
-from seqcls_beam.runs.versions import Version, newest, read_version
+from seqcls_beam.runs.versions import newest, read_version
 from seqcls_beam.signs import shown
 
 KEY = "platforms"
@@ -231,27 +231,27 @@ def _told(tell: Callable[[], object]) -> str | None:
     return None
 
 
-def placed(output: str, version: Version, manifest: dict[str, Any]) -> None:
+def placed(output: str, partition: str, number: int, manifest: dict[str, Any]) -> None:
     """Have the Iceberg tables of an output let go of what a version replaces, before that is removed.
 
     For `commit.publish`, when all files of the version have their names; a first version replaces nothing, and is told
     when it is published. Raises `PlatformError`.
     """
-    if version.number == 1:
+    if number == 1:
         return
     where = due(with_tables(output, {}, manifest), manifest).get("iceberg")
     if where is None:
         return
-    told = announced(output, version.partition, version.number, manifest)
+    told = announced(output, partition, number, manifest)
     # Who is not there names no file.
     if why := _told(lambda: _tell_tables(where, told, leaves=True)):
         raise PlatformError(f"iceberg was not told of its files: {why}")
 
 
-def placed_or_later(output: str, version: Version, manifest: dict[str, Any]) -> None:
+def placed_or_later(output: str, partition: str, number: int, manifest: dict[str, Any]) -> None:
     """The same in a worker of a command that tells again when its job is done, and then says what keeps that away."""
     with suppress(PlatformError):
-        placed(output, version, manifest)
+        placed(output, partition, number, manifest)
 
 
 def announced(output: str, partition: str, number: int, manifest: Mapping[str, Any]) -> Announced:
@@ -269,7 +269,7 @@ def newest_of(output: str, partition: str) -> Announced | None:
     """
     store = store_of(storage.absolute(output))
     with suppress(OSError):  # of a folder that can only be read
-        recover(store, partition)
+        recover(store, partition, partial(placed_or_later, output))
     number = newest(store, partition)
     if not number:
         return None

@@ -27,7 +27,7 @@ import orjson
 from seqcls_beam import storage
 from seqcls_beam.runs import commit, lease
 from seqcls_beam.runs.covered import Covered, Key
-from seqcls_beam.runs.run import Run, RunError, attempts
+from seqcls_beam.runs.run import Placed, Run, RunError, attempts
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import NOTHING, highest, stage_name, version_name
 from seqcls_beam.schema import PARTITION
@@ -73,7 +73,7 @@ def take(run: Run, files: list[Key], covered: Callable[[], Covered]) -> Taken:
         number, open_ = _look(store)
         now = lease.clock(store) if open_ else 0.0
         _refuse_beside(store, open_, ours, set(digests), now)
-        if _end_dead(store, open_, ours, set(digests), now):
+        if _end_dead(store, open_, ours, set(digests), now, run.placed):
             continue
         # Coverage is asked after the claims: what was claimed and published in between is in one of them.
         found = _shared(covered(), open_, ours, files, digests)
@@ -114,7 +114,7 @@ def give_up(run: Run) -> None:
     """End the claim of a run that cannot begin: no start of it can be published, and others may take its files."""
     assert run.follows is not None
     if not begun(run):  # a start before or beside this one shares the claim
-        _end(store_of(run.output), run.partition, run.follows + 1)
+        _end(store_of(run.output), run.partition, run.follows + 1, run.placed)
 
 
 def begun(run: Run) -> bool:
@@ -190,12 +190,19 @@ def _refuse_beside(
             )
 
 
-def _end_dead(store: Store, claims: tuple[_Claim, ...], ours: tuple[str, int], asked: set[str], now: float) -> bool:
+def _end_dead(
+    store: Store,
+    claims: tuple[_Claim, ...],
+    ours: tuple[str, int],
+    asked: set[str],
+    now: float,
+    placed: Placed | None,
+) -> bool:
     """End the claims of others to files asked for that are dead; whether there was one, and to look again."""
     rivals = [each for each in claims if (each.partition, each.number) != ours and not asked.isdisjoint(each.files)]
     dead = [each for each in rivals if not _lives(store, each, now)]
     for claim in dead:
-        _end(store, claim.partition, claim.number)
+        _end(store, claim.partition, claim.number, placed)
     return bool(dead)
 
 
@@ -227,12 +234,12 @@ def _attempts(store: Store, partition: str, number: int) -> list[str]:
     return [f"{folder}/{name}" for name in store.names(folder) if name.endswith(f"-v{number}")]
 
 
-def _end(store: Store, partition: str, number: int) -> None:
+def _end(store: Store, partition: str, number: int, placed: Placed | None) -> None:
     """Take the version that a night is for, so that it is over, unless that is decided meanwhile.
 
     Raises `RunError` where that is not the next one: nobody claims for another.
     """
-    at = commit.recover(store, partition)
+    at = commit.recover(store, partition, placed)
     if number > at + 1:
         raise RunError(
             f"{store.uri(FOLDER)} has a claim for version {number} of {partition}, of which {at} is the newest"

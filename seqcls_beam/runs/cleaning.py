@@ -15,7 +15,7 @@ from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.runs import claims, commit, lease, pieces
-from seqcls_beam.runs.run import RunError, attempts, label_folders
+from seqcls_beam.runs.run import Placed, RunError, attempts, label_folders
 from seqcls_beam.runs.store import OVER, Store, store_of
 from seqcls_beam.runs.table import partitions, read_newest
 from seqcls_beam.runs.versions import (
@@ -69,9 +69,7 @@ def look(output: str, before: str | None = None) -> list[Leftover]:
     return sorted(found, key=lambda each: each.name)
 
 
-def remove(
-    output: str, found: list[Leftover], placed: commit.Placed | None = None
-) -> Iterator[tuple[Leftover, str | None]]:
+def remove(output: str, found: list[Leftover], placed: Placed | None = None) -> Iterator[tuple[Leftover, str | None]]:
     """Remove what was found removable; each with None, or the reason why it stays after all.
 
     `placed` is told of partitions that are taken away, or that others left half published, as by `commit.publish`.
@@ -93,7 +91,7 @@ def remove(
         storage.remove_if_empty(store.uri(folder))
 
 
-def _remove(store: Store, each: Leftover, at: int, placed: commit.Placed | None) -> str | None:
+def _remove(store: Store, each: Leftover, at: int, placed: Placed | None) -> str | None:
     """Remove one thing, where version `at` was carried out; or say why not."""
     if each.number > at or each.whole_partition:
         if _is_busy(store, each.partition, at):
@@ -208,7 +206,7 @@ def _old(store: Store, known: list[str], before: str | None) -> Iterator[Leftove
             yield Leftover(name, partition, why, len(files), size, None, True, whole_partition=True)
 
 
-def _take_back(store: Store, partition: str, at: int, placed: commit.Placed | None) -> str | None:
+def _take_back(store: Store, partition: str, at: int, placed: Placed | None) -> str | None:
     """Publish a version of a partition that has no rows; its input stays covered."""
     before = read_version(store, partition, at)[1]
     keys = ("inputs", "model", "read", "columns")

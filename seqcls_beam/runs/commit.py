@@ -14,17 +14,13 @@ any step holds up nobody. One that was halted and wakes finds that its stage is 
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from seqcls_beam.runs.run import RunError
+from seqcls_beam.runs.run import Placed, RunError
 from seqcls_beam.runs.store import Store
 from seqcls_beam.runs.versions import PART, Version, newest, read_version
 from seqcls_beam.storage import each, without_secrets
-
-Placed = Callable[[Version, dict[str, Any]], None]
-"""Is told of a version and its manifest when all files have their names, and before those that it replaces go."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +73,7 @@ def carry_out(store: Store, version: Version, placed: Placed | None = None) -> l
 def _tell(placed: Placed, store: Store, version: Version) -> None:
     """Say that files have their names; nothing that is published waits for whoever is told."""
     try:
-        placed(*read_version(store, version.partition, version.number))
+        placed(version.partition, version.number, read_version(store, version.partition, version.number)[1])
     except Exception as error:
         said = without_secrets(" ".join((str(error) or type(error).__name__).split()))
         where = "/".join(filter(None, [store.uri("").rstrip("/"), version.partition]))

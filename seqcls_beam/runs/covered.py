@@ -1,12 +1,13 @@
 """What the versions of a table say, each read once: their input, their columns, and which name parts that are gone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from typing import Any
 
 from seqcls_beam import storage
 from seqcls_beam.runs.columns import Shape, shape
 from seqcls_beam.runs.commit import locate, recovered
+from seqcls_beam.runs.run import Placed
 from seqcls_beam.runs.store import Store
 from seqcls_beam.runs.table import TRIES, called, partitions
 from seqcls_beam.runs.versions import Version, newest, published_files, read_version
@@ -68,12 +69,17 @@ class Covered:
     """The input of the newest versions of all partitions, when this was made; whatever model labelled it."""
 
     def __init__(
-        self, store: Store, read: dict[str, Any], leave_out: str | None = None, carry_out: bool = True
+        self,
+        store: Store,
+        read: dict[str, Any],
+        leave_out: str | None = None,
+        carry_out: bool = True,
+        placed: Placed | None = None,
     ) -> None:
         """`read` says how files are read now; `leave_out` is a partition that is about to be replaced and covers none.
 
-        Versions that were decided and interrupted are carried out first, unless somebody only asks. Raises `RunError`
-        for a file that is none.
+        Versions that were decided and interrupted are carried out first, and `placed` told, unless somebody only asks.
+        Raises `RunError` for a file that is none.
         """
         self.shapes: dict[str, Shape] = {}  # partition → what its rows look like, where there are any and that is known
         self.files: dict[Key, bool] = {}  # False: rows of it are missing that may be read now
@@ -81,7 +87,8 @@ class Covered:
         self.by_path: dict[str, str] = {}  # → a partition that has rows of a file of that name
         self.gone: dict[str, str] = {}  # partition → a part that its version names, and that is gone
         names = partitions(store)
-        found = zip(names, storage.each(partial(_look, store, carry_out), names), strict=True)
+        find = partial(recovered, placed=placed) if carry_out else _newest
+        found = zip(names, storage.each(partial(_look, store, find), names), strict=True)
         for partition, (manifest, part) in ((name, each) for name, each in found if each is not None):
             if (looks := shape(called(partition), manifest)) and not looks.blank:
                 self.shapes[partition] = looks
@@ -122,13 +129,16 @@ def is_covered(file: dict[str, Any], then: Any, now: dict[str, Any]) -> bool:
     return same and bool(file["rows"])
 
 
-def _look(store: Store, carry_out: bool, partition: str) -> tuple[dict[str, Any], str | None] | None:
+_Find = Callable[[Store, str], tuple[Version, dict[str, Any]] | None]
+
+
+def _look(store: Store, find: _Find, partition: str) -> tuple[dict[str, Any], str | None] | None:
     """The manifest of a partition's newest version, and a part that it names and that is gone; None without a version.
 
     On a disk a folder is there before its first version is.
     """
     for _ in range(TRIES):
-        if (found := (recovered if carry_out else _newest)(store, partition)) is None:
+        if (found := find(store, partition)) is None:
             return None
         version, manifest = found
         part = missing(store, version, manifest)

@@ -9,7 +9,6 @@ from seqcls_beam.config.classify import ClassifyConfig
 from seqcls_beam.model.checkpoints import Checkpoint
 from seqcls_beam.model.tokens import Sequences
 from seqcls_beam.reading.records import Layout
-from seqcls_beam.runs.commit import Placed
 from seqcls_beam.runs.run import Run
 
 
@@ -26,4 +25,3 @@ class Job:
     remarks: tuple[str, ...] = ()  # sentences to tell before it starts
     first: Sequences | None = None  # of the corpus, where int8 needs them
     fastest: dict[str, Any] | None = None  # what was found where --dtype=fastest asked
-    placed: Placed | None = None  # is told when all parts have their names

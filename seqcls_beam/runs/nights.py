@@ -40,7 +40,7 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any], claim: bool
     there = {name for key in keys for name in (key, names.of(key))}
     done = bool(before)
     if done and not run.overwrite:
-        known = Covered(store, read, carry_out=claim)
+        known = Covered(store, read, carry_out=claim, placed=run.placed)
         if run.partition not in known.gone:
             new = sum(key not in known for key in keys)
             return Night(run, files.slice(0, 0), False, (*_late(run, new), *_gone(known)), known.shapes)
@@ -50,7 +50,8 @@ def new_files(run: Run, files: pa.RecordBatch, read: dict[str, Any], claim: bool
         raise RunError(reason)
     with writing(run.output):
         take = claims.take if claim else claims.look
-        taken = take(run, keys, lambda: Covered(store, read, run.partition if done else None, carry_out=claim))
+        out = run.partition if done else None
+        taken = take(run, keys, lambda: Covered(store, read, out, claim, run.placed))
     known = taken.covered
     of_files = (_again, _changed, _known, _moved)
     said = [*(each for say in of_files for each in say(keys, taken.files, known)), *_gone(known), *_held(taken.held)]

@@ -24,7 +24,7 @@ from seqcls_beam.runs.due import find_dated
 from seqcls_beam.runs.job import Job
 from seqcls_beam.runs.nights import new_files
 from seqcls_beam.runs.publication import beside, current, follow
-from seqcls_beam.runs.run import Run, RunError, identity
+from seqcls_beam.runs.run import Placed, Run, RunError, identity
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.table import partitions, shapes
 from seqcls_beam.schema import PARTITION
@@ -46,18 +46,16 @@ def look(config: ClassifyConfig, others: Container[Key] = ()) -> Job:
     return _job(config, checkpoint, night.run, listing._replace(files=night.files), night.there, night.said)
 
 
-def plan(
-    config: ClassifyConfig, settle: Callable[[Job], Job] = lambda job: job, following: Callable[[Run], Run] = follow
-) -> Job:
+def plan(config: ClassifyConfig, settle: Callable[[Job], Job] = lambda job: job, placed: Placed | None = None) -> Job:
     """Find the model and the files, and name the run; `only_new` may leave no file.
 
-    `settle` decides what is left open of a job that has any, and `following` (`publication.follow`) finishes a
-    publication that a crash interrupted. Raises `ValueError` or `FileNotFoundError` for a model or input that cannot be
+    `settle` decides what is left open of a job that has any, and `placed` is told of versions that others left half
+    published and that are finished here. Raises `ValueError` or `FileNotFoundError` for a model or input that cannot be
     used, `RunError` for rows that cannot stand in one table with those that are there, and what `settle` raises.
     """
     checkpoint = _model(config)
     # Before the files are listed: what is published from here on is not followed but refused.
-    run = following(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else ""))
+    run = follow(_run(config, f"{PARTITION}={config.run.run_date}" if config.run.run_date else "", placed))
     listing = _listing(config)
     if not config.run.only_new:
         return settle(_job(config, checkpoint, run, listing))
@@ -72,11 +70,13 @@ def plan(
         raise
 
 
-def plan_again(config: ClassifyConfig, following: Callable[[Run], Run] = follow) -> Iterator[tuple[str, Job | str]]:
+def plan_again(
+    config: ClassifyConfig, following: Callable[[Run], Run] = follow, placed: Placed | None = None
+) -> Iterator[tuple[str, Job | str]]:
     """For `relabel`: partitions that another model labelled → the run that replaces each, or why none does.
 
     A partition is made again of the files that it was made of, all of them. Who only asks gives `beside` as
-    `following`. Raises as `plan`.
+    `following`. `placed` and what it raises are as for `plan`.
     """
     checkpoint = _model(config)
     store = store_of(storage.absolute(config.run.output))
@@ -84,7 +84,7 @@ def plan_again(config: ClassifyConfig, following: Callable[[Run], Run] = follow)
     rows = {key_of(row): at for at, row in enumerate(listing.files.to_pylist())}
     there = shapes(store)
     for partition in partitions(store):
-        run = following(replace(_run(config, partition), overwrite=True))
+        run = following(replace(_run(config, partition, placed), overwrite=True))
         before = current(run)
         if before is None or before.manifest.get("model", {}).get("digest") in (checkpoint.digest, None):
             continue
@@ -122,8 +122,9 @@ def _model(config: ClassifyConfig) -> Checkpoint:
     return checkpoint
 
 
-def _run(config: ClassifyConfig, partition: str) -> Run:
-    return Run(storage.absolute(config.run.output), "", config.run.overwrite, limits(config.run), partition=partition)
+def _run(config: ClassifyConfig, partition: str, placed: Placed | None = None) -> Run:
+    output = storage.absolute(config.run.output)
+    return Run(output, "", config.run.overwrite, limits(config.run), partition=partition, placed=placed)
 
 
 def _listing(config: ClassifyConfig) -> Listing:

@@ -62,14 +62,14 @@ _CURES = {
 """What to do about what a disk says, as the end of a sentence."""
 
 
-def follow(run: Run, placed: commit.Placed | None = None) -> Run:
-    """The run as one that follows the newest version, after that was carried out; `placed` as for `commit.publish`.
+def follow(run: Run) -> Run:
+    """The run as one that follows the newest version, after that was carried out.
 
     Raises `RunError` where that is no version, or cannot be carried out.
     """
     store = store_of(run.output)
     with writing(run.output):
-        run = replace(run, follows=commit.recover(store, run.partition, placed))
+        run = replace(run, follows=commit.recover(store, run.partition, run.placed))
     if not run.follows:
         read_newest(store, run.partition)  # refuses an output of an earlier layout
     _tidy(store, run)
@@ -96,7 +96,7 @@ def ensure_open(run: Run) -> None:
         return
     version, manifest = read_version(store, run.partition, run.follows + 1)
     if version.run_id == run.run_id and not version.bars:
-        commit.carry_out(store, version)
+        commit.carry_out(store, version, run.placed)
         store.discard(run.work)  # which was for this number alone
         raise RunError(f"another start of this same run is published into {run.output} at this moment")
     raise RunError(_beaten(run, version, manifest))
@@ -114,7 +114,7 @@ def current(run: Run) -> Published | None:
 def outcome(run: Run) -> Published | None:
     """The version that this run became, even if another one has replaced it since; None if it did not."""
     store = store_of(run.output)
-    commit.recover(store, run.partition)
+    commit.recover(store, run.partition, run.placed)
     now = read_newest(store, run.partition)
     if now is not None and now.version.run_id == run.run_id and damage(now) is None:
         return now
@@ -153,8 +153,8 @@ def unpublishable(run: Run) -> str | None:
     return _foreign(run, store, now)
 
 
-def publish(run: Run, records: list[dict[str, Any]], placed: commit.Placed | None = None) -> int:
-    """Publish the verified records of all units; the number of the version. `placed` is for `commit.publish`.
+def publish(run: Run, records: list[dict[str, Any]]) -> int:
+    """Publish the verified records of all units; the number of the version.
 
     Raises `RunError`, with nothing published, where a unit is missing, too many rows were rejected, or another run
     was published there meanwhile.
@@ -178,20 +178,18 @@ def publish(run: Run, records: list[dict[str, Any]], placed: commit.Placed | Non
         for of, files, those in (("rejects", manifest["rejects"], rejected), ("labels", manifest["parts"], records))
         for record, file in zip(those, files, strict=True)
     ]
-    return publish_files(run, manifest, moves, placed)
+    return publish_files(run, manifest, moves)
 
 
-def publish_empty(run: Run, facts: dict[str, Any], placed: commit.Placed | None = None) -> int:
+def publish_empty(run: Run, facts: dict[str, Any]) -> int:
     """Publish a version without rows, of a run that has no input; its number. Raises `RunError`."""
     assert run.follows is not None
     with writing(run.output):
         made = build_manifest(run.run_id, run.partition, run.follows + 1, [], facts)
-        return publish_files(run, made, [], placed)
+        return publish_files(run, made, [])
 
 
-def publish_files(
-    run: Run, manifest: dict[str, Any], moves: list[tuple[str, str]], placed: commit.Placed | None = None
-) -> int:
+def publish_files(run: Run, manifest: dict[str, Any], moves: list[tuple[str, str]]) -> int:
     """Publish files of the attempt as the next version; its number.
 
     A move is (where the file lies, its published name), both relative to the output folder; no other attempt may ever
@@ -233,7 +231,7 @@ def publish_files(
         frozenset(each["path"] for each in published_files(manifest)),
     )
     try:
-        number = commit.publish(store, version, {**manifest, "kind": run.kind}, placed)
+        number = commit.publish(store, version, {**manifest, "kind": run.kind}, run.placed)
     except commit.Beaten as beaten:
         _tidy(store, run)
         raise RunError(_beaten(run, *beaten.args)) from None

@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,10 @@ class RunError(RuntimeError):
         super().__init__(storage.without_secrets(said))
 
 
+Placed = Callable[[str, int, dict[str, Any]], None]
+"""Is told of a version, (partition, number, manifest), when all its files have their names, and before those that it
+replaces go."""
+
 _RESERVED = (OVER, "publish-", ".", "_")
 """How names begin that stand beside attempts."""
 
@@ -55,6 +59,7 @@ class Run:
     follows: int | None = None  # the version that was the newest when the run began; None: when it is published
     secret: tuple[str, ...] = ()  # URIs of the input that hold keys: the graph brings them to workers, and no file does
     kind: str = "classify"  # the command whose output it is; one kind never replaces another
+    placed: Placed | None = field(default=None, compare=False, repr=False)  # of its version, and others it carries out
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", storage.absolute(self.output))

@@ -26,7 +26,6 @@ from seqcls_beam.reading.records import Layout, plan_layout, read_unit, read_uni
 from seqcls_beam.reading.standard_input import taken
 from seqcls_beam.reading.units import plan_units
 from seqcls_beam.runs import progress
-from seqcls_beam.runs.commit import Placed
 from seqcls_beam.runs.parts import UnitWriter
 from seqcls_beam.runs.publication import follow, publish, unpublishable
 from seqcls_beam.runs.run import Run, RunError, pending_units, recorded_units, save_record, verified_record
@@ -129,13 +128,11 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
     Parts are written aside, read back and checked, and published together when all units are done. Raises `RunError`
     in the worker, with nothing published, where that cannot be, and when the pipeline is built where the folder holds
     what is not to be replaced; building it carries out a publication that a dead process left there. `progress` is a
-    folder that workers see, for `runs.progress`; `placed` is told in a worker when all parts have their names, and
-    before those that are replaced go: (version, manifest).
+    folder that workers see, for `runs.progress`.
     """
 
     run: Run
     progress: str | None = None
-    placed: Placed | None = None
 
     def expand(self, predictions: Batches) -> PCollection[str]:
         """Write, wait for all, verify, commit."""
@@ -153,9 +150,7 @@ class WriteLabeled(beam.PTransform[Batches, PCollection[str]]):
             | "SpreadRecords" >> beam.Reshuffle()
             | "VerifyParts" >> beam.Map(verified_json, run, self.progress)
         )
-        return (
-            root | "RunToCommit" >> beam.Create([run]) | "CommitRun" >> beam.Map(commit, AsList(records), self.placed)
-        )
+        return root | "RunToCommit" >> beam.Create([run]) | "CommitRun" >> beam.Map(commit, AsList(records))
 
 
 class _WriteParts(beam.DoFn):
@@ -232,7 +227,7 @@ def verified_json(unit: int, run: Run, folder: str | None) -> str:
         return orjson.dumps(verified_record(run, unit)).decode()
 
 
-def commit(run: Run, records: list[str], placed: Placed | None) -> str:
+def commit(run: Run, records: list[str]) -> str:
     """Publish; the URI of the version."""
-    number = publish(run, [orjson.loads(record) for record in records], placed)
+    number = publish(run, [orjson.loads(record) for record in records])
     return storage.join(run.output, version_name(run.partition, number))

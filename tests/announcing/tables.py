@@ -1,6 +1,7 @@
 """Versions of labelled tables that are really published, and an Iceberg catalog in a file."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,9 @@ import pyarrow as pa
 from seqcls_beam import storage
 from seqcls_beam.announcing.published import Announced
 from seqcls_beam.config.classify import LossOptions
-from seqcls_beam.runs import commit
 from seqcls_beam.runs.parts import PartWriter, fresh_name
 from seqcls_beam.runs.publication import follow, publish, publish_files
-from seqcls_beam.runs.run import Run, open_attempt, verified_record
+from seqcls_beam.runs.run import Placed, Run, open_attempt, verified_record
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.versions import FORMAT_VERSION, newest, part_name, read_version
 from tests.runs.attempts import write_run
@@ -30,14 +30,23 @@ def catalog(monkeypatch, folder: Path) -> dict[str, str]:
     return told
 
 
-def night(
-    out: Path, letter: str, partition: str = "", units: int = 2, placed: commit.Placed | None = None
-) -> Announced:
+def night(out: Path, letter: str, partition: str = "", units: int = 2, placed: Placed | None = None) -> Announced:
     """Publish a run of so many units of ten rows each, one of which is rejected, over what is there."""
-    run = follow(Run(str(out), letter * 32, True, LossOptions(max_rejected=1), partition=partition))
+    run = follow(Run(str(out), letter * 32, True, LossOptions(max_rejected=1), partition=partition, placed=placed))
     write_run(run, units, frozenset({1}))
-    publish(run, [verified_record(run, unit) for unit in range(units)], placed)
+    publish(run, [verified_record(run, unit) for unit in range(units)])
     return newest_of(out, partition)
+
+
+def killed_night(out: Path, letter: str, partition: str = "") -> None:
+    """The same by a process that is killed when files have their names, and those before are still there."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            night(out, letter, partition, placed=lambda *_: os._exit(7))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
 
 def rows_of(
@@ -45,11 +54,11 @@ def rows_of(
     letter: str,
     tables: list[pa.Table],
     partition: str = "",
-    placed: commit.Placed | None = None,
+    placed: Placed | None = None,
     keep: Sequence[dict[str, Any]] = (),
 ) -> Announced:
     """Publish tables as they are, one part each, beside parts that were there and are kept."""
-    run = follow(Run(str(out), letter * 32, True, partition=partition))
+    run = follow(Run(str(out), letter * 32, True, partition=partition, placed=placed))
     open_attempt(run)
     folder = "/".join(filter(None, ["labels", partition]))
     parts, moves = [], []
@@ -64,7 +73,7 @@ def rows_of(
         parts.append({"path": path, "shape": shape, **{key: made[key] for key in ("rows", "bytes", "sha256")}})
         moves.append((place, path))
     manifest = {"format_version": FORMAT_VERSION, "kind": "classify", "parts": [*keep, *parts], "rejects": []}
-    publish_files(run, manifest, moves, placed)
+    publish_files(run, manifest, moves)
     return newest_of(out, partition)
 
 

@@ -61,7 +61,7 @@ def parts(out: Path) -> list[str]:
 
 
 def telling(out: Path):
-    return lambda version, manifest: iceberg.tell(WHERE, version_of(out, version.partition, version.number))
+    return lambda partition, number, manifest: iceberg.tell(WHERE, version_of(out, partition, number))
 
 
 def test_the_rows_are_those_that_pandas_and_pyarrow_read(out, catalog):
@@ -106,9 +106,9 @@ def test_the_table_lets_go_of_files_before_they_are_removed(out, catalog):
     iceberg.tell(WHERE, night(out, "a", MONDAY))
     seen = []
 
-    def placed(version, manifest):
+    def placed(partition, number, manifest):
         before = files(table(catalog))
-        iceberg.tell(WHERE, newest_of(out, version.partition))
+        iceberg.tell(WHERE, newest_of(out, partition))
         seen.append((before, files(table(catalog)), parts(out)))
 
     night(out, "b", MONDAY, placed=placed)
@@ -164,8 +164,8 @@ def test_files_that_a_version_keeps_stay_and_only_what_is_new_is_added(out, cata
 def test_a_version_without_rows_takes_the_old_ones_out(out, catalog):
     for letter, partition in (("a", MONDAY), ("b", TUESDAY)):
         iceberg.tell(WHERE, night(out, letter, partition))
-    run = follow(Run(str(out), "c" * 32, True, partition=MONDAY))
-    publish_empty(run, {}, telling(out))
+    run = follow(Run(str(out), "c" * 32, True, partition=MONDAY, placed=telling(out)))
+    publish_empty(run, {})
     assert files(table(catalog)) == parts(out) and "run_date=2026-01-26" not in "".join(parts(out))
     assert table(catalog).properties[f"seqcls_beam.version.{MONDAY}"] == f"2 {'c' * 32}"
     assert len(table(catalog).snapshots()) == 3

@@ -69,8 +69,9 @@ def nights(out: Path, tell) -> None:
     for letter, partition in (("a", MONDAY), ("b", TUESDAY), ("c", WEDNESDAY)):
         night(out, letter, partition)
         tell(partition)
-    night(out, "d", MONDAY, units=3, placed=lambda version, manifest: tell(version.partition))
-    publish_empty(follow(Run(str(out), "e" * 32, True, partition=WEDNESDAY)), {}, lambda *_: tell(WEDNESDAY))
+    night(out, "d", MONDAY, units=3, placed=lambda partition, *_: tell(partition))
+    gone = Run(str(out), "e" * 32, True, partition=WEDNESDAY, placed=lambda *_: tell(WEDNESDAY))
+    publish_empty(follow(gone), {})
 
 
 def plain(out: Path, tell) -> None:

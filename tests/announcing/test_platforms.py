@@ -272,8 +272,8 @@ def test_the_table_lets_go_of_files_before_they_are_removed(tmp_path, monkeypatc
     assert [why for _, why in platforms.tell({"iceberg": tables.WHERE}, first)] == [None]
     seen = []
 
-    def placed(version, manifest):
-        platforms.placed(str(out), version, manifest)
+    def placed(*version):
+        platforms.placed(str(out), *version)
         files = {each.file.file_path for each in catalog.load_table("sentiment.reviews").scan().plan_files()}
         old = sorted((out / "labels" / "run_date=2026-01-31").glob("*-v1-*"))
         seen.append((files, old))
@@ -378,13 +378,7 @@ def test_a_night_that_is_taken_away_leaves_the_table(tmp_path, monkeypatch, cata
 
 def test_what_a_dead_process_left_is_carried_out_before_it_is_told(tmp_path):
     out = tmp_path / "out"
-    pid = os.fork()
-    if pid == 0:
-        try:
-            tables.night(out, "a", placed=lambda *_: os._exit(7))
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    tables.killed_night(out, "a")
     assert list((out / "_attempts").glob("publish-*")), "it was killed in the middle"
     found = platforms.newest_of(str(out), "")
     assert found is not None and found.version == 1 and not list((out / "_attempts").glob("publish-*"))

@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
@@ -13,8 +14,12 @@ from seqcls_beam import storage
 from seqcls_beam.announcing import platforms, tables
 from seqcls_beam.announcing.published import PlatformError
 from seqcls_beam.runs import cleaning
+from seqcls_beam.runs.nights import new_files
+from seqcls_beam.runs.publication import follow
+from seqcls_beam.runs.run import Run
 from seqcls_beam.runs.table import open_labels
-from tests.announcing.tables import WHERE, catalog, newest_of, night
+from seqcls_beam.schema import UNIT
+from tests.announcing.tables import WHERE, catalog, killed_night, newest_of, night
 
 OTHER = "nights:others.reviews"
 MONDAY, TUESDAY = "run_date=2026-01-26", "run_date=2026-01-27"
@@ -106,8 +111,8 @@ def test_a_table_that_came_later_lets_go_of_files_before_they_are_removed(out, l
         assert tell(out, each, iceberg=WHERE) == {"iceberg": None}
     seen = []
 
-    def placed(version, manifest):
-        platforms.placed(str(out), version, manifest)
+    def placed(*version):
+        platforms.placed(str(out), *version)
         seen.append((files(lake, WHERE), list((out / "labels" / MONDAY).glob("*-v1-*"))))
 
     if then == "overwrite":
@@ -130,6 +135,28 @@ def test_a_night_that_was_taken_away_and_is_labelled_again_is_there(out, lake):
     assert files(lake, WHERE) == parts(out)
     night(out, "b", MONDAY, placed=placed)
     assert files(lake, WHERE) == parts(out) and len(parts(out)) == 4
+
+
+@pytest.mark.parametrize("by", ["another night", "the same one", "announce"])
+def test_whoever_finishes_what_a_dead_night_left_has_the_table_let_go_first(out, lake, by, monkeypatch):
+    night(out, "a", MONDAY)
+    assert tell(out, MONDAY, iceberg=WHERE) == {"iceberg": None}
+    killed_night(out, "b", MONDAY)
+    seen, was = [], platforms.placed
+
+    def placed(*version):
+        was(*version)
+        seen.append((files(lake, WHERE), list((out / "labels" / MONDAY).glob("*-v1-*"))))
+
+    monkeypatch.setattr(platforms, "placed", placed)
+    if by == "announce":
+        platforms.newest_of(str(out), MONDAY)
+    else:
+        mine = TUESDAY if by == "another night" else MONDAY
+        run = follow(Run(str(out), "c" * 32, True, partition=mine, placed=partial(platforms.placed, str(out))))
+        new_files(run, pa.RecordBatch.from_pylist([], schema=UNIT), {})
+    ((named, old),) = seen
+    assert len(old) == 2 and named == parts(out), "and then those before are removed"
 
 
 def test_a_run_that_names_another_table_tells_the_first_one_too(out, lake):

@@ -249,7 +249,7 @@ def test_steps_of_files_keep_their_names(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n')
     read, run = ReadOptions(input=(str(tmp_path / "in.jsonl"),)), Run(str(tmp_path / "out"), "0123456789abcdef")
     config = SimpleNamespace(read=read, model=ModelOptions())
-    job: Any = SimpleNamespace(config=config, run=run, layout=None, checkpoint=tiny.resolved(), first=None, placed=None)
+    job: Any = SimpleNamespace(config=config, run=run, layout=None, checkpoint=tiny.resolved(), first=None)
     pipeline = beam.Pipeline(options=PipelineOptions([]))
     labelling.build(pipeline, job)
     # Those that have no name of their own are Beam's, and in some its line numbers.

@@ -248,9 +248,9 @@ def dying(when: str) -> str:
 import os, signal
 from seqcls_beam.announcing import platforms
 was = platforms.placed
-def placed(output, version, manifest):
+def placed(output, partition, number, manifest):
     if "{when}" == "after":
-        was(output, version, manifest)
+        was(output, partition, number, manifest)
     os.kill(os.getpid(), signal.SIGKILL)
 platforms.placed = placed
 """

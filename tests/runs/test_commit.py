@@ -98,18 +98,19 @@ def test_a_published_run_is_its_parts_and_a_version(tmp_path):
 def test_whatever_becomes_of_who_is_told_what_is_decided_is_carried_out(tmp_path, caplog, error):
     """Between the names of the new files and the end of those before stands somebody else's code, and a signal."""
     publish(begun(tmp_path, "a" * 32, 2), 2)
-    run, seen = begun(tmp_path, "b" * 32, 1, overwrite=True), []
+    seen = []
 
-    def placed(version, manifest):
-        seen.append((version.number, manifest["run_id"], len(files(tmp_path / "labels"))))
+    def placed(partition, number, manifest):
+        seen.append((number, manifest["run_id"], len(files(tmp_path / "labels"))))
         raise error
 
+    run = begun(tmp_path, "b" * 32, 1, overwrite=True, placed=placed)
     if isinstance(error, Exception):
-        assert publication.publish(run, records_of(run, 1), placed) == 2
+        assert publication.publish(run, records_of(run, 1)) == 2
         assert [each.getMessage() for each in caplog.records] == [f"{tmp_path} is published, but no such luck"]
     else:
         with pytest.raises(type(error)) as raised:
-            publication.publish(run, records_of(run, 1), placed)
+            publication.publish(run, records_of(run, 1))
         assert raised.value is error, "somebody asked for the end, and gets it"
     assert seen == [(2, "b" * 32, 3)]
     assert files(tmp_path / "labels") == ["part-00000-of-00001-v2-bbbbbbbb.parquet"]

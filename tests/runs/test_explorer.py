@@ -253,7 +253,7 @@ def test_of_two_that_are_about_to_decide_either_may_be_first():
     assert first == {0, 1}
 
 
-RECOVERED = "replace(run, follows=commit.recover(store, run.partition, placed))"
+RECOVERED = "replace(run, follows=commit.recover(store, run.partition, run.placed))"
 BROKEN = {
     "nothing is carried out": (commit, "publish", "carry_out(store, decided, placed)", "[]"),
     "old names that stay open": (commit, "carry_out", "store.close(version.old)", "pass"),
