@@ -6,16 +6,12 @@ import mmap
 import os
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn import functional
 
 from seqcls_beam.model.engine import choosing
@@ -27,9 +23,8 @@ from tests.model.engine.test_attention import inputs, layout, reference
 if not trial.available():
     pytest.skip("a processor with products of bfloat16 is needed", allow_module_level=True)
 
-from seqcls_beam.model.engine.kernels import attention, sums
-from seqcls_beam.model.engine.kernels.attending import Attending
-from seqcls_beam.model.engine.kernels.attention import by_kernels
+from seqcls_beam.model.engine.kernels import sums
+from seqcls_beam.model.engine.kernels.attention import by_kernel, by_kernels
 from seqcls_beam.model.engine.kernels.bytes import in_bytes
 from seqcls_beam.model.engine.kernels.pairs import Pairs
 from seqcls_beam.model.engine.kernels.plain import Plain
@@ -45,16 +40,6 @@ FURTHEST = {torch.float32: 1e-5, torch.bfloat16: 3 * 2**-9 * 5}
 LENGTHS = st.one_of(st.integers(1, 70), st.sampled_from([1, 6, 16, 17, 31, 32, 33, 64, 100]))
 
 
-def by(kind: type[Attending]) -> Callable[..., Tensor]:
-    """Attention by a kernel, whichever the engine takes on this processor."""
-
-    def attend(*arguments: Any) -> Tensor:
-        with mock.patch.object(attention, "kind_of", lambda _: kind):
-            return by_kernels(*arguments)
-
-    return attend
-
-
 @given(
     lengths=st.lists(LENGTHS, min_size=1, max_size=6),
     heads=st.sampled_from([1, 2, 3, 12]),
@@ -66,7 +51,7 @@ def by(kind: type[Attending]) -> Callable[..., Tensor]:
 @settings(max_examples=40)
 def test_attention_is_softmax(lengths, heads, size, window, first_only, kind):
     query, key, value = inputs(lengths, heads, size, first_only=first_only, dtype=KINDS[kind])
-    found = by(kind)(query, key, value, layout(lengths), 0.3, window)
+    found = by_kernel(kind, query, key, value, layout(lengths), 0.3, window)
     assert found.dtype == KINDS[kind] and found.shape == query.shape
     assert (
         np.abs(found.double().numpy() - reference(query, key, value, lengths, 0.3, window)).max()
@@ -79,7 +64,7 @@ def test_attention_is_softmax(lengths, heads, size, window, first_only, kind):
 def test_attention_of_long_texts(kind, window):
     lengths = [1500, 1100, 513]
     query, key, value = inputs(lengths, 2, 64, dtype=KINDS[kind])
-    found = by(kind)(query, key, value, layout(lengths), 0.125, window).double()
+    found = by_kernel(kind, query, key, value, layout(lengths), 0.125, window).double()
     query, key, value = (each.float() for each in (query, key, value))
     expected = by_equal_lengths(query, key, value, layout(lengths), 0.125, window).double()
     assert (found - expected).abs().max() < FURTHEST[KINDS[kind]]
@@ -98,8 +83,8 @@ def test_what_lies_beside_a_sequence_does_not_matter(kind, window):
             each[ends[4] :] = each[: ends[1]]
             each[ends[1] : ends[2]] = torch.nan
             each[ends[3] : ends[4]] = torch.inf
-        found = by(kind)(query, key, value, layout(lengths), 0.3, window)
-        alone = by(kind)(query[:length], key[:length], value[:length], layout([length]), 0.3, window)
+        found = by_kernel(kind, query, key, value, layout(lengths), 0.3, window)
+        alone = by_kernel(kind, query[:length], key[:length], value[:length], layout([length]), 0.3, window)
         assert alone.isfinite().all() and found[ends[1] : ends[2]].isnan().all()
         for first in (0, 2, 4):
             assert torch.equal(found[ends[first] : ends[first + 1]], alone), length
@@ -129,7 +114,7 @@ def _read_to_the_end(kind):
         numbers = 3 * length * 2 * 32
         qkv = torch.frombuffer(lies_in, dtype=KINDS[kind], count=numbers, offset=8 * page - numbers * bytes_each)
         query, key, value = qkv.view(3, length, 2, 32).fill_(1.0).unbind(0)
-        assert by(kind)(query, key, value, layout([length]), 0.3).eq(1.0).all()
+        assert by_kernel(kind, query, key, value, layout([length]), 0.3).eq(1.0).all()
     return 0
 
 
@@ -142,13 +127,13 @@ def test_whoever_computes_it_the_bits_are_the_same(kind):
     try:
         for threads in (1, 2, 5, 40):
             torch.set_num_threads(threads)
-            found.append(by(kind)(query, key, value, layout(lengths), 0.3))
+            found.append(by_kernel(kind, query, key, value, layout(lengths), 0.3))
     finally:
         torch.set_num_threads(before)
 
     def beside() -> None:
         for _ in range(20):
-            found.append(by(kind)(query, key, value, layout(lengths), 0.3))
+            found.append(by_kernel(kind, query, key, value, layout(lengths), 0.3))
 
     several = [threading.Thread(target=beside) for _ in range(3)]
     for each in several:
@@ -165,7 +150,7 @@ def test_scores_of_any_size_and_what_is_no_number(kind):
     query[:20] *= 1000  # the power of such a score is no float32
     query[20:40] = 0
     key[40, 0, 0], value[41, 1] = torch.nan, torch.inf
-    found = by(kind)(query, key, value, layout(lengths), 0.3).double()
+    found = by_kernel(kind, query, key, value, layout(lengths), 0.3).double()
     expected = torch.from_numpy(reference(query, key, value, lengths, 0.3))
     assert (found[:40] - expected[:40]).abs().max() < FURTHEST[KINDS[kind]]
     assert torch.equal(found[40:].isfinite(), expected[40:].isfinite()) and not found[40:].isfinite().all()

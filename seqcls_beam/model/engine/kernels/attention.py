@@ -26,7 +26,21 @@ def by_kernels(
     kind = kind_of(q_QHK.dtype)
     if kind is None:
         return by_equal_lengths(q_QHK, k_THK, v_THK, layout, scale, window)
+    return by_kernel(kind, q_QHK, k_THK, v_THK, layout, scale, window)
+
+
+def by_kernel(
+    kind: type[Attending],
+    q_QHK: Tensor,
+    k_THK: Tensor,
+    v_THK: Tensor,
+    layout: Layout,
+    scale: float,
+    window: int | None = None,
+) -> Tensor:
+    """The same by one of the kernels, which has to be for the precision."""
     assert q_QHK.dtype == k_THK.dtype == v_THK.dtype and q_QHK.shape[2] in machine.HEADS
+    assert q_QHK.element_size() == kind.bytes_each, "it would write beyond the end"
     q_QHK, k_THK, v_THK = (each if each.stride(2) == 1 else each.contiguous() for each in (q_QHK, k_THK, v_THK))
     mixed_QHK = torch.empty(q_QHK.shape, dtype=q_QHK.dtype)
     heads, size = q_QHK.shape[1:]
