@@ -2,17 +2,16 @@
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -33,18 +32,6 @@ USUAL = {
 """Variables of every cluster of the tests."""
 
 AT_WORK = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at, and that no connection is given: a service that ends finds its own again."""
-    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
-    found: list[int] = []
-    for port in random.SystemRandom().sample(range(10_000, int(given.split()[0])), 100 * count):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 class Services:

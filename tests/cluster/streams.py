@@ -15,8 +15,9 @@ import pytest
 
 from tests import broker
 from tests.cluster.runs import Command
-from tests.cluster.services import DEPLOY, children, free_ports
+from tests.cluster.services import DEPLOY, children
 from tests.corpora import texts
+from tests.ports import free_ports
 from tests.streams.test_classify_stream import KEYED, keyed, pieces_of, sealed, window_of
 
 ROWS = 1_800

@@ -15,8 +15,9 @@ import pytest
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
-from tests.cluster.services import children, free_ports
+from tests.cluster.services import children
 from tests.deploy.scripted import DEPLOY
+from tests.ports import free_ports
 from tests.streams.test_classify_stream import until
 
 

@@ -6,7 +6,6 @@ import random
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from tests import halt, prepared, tiny, training
 from tests.corpora import labels as published
 from tests.corpora import plain_scores, texts, write_jsonl
 from tests.finetuning.attention import attend
+from tests.ports import free_ports
 from tests.reports.reading import parsed
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("own_cache")]
@@ -220,9 +220,7 @@ def torchrun(data, base, out, *flags, ranks=2):
 def as_ranks(data, base, out, logs, *flags):
     """Run the command to its end as two processes that meet as torchrun lets them, without its seconds of imports;
     what each said."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    (port,) = map(str, free_ports(1))
     argv = [f"--data={data}", f"--model={base}", f"--output={out}", *QUICK, *flags]
     there = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     there["OMP_NUM_THREADS"] = "1"
