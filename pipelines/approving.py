@@ -4,6 +4,7 @@ import datetime
 from typing import Any
 
 from pipelines import outcome, voice
+from pipelines.announcing import placing_here
 from pipelines.command import say
 from pipelines.ending import planning
 from pipelines.terminal import compare as terminal
@@ -24,10 +25,11 @@ from seqcls_beam.evaluation.judging import (
 )
 from seqcls_beam.evaluation.sample import Sample, sample
 from seqcls_beam.runs.approval import NAME, Approval, approval, record, repeated
+from seqcls_beam.runs.commit import carry_out
 from seqcls_beam.runs.meant import labelling
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import store_of
-from seqcls_beam.runs.table import Published, damage, settled
+from seqcls_beam.runs.table import Published, damage
 from seqcls_beam.schema import PARTITION
 
 
@@ -47,6 +49,8 @@ def approve(options: ApproveOptions, limits: DriftOptions) -> int:
     found = []
     while asked:
         night, *asked = asked
+        # Consumers that are told of a night look into its folder.
+        carry_out(night.store, night.version, placing_here(options.output))
         own, beside, judged = _judged(night, known, reference, evaluations, options.max_rejected, limits)
         if not judged.open:
             known = record(night.store, night.version, judged.said)
@@ -76,9 +80,8 @@ def _judged(
     max_rejected: float,
     limits: DriftOptions,
 ) -> tuple[Sample, Sample | None, Judgement]:
-    """(the night, what it was put beside, what was found), once all its parts have their names."""
+    """(the night, what it was put beside, what was found)."""
     own = _sample(_name(night), night)
-    settled(night)  # consumers that are told of a night look into its folder
     if number := repeated(night.store, known, night.version):
         say(f"{own.name} passed before, as version {number}, and version {own.version} says the same", 0)
         beside, judged = None, Judgement([], None)

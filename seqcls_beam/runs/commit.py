@@ -55,10 +55,7 @@ def carry_out(store: Store, version: Version, placed: Placed | None = None) -> l
     """Steps 3 and 4 of a version that was decided; the files that it names and that are nowhere."""
     if not store.is_open(version.stage):
         return []
-    if version.replaces and store.is_open(version.old):
-        store.put_away(version.replaces, version.old)
-        store.close(version.old)
-    missing = store.place(version.stage, version.moves)
+    missing = _arrange(store, version)
     try:
         if placed is not None and not missing:
             _tell(placed, store, version)
@@ -68,6 +65,19 @@ def carry_out(store: Store, version: Version, placed: Placed | None = None) -> l
         store.discard(version.work)
         store.close(version.stage)
     return missing
+
+
+def arrange(store: Store, version: Version) -> None:
+    """Step 3 alone, for who only reads; those before go when somebody writes, who has others told first."""
+    if store.is_open(version.stage):
+        _arrange(store, version)
+
+
+def _arrange(store: Store, version: Version) -> list[str]:
+    if version.replaces and store.is_open(version.old):
+        store.put_away(version.replaces, version.old)
+        store.close(version.old)
+    return store.place(version.stage, version.moves)
 
 
 def _tell(placed: Placed, store: Store, version: Version) -> None:

@@ -20,7 +20,7 @@ from seqcls_beam import storage
 from seqcls_beam.runs import pieces, unsealed
 from seqcls_beam.runs.approval import NAME, approval, repeated
 from seqcls_beam.runs.columns import File, Shape, problem_of, shape, unified
-from seqcls_beam.runs.commit import carry_out, locate
+from seqcls_beam.runs.commit import arrange, locate
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import EARLIER, FOLDER, Version, newest, published_files, read_version
@@ -51,11 +51,11 @@ class Published:
 
 
 def settled(found: Published) -> Published:
-    """A version whose files have their names, for who opens them later; finishes what a dead process left.
+    """A version whose files have their names, for who opens them later, whatever a dead process left.
 
     Raises `OSError` where that cannot be, as in a folder that can only be read.
     """
-    carry_out(found.store, found.version)
+    arrange(found.store, found.version)
     return found
 
 
@@ -141,9 +141,9 @@ def open_labels(output: str, live: bool = False, approved: bool = False) -> ds.D
     """The labelled rows of a folder, exactly those of the newest versions: partitions by name, rows in input order.
 
     Where the table has partitions, their value is a column; what only some of them have is null in the others. A
-    publication that a dead process left half done is carried out. A dataset opens files when it is read: where another
-    run has replaced them since, open it again. `live` adds what a stream has labelled and nobody has sealed, each
-    message once, as sealing would: read into memory, now. `approved` leaves out what has not passed when
+    publication that a dead process left half done is read as if it were done. A dataset opens files when it is read:
+    where another run has replaced them since, open it again. `live` adds what a stream has labelled and nobody has
+    sealed, each message once, as sealing would: read into memory, now. `approved` leaves out what has not passed when
     `pipelines.approve` judged it. Raises `FileNotFoundError` where nothing is published (or has passed) or files of it
     are gone, `RunError` where a version or a piece is damaged, what passed was replaced since, no labels are published
     there, or columns of partitions do not go together (`runs.columns`).

@@ -92,7 +92,7 @@ def test_what_a_process_forgets_makes_no_difference(files, who):
 
 ASKED = """    now = lease.clock(store) if open_ else 0.0
         _refuse_beside(store, open_, ours, set(digests), now)
-        if _end_dead(store, open_, ours, set(digests), now):
+        if _end_dead(store, open_, ours, set(digests), now, run.placed):
             continue
         # Coverage is asked after the claims: what was claimed and published in between is in one of them.
         found = _shared(covered(), open_, ours, files, digests)"""
@@ -124,7 +124,7 @@ BROKEN = {
     ),
     "files of a dead one that is not barred": (
         "take",
-        "if _end_dead(store, open_, ours, set(digests), now):\n            continue",
+        "if _end_dead(store, open_, ours, set(digests), now, run.placed):\n            continue",
         "open_ = tuple(each for each in open_ if (each.partition, each.number) == ours or _lives(store, each, now))",
         "is gone before it is over",
     ),
