@@ -20,15 +20,15 @@ from pipelines.reporting import Show
 from seqcls_beam import storage
 from seqcls_beam.announcing import platforms
 from seqcls_beam.announcing.platforms import NAMES, Where
-from seqcls_beam.announcing.published import Announced, PlatformError
+from seqcls_beam.announcing.published import Announced, PlatformError, reading
 from seqcls_beam.runs import publication
 from seqcls_beam.runs.lease import is_elsewhere
 from seqcls_beam.runs.run import Placed, Run, RunError
 from seqcls_beam.runs.table import called
 from seqcls_beam.schema import PARTITION
 
-_SECONDS = 180.0
-"""For all platforms together; each has a limit of its own that is far less."""
+_SECONDS = 80.0
+"""For all platforms together, beside the footers of parts; each has a limit of its own that is far less."""
 _ENDING = 5.0
 """Seconds that somebody who asked the command to end waits for what is being told."""
 TOLD = "told"
@@ -48,11 +48,18 @@ def placing_here(output: str) -> Placed:
     """The same for what this process publishes and shows nobody; a warning says what was not told."""
 
     def placed(partition: str, number: int, manifest: dict[str, Any]) -> None:
-        try:
-            platforms.placed(storage.absolute(output), partition, number, manifest)
-        except PlatformError as error:
+        failed: list[str] = []
+
+        def tell() -> None:
+            try:
+                platforms.placed(storage.absolute(output), partition, number, manifest)
+            except PlatformError as error:
+                failed.append(str(error))
+
+        late = _within(tell, seconds=_SECONDS + reading(manifest))
+        if why := next(iter(failed), f"iceberg was not told of its files: {late}" if late else None):
             how = again(output, platforms.with_tables(output, {}, manifest), partition)
-            warn(f"warning: {called(partition)}: {error}; {how} tells it again")
+            warn(f"warning: {called(partition)}: {why}; {how} tells it again")
 
     return placed
 
@@ -104,8 +111,8 @@ def _of_run(run: Run, where: Where, known: dict[str, Any], failure: str | None) 
     def say() -> None:
         found.append(platforms.tell_of(where["openlineage"], run.output, run.partition, facts, failure))
 
-    _within(say)
-    if why := next(iter(found), _unanswered()):
+    late = _within(say)
+    if why := next(iter(found), late):
         what = "begins" if failure is None else "failed"
         warn(f"warning: openlineage was not told that the run {what}: {why}")
 
@@ -164,8 +171,8 @@ def tell(due: Where, announced: Announced, over: Callable[[], bool] = _never) ->
         for name, why in platforms.tell(due, announced):
             found[name] = why
 
-    done = _within(each, over)
-    became = found if done else {name: found.get(name, _unanswered()) for name in due}
+    late = _within(each, over, _SECONDS + announced.reading)
+    became = found if late is None else {name: found.get(name, late) for name in due}
     return {name: why for name, why in became.items() if why is not None}
 
 
@@ -180,22 +187,21 @@ def again(output: str, where: Where, partition: str = "") -> str:
     return " ".join(["python -m pipelines.announce", *map(shlex.quote, words)])
 
 
-def _within(do: Callable[[], None], over: Callable[[], bool] = _never) -> bool:
-    """Do it beside this thread; whether it was done in time, which is short once somebody asked the command to end."""
+def _within(do: Callable[[], None], over: Callable[[], bool] = _never, seconds: float = _SECONDS) -> str | None:
+    """Do it beside this thread; why nobody waited until it was done, None where it was.
+
+    The time is short once somebody asked the command to end, or all is `over`.
+    """
     thread = threading.Thread(target=do, daemon=True)
     thread.start()
-    until, asked = time.monotonic() + _SECONDS, False
+    until, late = time.monotonic() + seconds, f"it did not answer within {seconds:.0f} s"
+    asked = False
     while thread.is_alive() and time.monotonic() < until:
         if not asked and (interrupts.asked() is not None or over()):
             asked, until = True, min(until, time.monotonic() + _ENDING)
+            late = "the command was told to end before it answered"
         thread.join(0.1)
-    return not thread.is_alive()
-
-
-def _unanswered() -> str:
-    if interrupts.asked() is not None:
-        return "the command was told to end before it answered"
-    return f"it did not answer within {_SECONDS:.0f} s"
+    return late if thread.is_alive() else None
 
 
 class Windows:

@@ -135,8 +135,7 @@ def _nothing_new(job: Job, engine: Engine) -> int:
     refuse_unread(job.run.limits, [], 0, "; nothing was published")
     facts = facts_of(engine.platforms)
     try:
-        run = replace(job.run, placed=placing(job.run.output))
-        publication.publish_empty(run, {**_facts(job, engine.runner, 0), **facts})
+        publication.publish_empty(job.run, {**_facts(job, engine.runner, 0), **facts})
     except RunError:
         if publication.current(publication.follow(job.run)) is None:
             raise
@@ -207,7 +206,6 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
     job = _with_threads(job, beam_options)
     size = pc.sum(job.files["size"]).as_py()
     facts = {**_facts(job, runner, len(units)), **facts_of(engine.platforms)}
-    job = replace(job, run=replace(job.run, placed=placing(job.run.output)))
 
     def start() -> None:
         begin(job.run, units, facts)
@@ -222,7 +220,8 @@ def _launch(job: Job, engine: Engine, show: Callable[[Run, dict[str, Any]], None
             begins()
 
     def work() -> None:
-        ready = replace(job, first=first_sequences(job, units))
+        run = replace(job.run, placed=placing(job.run.output))  # in workers, which tell nobody that they could not
+        ready = replace(job, run=run, first=first_sequences(job, units))
         name = submitted.name_of("classify", job.run)
         with told_in(job.run.progress) as reader, unless_service(runner, watching(reader, size)):
             run_pipeline(engine.options, partial(build, job=ready), name, reader, engine.step_timeout)

@@ -23,7 +23,8 @@ from seqcls_beam.announcing.published import Announced, PlatformError
 from seqcls_beam.runs import windows
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import as_written
-from seqcls_beam.runs.versions import PART
+from seqcls_beam.runs.store import store_of
+from seqcls_beam.runs.versions import PART, newest
 from seqcls_beam.schema import PARTITION, WINDOW
 
 FOLDER = "_report/bigquery"
@@ -46,14 +47,24 @@ def ensure(where: str) -> None:
 
 
 def tell(where: str, announced: Announced) -> str:
-    """Write the definition beside the output; where it lies. Raises `PlatformError`."""
+    """Write the definition beside the output; where it lies. Raises `PlatformError`.
+
+    Nothing is done where another version is published. Of one without files none is left, and its day is another's to
+    empty, which is said once.
+    """
+    folder = storage.join(storage.absolute(announced.output), FOLDER)
+    place = storage.join(folder, f"{announced.partition or 'table'}.json")
+    store = store_of(announced.opened)
+    if newest(store, announced.partition) > announced.version:
+        return place
+    if announced.manifest["kind"] in ("classify", "nothing") and not announced.manifest["parts"]:
+        _ensure_none(place, announced)
+        return place
     try:
         with as_written(f"the manifest of {announced.output}"):
             made = definition(where, announced)
     except RunError as error:
         raise PlatformError(str(error)) from error
-    folder = storage.join(storage.absolute(announced.output), FOLDER)
-    place = storage.join(folder, f"{announced.partition or 'table'}.json")
     try:
         if storage.is_local(folder):
             storage.make_folder(folder)
@@ -64,6 +75,15 @@ def tell(where: str, announced: Announced) -> str:
             f"{place} cannot be written ({type(error).__name__}: {said}): let this user do so"
         ) from error
     return place
+
+
+def _ensure_none(place: str, announced: Announced) -> None:
+    if storage.exists(place):
+        storage.remove_file(place)
+        raise PlatformError(
+            f"{announced.partition or 'the table'} was published without files, which no load job takes, and its "
+            "definition was removed: empty it in BigQuery by hand"
+        )
 
 
 def definition(where: str, announced: Announced) -> dict[str, Any]:
@@ -125,11 +145,6 @@ def _sources(announced: Announced) -> list[str]:
     output, parts = storage.absolute(announced.output), announced.manifest["parts"]
     if not output.startswith(("gs://", "gcs://")):
         raise PlatformError(f"BigQuery loads from gs:// alone, and {output} is not there: give an --output in a bucket")
-    if not parts:
-        raise PlatformError(
-            f"{announced.partition or 'the table'} was published without files, which no load job takes: empty it in "
-            "BigQuery by hand"
-        )
     if (size := sum(part["bytes"] for part in parts)) > _MOST_BYTES:
         raise PlatformError(
             f"{size:,} bytes are more than the {_MOST_BYTES:,} of a load job: give each run fewer files"

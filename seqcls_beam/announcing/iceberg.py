@@ -21,14 +21,12 @@ from urllib.parse import quote, quote_plus, unquote
 
 from seqcls_beam import storage
 from seqcls_beam.announcing.patience import Answer, Late, within
-from seqcls_beam.announcing.published import Announced, PlatformError, brief
+from seqcls_beam.announcing.published import Announced, PlatformError, Unread, brief
 from seqcls_beam.runs.store import store_of
 from seqcls_beam.runs.versions import newest
 
 PATIENCE = 25.0
 """Seconds that a catalog is waited for in all."""
-FOOTERS = 100.0
-"""Seconds beside them, for the footers of all parts."""
 
 SPELLED = re.compile(r"(?:([\w-]+):)?([\w-]+(?:\.[\w-]+)+)")
 _MISSING = "the package pyiceberg is not installed (pip install 'seqcls_beam[iceberg]')"
@@ -56,15 +54,22 @@ def ensure(where: str) -> None:
     _place(where)
 
 
-def tell(where: str, announced: Announced, makes: bool = True, seconds: float | None = None) -> None:
+def tell(
+    where: str,
+    announced: Announced,
+    makes: bool = True,
+    seconds: float | None = None,
+    read: Callable[[], list[Any]] | None = None,
+) -> None:
     """Let the table have exactly the parts of this version in its partition, by one snapshot that says its run.
 
     Where there is none it is made, unless it `makes` none: then that is said. `seconds` are for the catalog, `PATIENCE`
-    where there is no other. A local output is known by its real path, however it was named.
+    where there is no other; `read` gives the `parts`, where others need them, too. A local output is known by its real
+    path, however it was named.
 
     To be called when every part has its name, and before parts of the version that it replaces are removed, or any time
     later. Nothing is done where the table has this version already, or a newer one is published. Raises
-    `PlatformError`, a `NotThere` for a table without rows of this output, and the table is as it was.
+    `PlatformError`, a `NotThere` for a table without rows of this output, an `Unread`, and the table is as it was.
     """
     shown = f"--iceberg={where}"
     manifest = announced.manifest
@@ -78,8 +83,7 @@ def tell(where: str, announced: Announced, makes: bool = True, seconds: float | 
     from seqcls_beam.announcing import iceberg_files, iceberg_table
 
     patience = _Patience(shown, place, PATIENCE if seconds is None else seconds)
-    opened = _real(announced.opened)
-    store = store_of(opened)
+    store = store_of(_real(announced.opened))
     telling = iceberg_table.Telling(
         shown,
         place.catalog,
@@ -94,17 +98,28 @@ def tell(where: str, announced: Announced, makes: bool = True, seconds: float | 
     if patience.waits(telling.is_told):
         return
     try:
-        parts = within(FOOTERS, lambda: iceberg_files.parts(opened, output, manifest["parts"]))
-    except Late:
-        raise PlatformError(
-            f"{shown}: the parts of {output} were not read in {FOOTERS:.0f} seconds; look whether its disk or store is "
-            "well, and announce the run again"
-        ) from None
-    except (iceberg_files.Damaged, OSError) as error:
+        found_parts = parts(announced) if read is None else read()
+    except Unread:
         if newest(store, announced.partition) != announced.version:
             return  # replaced meanwhile
-        raise PlatformError(f"{shown}: {error}; put the file back, or label its rows again") from error
-    patience.waits(lambda: telling.tell(parts))
+        raise
+    patience.waits(lambda: telling.tell(found_parts))
+
+
+def parts(announced: Announced) -> list[Any]:
+    """The parts of a version, by their footers, each an `iceberg_files.Part`. Raises `Unread`."""
+    from seqcls_beam.announcing import iceberg_files  # as above
+
+    output, opened = _real(storage.absolute(announced.output)), _real(announced.opened)
+    try:
+        return within(announced.reading, lambda: iceberg_files.parts(opened, output, announced.manifest["parts"]))
+    except Late:
+        raise Unread(
+            f"the parts of {output} were not read in {announced.reading:.0f} seconds; look whether its disk or store "
+            "is well, and announce the run again"
+        ) from None
+    except (iceberg_files.Damaged, OSError) as error:
+        raise Unread(f"{error}; put the file back, or label its rows again") from error
 
 
 def _place(where: str) -> Place:

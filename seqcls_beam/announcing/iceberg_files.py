@@ -4,7 +4,7 @@ A part has no column for its partition: the value stands in the table's metadata
 from there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -79,26 +79,24 @@ def absolute(uri: str) -> str:
     return f"file://{storage.local_path(uri)}" if storage.is_local(uri) else uri
 
 
-def data_file(part: Part, table: TableMetadata, partition: Record) -> DataFile:
-    """A part as a file of a table that has all its columns, with what its footer knows: counts, sizes, bounds.
+def data_files(parts: Iterable[Part], table: TableMetadata, partition: Record) -> Iterator[DataFile]:
+    """Parts as files of a table that has all their columns, with what their footers know: counts, sizes, bounds.
 
     So a reader leaves out files that have nothing it looks for.
     """
     schema = table.schema()
-    known = data_file_statistics_from_parquet_metadata(
-        part.footer,
-        compute_statistics_plan(schema, table.properties),
-        parquet_path_to_id_mapping(schema),
-    )
-    return DataFile.from_args(
-        content=DataFileContent.DATA,
-        file_path=part.uri,
-        file_format=FileFormat.PARQUET,
-        partition=partition,
-        file_size_in_bytes=part.bytes,
-        sort_order_id=None,
-        spec_id=table.default_spec_id,
-        equality_ids=None,
-        key_metadata=None,
-        **known.to_serialized_dict(),
-    )
+    plan, ids = compute_statistics_plan(schema, table.properties), parquet_path_to_id_mapping(schema)
+    for part in parts:
+        known = data_file_statistics_from_parquet_metadata(part.footer, plan, ids)
+        yield DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=part.uri,
+            file_format=FileFormat.PARQUET,
+            partition=partition,
+            file_size_in_bytes=part.bytes,
+            sort_order_id=None,
+            spec_id=table.default_spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **known.to_serialized_dict(),
+        )

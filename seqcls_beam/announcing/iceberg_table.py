@@ -77,10 +77,15 @@ class Telling:
     makes: bool = True  # a table where there is none
 
     def is_told(self) -> bool:
-        """Whether nothing is to be done: the table has this version, or there is a newer one."""
+        """Whether nothing is to be done: the table has this version, or there is a newer one. Raises as `tell`."""
         with self._opened() as catalog:
             table = self._table(catalog)
-            return self._has(table) or self.newest() != self.announced.version
+            if self._has(table) or self.newest() != self.announced.version:
+                return True
+            if table is None and not any(part["rows"] for part in self.announced.manifest["parts"]):
+                return True  # it begins with the first rows, which say what columns it has
+            self._ensure_made(table)
+            return False
 
     def tell(self, parts: Sequence[Part]) -> None:
         """Let the partition have these parts, and no others. Raises `PlatformError`, with nothing changed."""
@@ -90,12 +95,8 @@ class Telling:
                 if self._has(table) or self.newest() != self.announced.version or self.over():
                     return
                 if table is None and not parts:
-                    return  # it begins with the first rows, which say what columns it has
-                if table is None and not self.makes:
-                    raise NotThere(
-                        f"{self.shown}: a manifest alone names this table, and it is not there: if it is to be made, "
-                        "give the flag"
-                    )
+                    return
+                self._ensure_made(table)
                 try:
                     if table is None:
                         # What was published before the table was there did not find it: who makes it asks once more.
@@ -111,6 +112,13 @@ class Telling:
         raise PlatformError(
             f"{self.shown}: others changed the table {TRIES} times while it was told; announce the run again"
         )
+
+    def _ensure_made(self, table: Table | None) -> None:
+        if table is None and not self.makes:
+            raise NotThere(
+                f"{self.shown}: a manifest alone names this table, and it is not there: if it is to be made, give the "
+                "flag"
+            )
 
     @contextmanager
     def _opened(self) -> Iterator[Catalog]:
@@ -149,8 +157,9 @@ class Telling:
             change.set_properties({TableProperties.DEFAULT_NAME_MAPPING: mapping})
         change.set_properties({self._record: self._told})
         live = {file.file_path: file for file in self._live(table)}
+        named = {part.uri for part in parts}
         new = [part for part in parts if part.uri not in live]
-        gone = [file for path, file in live.items() if path not in {part.uri for part in parts}]
+        gone = [file for path, file in live.items() if path not in named]
         if new or gone:  # else the partition is as the version has it, and its name alone is new
             summary = {
                 RUN: str(self.announced.manifest["run_id"]),
@@ -161,8 +170,8 @@ class Telling:
             files = snapshot.overwrite() if gone else snapshot.fast_append()
             for file in gone:
                 files.delete_data_file(file)
-            for part in new:
-                files.append_data_file(iceberg_files.data_file(part, change.table_metadata, self._partition))
+            for made in iceberg_files.data_files(new, change.table_metadata, self._partition):
+                files.append_data_file(made)
             files.commit()
         change.commit_transaction()
 

@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +17,7 @@ import orjson
 
 from seqcls_beam import storage
 from seqcls_beam.announcing import tables
-from seqcls_beam.announcing.published import Announced, NotThere, PlatformError, brief
+from seqcls_beam.announcing.published import Announced, NotThere, PlatformError, Unread, brief
 from seqcls_beam.config.announce import PlatformOptions, TellOptions
 from seqcls_beam.config.option import flag, option_fields
 from seqcls_beam.runs.commit import recover
@@ -187,13 +187,11 @@ def tell(where: Where, announced: Announced) -> Iterator[tuple[str, str | None]]
 def due(where: Where, manifest: Mapping[str, Any]) -> dict[str, str]:
     """Those platforms that have a use for a version, in order.
 
-    Tables are of labelled rows, and a night taken away is theirs; a job that loads nothing cannot be.
+    Tables are of labelled rows, and a night taken away is theirs.
     """
-    uses = {
-        "classify": NAMES if manifest.get("parts") else [name for name in NAMES if name != "bigquery"],
-        "nothing": ["iceberg"],
-    }
-    names = uses.get(str(manifest.get("kind")), [name for name in NAMES if name not in _OF_TABLES])
+    names = {"classify": NAMES, "nothing": _OF_TABLES}.get(
+        str(manifest.get("kind")), [name for name in NAMES if name not in _OF_TABLES]
+    )
     return {name: where[name] for name in names if name in where}
 
 
@@ -314,16 +312,18 @@ def _tell_tables(where: str, announced: Announced, leaves: bool = False) -> None
             if made:
                 raise
     iceberg, failed = _module("iceberg"), []
-    until = time.monotonic() + iceberg.PATIENCE
+    until, read = time.monotonic() + iceberg.PATIENCE, cache(partial(iceberg.parts, announced))
     for each in dict.fromkeys([*filter(None, [where]), *tables.known(output)]):
         is_named = each == where
         try:
             left = max(_LEAST, until - time.monotonic())
-            iceberg.tell(str(each), announced, makes=is_named and made, seconds=left)
+            iceberg.tell(str(each), announced, makes=is_named and made, seconds=left, read=read)
         except NotThere as error:
             failed += [str(error)] * (is_named and not leaves)
         except PlatformError as error:
             failed.append(str(error))
+            if isinstance(error, Unread):
+                break
     if failed:
         raise PlatformError("; ".join(failed))
 

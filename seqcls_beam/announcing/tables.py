@@ -71,7 +71,7 @@ def _parsed(output: str, data: bytes | None) -> list[str]:
     try:
         said = orjson.loads(data)
         tables = said["tables"]
-        if said["format_version"] != FORMAT_VERSION or said["kind"] != "tables" or not 0 < len(tables) <= MOST:
+        if said["format_version"] != FORMAT_VERSION or said["kind"] != "tables" or not len(tables) <= MOST:
             raise ValueError
         if not all(len(each) <= _LONGEST and SPELLED.fullmatch(each) for each in tables):
             raise ValueError

@@ -1,6 +1,7 @@
 """The load job of BigQuery, beside what its own classes and messages take; nothing is sent."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -299,7 +300,6 @@ def test_a_window_of_an_hour_or_a_day(bucket, tmp_path, end, table, kind):
         ("country=de", {}, "no partition of time"),
         ("run_date=x", {}, "no command wrote"),
         ("", {"kind": "prepare"}, "holds no labels"),
-        ("", {"parts": []}, "published without files"),
         ("", {"rows": 7}, "no command wrote"),
     ],
 )  # fmt: skip
@@ -311,6 +311,22 @@ def test_what_cannot_be_loaded(bucket, tmp_path, partition, more, said):
     with pytest.raises(PlatformError) as error:
         bigquery.tell(TABLE, announced)
     assert said in str(error.value)
+
+
+def test_what_was_taken_away_leaves_no_definition_and_is_said_once(bucket, tmp_path):
+    announced = published(bucket, tmp_path, "gone", "run_date=2026-01-31")
+    place = bigquery.tell(TABLE, announced)
+    gone = replace(announced, version=2, manifest={**announced.manifest, "kind": "nothing", "parts": []})
+    with pytest.raises(PlatformError, match=r"^run_date=2026-01-31 was published without files.*by hand$"):
+        bigquery.tell(TABLE, gone)
+    assert not storage.exists(place) and bigquery.tell(TABLE, gone) == place and not storage.exists(place)
+
+
+def test_an_older_version_is_not_told_over_a_newer_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(bigquery, "newest", lambda *_: 3)
+    manifest = labelling(tmp_path, rows(2))
+    bigquery.tell(TABLE, Announced(output=str(tmp_path), partition="", version=2, manifest=manifest))
+    assert not (tmp_path / "_report").exists()
 
 
 def test_a_disk_is_no_bucket(tmp_path):

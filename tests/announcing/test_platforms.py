@@ -168,11 +168,11 @@ def test_a_fault_of_a_platform_is_a_sentence_too(tmp_path, monkeypatch):
     ("manifest", "told"),
     [
         ({"kind": "classify", "parts": [{}]}, [*platforms.NAMES]),
-        ({"kind": "classify", "parts": []}, ["openlineage", "prometheus", "otlp", "iceberg"]),
+        ({"kind": "classify", "parts": []}, [*platforms.NAMES]),
         ({"kind": "prepare", "parts": [{}]}, ["openlineage", "prometheus", "otlp"]),
         ({"kind": "finetune", "parts": [{}]}, ["openlineage", "prometheus", "otlp"]),
         ({"kind": "evaluate", "parts": [{}]}, ["openlineage", "prometheus", "otlp"]),
-        ({"kind": "nothing", "parts": []}, ["iceberg"]),
+        ({"kind": "nothing", "parts": []}, ["iceberg", "bigquery"]),
         ({"kind": ["classify"]}, ["openlineage", "prometheus", "otlp"]),
     ],
 )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
+from pipelines import approve
 from seqcls_beam import storage
 from seqcls_beam.announcing import platforms, tables
 from seqcls_beam.announcing.published import PlatformError
@@ -17,7 +18,7 @@ from seqcls_beam.runs import cleaning
 from seqcls_beam.runs.nights import new_files
 from seqcls_beam.runs.publication import follow
 from seqcls_beam.runs.run import Run
-from seqcls_beam.runs.table import open_labels
+from seqcls_beam.runs.table import open_labels, published, settled
 from seqcls_beam.schema import UNIT
 from tests.announcing.tables import WHERE, catalog, killed_night, newest_of, night
 
@@ -63,6 +64,14 @@ def test_tables_are_written_down_once_and_in_order(out):
     assert said == {"format_version": 1, "kind": "tables", "tables": ["a.labels", WHERE]}
 
 
+def test_the_last_one_may_be_taken_out(out, lake):
+    assert (night(out, "a"), tell(out, iceberg=WHERE))[1] == {"iceberg": None}
+    (out / "_TABLES.json").write_text(json.dumps({"format_version": 1, "kind": "tables", "tables": []}))
+    assert (night(out, "b"), tell(out))[1] == {} and len(lake.load_table("sentiment.reviews").snapshots()) == 1
+    tables.remember(str(out), OTHER)
+    assert tables.known(str(out)) == [OTHER]
+
+
 def test_of_many_at_once_each_is_written_down(out):
     out.mkdir()
     names = [f"a.labels{number}" for number in range(tables.MOST)]
@@ -81,7 +90,7 @@ def test_of_many_at_once_each_is_written_down(out):
     "said",
     ["", "{", "[]", "5", "{}", '{"format_version": 1, "kind": "tables"}',
      *(json.dumps({"format_version": 1, "kind": "tables", "tables": each}) for each in
-       (5, "a.b", [], [5], ["labels"], ["a.b\u001b[2J"], [["a.b"]], [None], ["a.b"] * 9, ["a." + "b" * 2000])),
+       (5, "a.b", [5], ["labels"], ["a.b\u001b[2J"], [["a.b"]], [None], ["a.b"] * 9, ["a." + "b" * 2000])),
      json.dumps({"format_version": 2, "kind": "tables", "tables": ["a.b"]})],
 )  # fmt: skip
 def test_a_list_that_no_command_wrote_is_a_sentence(out, lake, said):
@@ -137,7 +146,7 @@ def test_a_night_that_was_taken_away_and_is_labelled_again_is_there(out, lake):
     assert files(lake, WHERE) == parts(out) and len(parts(out)) == 4
 
 
-@pytest.mark.parametrize("by", ["another night", "the same one", "announce"])
+@pytest.mark.parametrize("by", ["another night", "the same one", "announce", "approve"])
 def test_whoever_finishes_what_a_dead_night_left_has_the_table_let_go_first(out, lake, by, monkeypatch):
     night(out, "a", MONDAY)
     assert tell(out, MONDAY, iceberg=WHERE) == {"iceberg": None}
@@ -151,12 +160,26 @@ def test_whoever_finishes_what_a_dead_night_left_has_the_table_let_go_first(out,
     monkeypatch.setattr(platforms, "placed", placed)
     if by == "announce":
         platforms.newest_of(str(out), MONDAY)
+    elif by == "approve":
+        assert approve.main([str(out), "--max_rejected=1"]) == 0
     else:
         mine = TUESDAY if by == "another night" else MONDAY
         run = follow(Run(str(out), "c" * 32, True, partition=mine, placed=partial(platforms.placed, str(out))))
         new_files(run, pa.RecordBatch.from_pylist([], schema=UNIT), {})
     ((named, old),) = seen
     assert len(old) == 2 and named == parts(out), "and then those before are removed"
+
+
+def test_who_only_reads_takes_nothing_from_the_table(out, lake):
+    night(out, "a", MONDAY)
+    assert tell(out, MONDAY, iceberg=WHERE) == {"iceberg": None}
+    before = files(lake, WHERE)
+    killed_night(out, "b", MONDAY)
+    assert open_labels(str(out)).count_rows() == 19 and settled(next(iter(published(str(out))))).version.number == 2
+    assert files(lake, WHERE) == before, "each was opened"
+    new_files(follow(Run(str(out), "c" * 32, partition=TUESDAY)), pa.RecordBatch.from_pylist([], schema=UNIT), {})
+    assert not list((out / "labels" / MONDAY).glob("*-v1-*")), "who writes removes what was replaced"
+    assert tell(out, MONDAY) == {"iceberg": None} and files(lake, WHERE) == parts(out)
 
 
 def test_a_run_that_names_another_table_tells_the_first_one_too(out, lake):

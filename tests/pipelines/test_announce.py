@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pyiceberg.catalog import Catalog, load_catalog
 
-from pipelines import announce, classify, clean, evaluate, finetune, prepare, seal
+from pipelines import announce, approve, classify, clean, evaluate, finetune, prepare, seal
 from seqcls_beam.announcing import tables
 from seqcls_beam.runs.table import open_labels, read_manifest
 from tests import forked, shown, tiny
@@ -261,7 +261,7 @@ def lake() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("PYICEBERG_")}
 
 
-@pytest.mark.parametrize("then", ["announce", "again", "relabel", "clean", "other"])
+@pytest.mark.parametrize("then", ["announce", "again", "relabel", "clean", "approve", "other"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_that_is_killed_as_it_replaces_another(folder, tmp_path, warm, catalog, when, then):
     """Whatever is started next leaves the one right state, though it names no table."""
@@ -282,6 +282,8 @@ def test_a_run_that_is_killed_as_it_replaces_another(folder, tmp_path, warm, cat
             assert "runs" not in run(folder, out, *IDS, "--relabel", model="other"), "there is nothing to label"
         case "clean":
             assert clean.main([str(out), "--remove"]) == 0
+        case "approve":
+            assert approve.main([str(out), "--max_rejected=1"]) == 0
         case "other":  # a run that fails: what was published before it is whole
             run(folder, out, *IDS, "--overwrite", "--max_rejected=0", code=1)
     assert rows(catalog) == published(out) != before
@@ -495,6 +497,31 @@ def test_a_signal_waits_for_no_server_that_hangs(folder, tmp_path, warm, number)
         it.signal(number)
         done = it.wait()
         assert done.code == 128 + number and time.monotonic() - began < 10, done.err
+
+
+@pytest.mark.parametrize("workers", [[], ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]])
+def test_a_signal_waits_for_no_catalog_that_hangs_while_files_are_replaced(folder, tmp_path, warm, catalog, workers):
+    """It is decided: the code is 0, and the table is told when all is done."""
+    out = tmp_path / "out"
+    run(folder, out, *IDS, f"--iceberg={TABLE}")
+    hangs = """
+import sys, time
+from seqcls_beam.announcing import platforms
+def placed(*_):
+    print("placing", file=sys.stderr, flush=True)
+    time.sleep(40)
+platforms.placed = placed
+"""
+    it = warm.start(
+        ["classify", *words(folder, out, *IDS, "--overwrite", *workers, model="other")], setup=hangs, **lake()
+    )
+    it.until("placing")
+    began = time.monotonic()
+    it.signal(signal.SIGINT)
+    done = it.wait()
+    assert done.code == 0 and time.monotonic() - began < 20, done.err
+    assert ("told to end before it answered" in done.err) == bool(workers) and "Traceback" not in done.err
+    assert rows(catalog) == published(out) and not list((out / "labels").glob("*-v1-*"))
 
 
 def test_a_signal_while_a_server_hangs_over_what_is_published(folder, tmp_path, warm):
