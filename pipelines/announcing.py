@@ -53,13 +53,17 @@ def placing_here(output: str) -> Placed:
         def tell() -> None:
             try:
                 platforms.placed(storage.absolute(output), partition, number, manifest)
-            except PlatformError as error:
-                failed.append(str(error))
+            except Exception as error:  # of a store's, or of a manifest that no command wrote
+                failed.append(str(error) if isinstance(error, PlatformError) else sentence(error))
 
-        late = _within(tell, seconds=_SECONDS + reading(manifest))
-        if why := next(iter(failed), f"iceberg was not told of its files: {late}" if late else None):
-            how = again(output, platforms.with_tables(output, {}, manifest), partition)
-            warn(f"warning: {called(partition)}: {why}; {how} tells it again")
+        with interrupts.held():
+            late = _within(tell, seconds=_SECONDS + reading(manifest))
+            if why := next(iter(failed), f"iceberg was not told of its files: {late}" if late else None):
+                there: Where = {}
+                with suppress(PlatformError):
+                    there = platforms.remembered(manifest)
+                how = again(output, {name: place for name, place in there.items() if name == "iceberg"}, partition)
+                warn(f"warning: {called(partition)}: {why}; {how} tells it again")
 
     return placed
 

@@ -124,6 +124,21 @@ def loading() -> Iterator[None]:
     check()
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Until the block ends the first signal is noted; it is raised then, if it would have been.
+
+    Not in other threads than the main one, where none is raised, nor once one was.
+    """
+    if threading.current_thread() is not threading.main_thread() or _asked:
+        yield
+        return
+    with noted():
+        yield
+    if _raising:
+        check()
+
+
 def check() -> None:
     """Raise `Interrupted` where a signal was noted."""
     if _asked:

@@ -135,7 +135,8 @@ def _nothing_new(job: Job, engine: Engine) -> int:
     refuse_unread(job.run.limits, [], 0, "; nothing was published")
     facts = facts_of(engine.platforms)
     try:
-        publication.publish_empty(job.run, {**_facts(job, engine.runner, 0), **facts})
+        run = replace(job.run, placed=placing(job.run.output))  # it is told below, and that said
+        publication.publish_empty(run, {**_facts(job, engine.runner, 0), **facts})
     except RunError:
         if publication.current(publication.follow(job.run)) is None:
             raise

@@ -19,15 +19,16 @@ import pyarrow as pa
 from seqcls_beam import storage
 from seqcls_beam.announcing import bigquery_schema
 from seqcls_beam.announcing.columns import schema_of
+from seqcls_beam.announcing.patience import Late, within
 from seqcls_beam.announcing.published import Announced, PlatformError
 from seqcls_beam.runs import windows
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.shapes import as_written
-from seqcls_beam.runs.store import store_of
-from seqcls_beam.runs.versions import PART, newest
+from seqcls_beam.runs.versions import PART
 from seqcls_beam.schema import PARTITION, WINDOW
 
 FOLDER = "_report/bigquery"
+_SECONDS = 10.0  # for a store, or another process that holds the file
 
 _TABLE = re.compile(
     r"(?P<project>(?:[a-z][a-z0-9.-]{0,61}[a-z0-9]:)?[a-z][a-z0-9-]{4,28}[a-z0-9])\."
@@ -49,27 +50,27 @@ def ensure(where: str) -> None:
 def tell(where: str, announced: Announced) -> str:
     """Write the definition beside the output; where it lies. Raises `PlatformError`.
 
-    Nothing is done where another version is published. Of one without files none is left, and its day is another's to
-    empty, which is said once.
+    A later version's stays. Where one without files follows, the document says that there is nothing to load.
     """
     folder = storage.join(storage.absolute(announced.output), FOLDER)
     place = storage.join(folder, f"{announced.partition or 'table'}.json")
-    store = store_of(announced.opened)
-    if newest(store, announced.partition) > announced.version:
-        return place
-    if announced.manifest["kind"] in ("classify", "nothing") and not announced.manifest["parts"]:
-        _ensure_none(place, announced)
-        return place
+    empty = announced.manifest["kind"] in ("classify", "nothing") and not announced.manifest["parts"]
     try:
         with as_written(f"the manifest of {announced.output}"):
-            made = definition(where, announced)
+            made = nothing(announced) if empty else definition(where, announced)
     except RunError as error:
         raise PlatformError(str(error)) from error
+
+    def change(there: bytes | None) -> bytes | None:
+        if (there is None and empty) or _version(there) > announced.version:
+            return None
+        return orjson.dumps(made, option=orjson.OPT_INDENT_2)
+
     try:
         if storage.is_local(folder):
             storage.make_folder(folder)
-        storage.put(place, orjson.dumps(made, option=orjson.OPT_INDENT_2))
-    except (OSError, ImportError) as error:
+        within(_SECONDS, lambda: storage.update(place, change))
+    except (OSError, ImportError, Late) as error:
         said = " ".join(str(error).split())
         raise PlatformError(
             f"{place} cannot be written ({type(error).__name__}: {said}): let this user do so"
@@ -77,13 +78,28 @@ def tell(where: str, announced: Announced) -> str:
     return place
 
 
-def _ensure_none(place: str, announced: Announced) -> None:
-    if storage.exists(place):
-        storage.remove_file(place)
-        raise PlatformError(
-            f"{announced.partition or 'the table'} was published without files, which no load job takes, and its "
-            "definition was removed: empty it in BigQuery by hand"
-        )
+def nothing(announced: Announced) -> dict[str, Any]:
+    """What stands in its place for a version without files, of which there is no job."""
+    return {
+        "description": (
+            f"Version {announced.version} of {announced.partition or 'the table'} in {announced.output} has no files, "
+            "which no load job takes: empty it in BigQuery by hand, where an earlier version was loaded"
+        ),
+        "run": False,
+        "version": announced.version,
+        "rows": 0,
+        "left_out": [],
+        "job": None,
+    }
+
+
+def _version(document: bytes | None) -> int:
+    """Which version a document is of; 0 where there is none, or it is somebody else's."""
+    try:
+        found = orjson.loads(document or b"null")["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return found if isinstance(found, int) else 0
 
 
 def definition(where: str, announced: Announced) -> dict[str, Any]:
@@ -121,6 +137,7 @@ def definition(where: str, announced: Announced) -> dict[str, Any]:
             "jobReference. Sent again it is refused as one that exists; a job that failed needs another jobId"
         ),
         "run": False,
+        "version": announced.version,
         "rows": manifest["rows"]["labeled"],
         "left_out": left,
         "job": {

@@ -16,6 +16,7 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus, unquote
 
@@ -59,12 +60,12 @@ def tell(
     announced: Announced,
     makes: bool = True,
     seconds: float | None = None,
-    read: Callable[[], list[Any]] | None = None,
+    read: "Reading | None" = None,
 ) -> None:
     """Let the table have exactly the parts of this version in its partition, by one snapshot that says its run.
 
     Where there is none it is made, unless it `makes` none: then that is said. `seconds` are for the catalog, `PATIENCE`
-    where there is no other; `read` gives the `parts`, where others need them, too. A local output is known by its real
+    where there is no other; `read` has the parts where other tables need them, too. A local output is known by its real
     path, however it was named.
 
     To be called when every part has its name, and before parts of the version that it replaces are removed, or any time
@@ -98,16 +99,31 @@ def tell(
     if patience.waits(telling.is_told):
         return
     try:
-        found_parts = parts(announced) if read is None else read()
+        parts = (read or Reading(announced)).parts
     except Unread:
         if newest(store, announced.partition) != announced.version:
             return  # replaced meanwhile
         raise
-    patience.waits(lambda: telling.tell(found_parts))
+    patience.waits(lambda: telling.tell(parts))
 
 
-def parts(announced: Announced) -> list[Any]:
-    """The parts of a version, by their footers, each an `iceberg_files.Part`. Raises `Unread`."""
+class Reading:
+    """The parts of a version, of which the footers are read once, however many tables ask; and how long that took."""
+
+    def __init__(self, announced: Announced) -> None:
+        self._announced, self.seconds = announced, 0.0
+
+    @cached_property
+    def parts(self) -> list[Any]:
+        """Each an `iceberg_files.Part`. Raises `Unread`."""
+        began = time.monotonic()
+        try:
+            return _read(self._announced)
+        finally:
+            self.seconds += time.monotonic() - began
+
+
+def _read(announced: Announced) -> list[Any]:
     from seqcls_beam.announcing import iceberg_files  # as above
 
     output, opened = _real(storage.absolute(announced.output)), _real(announced.opened)

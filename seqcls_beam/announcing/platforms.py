@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -312,11 +312,11 @@ def _tell_tables(where: str, announced: Announced, leaves: bool = False) -> None
             if made:
                 raise
     iceberg, failed = _module("iceberg"), []
-    until, read = time.monotonic() + iceberg.PATIENCE, cache(partial(iceberg.parts, announced))
+    until, read = time.monotonic() + iceberg.PATIENCE, iceberg.Reading(announced)
     for each in dict.fromkeys([*filter(None, [where]), *tables.known(output)]):
         is_named = each == where
         try:
-            left = max(_LEAST, until - time.monotonic())
+            left = max(_LEAST, until + read.seconds - time.monotonic())
             iceberg.tell(str(each), announced, makes=is_named and made, seconds=left, read=read)
         except NotThere as error:
             failed += [str(error)] * (is_named and not leaves)

@@ -71,9 +71,9 @@ def _parsed(output: str, data: bytes | None) -> list[str]:
     try:
         said = orjson.loads(data)
         tables = said["tables"]
-        if said["format_version"] != FORMAT_VERSION or said["kind"] != "tables" or not len(tables) <= MOST:
+        if said["format_version"] != FORMAT_VERSION or said["kind"] != "tables" or not isinstance(tables, list):
             raise ValueError
-        if not all(len(each) <= _LONGEST and SPELLED.fullmatch(each) for each in tables):
+        if len(tables) > MOST or not all(len(each) <= _LONGEST and SPELLED.fullmatch(each) for each in tables):
             raise ValueError
     except (ValueError, KeyError, TypeError):  # orjson's own is a ValueError
         raise PlatformError(

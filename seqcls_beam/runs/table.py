@@ -20,7 +20,7 @@ from seqcls_beam import storage
 from seqcls_beam.runs import pieces, unsealed
 from seqcls_beam.runs.approval import NAME, approval, repeated
 from seqcls_beam.runs.columns import File, Shape, problem_of, shape, unified
-from seqcls_beam.runs.commit import arrange, locate
+from seqcls_beam.runs.commit import arrange, carry_out, locate
 from seqcls_beam.runs.run import RunError
 from seqcls_beam.runs.store import Store, store_of
 from seqcls_beam.runs.versions import EARLIER, FOLDER, Version, newest, published_files, read_version
@@ -51,11 +51,13 @@ class Published:
 
 
 def settled(found: Published) -> Published:
-    """A version whose files have their names, for who opens them later, whatever a dead process left.
+    """A version whose files have their names, for who opens them later; finishes what a dead process left.
 
-    Raises `OSError` where that cannot be, as in a folder that can only be read.
+    But for labels that replace others: a table may have those, and lets go of them when somebody writes. Raises
+    `OSError` where that cannot be, as in a folder that can only be read.
     """
-    arrange(found.store, found.version)
+    replaces_labels = found.manifest["kind"] == "classify" and found.version.number > 1
+    (arrange if replaces_labels else carry_out)(found.store, found.version)
     return found
 
 

@@ -313,20 +313,32 @@ def test_what_cannot_be_loaded(bucket, tmp_path, partition, more, said):
     assert said in str(error.value)
 
 
-def test_what_was_taken_away_leaves_no_definition_and_is_said_once(bucket, tmp_path):
+def test_what_was_taken_away_has_nothing_to_load(bucket, tmp_path):
     announced = published(bucket, tmp_path, "gone", "run_date=2026-01-31")
-    place = bigquery.tell(TABLE, announced)
     gone = replace(announced, version=2, manifest={**announced.manifest, "kind": "nothing", "parts": []})
-    with pytest.raises(PlatformError, match=r"^run_date=2026-01-31 was published without files.*by hand$"):
-        bigquery.tell(TABLE, gone)
-    assert not storage.exists(place) and bigquery.tell(TABLE, gone) == place and not storage.exists(place)
+    place = bigquery.tell(TABLE, gone)
+    assert not storage.exists(place), "nothing was loaded before"
+    bigquery.tell(TABLE, announced)
+    assert json.loads(storage.read(place))["job"] is not None
+    for _ in range(2):
+        assert bigquery.tell(TABLE, gone) == place
+        document = json.loads(storage.read(place))
+        assert document["job"] is None and document["run"] is False and document["version"] == 2
+        assert (
+            "Version 2 of run_date=2026-01-31 in " in document["description"] and "by hand" in document["description"]
+        )
 
 
-def test_an_older_version_is_not_told_over_a_newer_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(bigquery, "newest", lambda *_: 3)
-    manifest = labelling(tmp_path, rows(2))
-    bigquery.tell(TABLE, Announced(output=str(tmp_path), partition="", version=2, manifest=manifest))
-    assert not (tmp_path / "_report").exists()
+def test_a_late_teller_of_an_older_version_changes_nothing(bucket, tmp_path):
+    announced = published(bucket, tmp_path, "late")
+    place = bigquery.tell(TABLE, replace(announced, version=3))
+    before = storage.read(place)
+    for kind, parts in (("classify", announced.manifest["parts"]), ("nothing", [])):
+        older = replace(announced, version=2, manifest={**announced.manifest, "kind": kind, "parts": parts})
+        assert bigquery.tell(TABLE, older) == place and storage.read(place) == before
+    storage.put(place, b"[5]")  # of somebody else
+    bigquery.tell(TABLE, announced)
+    assert json.loads(storage.read(place))["version"] == 1
 
 
 def test_a_disk_is_no_bucket(tmp_path):

@@ -90,7 +90,7 @@ def test_of_many_at_once_each_is_written_down(out):
     "said",
     ["", "{", "[]", "5", "{}", '{"format_version": 1, "kind": "tables"}',
      *(json.dumps({"format_version": 1, "kind": "tables", "tables": each}) for each in
-       (5, "a.b", [5], ["labels"], ["a.b\u001b[2J"], [["a.b"]], [None], ["a.b"] * 9, ["a." + "b" * 2000])),
+       (5, "a.b", "", [5], ["labels"], ["a.b\u001b[2J"], [["a.b"]], [None], ["a.b"] * 9, ["a." + "b" * 2000])),
      json.dumps({"format_version": 2, "kind": "tables", "tables": ["a.b"]})],
 )  # fmt: skip
 def test_a_list_that_no_command_wrote_is_a_sentence(out, lake, said):

@@ -499,12 +499,7 @@ def test_a_signal_waits_for_no_server_that_hangs(folder, tmp_path, warm, number)
         assert done.code == 128 + number and time.monotonic() - began < 10, done.err
 
 
-@pytest.mark.parametrize("workers", [[], ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]])
-def test_a_signal_waits_for_no_catalog_that_hangs_while_files_are_replaced(folder, tmp_path, warm, catalog, workers):
-    """It is decided: the code is 0, and the table is told when all is done."""
-    out = tmp_path / "out"
-    run(folder, out, *IDS, f"--iceberg={TABLE}")
-    hangs = """
+HANGS = """
 import sys, time
 from seqcls_beam.announcing import platforms
 def placed(*_):
@@ -512,8 +507,31 @@ def placed(*_):
     time.sleep(40)
 platforms.placed = placed
 """
+"""What is to have a table let go of files."""
+
+
+def test_a_signal_while_what_another_left_is_finished_says_what_was_not_told(folder, tmp_path, warm, catalog):
+    out = tmp_path / "out"
+    run(folder, out, *IDS, f"--iceberg={TABLE}")
+    again = words(folder, out, *IDS, "--overwrite", model="other")
+    assert warm.run(["classify", *again], setup=dying("before"), **lake()).code == -signal.SIGKILL
+    it = warm.start(["approve", str(out), "--max_rejected=1"], setup=HANGS, **lake())
+    it.until("placing")
+    began = time.monotonic()
+    it.signal(signal.SIGINT)
+    done = it.wait()
+    assert done.code == 130 and time.monotonic() - began < 10, done.err
+    assert "iceberg was not told of its files: the command was told to end before it answered" in done.err
+    assert announce.main(commanded(done.err)) == 0 and rows(catalog) == published(out)
+
+
+@pytest.mark.parametrize("workers", [[], ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]])
+def test_a_signal_waits_for_no_catalog_that_hangs_while_files_are_replaced(folder, tmp_path, warm, catalog, workers):
+    """It is decided: the code is 0, and the table is told when all is done."""
+    out = tmp_path / "out"
+    run(folder, out, *IDS, f"--iceberg={TABLE}")
     it = warm.start(
-        ["classify", *words(folder, out, *IDS, "--overwrite", *workers, model="other")], setup=hangs, **lake()
+        ["classify", *words(folder, out, *IDS, "--overwrite", *workers, model="other")], setup=HANGS, **lake()
     )
     it.until("placing")
     began = time.monotonic()

@@ -256,7 +256,7 @@ def test_of_two_that_are_about_to_decide_either_may_be_first():
 RECOVERED = "replace(run, follows=commit.recover(store, run.partition, run.placed))"
 BROKEN = {
     "nothing is carried out": (commit, "publish", "carry_out(store, decided, placed)", "[]"),
-    "old names that stay open": (commit, "carry_out", "store.close(version.old)", "pass"),
+    "old names that stay open": (commit, "_arrange", "store.close(version.old)", "pass"),
     "a sweep of later parts": (commit, "_is_over", "int(part[1]) <= version.number and ", ""),
     "no recovery": (publication, "follow", RECOVERED, "replace(run, follows=commit.newest(store, run.partition))"),
     "an attempt that is discarded too early": (
