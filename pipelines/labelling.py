@@ -159,9 +159,8 @@ def _relabel(config: ClassifyConfig, engine: Engine) -> int:
 
     Raises `RunError` where nothing is there that this command labelled.
     """
-    again = plan_again(
-        config, placed=placing_here(config.run.output)
-    )  # each when its turn comes, which may be hours later
+    # Each when its turn comes, which may be hours later.
+    again = plan_again(config, placed=placing_here(config.run.output))
     show = with_page(partial(terminal.summary, texts=bool(config.run.report_texts)), engine.runner)
     failed = found = 0
     while True:
